@@ -1,0 +1,282 @@
+"""What every stand-in plugin shares: start quickly, serve gRPC, talk back to the engine.
+
+Owns the light import of Pulumi's protocol messages, the handshake on stdout, errors as gRPC
+statuses and the engine's log. Property values are in ``lab.plugins.properties``.
+
+A plugin's main is::
+
+    engine = Engine(engine_address(sys.argv))
+    serve(lambda server: add_XServicer_to_server(Mine(engine), server), on_stop=...)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import signal
+import stat
+import sys
+import tempfile
+import threading
+import types
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import grpc
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message  # type: ignore[import-untyped,unused-ignore]
+
+_PULUMI_PACKAGES: Final = ("pulumi", "pulumi.runtime", "pulumi.runtime.proto")
+_MAX_MESSAGE_BYTES: Final = 400 * 1024 * 1024  # the engine's own limit
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+)
+_LOG_SECONDS: Final = 5.0
+
+
+@contextlib.contextmanager
+def light_pulumi() -> Iterator[None]:
+    """Let ``from pulumi.runtime.proto import x_pb2`` run without importing the whole SDK.
+
+    The SDK's ``__init__`` modules take several tenths of a second, which every ``pulumi preview``
+    would pay once for each plugin. Inside this block they are bare packages that only know where
+    their files are; afterwards they are gone again, so a later ``import pulumi`` is the real one.
+    """
+    if "pulumi" in sys.modules:
+        yield
+        return
+    spec = importlib.util.find_spec("pulumi")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("pulumi is not installed beside this plugin", name="pulumi")
+    root = Path(next(iter(spec.submodule_search_locations)))
+    for name in _PULUMI_PACKAGES:
+        package = types.ModuleType(name)
+        package.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
+        sys.modules[name] = package
+    try:
+        yield
+    finally:
+        for name in _PULUMI_PACKAGES:
+            sys.modules.pop(name, None)
+
+
+with light_pulumi():
+    from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
+
+
+class RpcError(Exception):
+    """An error for the engine: a gRPC status code, a message for people, perhaps details.
+
+    Attributes:
+        code: The gRPC status code, always set on purpose.
+        details: Messages that travel with the status, such as ErrorResourceInitFailed.
+    """
+
+    def __init__(self, code: grpc.StatusCode, message: str, *details: Message) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details
+
+
+_Servicer = TypeVar("_Servicer")
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+def answers(
+    method: Callable[[_Servicer, _Request, grpc.ServicerContext], _Response],
+) -> Callable[[_Servicer, _Request, grpc.ServicerContext], _Response]:
+    """Decorate a servicer's method so that every exception becomes a clear gRPC status.
+
+    ``RpcError`` keeps its code and details; anything else is INTERNAL with its type and message.
+    """
+
+    @functools.wraps(method)
+    def guarded(self: _Servicer, request: _Request, context: grpc.ServicerContext) -> _Response:
+        try:
+            return method(self, request, context)
+        except RpcError as error:
+            refusal = error
+        except Exception as error:  # the boundary: nothing may hang the engine
+            refusal = RpcError(
+                grpc.StatusCode.INTERNAL,
+                f"the lab's stand-in plugin failed in {method.__name__}: "
+                f"{type(error).__name__}: {error}",
+            )
+            refusal.__cause__ = error
+        return _refuse(context, refusal)
+
+    return guarded
+
+
+def _refuse(context: grpc.ServicerContext, error: RpcError) -> NoReturn:
+    if error.details:
+        with light_pulumi():
+            from pulumi.runtime.proto import status_pb2
+        status = status_pb2.Status(code=error.code.value[0], message=str(error))
+        for detail in error.details:
+            status.details.add().Pack(detail)
+        context.set_trailing_metadata(
+            (("grpc-status-details-bin", status.SerializeToString()),),
+        )
+    context.abort(error.code, str(error))
+    raise AssertionError("abort always raises")
+
+
+def engine_address(argv: Sequence[str]) -> str:
+    """Return the engine's address, the last argument it starts a plugin with ("" without one)."""
+    return argv[-1] if len(argv) > 1 and ":" in argv[-1] else ""
+
+
+class Engine:
+    """The engine's side of the conversation: its log.
+
+    Without an address (a plugin started by hand) messages are dropped.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._stub: Any = None
+        if address:
+            channel = grpc.insecure_channel(address, options=_OPTIONS)
+            self._stub = engine_pb2_grpc.EngineStub(channel)
+
+    def debug(self, message: str, urn: str = "") -> None:
+        """Log a message that people see only with verbose logs."""
+        self._log(engine_pb2.DEBUG, message, urn)
+
+    def info(self, message: str, urn: str = "") -> None:
+        """Log a message that stays in the update's diagnostics."""
+        self._log(engine_pb2.INFO, message, urn)
+
+    def status(self, message: str, urn: str) -> None:
+        """Show a passing message beside a resource, replaced by the next one."""
+        self._log(engine_pb2.INFO, message, urn, ephemeral=True)
+
+    def warning(self, message: str, urn: str = "") -> None:
+        """Log a warning."""
+        self._log(engine_pb2.WARNING, message, urn)
+
+    def error(self, message: str, urn: str = "") -> None:
+        """Log an error; the engine then treats the update as failed."""
+        self._log(engine_pb2.ERROR, message, urn)
+
+    def say_stand_in(self, plugin: str, official: str) -> None:
+        """Say once per run of the engine that a stand-in is at work.
+
+        ``pulumi up`` starts its plugins twice (preview, then update), so the mark is kept per
+        engine process, outside of this one.
+
+        Args:
+            plugin: What the plugin is, such as "kubernetes provider".
+            official: What it stands in for, such as "pulumi-resource-kubernetes 4.32.0".
+        """
+        if self._stub is not None and _first_in_run(plugin):
+            self.info(
+                f"the {plugin} is the lab's stand-in for {official}, which is not installed here"
+            )
+
+    def _log(
+        self,
+        severity: engine_pb2.LogSeverity.ValueType,
+        message: str,
+        urn: str,
+        *,
+        ephemeral: bool = False,
+    ) -> None:
+        if self._stub is None:
+            return
+        request = engine_pb2.LogRequest(
+            severity=severity, message=message, urn=urn, ephemeral=ephemeral
+        )
+        with contextlib.suppress(grpc.RpcError):
+            self._stub.Log(request, timeout=_LOG_SECONDS)
+
+
+def _first_in_run(plugin: str) -> bool:
+    """Take the mark of this engine process for a plugin; False when it is taken already."""
+    marks = Path(tempfile.gettempdir()) / f"aegis-stand-in-{os.getuid()}"
+    name = f"{plugin.replace(' ', '-')}.{os.getppid()}.{_started(os.getppid())}"
+    try:
+        marks.mkdir(mode=0o700, exist_ok=True)
+        for old in marks.iterdir():
+            parts = old.name.split(".")
+            if len(parts) != 3 or _started(int(parts[1])) != parts[2]:  # noqa: PLR2004
+                old.unlink(missing_ok=True)
+        (marks / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in clock ticks, or "" when it is gone."""
+    try:
+        line = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return line.rpartition(")")[2].split()[19]
+
+
+def serve(
+    register: Callable[[grpc.Server], None],
+    *,
+    on_stop: Callable[[], None] | None = None,
+    background: Callable[[], None] | None = None,
+    workers: int = 256,
+) -> NoReturn:
+    """Serve a plugin until the engine stops it, then end the process.
+
+    Prints the port as the first line of stdout. Ends at once on SIGINT or SIGTERM (the engine
+    sends SIGINT and kills five seconds later) and when the engine itself is gone.
+
+    Args:
+        register: Adds the plugin's servicers to the server.
+        on_stop: Called before the process ends, to wake calls that wait.
+        background: Runs in a thread once the port is printed, for imports that take long.
+        workers: Most calls that may run at the same time; an await holds one for minutes.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    server = grpc.server(ThreadPoolExecutor(max_workers=workers), options=_OPTIONS)
+    register(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    _watch_engine(stop)
+    if background is not None:
+        threading.Thread(target=background, daemon=True).start()
+    stop.wait()
+    if on_stop is not None:
+        on_stop()
+    server.stop(grace=None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # worker threads may still be in a call; nobody is left to answer
+
+
+def _watch_engine(stop: threading.Event) -> None:
+    """Set the event when stdin, a pipe the engine holds open, ends."""
+    try:
+        piped = stat.S_ISFIFO(os.fstat(0).st_mode)
+    except OSError:
+        return
+    if not piped:
+        return
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        stop.set()
+
+    threading.Thread(target=read, daemon=True).start()
