@@ -1,0 +1,98 @@
+"""The processes the language host starts, and their end.
+
+Every child leads a process group of its own: the engine's SIGINT reaches the host only, and the
+host ends the whole group, so that nothing a program started stays behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from typing import IO, Final
+
+_GRACE_SECONDS: Final = 1.0
+
+
+class Children:
+    """Processes that run now; ``stop`` ends them all and refuses new ones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[Child] = set()
+        self._stopped = False
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: str,
+        output: int | IO[bytes] | None = None,
+    ) -> Child:
+        """Start a process with no stdin; its output goes where the host's goes, or to a pipe.
+
+        Args:
+            command: The executable and its arguments.
+            environment: All of its environment.
+            directory: Its working directory.
+            output: ``subprocess.PIPE`` for stdout and stderr in one pipe, None to inherit both.
+        """
+        with self._lock:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output is not None else None,
+                process_group=0,
+            )
+            child = Child(process)
+            self._running.add(child)
+            stopped = self._stopped
+        if stopped:
+            child.stop()
+        return child
+
+    def forget(self, child: Child) -> None:
+        """Drop a process that has ended."""
+        with self._lock:
+            self._running.discard(child)
+
+    def stop(self) -> None:
+        """End every running process and every later one."""
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+        for child in running:
+            child.stop()
+
+
+class Child:
+    """One process with its group."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.stopped = False
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit code, negative for a signal."""
+        return self.process.wait()
+
+    def stop(self) -> None:
+        """End the process's whole group: SIGTERM, and SIGKILL a second later."""
+        if self.process.poll() is not None:
+            return
+        self.stopped = True
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=_GRACE_SECONDS)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
