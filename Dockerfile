@@ -1,0 +1,51 @@
+# The aegis-api image. Builds with BuildKit and with the classic builder.
+#
+#   docker build --build-arg VERSION=0.1.0 --build-arg GIT_SHA="$(git rev-parse HEAD)" -t aegis .
+#
+# BASE_IMAGE installs (it needs pip), RUNTIME_IMAGE runs (python alone will do). Both must hold the
+# same minor version of CPython, for compiled packages; the build fails if they do not.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG RUNTIME_IMAGE=${BASE_IMAGE}
+
+FROM ${BASE_IMAGE} AS build
+WORKDIR /opt/aegis
+# Packages go into a directory of their own and not into a virtual environment: that one would
+# hold the path of its interpreter, which differs between python images.
+COPY app/requirements.txt ./
+RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --no-input \
+        --root-user-action=ignore --require-hashes --only-binary=:all: \
+        --target lib -r requirements.txt \
+    && rm -rf lib/bin \
+    && chmod -R u=rwX,go=rX lib
+COPY app ./app
+# Compiled here, since nothing can be written where it runs. Modes are set since a checkout made
+# under a strict umask would give files that the service's user cannot read.
+RUN rm -f app/requirements.txt \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash app \
+    && chmod -R u=rwX,go=rX app
+
+FROM ${RUNTIME_IMAGE}
+WORKDIR /opt/aegis
+ENV PATH=/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/aegis:/opt/aegis/lib \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONNOUSERSITE=1 \
+    PYTHONUNBUFFERED=1
+COPY --from=build /opt/aegis/lib ./lib
+COPY --from=build /opt/aegis/app ./app
+USER 65532:65532
+# Fails the build, not the rollout, when the two images' interpreters do not fit.
+RUN ["python3", "-c", "import app.server, app.service"]
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["python3", "-m", "app"]
+# Last, so that a new version changes no layer above.
+ARG VERSION=unknown
+ARG GIT_SHA=unknown
+ENV AEGIS_VERSION=${VERSION} \
+    AEGIS_GIT_SHA=${GIT_SHA}
+LABEL org.opencontainers.image.title="aegis-api" \
+      org.opencontainers.image.description="The service that aegis deploys" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${GIT_SHA}"
