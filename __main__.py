@@ -1,0 +1,66 @@
+"""What a stack deploys, in order: settings, cluster, namespace, image, configuration, service."""
+
+from pathlib import Path
+
+import pulumi
+
+from components.api_service import ApiService, ApiServiceArgs
+from components.cluster import cluster_provider
+from components.environment import plain_environment, secret_environment
+from components.image import Image, ImageArgs
+from components.labels import SERVICE
+from components.namespace import Namespace, NamespaceArgs
+from components.release_config import ReleaseConfig, ReleaseConfigArgs
+from components.settings import load_settings
+
+settings = load_settings(Path(__file__).resolve().parent)
+
+cluster = cluster_provider("cluster", context=settings.kube_context, kubeconfig=settings.kubeconfig)
+in_cluster = pulumi.ResourceOptions(providers=[cluster])
+
+namespace = Namespace(settings.namespace, NamespaceArgs(size=settings.size), in_cluster)
+
+image = Image(
+    SERVICE,
+    ImageArgs(
+        registry=settings.registry,
+        digest=settings.digest,
+        tag=settings.tag,
+        platform=settings.platform,
+        build_args=settings.build_args,
+    ),
+)
+
+config = ReleaseConfig(
+    SERVICE,
+    ReleaseConfigArgs(
+        namespace=namespace.name,
+        plain=plain_environment(settings),
+        secret=secret_environment(settings),
+        salt=settings.namespace,
+    ),
+    in_cluster,
+)
+
+service = ApiService(
+    SERVICE,
+    ApiServiceArgs(
+        namespace=namespace.name,
+        image=image.reference,
+        version=settings.version,
+        size=settings.size,
+        timings=settings.timings,
+        config_map=config.config_map,
+        secret=config.secret,
+        host=settings.host,
+        ingress_class=settings.ingress_class,
+    ),
+    # No pod before the namespace is guarded.
+    pulumi.ResourceOptions(providers=[cluster], depends_on=[namespace]),
+)
+
+pulumi.export("namespace", namespace.name)
+pulumi.export("imageDigest", image.digest)
+pulumi.export("version", settings.version)
+pulumi.export("replicas", settings.size.replicas)
+pulumi.export("serviceUrl", service.url)

@@ -1,0 +1,124 @@
+"""The service's pod: one container under Pod Security ``restricted``, with its probes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes.core.v1 as core
+import pulumi_kubernetes.meta.v1 as meta
+
+from components.labels import of_service, selector
+from components.sizing import PodResources
+from components.timings import Timings
+
+PORT_NAME = "http"
+PORT = 8000
+
+_USER = 65532
+_SPREAD_OVER = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodArgs:
+    """What the pods of a service are made from.
+
+    Attributes:
+        image: The image, by digest.
+        version: The release's version, a label.
+        resources: What a pod requests and may use.
+        timings: How long its end may take.
+        config_map: The ConfigMap that is its environment.
+        secret: The Secret that is the rest of it, when there is one.
+        service_account: Whom it runs as.
+    """
+
+    image: pulumi.Input[str]
+    version: str
+    resources: PodResources
+    timings: Timings
+    config_map: pulumi.Input[str]
+    secret: pulumi.Input[str] | None
+    service_account: pulumi.Input[str]
+
+
+def pod_template(name: str, args: PodArgs) -> core.PodTemplateSpecArgs:
+    """Describe the pods of the service called ``name``."""
+    return core.PodTemplateSpecArgs(
+        metadata=meta.ObjectMetaArgs(
+            labels={**of_service(name), "app.kubernetes.io/version": args.version}
+        ),
+        spec=core.PodSpecArgs(
+            service_account_name=args.service_account,
+            automount_service_account_token=False,
+            enable_service_links=False,
+            termination_grace_period_seconds=args.timings.grace_period,
+            security_context=core.PodSecurityContextArgs(
+                run_as_non_root=True,
+                run_as_user=_USER,
+                run_as_group=_USER,
+                seccomp_profile=core.SeccompProfileArgs(type="RuntimeDefault"),
+            ),
+            topology_spread_constraints=[
+                core.TopologySpreadConstraintArgs(
+                    topology_key=key,
+                    max_skew=1,
+                    # A rollout never waits for a node to come free.
+                    when_unsatisfiable="ScheduleAnyway",
+                    label_selector=meta.LabelSelectorArgs(match_labels=selector(name)),
+                    # Spread each release by itself: the old one's pods are about to go.
+                    match_label_keys=["pod-template-hash"],
+                )
+                for key in _SPREAD_OVER
+            ],
+            containers=[_container(name, args)],
+        ),
+    )
+
+
+def _container(name: str, args: PodArgs) -> core.ContainerArgs:
+    environment = [
+        core.EnvFromSourceArgs(config_map_ref=core.ConfigMapEnvSourceArgs(name=args.config_map))
+    ]
+    if args.secret is not None:
+        environment.append(
+            core.EnvFromSourceArgs(secret_ref=core.SecretEnvSourceArgs(name=args.secret))
+        )
+    return core.ContainerArgs(
+        name=name,
+        image=args.image,
+        image_pull_policy="IfNotPresent",
+        ports=[core.ContainerPortArgs(name=PORT_NAME, container_port=PORT, protocol="TCP")],
+        env_from=environment,
+        resources=core.ResourceRequirementsArgs(
+            requests=args.resources.requests(), limits=args.resources.limits()
+        ),
+        # Up to a minute to start, looked at often so that a quick start is seen as one.
+        startup_probe=_probe("/livez", period=1, timeout=1, failures=60),
+        # Out of the Service after three misses; whether it is draining or overloaded, no restart.
+        readiness_probe=_probe("/readyz", period=2, timeout=2, failures=3),
+        # A restart loses requests: only after a minute without any answer.
+        liveness_probe=_probe("/livez", period=10, timeout=5, failures=6),
+        lifecycle=core.LifecycleArgs(
+            # The pod still serves while every proxy learns that it is going.
+            pre_stop=core.LifecycleHandlerArgs(
+                sleep=core.SleepActionArgs(seconds=args.timings.pre_stop)
+            )
+        ),
+        security_context=core.SecurityContextArgs(
+            allow_privilege_escalation=False,
+            privileged=False,
+            read_only_root_filesystem=True,
+            run_as_non_root=True,
+            capabilities=core.CapabilitiesArgs(drop=["ALL"]),
+        ),
+    )
+
+
+def _probe(path: str, *, period: int, timeout: int, failures: int) -> core.ProbeArgs:
+    return core.ProbeArgs(
+        http_get=core.HTTPGetActionArgs(path=path, port=PORT_NAME),
+        period_seconds=period,
+        timeout_seconds=timeout,
+        failure_threshold=failures,
+    )

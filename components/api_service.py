@@ -1,0 +1,214 @@
+"""The service as a whole: a Deployment that is replaced with no request lost, and its address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes.apps.v1 as apps
+import pulumi_kubernetes.core.v1 as core
+import pulumi_kubernetes.meta.v1 as meta
+import pulumi_kubernetes.networking.v1 as networking
+import pulumi_kubernetes.policy.v1 as policy
+
+from components.api_pod import PORT, PORT_NAME, PodArgs, pod_template
+from components.labels import of_service, selector
+from components.sizing import Size
+from components.timings import Timings
+
+_SERVICE_PORT = 80
+_SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
+
+_KEPT_REVISIONS = 2
+"""For a person with kubectl. An older release's ConfigMap is gone, so its ReplicaSet is of no use;
+rolling back is what the stack's history is for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiServiceArgs:
+    """What the service is made from.
+
+    Attributes:
+        namespace: Where it lives.
+        image: The image its pods run, by digest.
+        version: The release's version.
+        size: How many pods, how large.
+        timings: How long the steps of a rollout may take.
+        config_map: The ConfigMap that is its environment.
+        secret: The Secret that is the rest of it, when there is one.
+        host: The host name it is reached at from outside; None means not at all.
+        ingress_class: Who makes that so; None means the cluster's default.
+    """
+
+    namespace: pulumi.Input[str]
+    image: pulumi.Input[str]
+    version: str
+    size: Size
+    timings: Timings
+    config_map: pulumi.Input[str]
+    secret: pulumi.Input[str] | None = None
+    host: str | None = None
+    ingress_class: str | None = None
+
+
+class ApiService(pulumi.ComponentResource):
+    """The pods of the service, and the one address they are reached at.
+
+    It does not own its namespace, its configuration or its image.
+    """
+
+    url: pulumi.Output[str]
+    """Where it answers inside the cluster."""
+
+    def __init__(
+        self, name: str, args: ApiServiceArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("aegis:api:ApiService", name, None, opts)
+        self._name = name
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._network_policy()
+        self._disruption_budget()
+        self._deployment(self._service_account())
+        service = self._service()
+        if args.host is not None:
+            self._ingress(service, args.host)
+        self.url = pulumi.Output.concat(
+            "http://", service.metadata.name, ".", args.namespace, ".svc.cluster.local"
+        )
+        self.register_outputs({"url": self.url})
+
+    def _metadata(self, annotations: dict[str, str] | None = None) -> meta.ObjectMetaArgs:
+        return meta.ObjectMetaArgs(
+            name=self._name,
+            namespace=self._args.namespace,
+            labels=of_service(self._name),
+            annotations=annotations,
+        )
+
+    def _pods(self) -> meta.LabelSelectorArgs:
+        return meta.LabelSelectorArgs(match_labels=selector(self._name))
+
+    def _service_account(self) -> pulumi.Output[str]:
+        account = core.ServiceAccount(
+            self._name,
+            metadata=self._metadata(),
+            automount_service_account_token=False,
+            opts=self._child,
+        )
+        name: pulumi.Output[str] = account.metadata.name
+        return name
+
+    def _network_policy(self) -> None:
+        networking.NetworkPolicy(
+            self._name,
+            metadata=self._metadata(),
+            spec=networking.NetworkPolicySpecArgs(
+                pod_selector=self._pods(),
+                policy_types=["Ingress"],
+                ingress=[
+                    networking.NetworkPolicyIngressRuleArgs(
+                        ports=[networking.NetworkPolicyPortArgs(protocol="TCP", port=PORT)]
+                    )
+                ],
+            ),
+            opts=self._child,
+        )
+
+    def _disruption_budget(self) -> None:
+        policy.PodDisruptionBudget(
+            self._name,
+            metadata=self._metadata(),
+            spec=policy.PodDisruptionBudgetSpecArgs(
+                max_unavailable=self._args.size.disruptions,
+                selector=self._pods(),
+                # Pods that never became ready would otherwise hold a node for ever.
+                unhealthy_pod_eviction_policy="AlwaysAllow",
+            ),
+            opts=self._child,
+        )
+
+    def _deployment(self, service_account: pulumi.Output[str]) -> None:
+        size, timings = self._args.size, self._args.timings
+        timeout = f"{timings.rollout_timeout(size.rollout_steps)}s"
+        apps.Deployment(
+            self._name,
+            metadata=self._metadata(),
+            spec=apps.DeploymentSpecArgs(
+                replicas=size.replicas,
+                revision_history_limit=_KEPT_REVISIONS,
+                min_ready_seconds=timings.min_ready,
+                progress_deadline_seconds=timings.progress_deadline,
+                strategy=apps.DeploymentStrategyArgs(
+                    type="RollingUpdate",
+                    rolling_update=apps.RollingUpdateDeploymentArgs(
+                        max_unavailable=0, max_surge=size.surge
+                    ),
+                ),
+                selector=self._pods(),
+                template=pod_template(
+                    self._name,
+                    PodArgs(
+                        image=self._args.image,
+                        version=self._args.version,
+                        resources=size.pod,
+                        timings=timings,
+                        config_map=self._args.config_map,
+                        secret=self._args.secret,
+                        service_account=service_account,
+                    ),
+                ),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
+            ),
+        )
+
+    def _service(self) -> core.Service:
+        return core.Service(
+            self._name,
+            # The provider would wait ten seconds for the endpoints to settle, at every update.
+            # The Deployment's own wait has already seen every pod ready.
+            metadata=self._metadata(_SKIP_AWAIT),
+            spec=core.ServiceSpecArgs(
+                type="ClusterIP",
+                selector=selector(self._name),
+                ports=[
+                    core.ServicePortArgs(
+                        name=PORT_NAME, port=_SERVICE_PORT, target_port=PORT_NAME, protocol="TCP"
+                    )
+                ],
+            ),
+            opts=self._child,
+        )
+
+    def _ingress(self, service: core.Service, host: str) -> None:
+        networking.Ingress(
+            self._name,
+            # Not every controller reports an address, and waiting for one takes ten minutes.
+            metadata=self._metadata(_SKIP_AWAIT),
+            spec=networking.IngressSpecArgs(
+                ingress_class_name=self._args.ingress_class,
+                rules=[
+                    networking.IngressRuleArgs(
+                        host=host,
+                        http=networking.HTTPIngressRuleValueArgs(
+                            paths=[
+                                networking.HTTPIngressPathArgs(
+                                    path="/",
+                                    path_type="Prefix",
+                                    backend=networking.IngressBackendArgs(
+                                        service=networking.IngressServiceBackendArgs(
+                                            name=service.metadata.name,
+                                            port=networking.ServiceBackendPortArgs(name=PORT_NAME),
+                                        )
+                                    ),
+                                )
+                            ]
+                        ),
+                    )
+                ],
+            ),
+            opts=self._child,
+        )

@@ -1,0 +1,78 @@
+"""Amounts of CPU and memory, in the form Kubernetes itself prints them.
+
+A manifest that says ``1000m`` reads back as ``1``. Writing the canonical form in the first place
+keeps the program, the state and the live object comparable as text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from typing import Self
+
+_CPU = re.compile(r"(?P<cores>\d+(\.\d{1,3})?)|(?P<millicores>\d+)m")
+_MEMORY = re.compile(r"(?P<number>\d+)(?P<unit>Mi|Gi)")
+_MEBIBYTES_PER = {"Mi": 1, "Gi": 1024}
+
+
+@dataclass(frozen=True, order=True)
+class Cpu:
+    """An amount of CPU time."""
+
+    millicores: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``100m``, ``2`` or ``0.5``.
+
+        Raises:
+            ValueError: The text is not such an amount, or is zero.
+        """
+        match = _CPU.fullmatch(text)
+        if match is None:
+            raise ValueError("is not an amount of CPU")
+        millicores = match["millicores"]
+        amount = int(millicores) if millicores else int(Fraction(match["cores"]) * 1000)
+        if amount == 0:
+            raise ValueError("is nothing")
+        return cls(amount)
+
+    def times(self, factor: int | Fraction) -> Self:
+        """This amount, ``factor`` times, rounded up to a whole millicore."""
+        return type(self)(ceil(self.millicores * factor))
+
+    def __str__(self) -> str:
+        cores, rest = divmod(self.millicores, 1000)
+        return f"{self.millicores}m" if rest else str(cores)
+
+
+@dataclass(frozen=True, order=True)
+class Memory:
+    """An amount of memory."""
+
+    mebibytes: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``128Mi`` or ``1Gi``.
+
+        Raises:
+            ValueError: The text is not such an amount, or is zero.
+        """
+        match = _MEMORY.fullmatch(text)
+        if match is None:
+            raise ValueError("is not an amount of memory")
+        amount = int(match["number"]) * _MEBIBYTES_PER[match["unit"]]
+        if amount == 0:
+            raise ValueError("is nothing")
+        return cls(amount)
+
+    def times(self, factor: int | Fraction) -> Self:
+        """This amount, ``factor`` times, rounded up to a whole mebibyte."""
+        return type(self)(ceil(self.mebibytes * factor))
+
+    def __str__(self) -> str:
+        gibibytes, rest = divmod(self.mebibytes, 1024)
+        return f"{self.mebibytes}Mi" if rest else f"{gibibytes}Gi"

@@ -1,0 +1,313 @@
+"""The stack's settings: read once, checked as a whole, frozen.
+
+The only module that reads ``pulumi.Config``. Nothing is registered before the settings are known
+to be right, and everything that is wrong with them is said at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pulumi
+from pulumi.runtime.config import CONFIG
+
+from components import setting_keys as keys
+from components.setting_errors import (
+    Problem,
+    SettingsError,
+    not_read,
+    unknown_key,
+    unknown_stack,
+    wrong_value,
+)
+from components.setting_keys import DATA_PROFILES, ENVIRONMENTS, KEYS, PROJECT, PROVIDER_KEYS, Key
+from components.sizing import PodResources, Size, size_of_stack
+from components.source import Source, SourceError, read_source
+from components.timings import Timings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a stack deploys, validated.
+
+    Attributes:
+        environment: The stack's name: development, staging or production.
+        namespace: The Kubernetes namespace.
+        size: How many pods, how large.
+        timings: How long the steps of a rollout may take.
+        data_profile: The data the service serves: mock, sample or real.
+        log_level: The service's log level.
+        registry: Where images are pushed to and pulled from.
+        digest: The image to deploy; None means it is built from ``source``.
+        source: What the image is built from; None when ``digest`` names one.
+        version: The release's version, for people.
+        build_args: The Dockerfile's build arguments.
+        platform: The platform the image is built for.
+        host: The Ingress's host name; None means no Ingress.
+        ingress_class: The Ingress's class; None means the cluster's default.
+        api_token: The token clients must show; None means none is asked for.
+        kube_context: The kubeconfig's context to use; None means its current one.
+        kubeconfig: A kubeconfig or its path; None means the usual places.
+    """
+
+    environment: str
+    namespace: str
+    size: Size
+    timings: Timings
+    data_profile: str
+    log_level: str
+    registry: str
+    digest: str | None
+    source: Source | None
+    version: str
+    build_args: Mapping[str, str]
+    platform: str
+    host: str | None
+    ingress_class: str | None
+    api_token: str | None = field(repr=False)
+    kube_context: str | None
+    kubeconfig: str | None = field(repr=False)
+
+    @property
+    def tag(self) -> str:
+        """What a built image is tagged with: its commit."""
+        return "" if self.source is None else self.source.commit
+
+
+class _Reader:
+    """Reads values one by one and keeps what is wrong with them."""
+
+    def __init__(self, environment: str, environ: Mapping[str, str]) -> None:
+        self.environment = environment
+        self.environ = environ
+        self.problems: list[Problem] = []
+        self._config = pulumi.Config(PROJECT)
+        self._wrong: set[str] = set()
+
+    def optional(self, key: Key[T]) -> T | None:
+        """A setting's value, its default, or None; a wrong one is noted and counts as missing."""
+        text = self._config.get(key.name)
+        variable = None
+        if text is None and key.variable and self.environ.get(key.variable):
+            text, variable = self.environ[key.variable], key.variable
+        if text is None:
+            if key.required:
+                self._note(key, wrong_value(key, self.environment, None, "is not set"))
+            return key.default
+        if key.secret and not pulumi.runtime.is_config_secret(key.full_name):
+            self._note(key, wrong_value(key, self.environment, text, "is stored in plain text"))
+            return key.default
+        try:
+            return key.parse(text)
+        except ValueError as error:
+            self._note(key, wrong_value(key, self.environment, text, str(error), variable=variable))
+            return key.default
+
+    def value(self, key: Key[T]) -> T:
+        """A setting's value; a wrong or missing one is noted and something fitting stands in.
+
+        What stands in is never used: the reader's problems are raised before anything is made.
+        """
+        value = self.optional(key)
+        return key.parse(key.example_for(self.environment)) if value is None else value
+
+    def right(self, *read: Key[Any]) -> bool:
+        """Whether these settings, read before, have nothing wrong with them.
+
+        Asked before one value is held against another: what stands in must not be blamed.
+        """
+        return not any(key.name in self._wrong for key in read)
+
+    def refuse(
+        self,
+        key: Key[T],
+        value: object,
+        why: str,
+        *,
+        allowed: str | None = None,
+        better: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        """Note that a value, right by itself, does not go with another."""
+        problem = wrong_value(
+            key, self.environment, str(value), why, allowed=allowed, better=better, fix=fix
+        )
+        self._note(key, problem)
+
+    def _note(self, key: Key[T], problem: Problem) -> None:
+        self._wrong.add(key.name)
+        self.problems.append(problem)
+
+
+def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check the settings of the current stack.
+
+    Args:
+        root: The checkout's top directory.
+        environ: The process's environment.
+
+    Raises:
+        SettingsError: Something is wrong with them; the message says everything that is.
+    """
+    environment = pulumi.get_stack()
+    if environment not in ENVIRONMENTS:
+        raise SettingsError(environment, [unknown_stack(environment)])
+    reader = _Reader(environment, environ)
+    reader.problems.extend(_unknown_keys(environment))
+    size = _size(reader)
+    timings = _timings(reader)
+    data_profile = _data_profile(reader)
+    host = reader.optional(keys.HOST)
+    ingress_class = reader.optional(keys.INGRESS_CLASS)
+    if reader.right(keys.HOST) and ingress_class is not None and host is None:
+        reader.refuse(
+            keys.INGRESS_CLASS,
+            ingress_class,
+            "has no effect without aegis:host",
+            fix=f"pulumi config set --stack {environment} aegis:host {keys.HOST.example}",
+        )
+    registry = reader.value(keys.REGISTRY)
+    log_level = reader.value(keys.LOG_LEVEL)
+    api_token = reader.optional(keys.API_TOKEN)
+    digest, source, version = _release(reader, root)
+    build_args = _build_args(reader, source)
+    platform = reader.value(keys.PLATFORM)
+    if reader.problems:
+        raise SettingsError(environment, reader.problems)
+    kubernetes = pulumi.Config("kubernetes")
+    return Settings(
+        environment=environment,
+        namespace=f"{PROJECT}-{environment}",
+        size=size,
+        timings=timings,
+        data_profile=data_profile,
+        log_level=log_level,
+        registry=registry,
+        digest=digest,
+        source=source,
+        version=version,
+        build_args=build_args,
+        platform=platform,
+        host=host,
+        ingress_class=ingress_class,
+        api_token=api_token,
+        kube_context=kubernetes.get("context"),
+        kubeconfig=kubernetes.get("kubeconfig"),
+    )
+
+
+def _unknown_keys(environment: str) -> list[Problem]:
+    # pulumi.Config answers for a key one knows; only the bag behind it lists the others.
+    configured = sorted({*pulumi.runtime.get_config_env(), *CONFIG.get()})
+    known = {key.full_name for key in KEYS}
+    problems = []
+    for name in configured:
+        namespace = name.partition(":")[0]
+        if namespace == PROJECT and name not in known:
+            problems.append(unknown_key(name, known, environment))
+        if namespace == "kubernetes" and name not in PROVIDER_KEYS:
+            problems.append(not_read(name, PROVIDER_KEYS, environment))
+    return problems
+
+
+def _size(reader: _Reader) -> Size:
+    pod = PodResources(
+        cpu_request=reader.value(keys.CPU_REQUEST),
+        cpu_limit=reader.value(keys.CPU_LIMIT),
+        memory_request=reader.value(keys.MEMORY_REQUEST),
+        memory_limit=reader.value(keys.MEMORY_LIMIT),
+    )
+    if reader.right(keys.CPU_REQUEST, keys.CPU_LIMIT) and pod.cpu_request > pod.cpu_limit:
+        reader.refuse(
+            keys.CPU_LIMIT,
+            pod.cpu_limit,
+            "is below cpuRequest",
+            allowed=f"{pod.cpu_request} or more",
+            better=str(pod.cpu_request),
+        )
+    memory_is_right = reader.right(keys.MEMORY_REQUEST, keys.MEMORY_LIMIT)
+    if memory_is_right and pod.memory_request > pod.memory_limit:
+        reader.refuse(
+            keys.MEMORY_LIMIT,
+            pod.memory_limit,
+            "is below memoryRequest",
+            allowed=f"{pod.memory_request} or more",
+            better=str(pod.memory_request),
+        )
+    production = Size(replicas=reader.value(keys.PRODUCTION_REPLICAS), pod=pod)
+    return size_of_stack(production, reader.value(keys.SCALE))
+
+
+def _timings(reader: _Reader) -> Timings:
+    timings = Timings(
+        pre_stop=reader.value(keys.PRE_STOP_SECONDS),
+        drain=reader.value(keys.DRAIN_SECONDS),
+        min_ready=reader.value(keys.MIN_READY_SECONDS),
+        progress_deadline=reader.value(keys.PROGRESS_DEADLINE_SECONDS),
+    )
+    are_right = reader.right(keys.MIN_READY_SECONDS, keys.PROGRESS_DEADLINE_SECONDS)
+    if are_right and timings.progress_deadline <= timings.min_ready:
+        reader.refuse(
+            keys.PROGRESS_DEADLINE_SECONDS,
+            timings.progress_deadline,
+            "would call every rollout failed: a pod must be ready for minReadySeconds first",
+            allowed=f"more than minReadySeconds, which is {timings.min_ready}",
+            better=str(timings.min_ready + 60),
+        )
+    return timings
+
+
+def _data_profile(reader: _Reader) -> str:
+    profile = reader.value(keys.DATA_PROFILE)
+    permitted = DATA_PROFILES[reader.environment]
+    if profile not in permitted:
+        reader.refuse(
+            keys.DATA_PROFILE,
+            profile,
+            f"data does not belong in {reader.environment}",
+            allowed=" or ".join(permitted),
+        )
+    return profile
+
+
+def _release(reader: _Reader, root: Path) -> tuple[str | None, Source | None, str]:
+    digest = reader.optional(keys.IMAGE_DIGEST)
+    version = reader.optional(keys.VERSION)
+    if digest is not None:
+        return digest, None, version or f"digest-{digest.removeprefix('sha256:')[:12]}"
+    if not reader.right(keys.IMAGE_DIGEST):
+        return None, None, ""
+    if version is not None:
+        reader.refuse(
+            keys.VERSION,
+            version,
+            "names a release, but the image is built from the checkout, which has its own version",
+            fix=f"pulumi config rm --stack {reader.environment} {keys.VERSION.full_name}",
+        )
+    try:
+        source = read_source(root, reader.environ)
+    except SourceError as error:
+        reader.problems.append(
+            Problem(subject=error.subject, value=error.found, why=error.why, fix=error.fix)
+        )
+        return None, None, ""
+    return None, source, source.version
+
+
+def _build_args(reader: _Reader, source: Source | None) -> dict[str, str]:
+    base_image = reader.optional(keys.BASE_IMAGE)
+    runtime_image = reader.optional(keys.RUNTIME_IMAGE)
+    if source is None:
+        return {}
+    given = {"BASE_IMAGE": base_image, "RUNTIME_IMAGE": runtime_image}
+    return {
+        **{name: value for name, value in given.items() if value is not None},
+        "VERSION": source.version,
+        "GIT_SHA": source.commit,
+    }

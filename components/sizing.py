@@ -1,0 +1,132 @@
+"""How large a stack is, derived from production's size and the stack's scale.
+
+Production's size is written once, in ``Pulumi.yaml``; everything here follows from it: replicas,
+surge, the disruption budget, quota.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+from components.quantities import Cpu, Memory
+
+MINIMAL_REQUEST_SHARE = Fraction(1, 2)
+"""What a pod of a minimal stack requests, as a share of what production's request."""
+
+_SURGE_SHARE = Fraction(1, 4)
+_DISRUPTION_SHARE = Fraction(1, 4)
+_SPARE_PODS = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodResources:
+    """What one pod asks for and what it may use at most."""
+
+    cpu_request: Cpu
+    cpu_limit: Cpu
+    memory_request: Memory
+    memory_limit: Memory
+
+    def requests(self) -> dict[str, str]:
+        """The requests as a container spec writes them."""
+        return {"cpu": str(self.cpu_request), "memory": str(self.memory_request)}
+
+    def limits(self) -> dict[str, str]:
+        """The limits as a container spec writes them."""
+        return {"cpu": str(self.cpu_limit), "memory": str(self.memory_limit)}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A stack's size against production's: a share of its replicas, or the least that runs."""
+
+    share: Fraction | None
+    """The share of production's replicas; None means minimal: one replica, smaller requests."""
+
+    @classmethod
+    def parse(cls, text: str) -> Scale:
+        """Read ``minimal`` or a share in (0, 1], such as ``0.5``.
+
+        Raises:
+            ValueError: The text is neither.
+        """
+        if text == "minimal":
+            return cls(None)
+        try:
+            # Not float: 0.07 * 100 is 7.000000000000001, which rounds up to 8 replicas.
+            share = Fraction(text)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError("is neither a number nor minimal") from None
+        if not 0 < share <= 1:
+            raise ValueError("is not above 0 and at most 1")
+        return cls(share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How many pods a stack runs and how large each is."""
+
+    replicas: int
+    pod: PodResources
+
+    @property
+    def surge(self) -> int:
+        """How many pods above ``replicas`` a rollout may start: a quarter, at least one."""
+        return max(1, ceil(self.replicas * _SURGE_SHARE))
+
+    @property
+    def rollout_steps(self) -> int:
+        """How many batches of pods a full rollout takes."""
+        return ceil(self.replicas / self.surge)
+
+    @property
+    def disruptions(self) -> int:
+        """How many pods a node drain may take away at once: a quarter, at least one.
+
+        One also where there is a single replica: that one cannot be kept through a drain, and
+        holding the node for ever helps nobody.
+        """
+        return max(1, int(self.replicas * _DISRUPTION_SHARE))
+
+    @property
+    def pods_at_most(self) -> int:
+        """How many pods the namespace must have room for.
+
+        A rollout runs ``replicas + surge`` pods, but quota also counts those that still drain,
+        and when draining outlasts starting these may be all the old ones. One more is spare, for
+        a job or for somebody who looks around.
+        """
+        return 2 * self.replicas + self.surge + _SPARE_PODS
+
+    def quota(self) -> dict[str, str]:
+        """The hard limits of the namespace's ResourceQuota."""
+        pods = self.pods_at_most
+        return {
+            "pods": str(pods),
+            "requests.cpu": str(self.pod.cpu_request.times(pods)),
+            "requests.memory": str(self.pod.memory_request.times(pods)),
+            "limits.cpu": str(self.pod.cpu_limit.times(pods)),
+            "limits.memory": str(self.pod.memory_limit.times(pods)),
+        }
+
+
+def size_of_stack(production: Size, scale: Scale) -> Size:
+    """Derive a stack's size from production's.
+
+    Replicas round up and are never 0. A minimal stack's pods request less, but keep production's
+    limits, so that they behave the same under load.
+    """
+    if scale.share is not None:
+        return Size(replicas=max(1, ceil(production.replicas * scale.share)), pod=production.pod)
+    pod = production.pod
+    return Size(
+        replicas=1,
+        pod=PodResources(
+            cpu_request=pod.cpu_request.times(MINIMAL_REQUEST_SHARE),
+            cpu_limit=pod.cpu_limit,
+            memory_request=pod.memory_request.times(MINIMAL_REQUEST_SHARE),
+            memory_limit=pod.memory_limit,
+        ),
+    )
