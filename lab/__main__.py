@@ -1,0 +1,107 @@
+"""The lab's commands, as the Makefile calls them: `python -m lab up|down|env|status`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab import lifecycle, settings, stacks
+from lab.daemon import Supervisor
+from lab.errors import EXIT_FAILED, EXIT_OK, LabError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@app.callback()
+def lab() -> None:
+    """A real one-node Kubernetes, registry and Docker daemon for Aegis, on this machine."""
+
+
+@app.command()
+def up(
+    plugins: Annotated[
+        str,
+        typer.Option(help="`found`: official ones on this machine, else stand-ins; `official`."),
+    ] = "found",
+    deploy: Annotated[bool, typer.Option(help="Deploy the development stack.")] = True,
+) -> None:
+    """Bring the lab up and deploy the development stack; quick when it is up already."""
+    if plugins not in ("found", "official"):
+        raise typer.BadParameter(f"{plugins!r} is neither 'found' nor 'official'")
+    lab_settings = settings.load(os.environ, CHECKOUT)
+    with lifecycle.exclusive(lab_settings):
+        running = lifecycle.up(lab_settings, official_plugins=plugins == "official", deploy=deploy)
+    if not deploy:
+        typer.echo(f"\nThe lab is up ({running.seconds:.0f} s); nothing was deployed.")
+        return
+    typer.echo(
+        f"\nThe lab is up ({running.seconds:.0f} s). aegis-api {running.outputs['version']} "
+        f"(development) answers at {running.service}\n\n"
+        f"  curl {running.service}/version      ask it\n"
+        '  eval "$(make -s env)"               then plain pulumi, kubectl and docker use the lab\n'
+        "  pulumi preview --stack development  what a change would do\n"
+        "  make test                           all tests\n"
+        "  make down                           stop all of it (purge=1: forget its state too)"
+    )
+
+
+@app.command()
+def down(
+    purge: Annotated[bool, typer.Option(help="Remove the lab's state and history too.")] = False,
+) -> None:
+    """Stop the lab; nothing of it stays on the machine but its state and its cache."""
+    lab_settings = settings.load(os.environ, CHECKOUT)
+    with lifecycle.exclusive(lab_settings):
+        lifecycle.down(lab_settings, purge=purge)
+    left = f"builds and images stay in {lab_settings.cache}"
+    kept = "its state is gone" if purge else f"its state stays in {lab_settings.state}"
+    typer.echo(f"The lab is down; {kept}; {left}.")
+
+
+@app.command()
+def env() -> None:
+    """Print the shell commands that make plain pulumi, kubectl and docker use the lab."""
+    lab_settings = settings.load(os.environ, CHECKOUT)
+    exported = {**stacks.variables(lab_settings), "PATH": stacks.search_path(lab_settings)}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in exported.items()]
+    typer.echo("\n".join(["unset PULUMI_CONFIG_PASSPHRASE", *lines]))
+    if not lifecycle.is_up(lab_settings):
+        typer.echo("the lab is not up: make up", err=True)
+
+
+@app.command()
+def status() -> None:
+    """Say whether the lab is up and which of its programs run; exit code 1 when it is not."""
+    lab_settings = settings.load(os.environ, CHECKOUT)
+    supervisor = Supervisor(lab_settings)
+    for name in supervisor.names():
+        pid = supervisor.pid_of(name)
+        typer.echo(
+            f"{name:<26}{f'runs ({pid})' if pid else 'ended; ' + str(supervisor.log_of(name))}"
+        )
+    is_up = lifecycle.is_up(lab_settings)
+    typer.echo(f"The lab is {'up' if is_up else 'down'}.")
+    raise typer.Exit(EXIT_OK if is_up else EXIT_FAILED)
+
+
+def main() -> None:
+    """Run a command; errors a person can act on are printed here and nowhere else."""
+    try:
+        app()
+    except LabError as error:
+        sys.stderr.write(f"\n{error}\n")
+        raise SystemExit(error.code) from None
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "\ninterrupted: what was started still runs; `make up` goes on from there\n"
+        )
+        raise SystemExit(130) from None
+
+
+main()

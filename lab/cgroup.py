@@ -1,0 +1,136 @@
+"""The lab's control group: how its processes are found and ended, also after a crash.
+
+Every process of the lab is put into it before it executes its program, and what it starts
+inherits it, so that membership, and nothing else, says what belongs to the lab. Works on
+version 1 (one hierarchy a controller) and version 2 (one for all).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.settings import NAME
+
+FILESYSTEM = Path("/sys/fs/cgroup")
+UNIFIED_MARK = "cgroup.controllers"
+POLL = 0.05
+BUILDS = "builds"
+"""The part in which Docker runs the containers of image builds."""
+
+
+def is_unified(filesystem: Path = FILESYSTEM) -> bool:
+    """Return whether the machine uses cgroup version 2 alone."""
+    return (filesystem / UNIFIED_MARK).exists()
+
+
+def hierarchies(filesystem: Path = FILESYSTEM) -> list[Path]:
+    """Return the mounted hierarchies in which a group can be made, symbolic links left out."""
+    if is_unified(filesystem):
+        return [filesystem]
+    found = sorted(p for p in filesystem.iterdir() if p.is_dir() and not p.is_symlink())
+    return [p for p in found if (p / "cgroup.procs").exists()]
+
+
+def _tracking(filesystem: Path) -> Path:
+    """Return the hierarchy whose membership counts: on version 1 that of `pids`."""
+    if is_unified(filesystem):
+        return filesystem
+    return filesystem / "pids"
+
+
+def daemons_file(filesystem: Path = FILESYSTEM) -> Path:
+    """Return the file into which a process of the lab writes its id before it executes."""
+    return _tracking(filesystem) / NAME / "daemons" / "cgroup.procs"
+
+
+def create(filesystem: Path = FILESYSTEM) -> None:
+    """Make the groups `aegis-lab` (the kubelet's root) and `aegis-lab/daemons`.
+
+    Raises:
+        LabError: The control groups of this machine cannot be written.
+    """
+    try:
+        for hierarchy in hierarchies(filesystem):
+            group = hierarchy / NAME
+            group.mkdir(exist_ok=True)
+            if is_unified(filesystem):
+                controllers = (filesystem / UNIFIED_MARK).read_text().split()
+                for directory in (filesystem, group):
+                    (directory / "cgroup.subtree_control").write_text(
+                        " ".join(f"+{name}" for name in controllers)
+                    )
+            if (group / "cpuset.cpus").exists() and not is_unified(filesystem):
+                for name in ("cpuset.cpus", "cpuset.mems"):
+                    if not (group / name).read_text().strip():
+                        (group / name).write_text((hierarchy / name).read_text())
+        daemons_file(filesystem).parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise LabError(
+            what="could not make the lab's control group",
+            why=f"{error.filename or filesystem}: {error.strerror}",
+            next="run on a machine (or a privileged container) whose cgroups root may write",
+        ) from error
+
+
+def members(below: str = "", filesystem: Path = FILESYSTEM) -> set[int]:
+    """Return the ids of the lab's processes.
+
+    Args:
+        below: Only those in this part, for example "kubepods".
+        filesystem: Where cgroups are mounted.
+    """
+    found: set[int] = set()
+    top = _tracking(filesystem) / NAME / below
+    for directory, _, _ in os.walk(top):
+        with contextlib.suppress(OSError):
+            text = (Path(directory) / "cgroup.procs").read_text()
+            found.update(int(line) for line in text.split())
+    found.discard(os.getpid())
+    return found
+
+
+def end_all(*, below: str = "", grace: float, filesystem: Path = FILESYSTEM) -> None:
+    """End the lab's processes: SIGTERM, and SIGKILL for what is left after the grace period.
+
+    Args:
+        below: Only those in this part of the group.
+        grace: Seconds between the two signals.
+        filesystem: Where cgroups are mounted.
+
+    Raises:
+        LabError: A process outlives SIGKILL for 10 seconds.
+    """
+    _signal(members(below, filesystem), signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while members(below, filesystem) and time.monotonic() < deadline:
+        time.sleep(POLL)
+    deadline = time.monotonic() + 10
+    while left := members(below, filesystem):
+        _signal(left, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise LabError(
+                what="could not end the lab's processes",
+                why=f"{sorted(left)} outlive SIGKILL (a process stuck in the kernel)",
+                state="everything else of the lab is stopped",
+                next="see what they wait for in /proc/<id>/stack, then `make down` again",
+            )
+        time.sleep(POLL)
+
+
+def _signal(processes: set[int], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+def remove(filesystem: Path = FILESYSTEM) -> None:
+    """Remove the lab's groups; they must be empty of processes."""
+    for hierarchy in hierarchies(filesystem):
+        for directory, _, _ in os.walk(hierarchy / NAME, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(directory).rmdir()

@@ -1,0 +1,231 @@
+"""The Kubernetes control plane and node: etcd, API server, controllers, kubelet, proxy."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import yaml
+
+from lab import containers, packages, pki
+from lab.daemon import Daemon, Supervisor
+from lab.settings import API_SERVER_PORT, NAME, LabSettings
+from lab.toolchain import KUBE, KUBE_PROGRAMS, Toolchain
+
+NODE = NAME
+DOMAIN = "cluster.local"
+ETCD_PORT = 2379
+
+
+def programs(settings: LabSettings) -> Path:
+    """Return the directory in which the Kubernetes binary stands under each of its names."""
+    directory = settings.state / "kubernetes" / "bin"
+    directory.mkdir(parents=True, exist_ok=True)
+    binary = Toolchain(settings).path(KUBE)
+    for name in KUBE_PROGRAMS:
+        link = directory / name
+        if not link.is_symlink() or link.readlink() != binary:
+            link.unlink(missing_ok=True)
+            link.symlink_to(binary)
+    return directory
+
+
+def start_control_plane(settings: LabSettings, supervisor: Supervisor) -> None:
+    """Start etcd, the API server, the controllers and the scheduler; wait for the API.
+
+    Raises:
+        LabError: One of them ends or does not answer in time; its log is quoted.
+    """
+    pki.create(settings)
+    supervisor.start(_etcd(settings))
+    supervisor.start(_api_server(settings))
+    supervisor.start(_controller_manager(settings))
+    supervisor.start(_scheduler(settings))
+    ready = f"{settings.addresses.api_server}/readyz"
+    supervisor.wait_for(
+        ["etcd", "kube-apiserver"],
+        lambda: answers(ready),
+        what="the API server to be ready",
+        timeout=90,
+    )
+
+
+def start_node(settings: LabSettings, supervisor: Supervisor) -> None:
+    """Start the kubelet and the service proxy."""
+    supervisor.start(_kubelet(settings))
+    supervisor.start(_proxy(settings))
+
+
+def answers(url: str) -> bool:
+    """Return whether a URL of the lab answers with success within a second.
+
+    The certificate is not checked: this asks whether a program of ours is up, no more.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
+    try:
+        with opener.open(url, timeout=1) as response:
+            return bool(200 <= response.status < 300)  # noqa: PLR2004
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _kube(settings: LabSettings, name: str, *flags: str) -> Daemon:
+    return Daemon(
+        name=name,
+        argv=[str(programs(settings) / name), *flags],
+        environment={"PATH": packages.search_path(settings)},
+    )
+
+
+def _etcd(settings: LabSettings) -> Daemon:
+    # The node's loopback: neither pods nor this machine's other programs reach it.
+    client, peer = f"http://127.0.0.1:{ETCD_PORT}", f"http://127.0.0.1:{ETCD_PORT + 1}"
+    return Daemon(
+        name="etcd",
+        argv=[
+            packages.program(settings, "etcd"),
+            *("--name", NODE),
+            *("--data-dir", str(settings.state / "etcd")),
+            *("--listen-client-urls", client),
+            *("--advertise-client-urls", client),
+            *("--listen-peer-urls", peer),
+            *("--initial-advertise-peer-urls", peer),
+            *("--initial-cluster", f"{NODE}={peer}"),
+            *("--auto-compaction-mode", "periodic"),
+            *("--auto-compaction-retention", "1h"),
+        ],
+        environment={"PATH": packages.search_path(settings)},
+    )
+
+
+def _api_server(settings: LabSettings) -> Daemon:
+    keys, addresses = pki.directory(settings), settings.addresses
+    return _kube(
+        settings,
+        "kube-apiserver",
+        f"--advertise-address={addresses.node}",
+        f"--bind-address={addresses.node}",
+        f"--secure-port={API_SERVER_PORT}",
+        f"--etcd-servers=http://127.0.0.1:{ETCD_PORT}",
+        f"--service-cluster-ip-range={addresses.services}",
+        f"--client-ca-file={keys}/ca.crt",
+        f"--tls-cert-file={keys}/apiserver.crt",
+        f"--tls-private-key-file={keys}/apiserver.key",
+        f"--kubelet-client-certificate={keys}/kubelet-client.crt",
+        f"--kubelet-client-key={keys}/kubelet-client.key",
+        "--kubelet-preferred-address-types=InternalIP",
+        f"--service-account-key-file={keys}/service-accounts.crt",
+        f"--service-account-signing-key-file={keys}/service-accounts.key",
+        f"--service-account-issuer=https://kubernetes.default.svc.{DOMAIN}",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--profiling=false",
+    )
+
+
+def _controller_manager(settings: LabSettings) -> Daemon:
+    keys, conf = pki.directory(settings), pki.kubeconfig(settings, "controller-manager")
+    return _kube(
+        settings,
+        "kube-controller-manager",
+        f"--kubeconfig={conf}",
+        f"--root-ca-file={keys}/ca.crt",
+        f"--service-account-private-key-file={keys}/service-accounts.key",
+        "--use-service-account-credentials=true",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        "--profiling=false",
+    )
+
+
+def _scheduler(settings: LabSettings) -> Daemon:
+    conf = pki.kubeconfig(settings, "scheduler")
+    return _kube(
+        settings,
+        "kube-scheduler",
+        f"--kubeconfig={conf}",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        "--profiling=false",
+    )
+
+
+def _kubelet(settings: LabSettings) -> Daemon:
+    directory = settings.state / "kubelet"
+    directory.mkdir(parents=True, exist_ok=True)
+    resolver = directory / "resolv.conf"
+    resolver.write_text(f"nameserver {settings.addresses.dns}\n")
+    configuration = directory / "config.yaml"
+    configuration.write_text(yaml.safe_dump(_kubelet_configuration(settings, resolver)))
+    return _kube(
+        settings,
+        "kubelet",
+        f"--config={configuration}",
+        f"--kubeconfig={pki.kubeconfig(settings, 'kubelet')}",
+        f"--root-dir={directory}/root",
+        f"--hostname-override={NODE}",
+        f"--node-ip={settings.addresses.node}",
+    )
+
+
+def _kubelet_configuration(settings: LabSettings, resolver: Path) -> dict[str, object]:
+    keys = pki.directory(settings)
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": str(settings.addresses.node),
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": f"{keys}/ca.crt"},
+        },
+        "authorization": {"mode": "Webhook"},
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{NAME}",
+        "clusterDNS": [str(settings.addresses.dns)],
+        "clusterDomain": DOMAIN,
+        "containerRuntimeEndpoint": f"unix://{containers.socket(settings)}",
+        # A full disk of the machine is not the lab's to repair by evicting what it shows.
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
+        "imageGCHighThresholdPercent": 99,
+        "imageGCLowThresholdPercent": 98,
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        "healthzBindAddress": "127.0.0.1",
+        "resolvConf": str(resolver),
+        "serializeImagePulls": False,
+        "syncFrequency": "10s",
+        "volumePluginDir": str(settings.state / "kubelet" / "volume-plugins"),
+    }
+
+
+def _proxy(settings: LabSettings) -> Daemon:
+    directory = settings.state / "kube-proxy"
+    directory.mkdir(parents=True, exist_ok=True)
+    configuration = directory / "config.yaml"
+    configuration.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+                "kind": "KubeProxyConfiguration",
+                "clientConnection": {"kubeconfig": str(pki.kubeconfig(settings, "proxy"))},
+                "clusterCIDR": str(settings.addresses.pods),
+                "hostnameOverride": NODE,
+                "mode": "iptables",
+                "bindAddress": str(settings.addresses.node),
+                "healthzBindAddress": "127.0.0.1:10256",
+                "metricsBindAddress": "127.0.0.1:10249",
+                # Kernel-wide limits are the machine's, not a namespace's, to set.
+                "conntrack": {"maxPerCore": 0, "min": 0},
+                "iptables": {"minSyncPeriod": "0s"},
+            }
+        )
+    )
+    return _kube(settings, "kube-proxy", f"--config={configuration}")

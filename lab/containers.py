@@ -1,0 +1,133 @@
+"""containerd and the pod network: what runs the pods' containers."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from lab import packages
+from lab.command import run
+from lab.daemon import Daemon, Supervisor
+from lab.settings import LabSettings
+
+PAUSE_IMAGE = "aegis.lab/pause:1"
+"""The image that holds a pod's namespaces: made by `lab.images`, loaded, never pulled."""
+
+
+def socket(settings: LabSettings) -> Path:
+    """Return containerd's socket."""
+    return settings.run / "containerd" / "containerd.sock"
+
+
+def start(settings: LabSettings, supervisor: Supervisor) -> None:
+    """Write containerd's and the pod network's configuration and start containerd."""
+    directory = settings.state / "containerd"
+    network = directory / "net.d"
+    network.mkdir(parents=True, exist_ok=True)
+    (network / "10-lab.conflist").write_text(json.dumps(_network(settings), indent=2))
+    registry = directory / "certs.d" / settings.addresses.registry
+    registry.mkdir(parents=True, exist_ok=True)
+    server = f"http://{settings.addresses.registry}"
+    (registry / "hosts.toml").write_text(
+        f'server = "{server}"\n[host."{server}"]\n  capabilities = ["pull", "resolve"]\n'
+    )
+    configuration = directory / "config.toml"
+    configuration.write_text(_configuration(settings, directory))
+    supervisor.start(
+        Daemon(
+            name="containerd",
+            argv=[packages.program(settings, "containerd"), "--config", str(configuration)],
+            environment={"PATH": packages.search_path(settings)},
+        )
+    )
+    supervisor.wait_for("containerd", lambda: _answers(settings), what="containerd to answer")
+
+
+def _answers(settings: LabSettings) -> bool:
+    return socket(settings).exists() and os.access(socket(settings), os.W_OK)
+
+
+def load_image(settings: LabSettings, archive: Path) -> None:
+    """Load an image archive for the pods.
+
+    Args:
+        settings: The lab.
+        archive: An image as `docker save` writes it.
+    """
+    _ctr(settings, "images", "import", str(archive), what=f"load the image {archive.name}")
+
+
+def has_image(settings: LabSettings, name: str) -> bool:
+    """Return whether the pods' image store has this image."""
+    return name in _ctr(settings, "images", "list", "--quiet", what="list the images").split()
+
+
+def _ctr(settings: LabSettings, *words: str, what: str) -> str:
+    argv = [packages.program(settings, "ctr"), "--address", str(socket(settings))]
+    return run([*argv, "--namespace", "k8s.io", *words], what=what)
+
+
+def _network(settings: LabSettings) -> dict[str, object]:
+    return {
+        "cniVersion": "0.4.0",
+        "name": "aegis-lab",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "pods",
+                "isGateway": True,
+                "hairpinMode": True,
+                "ipam": {
+                    "type": "host-local",
+                    "ranges": [[{"subnet": str(settings.addresses.pods)}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            }
+        ],
+    }
+
+
+def _configuration(settings: LabSettings, directory: Path) -> str:
+    # overlayfs on top of overlayfs (a container's own root) does not work; native copies do.
+    snapshotter = "overlayfs" if overlay_works(settings.state) else "native"
+    return f"""\
+version = 2
+root = "{directory}/root"
+state = "{settings.run}/containerd/state"
+disabled_plugins = [
+  "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.internal.v1.opt",
+  "io.containerd.tracing.processor.v1.otlp",
+]
+
+[grpc]
+  address = "{socket(settings)}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE_IMAGE}"
+  # Without CAP_SYS_RESOURCE runc dies when it is to lower a score below its own.
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{packages.cni_plugins(settings)}"
+    conf_dir = "{directory}/net.d"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{directory}/certs.d"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "{snapshotter}"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        BinaryName = "{packages.program(settings, "runc")}"
+        SystemdCgroup = false
+"""
+
+
+def overlay_works(directory: Path) -> bool:
+    """Return whether overlayfs can be used on a directory's file system."""
+    directory.mkdir(parents=True, exist_ok=True)
+    kind = run(["stat", "-f", "-c", "%T", directory], what="look at the file system").strip()
+    return kind not in {"overlayfs", "nfs", "fuseblk", "fuse", "zfs"}

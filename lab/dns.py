@@ -1,0 +1,140 @@
+"""CoreDNS in the cluster, as other clusters have it: a Deployment behind `kube-dns`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lab.cluster import DOMAIN
+from lab.command import run
+from lab.images import COREDNS_IMAGE
+from lab.settings import LabSettings
+
+COREFILE = f"""\
+.:5353 {{
+    errors
+    health :8080
+    ready :8181
+    kubernetes {DOMAIN} in-addr.arpa {{
+        ttl 5
+    }}
+    prometheus :9153
+    cache 5
+    loop
+    reload
+}}
+"""
+"""No `forward`: nothing outside the lab can be reached, so other names do not exist."""
+
+LABELS = {"k8s-app": "kube-dns"}
+
+
+def manifest(settings: LabSettings) -> dict[str, object]:
+    """Return CoreDNS' objects as one Kubernetes List."""
+    meta = {"name": "coredns", "namespace": "kube-system"}
+    rules = [
+        {
+            "apiGroups": [""],
+            "resources": ["endpoints", "services", "pods", "namespaces"],
+            "verbs": ["list", "watch"],
+        },
+        {
+            "apiGroups": ["discovery.k8s.io"],
+            "resources": ["endpointslices"],
+            "verbs": ["list", "watch"],
+        },
+    ]
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "coredns"}
+    account = {"kind": "ServiceAccount", **meta}
+    rbac = "rbac.authorization.k8s.io/v1"
+    named = {"name": "coredns"}
+    items: list[dict[str, object]] = [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+        {"apiVersion": rbac, "kind": "ClusterRole", "metadata": named, "rules": rules},
+        {
+            "apiVersion": rbac,
+            "kind": "ClusterRoleBinding",
+            "metadata": named,
+            "roleRef": role,
+            "subjects": [account],
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": meta,
+            "data": {"Corefile": COREFILE},
+        },
+        _deployment(meta),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "kube-dns", "namespace": "kube-system"},
+            "spec": {
+                "clusterIP": str(settings.addresses.dns),
+                "selector": LABELS,
+                "ports": [
+                    {"name": "dns", "port": 53, "targetPort": 5353, "protocol": "UDP"},
+                    {"name": "dns-tcp", "port": 53, "targetPort": 5353, "protocol": "TCP"},
+                ],
+            },
+        },
+    ]
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+def _deployment(meta: dict[str, str]) -> dict[str, object]:
+    container = {
+        "name": "coredns",
+        "image": COREDNS_IMAGE,
+        "imagePullPolicy": "Never",
+        "args": ["-conf", "/etc/coredns/Corefile"],
+        "ports": [{"containerPort": 5353, "protocol": "UDP", "name": "dns"}],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
+        "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "failureThreshold": 5},
+        "resources": {
+            "requests": {"cpu": "20m", "memory": "40Mi"},
+            "limits": {"memory": "128Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
+    }
+    spec = {
+        "serviceAccountName": "coredns",
+        "dnsPolicy": "Default",
+        "priorityClassName": "system-cluster-critical",
+        "containers": [container],
+        "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
+    }
+    template = {"metadata": {"labels": LABELS}, "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": meta,
+        "spec": {"replicas": 1, "selector": {"matchLabels": LABELS}, "template": template},
+    }
+
+
+def apply(settings: LabSettings, kubectl: Path) -> None:
+    """Apply CoreDNS' objects.
+
+    Args:
+        settings: The lab.
+        kubectl: The kubectl to use.
+
+    Raises:
+        LabError: The API server refuses them.
+    """
+    run(
+        [
+            *(kubectl, "--kubeconfig", settings.kubeconfig),
+            *("apply", "--server-side", "--force-conflicts", "--filename", "-"),
+        ],
+        what="apply CoreDNS",
+        stdin=json.dumps(manifest(settings)),
+    )

@@ -1,0 +1,133 @@
+"""The lab's network and mount namespaces, and the link between host and node.
+
+The mount namespace is held open by one sleeping process, the holder: all mounts that the
+kubelet, containerd and Docker make vanish with the last process in it, so nothing of them
+can be left behind on the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from ipaddress import IPv4Network, ip_network
+from pathlib import Path
+
+from lab.command import run
+from lab.daemon import Daemon, Supervisor
+from lab.errors import refused
+from lab.settings import NAME, LabSettings
+
+HOST_LINK = "aegis0"
+NODE_LINK = "aegis1"
+COVERED = {"run": Path("/run"), "var-log": Path("/var/log"), "var-lib": Path("/var/lib")}
+"""The lab's own directories (below its state) put over the machine's, inside only."""
+
+
+def ip(*words: str) -> str:
+    """Run `ip` on the host and return its output."""
+    return run(["ip", *words], what=f"set up the lab's network (ip {' '.join(words)})")
+
+
+def ip_inside(*words: str) -> str:
+    """Run `ip` inside the lab's network namespace and return its output."""
+    return ip("-n", NAME, *words)
+
+
+def conflicts(settings: LabSettings) -> list[str]:
+    """Return what on this machine already uses the lab's network, in words.
+
+    Reads routes and addresses; the lab's own link does not count.
+    """
+    found = []
+    for route in json.loads(ip("-j", "route", "show", "table", "all") or "[]"):
+        device, target = route.get("dev"), route.get("dst", "default")
+        if device == HOST_LINK or target == "default" or ":" in target:
+            continue
+        network = ip_network(target, strict=False)
+        assert isinstance(network, IPv4Network)  # noqa: S101
+        if network.prefixlen and network.overlaps(settings.addresses.network):
+            found.append(f"{target} is routed to {device or route.get('type')}")
+    return sorted(set(found))
+
+
+def exists() -> bool:
+    """Return whether the lab's network namespace exists."""
+    return any(entry.get("name") == NAME for entry in json.loads(ip("-j", "netns", "list") or "[]"))
+
+
+def create(settings: LabSettings, supervisor: Supervisor) -> None:
+    """Make namespaces and link, each unless it is there already.
+
+    Raises:
+        LabError: Something else uses the lab's addresses, or the kernel refuses.
+    """
+    if supervisor.pid_of("holder") is not None and exists() and _link_is_up(settings):
+        return
+    remove_network()
+    taken = conflicts(settings)
+    if taken:
+        raise refused(
+            f"the lab's network {settings.addresses.network} is in use on this machine",
+            "\n".join(taken),
+            "AEGIS_LAB_NETWORK=<a free /15 network> make up",
+        )
+    addresses = settings.addresses
+    ip("netns", "add", NAME)
+    ip("link", "add", HOST_LINK, "type", "veth", "peer", "name", NODE_LINK, "netns", NAME)
+    ip("address", "add", f"{addresses.host}/{addresses.link.prefixlen}", "dev", HOST_LINK)
+    ip("link", "set", HOST_LINK, "up")
+    ip_inside("address", "add", f"{addresses.node}/{addresses.link.prefixlen}", "dev", NODE_LINK)
+    ip_inside("link", "set", "lo", "up")
+    ip_inside("link", "set", NODE_LINK, "up")
+    # No default route inside: the lab reaches this machine's end of the link and nothing else.
+    for network in (addresses.pods, addresses.services):
+        ip("route", "replace", str(network), "via", str(addresses.node))
+    run(
+        ["nsenter", f"--net=/run/netns/{NAME}", "sysctl", "-qw", "net.ipv4.ip_forward=1"],
+        what="let the lab's node forward between pods and host",
+    )
+    supervisor.start(_holder(settings))
+    supervisor.wait_for("holder", (settings.run / "holder.ready").exists, what="the namespaces")
+
+
+def _link_is_up(settings: LabSettings) -> bool:
+    links = json.loads(ip("-j", "address", "show") or "[]")
+    return any(
+        link.get("ifname") == HOST_LINK
+        and any(a.get("local") == str(settings.addresses.host) for a in link.get("addr_info", []))
+        for link in links
+    )
+
+
+def _holder(settings: LabSettings) -> Daemon:
+    script = ["set -e"]
+    for name, target in COVERED.items():
+        source = settings.state / name
+        source.mkdir(parents=True, exist_ok=True)
+        script.append(f"mount --bind '{source}' '{target}'")
+    (settings.run / "holder.ready").unlink(missing_ok=True)
+    script += [": > '/run/holder.ready'", "exec sleep infinity"]
+    return Daemon(
+        name="holder",
+        argv=[
+            *("nsenter", f"--net=/run/netns/{NAME}"),
+            *("unshare", "--mount", "--propagation", "private", "sh", "-c", "; ".join(script)),
+        ],
+        environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        inside=False,
+    )
+
+
+def remove_network() -> None:
+    """Remove the network namespace and the link; harmless when they are not there."""
+    if exists():
+        ip("netns", "delete", NAME)
+    links = json.loads(ip("-j", "link", "show") or "[]")
+    if any(link.get("ifname") == HOST_LINK for link in links):
+        ip("link", "delete", HOST_LINK)
+
+
+def clean_run_directory(settings: LabSettings) -> None:
+    """Empty the lab's /run, as a machine's is empty after a boot: stale sockets and locks."""
+    shutil.rmtree(settings.run, ignore_errors=True)
+    settings.run.mkdir(parents=True)

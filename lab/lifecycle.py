@@ -1,0 +1,225 @@
+"""Brings the lab up and takes it down again: the order of things, nothing of their insides."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lab import (
+    cgroup,
+    cluster,
+    containers,
+    dns,
+    images,
+    isolation,
+    packages,
+    plugin_cache,
+    preflight,
+    registry,
+    salt,
+    stacks,
+)
+from lab.command import run, wait_until
+from lab.daemon import Supervisor
+from lab.errors import EXIT_REFUSED, LabError
+from lab.plugin_cache import Plugin
+from lab.progress import Steps
+from lab.settings import LabSettings
+from lab.toolchain import COREDNS, KUBE, PULUMI, Tool, Toolchain
+
+FIXED_STEPS = 6
+SERVICES = ("dockerd", "registry", "kube-proxy", "kube-scheduler", "kube-controller-manager")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A lab that is up.
+
+    Attributes:
+        service: Where the development stack's service answers, from this machine.
+        plugins: Which plugins the engine uses.
+        outputs: The development stack's outputs.
+        seconds: How long it took.
+    """
+
+    service: str
+    plugins: list[Plugin]
+    outputs: dict[str, str]
+    seconds: float
+
+
+@contextmanager
+def exclusive(settings: LabSettings) -> Iterator[None]:
+    """Keep a second `up` or `down` out while one works; a killed one frees the lock.
+
+    Raises:
+        LabError: Another one is at work.
+    """
+    settings.state.parent.mkdir(parents=True, exist_ok=True)
+    lock = settings.state.with_suffix(".lock")
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise LabError(
+                what="another `make up` or `make down` is at work on this machine's lab",
+                why=f"process {file.read().strip() or 'unknown'} holds {lock}",
+                next="wait until it is done",
+                code=EXIT_REFUSED,
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = True) -> Running:
+    """Bring the lab up, whatever state it is in; what is there already is kept.
+
+    Args:
+        settings: The lab.
+        official_plugins: Download Pulumi's official providers instead of using stand-ins.
+        deploy: Deploy the development stack at the end.
+
+    Returns:
+        Where things are.
+
+    Raises:
+        LabError: Something cannot be done; the message says what stands.
+    """
+    toolchain = Toolchain(settings)
+    cli = plugin_cache.find_cli(plugin_cache.outer_path(settings))
+    tools: list[Tool] = [KUBE, COREDNS] if cli else [PULUMI, KUBE, COREDNS]
+    missing = [tool for tool in tools if not toolchain.is_built(tool)]
+    preflight.require(settings, will_build=bool(missing))
+    packages.require_apt()
+    preflight.require_directories(settings.state, settings.cache)
+    steps = Steps(FIXED_STEPS + len(missing))
+    supervisor = Supervisor(settings)
+
+    with steps.step("packages") as step:
+        packages.install(packages.missing())
+        packages.unpack(settings)
+        step.update(note="Debian packages there")
+    for tool in missing:
+        with steps.step(f"build {tool.name}") as step:
+            toolchain.build(tool, step)
+    _link_programs(settings)
+    with steps.step("plugins and state backend") as step:
+        plugins = plugin_cache.install(settings, download=official_plugins)
+        stacks.prepare(settings, plugin_cache.cli(settings))
+        stand_ins = [plugin.name for plugin in plugins if not plugin.official]
+        step.update(note=f"stand-ins: {', '.join(stand_ins)}" if stand_ins else "all official")
+    with steps.step("network and control plane") as step:
+        _recover(settings, supervisor)
+        cgroup.create()
+        isolation.create(settings, supervisor)
+        containers.start(settings, supervisor)
+        cluster.start_control_plane(settings, supervisor)
+        step.update(note=settings.addresses.api_server)
+    with steps.step("node and cluster DNS") as step:
+        images.load_cluster_images(settings)
+        cluster.start_node(settings, supervisor)
+        _wait_for_node(settings, supervisor)
+        dns.apply(settings, cluster.programs(settings) / "kubectl")
+        step.update(note=f"{cluster.NODE} is ready")
+    with steps.step("registry, Docker daemon and base images") as step:
+        registry.start(settings, supervisor)
+        images.push_base_images(settings)
+        step.update(note=settings.addresses.registry)
+    outputs: dict[str, str] = {}
+    service = ""
+    with steps.step(f"deploy {stacks.FIRST_STACK}" if deploy else "deploy nothing"):
+        if deploy:
+            outputs = stacks.deploy_first(settings, plugin_cache.cli(settings))
+            service = _wait_for_service(settings, outputs["namespace"])
+    return Running(service, plugins, outputs, steps.elapsed)
+
+
+def down(settings: LabSettings, *, purge: bool) -> None:
+    """Stop the lab and take away everything that is not state.
+
+    Args:
+        settings: The lab.
+        purge: Remove the state too: cluster, registry, stacks and their history. The cache
+            of builds and images stays.
+
+    Raises:
+        LabError: A process does not end.
+    """
+    supervisor = Supervisor(settings)
+    salt.detach(settings)
+    # The kubelet first, or it starts again what is ended; etcd last, it is written to.
+    supervisor.stop("kubelet")
+    cgroup.end_all(below="kubepods", grace=5)
+    cgroup.end_all(below=cgroup.BUILDS, grace=1)
+    supervisor.stop(*SERVICES, "kube-apiserver")
+    supervisor.stop("containerd", "etcd")
+    cgroup.end_all(grace=2)
+    supervisor.stop(*supervisor.names())
+    isolation.remove_network()
+    cgroup.remove()
+    isolation.clean_run_directory(settings)
+    if purge:
+        shutil.rmtree(settings.state, ignore_errors=True)
+        settings.state.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def is_up(settings: LabSettings) -> bool:
+    """Return whether the cluster's API answers."""
+    return cluster.answers(f"{settings.addresses.api_server}/readyz")
+
+
+def _recover(settings: LabSettings, supervisor: Supervisor) -> None:
+    """After a crash or a reboot, clear away what the namespaces left without a holder."""
+    if supervisor.pid_of("holder") is None or not isolation.exists():
+        if cgroup.members():
+            cgroup.end_all(grace=5)
+        supervisor.stop(*supervisor.names())
+        isolation.clean_run_directory(settings)
+
+
+def _link_programs(settings: LabSettings) -> None:
+    programs = {"pulumi": plugin_cache.cli(settings)}
+    programs["kubectl"] = cluster.programs(settings) / "kubectl"
+    for name in ("docker", "ctr"):
+        programs[name] = packages.unpacked_root(settings) / "usr" / "bin" / name
+    plugin_cache.link_programs(settings, programs)
+
+
+def _kubectl(settings: LabSettings, *words: str, what: str) -> str:
+    kubectl = cluster.programs(settings) / "kubectl"
+    return run([kubectl, "--kubeconfig", settings.kubeconfig, *words], what=what)
+
+
+def _wait_for_node(settings: LabSettings, supervisor: Supervisor) -> None:
+    def ready() -> bool:
+        words = ("get", "nodes", "-o", "json")
+        nodes = json.loads(_kubectl(settings, *words, what="look at the node"))["items"]
+        conditions = [c for node in nodes for c in node["status"].get("conditions", [])]
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    supervisor.wait_for(["kubelet", "containerd"], ready, what="the node to be ready")
+
+
+def _wait_for_service(settings: LabSettings, namespace: str) -> str:
+    """Wait until the service answers from this machine and return its URL."""
+    path = "jsonpath={.spec.clusterIP}"
+    words = ("--namespace", namespace, "get", "service", "aegis-api", "-o", path)
+    address = _kubectl(settings, *words, what="find the service's address")
+    url = f"http://{address}"
+    wait_until(
+        lambda: cluster.answers(f"{url}/readyz"),
+        what=f"the service to answer at {url}",
+        timeout=90,
+        detail=lambda: _kubectl(
+            settings, "--namespace", namespace, "get", "pods,events", what="list pods and events"
+        ),
+    )
+    return url

