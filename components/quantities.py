@@ -12,8 +12,8 @@ from fractions import Fraction
 from math import ceil
 from typing import Self
 
-_CPU = re.compile(r"(?P<cores>\d+(\.\d{1,3})?)|(?P<millicores>\d+)m")
-_MEMORY = re.compile(r"(?P<number>\d+)(?P<unit>Mi|Gi)")
+_CPU = re.compile(r"(?P<cores>[0-9]+(\.[0-9]{1,3})?)|(?P<millicores>[0-9]+)m")
+_MEMORY = re.compile(r"(?P<number>[0-9]+)(?P<unit>Mi|Gi)")
 _MEBIBYTES_PER = {"Mi": 1, "Gi": 1024}
 
 

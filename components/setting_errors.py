@@ -56,7 +56,7 @@ class SettingsError(pulumi.RunError):
 
 def unknown_stack(name: str) -> Problem:
     """The stack is none of the environments."""
-    near = get_close_matches(name.lower(), ENVIRONMENTS, n=1)
+    near = get_close_matches(name.lower(), ENVIRONMENTS, n=1, cutoff=0.4)
     best = near[0] if near else ENVIRONMENTS[0]
     return Problem(
         subject="stack",

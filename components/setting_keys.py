@@ -117,7 +117,7 @@ def _seconds(name: str, least: int, most: int, default: int) -> Key[int]:
 
 def _version(text: str) -> str:
     if not is_version(text):
-        raise ValueError("cannot be a label")
+        raise ValueError("is not fit for a label")
     return text
 
 
