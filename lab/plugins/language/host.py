@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from lab.plugins.language.children import Children
+from lab.plugins.children import Children
 from lab.plugins.language.install import InstallFailed, install
 from lab.plugins.language.interpreter import (
     Interpreter,

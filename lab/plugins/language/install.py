@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from lab.plugins.language.children import Children
+from lab.plugins.children import Children
 from lab.plugins.language.interpreter import Interpreter, ambient_python, virtualenv_path
 
 _CHUNK: Final = 64 * 1024

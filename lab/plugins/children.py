@@ -1,7 +1,7 @@
-"""The processes the language host starts, and their end.
+"""The processes a plugin starts, and their end.
 
-Every child leads a process group of its own: the engine's SIGINT reaches the host only, and the
-host ends the whole group, so that nothing a program started stays behind.
+Every child leads a process group of its own: the engine's SIGINT reaches the plugin only, and the
+plugin ends the whole group, so that nothing a child started stays behind.
 """
 
 from __future__ import annotations
@@ -32,21 +32,24 @@ class Children:
         environment: Mapping[str, str],
         directory: str,
         output: int | IO[bytes] | None = None,
+        standard_input: bytes | None = None,
     ) -> Child:
-        """Start a process with no stdin; its output goes where the host's goes, or to a pipe.
+        """Start a process; its output goes where the plugin's goes, or to a pipe.
 
         Args:
             command: The executable and its arguments.
             environment: All of its environment.
             directory: Its working directory.
             output: ``subprocess.PIPE`` for stdout and stderr in one pipe, None to inherit both.
+            standard_input: What the process reads, less than a pipe holds (64 KiB); None for
+                nothing.
         """
         with self._lock:
             process = subprocess.Popen(
                 command,
                 env=environment,
                 cwd=directory,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if standard_input is None else subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT if output is not None else None,
                 process_group=0,
@@ -56,6 +59,10 @@ class Children:
             stopped = self._stopped
         if stopped:
             child.stop()
+        if process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(standard_input or b"")
+                process.stdin.close()
         return child
 
     def forget(self, child: Child) -> None:

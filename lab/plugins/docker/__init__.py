@@ -1,0 +1,1 @@
+"""The stand-in for ``pulumi-resource-docker``: builds and pushes ``docker.Image``."""
