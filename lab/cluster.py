@@ -76,11 +76,13 @@ def answers(url: str) -> bool:
         return False
 
 
-def _kube(settings: LabSettings, name: str, *flags: str) -> Daemon:
+def _kube(settings: LabSettings, name: str, *flags: str, configuration: str = "") -> Daemon:
     return Daemon(
         name=name,
         argv=[str(programs(settings) / name), *flags],
         environment={"PATH": packages.search_path(settings)},
+        # A cluster with new keys must not be served by a program that read the old ones.
+        configuration=configuration + (pki.directory(settings) / "ca.crt").read_text(),
     )
 
 
@@ -163,7 +165,8 @@ def _kubelet(settings: LabSettings) -> Daemon:
     resolver = directory / "resolv.conf"
     resolver.write_text(f"nameserver {settings.addresses.dns}\n")
     configuration = directory / "config.yaml"
-    configuration.write_text(yaml.safe_dump(_kubelet_configuration(settings, resolver)))
+    text = yaml.safe_dump(_kubelet_configuration(settings, resolver))
+    configuration.write_text(text)
     return _kube(
         settings,
         "kubelet",
@@ -172,6 +175,7 @@ def _kubelet(settings: LabSettings) -> Daemon:
         f"--root-dir={directory}/root",
         f"--hostname-override={NODE}",
         f"--node-ip={settings.addresses.node}",
+        configuration=text,
     )
 
 
@@ -210,22 +214,22 @@ def _proxy(settings: LabSettings) -> Daemon:
     directory = settings.state / "kube-proxy"
     directory.mkdir(parents=True, exist_ok=True)
     configuration = directory / "config.yaml"
-    configuration.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-                "kind": "KubeProxyConfiguration",
-                "clientConnection": {"kubeconfig": str(pki.kubeconfig(settings, "proxy"))},
-                "clusterCIDR": str(settings.addresses.pods),
-                "hostnameOverride": NODE,
-                "mode": "iptables",
-                "bindAddress": str(settings.addresses.node),
-                "healthzBindAddress": "127.0.0.1:10256",
-                "metricsBindAddress": "127.0.0.1:10249",
-                # Kernel-wide limits are the machine's, not a namespace's, to set.
-                "conntrack": {"maxPerCore": 0, "min": 0},
-                "iptables": {"minSyncPeriod": "0s"},
-            }
-        )
+    text = yaml.safe_dump(
+        {
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "clientConnection": {"kubeconfig": str(pki.kubeconfig(settings, "proxy"))},
+            "clusterCIDR": str(settings.addresses.pods),
+            "hostnameOverride": NODE,
+            "mode": "iptables",
+            "bindAddress": str(settings.addresses.node),
+            "healthzBindAddress": "127.0.0.1:10256",
+            "metricsBindAddress": "127.0.0.1:10249",
+            # Kernel-wide limits are the machine's, not a namespace's, to set.
+            "conntrack": {"maxPerCore": 0, "min": 0},
+            "iptables": {"minSyncPeriod": "0s"},
+        }
     )
-    return _kube(settings, "kube-proxy", f"--config={configuration}")
+    configuration.write_text(text)
+    flag = f"--config={configuration}"
+    return _kube(settings, "kube-proxy", flag, configuration=text)

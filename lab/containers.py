@@ -33,12 +33,14 @@ def start(settings: LabSettings, supervisor: Supervisor) -> None:
         f'server = "{server}"\n[host."{server}"]\n  capabilities = ["pull", "resolve"]\n'
     )
     configuration = directory / "config.toml"
-    configuration.write_text(_configuration(settings, directory))
+    text = _configuration(settings, directory)
+    configuration.write_text(text)
     supervisor.start(
         Daemon(
             name="containerd",
             argv=[packages.program(settings, "containerd"), "--config", str(configuration)],
             environment={"PATH": packages.search_path(settings)},
+            configuration=text,
         )
     )
     supervisor.wait_for("containerd", lambda: _answers(settings), what="containerd to answer")

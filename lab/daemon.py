@@ -6,6 +6,7 @@ somebody else since is never mistaken for ours.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -32,12 +33,15 @@ class Daemon:
         name: Its name, also of its log and pid file.
         argv: Program (absolute) and arguments.
         environment: Its whole environment.
+        configuration: What its configuration file says; one that runs with another is
+            started anew.
         inside: Enter the lab's network and mount namespace first.
     """
 
     name: str
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    configuration: str = ""
     inside: bool = True
 
 
@@ -48,6 +52,7 @@ class Recorded:
     pid: int
     started: int
     argv: list[str]
+    configuration: str = ""
 
 
 class Supervisor:
@@ -85,6 +90,7 @@ class Supervisor:
             record is not None
             and start_time(record.pid) == record.started
             and record.argv == list(daemon.argv)
+            and record.configuration == _digest(daemon)
         )
 
     def start(self, daemon: Daemon) -> None:
@@ -115,7 +121,7 @@ class Supervisor:
     def _remember(self, daemon: Daemon, pid: int) -> None:
         started = start_time(pid)
         if started is not None:
-            record = Recorded(pid, started, list(daemon.argv))
+            record = Recorded(pid, started, list(daemon.argv), _digest(daemon))
             self._record_file(daemon.name).write_text(json.dumps(asdict(record)))
 
     def _adopt(self, daemon: Daemon) -> bool:
@@ -205,6 +211,10 @@ class Supervisor:
         except (OSError, ValueError, TypeError):
             # Absent, or half-written by an `up` that was killed: the cgroup finds the process.
             return None
+
+
+def _digest(daemon: Daemon) -> str:
+    return hashlib.sha256(daemon.configuration.encode()).hexdigest()
 
 
 def start_time(pid: int) -> int | None:

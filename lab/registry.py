@@ -30,23 +30,23 @@ def _registry(settings: LabSettings) -> Daemon:
     directory = settings.state / "registry"
     directory.mkdir(parents=True, exist_ok=True)
     configuration = directory / "config.yml"
-    configuration.write_text(
-        yaml.safe_dump(
-            {
-                "version": "0.1",
-                "log": {"level": "warn", "accesslog": {"disabled": True}},
-                "storage": {
-                    "filesystem": {"rootdirectory": str(directory / "data")},
-                    "delete": {"enabled": True},
-                },
-                "http": {"addr": f"{settings.addresses.node}:{REGISTRY_PORT}"},
-            }
-        )
+    text = yaml.safe_dump(
+        {
+            "version": "0.1",
+            "log": {"level": "warn", "accesslog": {"disabled": True}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(directory / "data")},
+                "delete": {"enabled": True},
+            },
+            "http": {"addr": f"{settings.addresses.node}:{REGISTRY_PORT}"},
+        }
     )
+    configuration.write_text(text)
     return Daemon(
         name="registry",
         argv=[packages.program(settings, "docker-registry"), "serve", str(configuration)],
         environment={"PATH": packages.search_path(settings), "OTEL_TRACES_EXPORTER": "none"},
+        configuration=text,
     )
 
 
@@ -54,27 +54,27 @@ def _docker(settings: LabSettings) -> Daemon:
     directory = settings.state / "docker"
     directory.mkdir(parents=True, exist_ok=True)
     configuration = directory / "daemon.json"
-    configuration.write_text(
-        json.dumps(
-            {
-                "bridge": "none",
-                "iptables": False,
-                "ip6tables": False,
-                "containerd": str(containers.socket(settings)),
-                "cgroup-parent": f"/{NAME}/{cgroup.BUILDS}",
-                "exec-opts": ["native.cgroupdriver=cgroupfs"],
-                "data-root": str(directory / "data"),
-                "exec-root": str(settings.run / "docker"),
-                "pidfile": str(settings.run / "docker.pid"),
-                "hosts": [f"unix://{settings.docker_socket}"],
-                "insecure-registries": [settings.addresses.registry],
-                "storage-driver": "overlay2" if containers.overlay_works(settings.state) else "vfs",
-            },
-            indent=2,
-        )
+    text = json.dumps(
+        {
+            "bridge": "none",
+            "iptables": False,
+            "ip6tables": False,
+            "containerd": str(containers.socket(settings)),
+            "cgroup-parent": f"/{NAME}/{cgroup.BUILDS}",
+            "exec-opts": ["native.cgroupdriver=cgroupfs"],
+            "data-root": str(directory / "data"),
+            "exec-root": str(settings.run / "docker"),
+            "pidfile": str(settings.run / "docker.pid"),
+            "hosts": [f"unix://{settings.docker_socket}"],
+            "insecure-registries": [settings.addresses.registry],
+            "storage-driver": "overlay2" if containers.overlay_works(settings.state) else "vfs",
+        },
+        indent=2,
     )
+    configuration.write_text(text)
     return Daemon(
         name="dockerd",
         argv=[packages.program(settings, "dockerd"), f"--config-file={configuration}"],
         environment={"PATH": packages.search_path(settings)},
+        configuration=text,
     )

@@ -78,6 +78,7 @@ def attach(settings: LabSettings, salt: str) -> None:
         text = path.read_text()
         if not any(row.startswith(f"{KEY}:") for row in text.splitlines()):
             path.write_text(text + ("" if text.endswith("\n") else "\n") + line + "\n")
+    _refresh_index(settings)
 
 
 def detach(settings: LabSettings) -> None:
@@ -99,6 +100,18 @@ def detach(settings: LabSettings) -> None:
         if not rows:
             attributes.unlink()
     _git(settings, "config", "--remove-section", f"filter.{FILTER}")
+    _refresh_index(settings)
+
+
+def _refresh_index(settings: LabSettings) -> None:
+    """Let git take note of the files' new size where their filtered content is unchanged.
+
+    git takes a file whose size is not the one in its index for modified without asking the
+    filter. A file with a person's own change is left as it is.
+    """
+    for path in stack_files(settings):
+        if _git_succeeds(settings, "diff", "--quiet", "--", path.name):
+            _git(settings, "update-index", "--", path.name)
 
 
 def _line(salt: str) -> str:
@@ -112,11 +125,24 @@ def _git_path(settings: LabSettings, name: str) -> Path | None:
 
 
 def _git(settings: LabSettings, *words: str) -> str:
-    # A checkout that is no git repository (an unpacked archive) is fine: then git says no.
+    """Return what git printed, nothing when it failed.
+
+    A checkout that is no git repository (an unpacked archive) is fine: then git says no.
+    """
+    done = _run_git(settings, *words)
+    return done.stdout.strip() if done is not None and done.returncode == 0 else ""
+
+
+def _git_succeeds(settings: LabSettings, *words: str) -> bool:
+    done = _run_git(settings, *words)
+    return done is not None and done.returncode == 0
+
+
+def _run_git(settings: LabSettings, *words: str) -> subprocess.CompletedProcess[str] | None:
+    argv = ["git", *words]
     try:
-        done = subprocess.run(
-            ["git", *words], cwd=settings.checkout, capture_output=True, text=True, check=False
+        return subprocess.run(
+            argv, cwd=settings.checkout, capture_output=True, text=True, check=False
         )
     except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
