@@ -11,9 +11,9 @@ from components.image import Image, ImageArgs
 from components.labels import SERVICE
 from components.namespace import Namespace, NamespaceArgs
 from components.release_config import ReleaseConfig, ReleaseConfigArgs
-from components.settings import load_settings
+from components.settings import settings_or_exit
 
-settings = load_settings(Path(__file__).resolve().parent)
+settings = settings_or_exit(Path(__file__).resolve().parent)
 
 cluster = cluster_provider("cluster", context=settings.kube_context, kubeconfig=settings.kubeconfig)
 in_cluster = pulumi.ResourceOptions(providers=[cluster])

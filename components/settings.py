@@ -7,6 +7,7 @@ to be right, and everything that is wrong with them is said at once.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,9 @@ from components.source import Source, SourceError, read_source
 from components.timings import Timings
 
 T = TypeVar("T")
+
+_SAID_WHAT_IS_WRONG = 32
+"""The exit code by which Pulumi's Python host knows that the user has been told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +204,21 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         kube_context=kubernetes.get("context"),
         kubeconfig=kubernetes.get("kubeconfig"),
     )
+
+
+def settings_or_exit(root: Path) -> Settings:
+    """Read and check the settings of the current stack; end the program when they are wrong.
+
+    Left to propagate, the error would be followed by one more, about the program's exit code.
+
+    Args:
+        root: The checkout's top directory.
+    """
+    try:
+        return load_settings(root)
+    except SettingsError as error:
+        pulumi.log.error(str(error))
+        sys.exit(_SAID_WHAT_IS_WRONG)
 
 
 def _unknown_keys(environment: str) -> list[Problem]:

@@ -23,6 +23,8 @@ import yaml
 from pulumi.runtime import mocks, rpc, stack
 from pulumi.runtime.settings import get_root_resource
 
+from components.settings import load_settings
+
 ROOT = Path(__file__).resolve().parents[1]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BUILT_DIGEST = f"sha256:{'b' * 64}"
@@ -238,6 +240,8 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def _program() -> None:
+    # The program would end the process over settings that are wrong; a test wants the error.
+    load_settings(ROOT)
     runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
 
