@@ -75,6 +75,17 @@ def env() -> None:
         typer.echo("the lab is not up: make up", err=True)
 
 
+@app.command("exec")
+def execute(command: Annotated[list[str], typer.Argument(help="Program and arguments.")]) -> None:
+    """Run a program with the lab's environment in this very process."""
+    lab_settings = settings.load(os.environ, CHECKOUT)
+    environment = stacks.environment(lab_settings)
+    try:
+        os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is what is wanted
+    except OSError as error:
+        raise LabError(what=f"could not run {command[0]}", why=str(error.strerror)) from error
+
+
 @app.command()
 def status() -> None:
     """Say whether the lab is up and which of its programs run; exit code 1 when it is not."""

@@ -1,0 +1,48 @@
+# Everything a person types. `make` alone lists it.
+PYTHON ?= python3
+VENV   := .venv/bin
+PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
+
+.DEFAULT_GOAL := help
+.PHONY: help venv up down env status test unit check format requirements
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+venv: ## make .venv from the pinned requirements, unless it is current
+	@$(PYTHON) lab/bootstrap.py
+
+up: venv ## bring up the lab and deploy development  (plugins=official: download Pulumi's providers)
+	@$(VENV)/python -m lab up $(if $(plugins),--plugins $(plugins))
+
+down: venv ## stop the lab  (purge=1: forget its state and history too)
+	@$(VENV)/python -m lab down $(if $(purge),--purge)
+
+env: venv ## print what makes a shell use the lab:  eval "$$(make -s env)"
+	@$(VENV)/python -m lab env
+
+status: venv ## say whether the lab is up
+	@$(VENV)/python -m lab status
+
+test: up ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
+	@$(VENV)/python -m lab exec -- $(VENV)/python -m pytest tests/ -v --cov=app $(args)
+
+unit: venv ## the quick tests: no cluster, no engine
+	@$(VENV)/python -m pytest tests/unit -q $(args)
+
+check: venv ## lint, format and types
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+
+format: venv ## format the code
+	@$(VENV)/ruff check --fix --quiet . || true
+	@$(VENV)/ruff format .
+
+requirements: venv ## pin anew what the requirements*.in files ask for
+	@$(PIP_COMPILE) --upgrade requirements-dev.in --output-file requirements-dev.txt
+	@$(PIP_COMPILE) --constraint requirements-dev.txt requirements.in --output-file requirements.txt
+	@$(PIP_COMPILE) --constraint requirements-dev.txt app/requirements.in --output-file app/requirements.txt
+	@$(PIP_COMPILE) --upgrade requirements-bootstrap.in --output-file requirements-bootstrap.txt
+	@$(PIP_COMPILE) --no-annotate lab/tools/requirements-go.in --output-file lab/tools/requirements-go.txt
