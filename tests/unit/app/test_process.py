@@ -1,0 +1,214 @@
+"""The service as a process: started as the image starts it, stopped as a cluster stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.unit.app.serving import Client
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[3]
+SLOW_SERVICE = [str(Path(__file__).with_name("slow_service.py"))]
+SERVICE = ["-m", "app"]
+DRAIN_SECONDS = 2.0
+TOKEN = "s3cret-token"
+
+
+@dataclass(kw_only=True)
+class Process:
+    """A running service and every line it has logged."""
+
+    child: asyncio.subprocess.Process
+    lines: list[dict[str, object]] = field(default_factory=list)
+
+    async def read_log(self) -> None:
+        """Reads the log to its end: a full pipe would stop the service."""
+        assert self.child.stdout is not None
+        async for line in self.child.stdout:
+            self.lines.append(json.loads(line))
+
+    async def listening(self) -> int:
+        """Waits for the line that names the port."""
+        async with asyncio.timeout(10):
+            while True:
+                for line in self.lines:
+                    if line["message"] == "listening":
+                        return int(str(line["port"]))
+                await asyncio.sleep(0.01)
+
+    async def exit_code(self) -> int:
+        """Waits for the end."""
+        async with asyncio.timeout(10):
+            return await self.child.wait()
+
+
+def forbid_writing() -> None:
+    """Lets the process write pipes and sockets, but not one byte into a file."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+async def start(arguments: list[str], **environment: str) -> asyncio.subprocess.Process:
+    """Starts python with nothing in its environment but what is given."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        preexec_fn=forbid_writing,
+    )
+
+
+@asynccontextmanager
+async def service(
+    arguments: list[str], *, drain_seconds: float = DRAIN_SECONDS
+) -> AsyncIterator[tuple[Process, int]]:
+    """Runs the service until the block ends; also gives its port."""
+    child = await start(
+        arguments,
+        AEGIS_ENVIRONMENT="development",
+        AEGIS_DATA_PROFILE="mock",
+        AEGIS_HOST="127.0.0.1",
+        AEGIS_PORT="0",
+        AEGIS_DRAIN_SECONDS=str(drain_seconds),
+        AEGIS_API_TOKEN=TOKEN,
+    )
+    process = Process(child=child)
+    reading = asyncio.create_task(process.read_log())
+    try:
+        yield process, await process.listening()
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
+        await reading
+
+
+async def ask_again_and_again(port: int, until: asyncio.Event) -> tuple[int, list[str]]:
+    """Asks as a client of the cluster does: on one connection while it may, then on a new one.
+
+    Returns:
+        How many requests were answered, and what went wrong.
+    """
+    answered, failures, client = 0, [], None
+    while not until.is_set():
+        try:
+            client = client or await Client.connect(port)
+            answer = await client.get("/version")
+        except (OSError, asyncio.IncompleteReadError) as error:
+            failures.append(repr(error))
+            client = None
+            continue
+        answered += 1
+        if answer.status != 200:
+            failures.append(str(answer.status))
+        if answer.closes:
+            await client.close()
+            client = None
+        await asyncio.sleep(0.002)
+    if client:
+        await client.close()
+    return answered, failures
+
+
+class TestStopping:
+    """Stopped under load: nothing fails, exit code 0, within the time set."""
+
+    async def test_under_load_no_request_fails(self) -> None:
+        async with service(SLOW_SERVICE) as (process, port):
+            enough = asyncio.Event()
+            load = [asyncio.create_task(ask_again_and_again(port, enough)) for _ in range(8)]
+            idle, slow = await Client.connect(port), await Client.connect(port)
+            await idle.get("/livez")
+            slow.send("/slow?seconds=1")
+            await asyncio.sleep(0.3)
+            began = time.monotonic()
+            process.child.terminate()
+            # New connections come for a while: the cluster's proxies learn of the end late.
+            await asyncio.sleep(0.5)
+            enough.set()
+            results = await asyncio.gather(*load)
+            assert (await idle.get("/livez")).closes
+            answer = await slow.answer()
+            assert (answer.status, answer.closes) == (200, True)
+            assert await process.exit_code() == 0
+            assert time.monotonic() - began < DRAIN_SECONDS
+            await idle.close()
+            await slow.close()
+        assert [failure for _, failures in results for failure in failures] == []
+        assert sum(answered for answered, _ in results) > 200
+        assert process.lines[-2]["message"] == "drained"
+        assert process.lines[-2]["abandoned"] == 0
+        assert TOKEN not in json.dumps(process.lines)
+        assert process.child.stderr is not None
+        assert await process.child.stderr.read() == b""
+
+    async def test_a_request_that_outlasts_the_drain_shows_in_the_exit_code(self) -> None:
+        async with service(SLOW_SERVICE, drain_seconds=1) as (process, port):
+            slow = await Client.connect(port)
+            slow.send("/slow?seconds=60")
+            await asyncio.sleep(0.1)
+            began = time.monotonic()
+            process.child.terminate()
+            process.child.terminate()
+            assert (await slow.answer()).status == 503
+            assert await process.exit_code() == 1
+            assert time.monotonic() - began < 1
+            await slow.close()
+        assert process.lines[-2]["level"] == "error"
+
+
+class TestStarting:
+    """`python -m app`, as the image starts it."""
+
+    async def test_it_serves_what_its_settings_say_until_interrupted(self) -> None:
+        async with service(SERVICE, drain_seconds=1) as (process, port):
+            client = await Client.connect(port)
+            assert (await client.get("/readyz")).status == 200
+            assert (await client.get("/v1/records")).status == 401
+            await client.close()
+            process.child.send_signal(signal.SIGINT)
+            assert await process.exit_code() == 0
+
+    async def test_bad_settings_are_told_in_plain_words_with_exit_code_2(self) -> None:
+        child = await start(SERVICE, AEGIS_ENVIRONMENT="prod", AEGIS_PORT="x", AEGIS_API_TOKEN="")
+        stdout, stderr = await child.communicate()
+        assert child.returncode == 2
+        assert stdout == b""
+        lines = stderr.decode().splitlines()
+        assert lines[0] == "error: aegis-api cannot start: 4 settings are wrong"
+        assert [line.split()[0].partition("=")[0] for line in lines[1:-1]] == [
+            "AEGIS_ENVIRONMENT",
+            "AEGIS_DATA_PROFILE",
+            "AEGIS_PORT",
+            "AEGIS_API_TOKEN",
+        ]
+
+    async def test_an_address_in_use_is_told_in_plain_words_with_exit_code_1(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            child = await start(
+                SERVICE,
+                AEGIS_ENVIRONMENT="development",
+                AEGIS_DATA_PROFILE="mock",
+                AEGIS_HOST="127.0.0.1",
+                AEGIS_PORT=str(taken.getsockname()[1]),
+            )
+            _, stderr = await child.communicate()
+        assert child.returncode == 1
+        assert b"error: aegis-api cannot listen on 127.0.0.1 port" in stderr
+        assert b"Traceback" not in stderr
