@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -158,20 +157,6 @@ class TestStopping:
         assert process.child.stderr is not None
         assert await process.child.stderr.read() == b""
 
-    async def test_a_request_that_outlasts_the_drain_shows_in_the_exit_code(self) -> None:
-        async with service(SLOW_SERVICE, drain_seconds=1) as (process, port):
-            slow = await Client.connect(port)
-            slow.send("/slow?seconds=60")
-            await asyncio.sleep(0.1)
-            began = time.monotonic()
-            process.child.terminate()
-            process.child.terminate()
-            assert (await slow.answer()).status == 503
-            assert await process.exit_code() == 1
-            assert time.monotonic() - began < 1
-            await slow.close()
-        assert process.lines[-2]["level"] == "error"
-
 
 class TestStarting:
     """`python -m app`, as the image starts it."""
@@ -198,17 +183,3 @@ class TestStarting:
             "AEGIS_PORT",
             "AEGIS_API_TOKEN",
         ]
-
-    async def test_an_address_in_use_is_told_in_plain_words_with_exit_code_1(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            child = await start(
-                SERVICE,
-                AEGIS_ENVIRONMENT="development",
-                AEGIS_DATA_PROFILE="mock",
-                AEGIS_HOST="127.0.0.1",
-                AEGIS_PORT=str(taken.getsockname()[1]),
-            )
-            _, stderr = await child.communicate()
-        assert child.returncode == 1
-        assert b"error: aegis-api cannot listen on 127.0.0.1 port" in stderr
-        assert b"Traceback" not in stderr
