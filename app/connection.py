@@ -12,7 +12,7 @@ import select
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app.problems import MEDIA_TYPE, ProblemError, encode
+from app.problems import MEDIA_TYPE, ProblemError, encode, stopping
 
 MAX_HEAD_BYTES = 32 * 1024
 HEAD_SECONDS = 20.0
@@ -110,6 +110,12 @@ class Connection(HttpToolsProtocol):
             return False
         return is_readable(self.transport.get_extra_info("socket").fileno())
 
+    def end(self) -> None:
+        """Closes the connection; a client in the middle of sending a request is told why."""
+        if self._receiving and not self.transport.is_closing():
+            self._refuse(stopping())
+        self.transport.close()
+
     # internals
 
     def _count_head(self, size: int) -> None:
@@ -137,6 +143,7 @@ class Connection(HttpToolsProtocol):
             (b"content-type", MEDIA_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
+            *((name.encode(), value.encode()) for name, value in problem.headers.items()),
         ]
         lines = [name + b": " + value + b"\r\n" for name, value in headers]
         self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", body]))

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.lifecycle import Lifecycle
 from app.metrics import NO_ROUTE, Metrics
-from app.problems import ProblemError, respond
+from app.problems import respond, stopping
 
 # Asked by the cluster, not by clients: quiet in the log, and no reason to stay when draining.
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
@@ -63,14 +63,7 @@ class Observed:
             # Only the end of the drain cancels a request (`server.DrainingServer`).
             if exchange.status is not None:
                 raise
-            problem = ProblemError(
-                503,
-                slug="stopping",
-                title="The service stopped before the answer was ready",
-                detail="It is being replaced; ask again.",
-                headers={"Retry-After": "1"},
-            )
-            await respond(problem, exchange.scope)(exchange.scope, receive, exchange.send)
+            await respond(stopping(), exchange.scope)(exchange.scope, receive, exchange.send)
         except Exception:
             # Starlette has answered 500 unless the response had begun; then only closing is left.
             _logger.exception("request failed", extra={"request_id": exchange.request_id})

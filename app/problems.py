@@ -62,6 +62,17 @@ class ProblemError(Exception):
         return document | self.members
 
 
+def stopping() -> ProblemError:
+    """The answer to a request that the end of the drain found unanswered."""
+    return ProblemError(
+        503,
+        slug="stopping",
+        title="The service stopped before the answer was ready",
+        detail="It is being replaced; ask again.",
+        headers={"Retry-After": "1"},
+    )
+
+
 def respond(problem: ProblemError, scope: Scope) -> JSONResponse:
     """Turns a problem into the response to the request of this scope."""
     request_id = scope.get("state", {}).get("request_id")

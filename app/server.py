@@ -59,7 +59,8 @@ class DrainingServer(uvicorn.Server):
     A second signal ends the window at once; running requests are still answered.
 
     Attributes:
-        abandoned: Requests that were still running at the end of the drain.
+        abandoned: Requests that were begun but not answered by the end of the drain; their
+            clients got 503, or the end of a response that had begun.
     """
 
     def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, plan: DrainPlan) -> None:
@@ -105,15 +106,14 @@ class DrainingServer(uvicorn.Server):
             return False
         if len(self._signals) > 1 or self._lifecycle.drained_for >= self._plan.window:
             return True
-        unused = not self.server_state.connections and not self.server_state.tasks
-        return unused and self._lifecycle.quiet_for >= self._plan.quiet
+        return not self._in_use and self._lifecycle.quiet_for >= self._plan.quiet
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends the drain: accepts no more, closes what is idle, finishes what runs."""
         self._lifecycle.drain()
         await self._stop_accepting(sockets or [])
         closed_idle = 0
-        while self._connections and self._lifecycle.drained_for < self._plan.answer:
+        while self._in_use and self._lifecycle.drained_for < self._plan.answer:
             for connection in self._connections:
                 if connection.idle and not connection.transport.is_closing():
                     connection.transport.close()
@@ -132,6 +132,11 @@ class DrainingServer(uvicorn.Server):
         )
 
     @property
+    def _in_use(self) -> bool:
+        # A task without a connection is a request whose client left: its work is finished, too.
+        return bool(self.server_state.connections or self.server_state.tasks)
+
+    @property
     def _connections(self) -> list[Connection]:
         return [c for c in self.server_state.connections if isinstance(c, Connection)]
 
@@ -147,14 +152,14 @@ class DrainingServer(uvicorn.Server):
             sock.close()
 
     async def _abandon_the_rest(self) -> None:
+        self.abandoned = sum(connection.busy for connection in self._connections)
         tasks = list(self.server_state.tasks)
-        self.abandoned = len(tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_FLUSH_SECONDS)
         for connection in self._connections:
-            connection.transport.close()
+            connection.end()
         loop = asyncio.get_running_loop()
         flushed = loop.time() + _FLUSH_SECONDS
         while self.server_state.connections and loop.time() < flushed:

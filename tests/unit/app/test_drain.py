@@ -132,7 +132,7 @@ class TestEnd:
     async def test_no_new_connection_is_accepted_after_it(self) -> None:
         async with serving(plan=SHORT) as served:
             busy = await served.connect()
-            busy.send("/slow?seconds=0.5")
+            busy.send("/slow?seconds=0.35")
             stop(served)
             async with asyncio.timeout(DEADLINE):
                 with pytest.raises(ConnectionRefusedError):
@@ -179,6 +179,31 @@ class TestEnd:
             await served.stopped()
             assert time.monotonic() - began < 2
             assert served.server.abandoned == 1
+
+    async def test_a_request_never_received_whole_is_answered_503_in_time(self) -> None:
+        async with serving(plan=DrainPlan(quiet=20, window=0.1, answer=0.2)) as served:
+            client = await served.connect()
+            client.writer.write(b"GET /livez HTTP/1.1\r\nHo")
+            await asyncio.sleep(0.05)
+            stop(served)
+            answer = await client.answer()
+            assert (answer.status, answer.closes) == (503, True)
+            assert answer.headers["retry-after"] == "1"
+            await served.stopped()
+            assert served.server.abandoned == 1
+
+    async def test_work_whose_client_left_is_finished_and_not_called_abandoned(self) -> None:
+        async with serving(plan=SHORT) as served:
+            client = await served.connect()
+            client.send("/slow?seconds=0.3")
+            await asyncio.sleep(0.05)
+            await client.close()
+            (task,) = served.server.server_state.tasks
+            stop(served)
+            await served.stopped()
+            assert not task.cancelled()
+            assert task.done()
+            assert served.server.abandoned == 0
 
 
 class TestStart:

@@ -134,12 +134,12 @@ class TestStopping:
             load = [asyncio.create_task(ask_again_and_again(port, enough)) for _ in range(8)]
             idle, slow = await Client.connect(port), await Client.connect(port)
             await idle.get("/livez")
-            slow.send("/slow?seconds=1")
-            await asyncio.sleep(0.3)
+            slow.send("/slow?seconds=0.8")
+            await asyncio.sleep(0.2)
             began = time.monotonic()
             process.child.terminate()
             # New connections come for a while: the cluster's proxies learn of the end late.
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.4)
             enough.set()
             results = await asyncio.gather(*load)
             assert (await idle.get("/livez")).closes
