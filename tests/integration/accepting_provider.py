@@ -1,0 +1,106 @@
+# ruff: noqa: N802, ARG002 - the protocol says what its methods are called and given
+"""A provider that accepts everything, has no cluster, and writes down what it was asked to do.
+
+It takes the place of the Kubernetes and the Docker provider, so that the program runs in the real
+engine: what is made, changed and deleted, and in which order, is the engine's own doing.
+
+Run by the engine as ``python -m tests.integration.accepting_provider NAME JOURNAL ADDRESS``.
+A file beside the journal, called ``fail``, names what shall fail: ``update Deployment``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from lab.plugins.protocol import RpcError, answers, light_pulumi, serve
+
+with light_pulumi():
+    from google.protobuf import empty_pb2  # type: ignore[import-untyped,unused-ignore]
+    from pulumi.runtime.proto import plugin_pb2
+    from pulumi.runtime.proto import provider_pb2 as messages
+    from pulumi.runtime.proto.provider_pb2_grpc import (
+        ResourceProviderServicer,
+        add_ResourceProviderServicer_to_server,
+    )
+
+VERSIONS = {"kubernetes": "4.32.0", "docker": "5.2.0"}
+DIGEST = f"sha256:{'d' * 64}"
+
+
+class AcceptingProvider(ResourceProviderServicer):  # type: ignore[misc,unused-ignore]
+    """Accepts everything; see the module."""
+
+    def __init__(self, name: str, journal: Path) -> None:
+        self._name = name
+        self._journal = journal
+
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+        """Say which version this would be."""
+        return plugin_pb2.PluginInfo(version=VERSIONS[self._name])
+
+    def CheckConfig(self, request: Any, context: Any) -> Any:
+        """Accept the provider's settings."""
+        return messages.CheckResponse(inputs=request.news)
+
+    def DiffConfig(self, request: Any, context: Any) -> Any:
+        """Find no difference that matters."""
+        return messages.DiffResponse(changes=messages.DiffResponse.DIFF_NONE)
+
+    def Configure(self, request: Any, context: Any) -> Any:
+        """Take secrets as secrets, so that they stay secret in the state."""
+        return messages.ConfigureResponse(acceptSecrets=True)
+
+    def Check(self, request: Any, context: Any) -> Any:
+        """Accept a resource's inputs."""
+        return messages.CheckResponse(inputs=request.news)
+
+    def Diff(self, request: Any, context: Any) -> Any:
+        """Compare inputs; a renamed object is another one."""
+        response = messages.DiffResponse()
+        if request.old_inputs == request.news:
+            return messages.DiffResponse(changes=response.DIFF_NONE)
+        return messages.DiffResponse(changes=response.DIFF_SOME)
+
+    @answers
+    def Create(self, request: Any, context: Any) -> Any:
+        """Write down a creation."""
+        self._write("create", request.urn)
+        return messages.CreateResponse(
+            id=request.urn.rpartition("::")[2], properties=self._outputs(request.properties)
+        )
+
+    @answers
+    def Update(self, request: Any, context: Any) -> Any:
+        """Write down a change."""
+        self._write("update", request.urn)
+        return messages.UpdateResponse(properties=self._outputs(request.news))
+
+    @answers
+    def Delete(self, request: Any, context: Any) -> Any:
+        """Write down a deletion."""
+        self._write("delete", request.urn)
+        return empty_pb2.Empty()
+
+    def _outputs(self, inputs: Any) -> Any:
+        if self._name == "docker":
+            repository = inputs.fields["imageName"].string_value.rpartition(":")[0]
+            inputs.fields["repoDigest"].string_value = f"{repository}@{DIGEST}"
+        return inputs
+
+    def _write(self, step: str, urn: str) -> None:
+        type_token, name = urn.split("::")[-2:]
+        kind = type_token.rpartition(":")[2]
+        failing = self._journal.with_name("fail")
+        if failing.exists() and failing.read_text().strip() == f"{step} {kind}":
+            raise RpcError(grpc.StatusCode.UNKNOWN, f"{step} {kind} fails, as the test asks")
+        with self._journal.open("a") as journal:
+            journal.write(f"{step} {kind} {name}\n")
+
+
+if __name__ == "__main__":
+    provider = AcceptingProvider(sys.argv[1], Path(sys.argv[2]))
+    serve(lambda server: add_ResourceProviderServicer_to_server(provider, server))

@@ -1,0 +1,182 @@
+"""A real engine with a file backend of its own, for each test, and no cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.settings import load
+from lab.toolchain import PULUMI, Toolchain
+from tests.integration.accepting_provider import VERSIONS
+from tests.rendering import ROOT
+
+PROGRAM = ("Pulumi.yaml", "__main__.py", "components", "pyproject.toml")
+LANGUAGE = "pulumi-language-python"
+SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run of the CLI that has ended.
+
+    Attributes:
+        code: Its exit code.
+        text: Everything it printed.
+    """
+
+    code: int
+    text: str
+
+
+@dataclass
+class Project:
+    """A copy of the program in a directory of its own, with one stack.
+
+    Attributes:
+        directory: Where the copy is.
+        stack: The stack's name.
+        environment: The environment the CLI runs in.
+    """
+
+    directory: Path
+    stack: str
+    environment: dict[str, str] = field(repr=False)
+
+    def pulumi(self, *arguments: str) -> Finished:
+        """Run the CLI on the stack; it never asks and never colours."""
+        done = subprocess.run(
+            ["pulumi", "--non-interactive", "--color=never", *arguments],
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout + done.stderr)
+
+    def expect(self, *arguments: str) -> Finished:
+        """Run the CLI and fail the test when it fails."""
+        done = self.pulumi(*arguments)
+        assert done.code == 0, done.text
+        return done
+
+    def up(self) -> Finished:
+        """Update the stack, without the preview."""
+        return self.pulumi("up", "--yes", "--skip-preview", "--stack", self.stack)
+
+    def set(self, name: str, value: str, *options: str) -> None:
+        """Set one of the stack's settings."""
+        self.expect("config", "set", *options, "--stack", self.stack, name, "--", value)
+
+    def state(self) -> list[dict[str, Any]]:
+        """The resources in the state, but for the stack itself and the providers."""
+        exported = json.loads(self.expect("stack", "export", "--stack", self.stack).text)
+        return [
+            item
+            for item in exported["deployment"].get("resources", [])
+            if not item["type"].startswith("pulumi:")
+        ]
+
+    @property
+    def journal(self) -> Path:
+        """What the providers did, a line a step."""
+        return self.directory.with_name("journal")
+
+    def steps(self) -> list[str]:
+        """What the providers did since this was asked last: ``create Deployment aegis-api``."""
+        if not self.journal.exists():
+            return []
+        steps = self.journal.read_text().splitlines()
+        self.journal.unlink()
+        return steps
+
+    def fail(self, step: str | None) -> None:
+        """Let a step fail from now on, such as ``update Deployment``; None lets none."""
+        self.journal.with_name("fail").write_text(step or "")
+
+
+def _find_cli() -> Path | None:
+    found = shutil.which("pulumi")
+    if found:
+        return Path(found)
+    built = Toolchain(load(os.environ, ROOT)).path(PULUMI)
+    return built if built.exists() else None
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the CLI and a Python language host, official or the lab's."""
+    cli = _find_cli()
+    if cli is None:
+        pytest.skip("no pulumi CLI on PATH, and `make up` has built none")
+    directory = tmp_path_factory.mktemp("bin")
+    (directory / "pulumi").symlink_to(cli)
+    beside = cli.resolve().with_name(LANGUAGE)
+    host = str(beside) if beside.exists() else shutil.which(LANGUAGE)
+    if host is not None:
+        (directory / LANGUAGE).symlink_to(host)
+        return directory
+    executor = cli.resolve().with_name(f"{LANGUAGE}-exec")
+    if not executor.exists():
+        pytest.skip(f"no {LANGUAGE} on PATH, and the lab's stand-in has no {executor.name}")
+    write_program(directory / LANGUAGE, "lab.plugins.language", AEGIS_LANGUAGE_EXEC=str(executor))
+    return directory
+
+
+def write_program(path: Path, module: str, *arguments: str, **environment: str) -> None:
+    """Write a program that runs one of the checkout's Python modules."""
+    exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
+    words = " ".join(f"'{word}'" for word in (sys.executable, "-m", module, *arguments))
+    path.write_text(f"#!/bin/sh\nexport PYTHONPATH='{ROOT}'\n{exports}exec {words} \"$@\"\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def project(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> Iterator[Project]:
+    """A project with a stack; staging, unless the test is parametrised with another."""
+    directory, home = tmp_path / "project", tmp_path / "home"
+    directory.mkdir()
+    for name in PROGRAM:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, directory / name)
+    for path in ROOT.glob("Pulumi.*.yaml"):
+        # The lab keeps its stacks' salt there; these stacks get their own.
+        lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("encryptionsalt:")]
+        (directory / path.name).write_text("".join(kept))
+    (directory / ".venv").symlink_to(sys.prefix)
+    journal = tmp_path / "journal"
+    for name, version in VERSIONS.items():
+        plugin = home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
+        plugin.parent.mkdir(parents=True)
+        write_program(plugin, "tests.integration.accepting_provider", name, str(journal))
+    (tmp_path / "backend").mkdir()
+    environment = {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "PULUMI_HOME": str(home),
+        "PULUMI_BACKEND_URL": f"file://{tmp_path / 'backend'}",
+        "PULUMI_CONFIG_PASSPHRASE": "of a test",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "AEGIS_REGISTRY": "registry.example.com",
+        "AEGIS_GIT_SHA": "0123456789abcdef0123456789abcdef01234567",
+        "KUBECONFIG": str(tmp_path / "there-is-no-cluster"),
+    }
+    stack = getattr(request, "param", "staging")
+    made = Project(directory, stack, environment)
+    made.expect("stack", "init", stack)
+    try:
+        yield made
+    finally:
+        made.pulumi("stack", "rm", "--force", "--yes", "--stack", stack)
