@@ -180,6 +180,19 @@ class TestEnd:
             assert time.monotonic() - began < 2
             assert served.server.abandoned == 1
 
+    async def test_a_request_that_waits_on_an_idle_connection_is_served(self) -> None:
+        async with serving() as served:
+            with socket.create_connection(("127.0.0.1", served.port)) as raw:
+                raw.sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
+                await asyncio.sleep(0.05)
+                assert raw.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
+                stop(served)
+                stop(served)
+                raw.sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
+                time.sleep(0.15)  # as above
+                await served.stopped()
+                assert raw.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
+
     async def test_a_request_never_received_whole_is_answered_503_in_time(self) -> None:
         async with serving(plan=DrainPlan(quiet=20, window=0.1, answer=0.2)) as served:
             client = await served.connect()
