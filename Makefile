@@ -8,7 +8,7 @@ PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --pyt
 .PHONY: help venv up down env status test unit check format requirements
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 venv: ## make .venv from the pinned requirements, unless it is current
 	@$(PYTHON) lab/bootstrap.py

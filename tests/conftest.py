@@ -1,0 +1,57 @@
+"""Which tests run: the end-to-end ones need the lab, and who lacks it is told so once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lab import lifecycle, settings, stacks
+from lab.errors import LabError
+from lab.settings import LabSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+_left_out = pytest.StashKey[list[str]]()
+
+
+def _lab() -> tuple[LabSettings | None, str]:
+    """Return the lab when it is up, else why it cannot be used."""
+    try:
+        found = settings.load(os.environ, ROOT)
+    except LabError as error:
+        return None, str(error.what)
+    return (
+        (found, "") if lifecycle.is_up(found) else (None, "the lab is not up; `make up` starts it")
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give tests on a lab that is up its environment, as `make test` does."""
+    config.stash[_left_out] = []
+    found, _ = _lab()
+    if found is not None:
+        os.environ.update(stacks.environment(found))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests by their directory, and skip those that need a lab when there is none."""
+    found, why = _lab()
+    for item in items:
+        kind = item.path.relative_to(ROOT / "tests").parts[0]
+        if kind in ("integration", "e2e"):
+            item.add_marker(kind)
+        if kind == "e2e" and found is None:
+            item.add_marker(pytest.mark.skip(reason=why))
+            config.stash[_left_out].append(item.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which end-to-end tests were left out and why."""
+    left_out = terminalreporter.config.stash[_left_out]
+    if left_out:
+        _, why = _lab()
+        terminalreporter.section("end-to-end tests left out")
+        terminalreporter.line(f"{len(left_out)} tests: {why}")
+        for node in left_out:
+            terminalreporter.line(f"  {node}")

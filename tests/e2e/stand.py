@@ -1,0 +1,173 @@
+"""A stack under test: the checkout's program, a state backend of the tests' own, plain `pulumi`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 240
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended.
+
+    Attributes:
+        code: Its exit code.
+        output: What it wrote, both streams, in order.
+        standard_output: What it wrote to standard output alone, for JSON.
+    """
+
+    code: int
+    output: str
+    standard_output: str
+
+
+def execute(*argv: str, cwd: Path, env: dict[str, str], seconds: float = SECONDS) -> Finished:
+    """Run a command to its end; a failing one is no error here."""
+    done = subprocess.run(
+        argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=seconds, check=False
+    )
+    return Finished(done.returncode, done.stdout + done.stderr, done.stdout)
+
+
+@dataclass(frozen=True)
+class Stand:
+    """The program in a directory of its own, so that no test touches the checkout.
+
+    Attributes:
+        directory: The copy of the program.
+        environment: The environment of every command; the lab's, with the tests' backend.
+        stacks: The stacks that were made.
+    """
+
+    directory: Path
+    environment: dict[str, str]
+    stacks: list[str] = field(default_factory=list)
+
+    def pulumi(self, *words: str, expect: int | None = 0, **variables: str) -> Finished:
+        """Run plain `pulumi`.
+
+        Args:
+            words: Its arguments.
+            expect: The exit code it must have; None allows any.
+            variables: Environment variables to add.
+        """
+        argv = ["pulumi", "--non-interactive", *words]
+        done = execute(*argv, cwd=self.directory, env={**self.environment, **variables})
+        assert expect is None or done.code == expect, (
+            f"{' '.join(argv)}: {done.code}\n{done.output}"
+        )
+        return done
+
+    def up(self, stack: str, *words: str, expect: int | None = 0, **variables: str) -> Finished:
+        """Run `pulumi up` on a stack, making the stack first if there is none."""
+        if stack not in self.stacks:
+            self.pulumi("stack", "init", stack)
+            self.stacks.append(stack)
+        flags = ("--stack", stack, "--yes", "--skip-preview")
+        return self.pulumi("up", *flags, *words, expect=expect, **variables)
+
+    def outputs(self, stack: str) -> dict[str, Any]:
+        """Return a stack's outputs."""
+        shown = self.pulumi("stack", "output", "--json", "--stack", stack)
+        outputs: dict[str, Any] = json.loads(shown.standard_output)
+        return outputs
+
+    def exported(self, stack: str) -> list[dict[str, Any]]:
+        """Return the resources of a stack's state."""
+        shown = self.pulumi("stack", "export", "--stack", stack)
+        resources: list[dict[str, Any]] = json.loads(shown.standard_output)["deployment"][
+            "resources"
+        ]
+        return resources
+
+    def configure(self, stack: str, key: str, value: str) -> None:
+        """Change a setting of a stack."""
+        self.pulumi("config", "set", f"aegis:{key}", value, "--stack", stack)
+
+    def kubectl(self, *words: str, expect: int | None = 0) -> Finished:
+        """Run kubectl against the lab."""
+        done = execute("kubectl", *words, cwd=self.directory, env=self.environment)
+        assert expect is None or done.code == expect, f"kubectl {' '.join(words)}\n{done.output}"
+        return done
+
+    def live(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
+        """Return an object as the cluster has it."""
+        where = ("--namespace", namespace) if namespace else ()
+        shown = self.kubectl(*where, "get", kind, name, "--output", "json")
+        found: dict[str, Any] = json.loads(shown.standard_output)
+        return found
+
+    def names(self, kind: str, namespace: str) -> set[str]:
+        """Return the names of a namespace's objects of one kind."""
+        shown = self.kubectl("--namespace", namespace, "get", kind, "--output", "name")
+        return {line.partition("/")[2] for line in shown.standard_output.splitlines()}
+
+    def address(self, namespace: str) -> str:
+        """Return the URL at which a stack's service answers from this machine."""
+        return f"http://{self.live('service', 'aegis-api', namespace)['spec']['clusterIP']}"
+
+
+@contextmanager
+def stand(directory: Path) -> Iterator[Stand]:
+    """Set up the program in a directory and take down at the end what was deployed from it.
+
+    Args:
+        directory: An empty directory.
+    """
+    listed = execute("git", "ls-files", "-co", "--exclude-standard", cwd=ROOT, env=dict(os.environ))
+    for name in listed.standard_output.splitlines():
+        source, target = ROOT / name, directory / name
+        if name.startswith(("tests/", ".ci/", "docs/")) or not source.is_file():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+    for settings in directory.glob("Pulumi.*.yaml"):
+        rows = settings.read_text().splitlines(keepends=True)
+        settings.write_text("".join(r for r in rows if not r.startswith("encryptionsalt:")))
+    (directory / ".venv").symlink_to(ROOT / ".venv")
+    backend = Path(os.environ["AEGIS_LAB"]) / "test-backend"
+    backend.mkdir(exist_ok=True)
+    environment = {
+        **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
+        "PULUMI_BACKEND_URL": f"file://{backend}",
+        "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
+        "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+        "AEGIS_GIT_SHA": "0" * 39 + "1",
+    }
+    it = Stand(directory, environment)
+    _clear(it)
+    try:
+        yield it
+    finally:
+        _clear(it)
+        shutil.rmtree(backend)
+
+
+def _clear(it: Stand) -> None:
+    """Destroy every stack of the tests' backend, also those of a run that was killed."""
+    listed = it.pulumi("stack", "ls", "--json")
+    for stack in [row["name"] for row in json.loads(listed.standard_output)]:
+        it.pulumi("cancel", "--stack", stack, "--yes", expect=None)
+        it.pulumi("refresh", "--stack", stack, "--yes", "--clear-pending-creates", expect=None)
+        it.pulumi("destroy", "--stack", stack, "--yes", "--remove", "--skip-preview")
+        it.stacks[:] = [name for name in it.stacks if name != stack]
+
+
+def require_free(it: Stand, namespace: str) -> None:
+    """Fail when a namespace that a test is to make is there already: it is a person's."""
+    found = it.kubectl("get", "namespace", namespace, expect=None)
+    stack = namespace.removeprefix("aegis-")
+    assert found.code != 0, (
+        f"the namespace {namespace} is in use on this lab; the tests deploy it themselves: "
+        f"pulumi destroy --stack {stack}"
+    )

@@ -1,0 +1,209 @@
+"""The main job on a real cluster: up, nothing to do, change, promote, a bad release, destroy.
+
+The tests of this file run in order on one stack, as a team's days do.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+
+from tests.e2e.stand import Stand
+from tests.e2e.traffic import traffic
+
+NAMESPACE = "aegis-staging"
+PRODUCTION = "aegis-production"
+
+
+def _deployment(at: Stand, namespace: str = NAMESPACE) -> dict[str, Any]:
+    return at.live("deployment", "aegis-api", namespace)
+
+
+def _container(deployment: dict[str, Any]) -> dict[str, Any]:
+    container: dict[str, Any] = deployment["spec"]["template"]["spec"]["containers"][0]
+    return container
+
+
+def _contains(live: Any, declared: Any) -> bool:
+    """Return whether all that was declared is live; the cluster may have added defaults."""
+    if isinstance(declared, dict):
+        return isinstance(live, dict) and all(
+            key in live and _contains(live[key], value) for key, value in declared.items()
+        )
+    if isinstance(declared, list):
+        return (
+            isinstance(live, list)
+            and len(live) == len(declared)
+            and all(_contains(a, b) for a, b in zip(live, declared, strict=True))
+        )
+    return bool(live == declared)
+
+
+def test_staging_is_deployed_at_half_of_productions_size(at: Stand) -> None:
+    at.up("staging")
+    outputs = at.outputs("staging")
+    deployment = _deployment(at)
+    assert outputs["namespace"] == NAMESPACE
+    assert outputs["replicas"] == deployment["status"]["readyReplicas"] == 2
+    assert outputs["serviceUrl"] == f"http://aegis-api.{NAMESPACE}.svc.cluster.local"
+    assert _container(deployment)["image"].endswith(f"@{outputs['imageDigest']}")
+
+
+def test_the_service_answers_as_what_was_deployed(at: Stand) -> None:
+    answer = httpx.get(f"{at.address(NAMESPACE)}/version", trust_env=False).json()
+    assert answer["environment"] == "staging"
+    assert answer["dataProfile"] == "sample"
+    assert answer["gitSha"] == at.environment["AEGIS_GIT_SHA"]
+    assert answer["version"] == at.outputs("staging")["version"]
+
+
+def test_every_object_declared_is_live_in_the_cluster(at: Stand) -> None:
+    compared = 0
+    for resource in at.exported("staging"):
+        kind = resource["type"]
+        if not kind.startswith("kubernetes:") or kind.endswith(":Secret"):
+            continue
+        declared = resource["inputs"]
+        metadata = declared["metadata"]
+        api_version = declared["apiVersion"]
+        group = api_version.partition("/")[0] if "/" in api_version else ""
+        name = f"{declared['kind']}.{api_version.rpartition('/')[2]}.{group}"
+        live = at.live(name, metadata["name"], metadata.get("namespace"))
+        # The provider's own marks are not the object's.
+        declared = json.loads(json.dumps(declared))
+        if "quota" not in name.lower():
+            assert _contains(live, declared), f"{name} {metadata['name']}: {declared}\n{live}"
+        compared += 1
+    assert compared >= 8
+
+
+def test_the_namespace_admits_only_restricted_pods(at: Stand) -> None:
+    privileged = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "privileged", "namespace": NAMESPACE},
+        "spec": {
+            "containers": [
+                {"name": "a", "image": "a", "securityContext": {"privileged": True}},
+            ]
+        },
+    }
+    path = at.directory / "privileged.json"
+    path.write_text(json.dumps(privileged))
+    refused = at.kubectl("create", "--filename", str(path), expect=None)
+    assert refused.code != 0
+    assert "violates PodSecurity" in refused.output
+
+
+def test_a_preview_with_nothing_changed_says_so(at: Stand) -> None:
+    shown = at.pulumi("preview", "--stack", "staging", "--expect-no-changes")
+    assert "unchanged" in shown.output
+
+
+def test_a_second_up_changes_nothing(at: Stand) -> None:
+    before = _deployment(at)["metadata"]["resourceVersion"]
+    shown = at.up("staging")
+    assert "unchanged" in shown.output
+    assert "updated" not in shown.output
+    assert _deployment(at)["metadata"]["resourceVersion"] == before
+
+
+def test_a_changed_setting_rolls_out_with_no_request_lost(at: Stand) -> None:
+    before = at.names("configmap", NAMESPACE)
+    at.configure("staging", "logLevel", "warning")
+    with traffic(at.address(NAMESPACE)) as seen:
+        at.up("staging")
+    assert seen.failures == []
+    assert set(seen.answers) == {200}
+    assert seen.total > 100
+    after = at.names("configmap", NAMESPACE)
+    ours = {name for name in after - before if name.startswith("aegis-api-config-")}
+    assert len(ours) == 1, "the new configuration has a name of its own"
+    assert not any(name.startswith("aegis-api-config-") for name in before & after)
+    live = at.live("configmap", ours.pop(), NAMESPACE)
+    assert live["immutable"] is True
+    assert live["data"]["AEGIS_LOG_LEVEL"] == "warning"
+
+
+def test_a_secret_reaches_the_service_and_stays_out_of_what_is_printed(at: Stand) -> None:
+    token = "a-token-of-the-tests-0123456789"
+    command = ("config", "set", "--secret", "aegis:apiToken", token, "--stack", "staging")
+    at.pulumi(*command)
+    url = at.address(NAMESPACE)
+    with traffic(url) as seen:
+        shown = at.up("staging")
+    assert seen.failures == []
+    assert token not in shown.output
+    assert httpx.get(f"{url}/v1/records", trust_env=False).status_code == 401
+    allowed = {"Authorization": f"Bearer {token}"}
+    assert httpx.get(f"{url}/v1/records", headers=allowed, trust_env=False).status_code != 401
+    assert token not in json.dumps(at.exported("staging"))
+    at.pulumi("preview", "--stack", "staging", "--expect-no-changes")
+
+
+def test_production_takes_stagings_image_by_digest_and_builds_nothing(at: Stand) -> None:
+    digest = at.outputs("staging")["imageDigest"]
+    at.pulumi("stack", "init", "production")
+    at.stacks.append("production")
+    at.configure("production", "imageDigest", digest)
+    at.up("production")
+    outputs = at.outputs("production")
+    assert outputs["imageDigest"] == digest
+    assert outputs["replicas"] == 2 * at.outputs("staging")["replicas"]
+    assert not [r for r in at.exported("production") if r["type"].startswith("docker:")]
+    answer = httpx.get(f"{at.address(PRODUCTION)}/version", trust_env=False).json()
+    assert answer["gitSha"] == at.environment["AEGIS_GIT_SHA"]
+
+
+def test_a_new_commit_rolls_out_with_no_request_lost(at: Stand) -> None:
+    commit = "f" * 40
+    with traffic(at.address(NAMESPACE)) as seen:
+        at.up("staging", AEGIS_GIT_SHA=commit)
+    assert seen.failures == []
+    assert seen.versions == [at.environment["AEGIS_GIT_SHA"], commit]
+
+
+def test_a_release_that_crashes_fails_the_update_while_the_old_one_serves(at: Stand) -> None:
+    # Python alone, without the service: its container ends at once.
+    base = at.environment["AEGIS_RUNTIME_IMAGE"]
+    pulled = at.pulumi("stack", "output", "imageDigest", "--stack", "production")
+    good = pulled.standard_output.strip()
+    crashing = _push_as_release(at, base)
+    at.configure("production", "imageDigest", crashing)
+    at.configure("production", "progressDeadlineSeconds", "20")
+    with traffic(at.address(PRODUCTION)) as seen:
+        shown = at.up("production", expect=255)
+    assert seen.failures == []
+    assert set(seen.answers) == {200}
+    assert len(seen.versions) == 1, "no pod of the bad release served"
+    assert "CrashLoopBackOff" in shown.output or "exited with" in shown.output, shown.output
+    at.configure("production", "imageDigest", good)
+    at.up("production")
+    deployment = _deployment(at, PRODUCTION)
+    assert deployment["status"]["readyReplicas"] == deployment["status"]["replicas"] == 4
+
+
+def _push_as_release(at: Stand, image: str) -> str:
+    """Push an image under the service's name and return its digest."""
+    import docker
+
+    repository = f"{at.environment['AEGIS_REGISTRY']}/aegis"
+    client = docker.DockerClient(base_url=at.environment["DOCKER_HOST"])
+    try:
+        client.images.get(image).tag(repository, "crashing")
+        for line in client.images.push(repository, "crashing", stream=True, decode=True):
+            assert "error" not in line, line
+        attributes = client.images.get(f"{repository}:crashing").attrs
+    finally:
+        client.close()
+    digests = [d for d in attributes["RepoDigests"] if d.startswith(f"{repository}@")]
+    return str(digests[0].partition("@")[2])
+
+
+def test_destroy_leaves_nothing(at: Stand) -> None:
+    for stack, namespace in (("staging", NAMESPACE), ("production", PRODUCTION)):
+        at.pulumi("destroy", "--stack", stack, "--yes", "--skip-preview")
+        assert at.exported(stack) == []
+        assert at.kubectl("get", "namespace", namespace, expect=None).code != 0
