@@ -151,7 +151,13 @@ class Connection(HttpToolsProtocol):
 
 
 def is_readable(file_descriptor: int) -> bool:
-    """Whether reading (or, of a listening socket, accepting) would find something."""
+    """Whether reading (or, of a listening socket, accepting) would find something.
+
+    Args:
+        file_descriptor: The socket's; a closed socket has -1 and nothing to find.
+    """
+    if file_descriptor < 0:
+        return False
     poll = select.poll()
     poll.register(file_descriptor, select.POLLIN)
     return bool(poll.poll(0))
