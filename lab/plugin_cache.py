@@ -84,6 +84,12 @@ def install(settings: LabSettings, *, download: bool) -> list[Plugin]:
     return [language, *(_install_provider(settings, p, download=download) for p in PROVIDERS)]
 
 
+def _persons_home(settings: LabSettings) -> Path:
+    """Return the PULUMI_HOME that a person uses outside the lab's shell."""
+    home = os.environ.get("PULUMI_HOME")
+    return Path(home) if home and Path(home) != settings.pulumi_home else Path.home() / ".pulumi"
+
+
 def _install_language(settings: LabSettings) -> Plugin:
     name = "pulumi-language-python"
     target = programs(settings) / name
@@ -106,8 +112,7 @@ def _install_provider(settings: LabSettings, provider: str, *, download: bool) -
     program = f"pulumi-resource-{provider}"
     directory = settings.pulumi_home / "plugins" / f"resource-{provider}-v{version}"
     plugin = Plugin(f"{provider} provider", official=True)
-    person = Path(os.environ.get("AEGIS_OUTER_PULUMI_HOME") or Path.home() / ".pulumi")
-    theirs = person / "plugins" / directory.name / program
+    theirs = _persons_home(settings) / "plugins" / directory.name / program
     on_path = shutil.which(program, path=outer_path(settings))
     if theirs.exists() or on_path:
         directory.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -62,14 +63,20 @@ def create(settings: LabSettings, pulumi: Path, environment: dict[str, str]) -> 
 def attach(settings: LabSettings, salt: str) -> None:
     """Put the salt into every stack file that has none, and the filter into git.
 
-    A stack file with a salt of its own belongs to somebody's stack and is left alone.
+    A stack file with a salt of its own belongs to somebody's stack and is left alone; one with
+    the salt of a lab that is gone (its state was deleted by hand) is not.
+
+    Args:
+        settings: The lab.
+        salt: The lab's salt, as `create` returns it.
     """
     line = _line(salt)
-    git_directory = _git_path(settings, ".")
+    _remember(settings)
+    _drop_line(settings, _filtered_line(settings))
+    git_directory = _git_directory(settings)
     if git_directory is not None:
         _git(settings, "config", f"filter.{FILTER}.clean", f"grep -Fxv '{line}' || true")
-        attributes = _git_path(settings, "info/attributes")
-        assert attributes is not None  # noqa: S101 - the directory exists
+        attributes = git_directory / "info" / "attributes"
         known = attributes.read_text().splitlines() if attributes.exists() else []
         if ATTRIBUTE not in known:
             attributes.parent.mkdir(exist_ok=True)
@@ -82,18 +89,23 @@ def attach(settings: LabSettings, salt: str) -> None:
 
 
 def detach(settings: LabSettings) -> None:
-    """Take the lab's salt out of the stack files and the filter out of git again."""
+    """Take the lab's salt and filter out of this checkout and of others that used the lab."""
+    attached = _attached(settings)
+    for checkout in {settings.checkout, *attached}:
+        if checkout.is_dir():
+            _detach_from(replace(settings, checkout=checkout))
+    attached_file(settings).unlink(missing_ok=True)
+
+
+def _detach_from(settings: LabSettings) -> None:
     kept = settings.state / "salt"
+    _drop_line(settings, _filtered_line(settings))
     if kept.exists():
-        line = _line(kept.read_text().strip())
-        for path in stack_files(settings):
-            rows = path.read_text().splitlines(keepends=True)
-            left = [row for row in rows if row.strip() != line]
-            if left != rows:
-                path.write_text("".join(left))
-    attributes = _git_path(settings, "info/attributes")
-    if attributes is None:
+        _drop_line(settings, _line(kept.read_text().strip()))
+    git_directory = _git_directory(settings)
+    if git_directory is None:
         return
+    attributes = git_directory / "info" / "attributes"
     if attributes.exists():
         rows = [row for row in attributes.read_text().splitlines() if row != ATTRIBUTE]
         attributes.write_text("".join(f"{row}\n" for row in rows))
@@ -101,6 +113,37 @@ def detach(settings: LabSettings) -> None:
             attributes.unlink()
     _git(settings, "config", "--remove-section", f"filter.{FILTER}")
     _refresh_index(settings)
+
+
+def attached_file(settings: LabSettings) -> Path:
+    """Return the list of the checkouts whose stack files hold the lab's salt."""
+    return settings.state / "attached"
+
+
+def _attached(settings: LabSettings) -> list[Path]:
+    known = attached_file(settings)
+    return [Path(row) for row in known.read_text().splitlines()] if known.exists() else []
+
+
+def _remember(settings: LabSettings) -> None:
+    known = _attached(settings)
+    if settings.checkout not in known:
+        rows = [*known, settings.checkout]
+        attached_file(settings).write_text("".join(f"{row}\n" for row in rows))
+
+
+def _filtered_line(settings: LabSettings) -> str:
+    """Return the line that the checkout's filter drops now; empty when there is no filter."""
+    command = _git(settings, "config", "--get", f"filter.{FILTER}.clean")
+    return command.split("'")[1] if command.count("'") == 2 else ""  # noqa: PLR2004
+
+
+def _drop_line(settings: LabSettings, line: str) -> None:
+    for path in stack_files(settings) if line else []:
+        rows = path.read_text().splitlines(keepends=True)
+        left = [row for row in rows if row.strip() != line]
+        if left != rows:
+            path.write_text("".join(left))
 
 
 def _refresh_index(settings: LabSettings) -> None:
@@ -118,9 +161,9 @@ def _line(salt: str) -> str:
     return f"{KEY}: {salt}"
 
 
-def _git_path(settings: LabSettings, name: str) -> Path | None:
-    """Return a path inside the checkout's git directory; None without a git checkout."""
-    found = _git(settings, "rev-parse", "--git-path", name)
+def _git_directory(settings: LabSettings) -> Path | None:
+    """Return the checkout's git directory (of all its work trees); None without git."""
+    found = _git(settings, "rev-parse", "--git-common-dir")
     return settings.checkout / found if found else None
 
 

@@ -1,0 +1,106 @@
+"""The lab itself: running it again changes nothing, a dead part comes back, git stays clean."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+
+from lab import settings
+from lab.daemon import Supervisor
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = settings.load(os.environ, ROOT)
+
+
+def make(*words: str) -> str:
+    """Run make in the checkout and return what it printed, both streams."""
+    done = subprocess.run(
+        ["make", *words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def running() -> dict[str, int | None]:
+    """Return the ids of the lab's programs."""
+    supervisor = Supervisor(LAB)
+    return {name: supervisor.pid_of(name) for name in supervisor.names()}
+
+
+def kubectl(*words: str) -> str:
+    """Run kubectl on the lab and return what it printed."""
+    argv = ["kubectl", "--kubeconfig", str(LAB.kubeconfig), *words]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def git_status() -> str:
+    """Return what git says was changed in the stacks' settings files."""
+    argv = ["git", "status", "--porcelain", "--", "Pulumi.*.yaml"]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_make_up_again_changes_nothing() -> None:
+    version = ("get", "deployment", "aegis-api", "-n", "aegis-development", "-o")
+    version = (*version, "jsonpath={.metadata.resourceVersion}")
+    programs, deployment = running(), kubectl(*version)
+    assert all(programs.values()), programs
+    printed = make("up")
+    assert "unchanged" in printed
+    assert "answers at http://" in printed
+    assert running() == programs
+    assert kubectl(*version) == deployment
+
+
+def test_a_program_that_was_killed_comes_back_and_the_rest_is_left_alone() -> None:
+    before = running()
+    pid = before["kubelet"]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    make("up")
+    after = running()
+    assert after["kubelet"] not in (None, pid)
+    assert {**after, "kubelet": pid} == before
+
+
+def test_the_checkout_stays_clean_while_pulumi_finds_its_salt() -> None:
+    changed = git_status()
+    assert "encryptionsalt" in (ROOT / "Pulumi.development.yaml").read_text()
+    diff = subprocess.run(["git", "diff"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "encryptionsalt" not in diff.stdout
+    env = {**os.environ, "PULUMI_BACKEND_URL": f"file://{LAB.backend}"}
+    env["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(LAB.passphrase_file)
+    argv = ["pulumi", "up", "--yes", "--skip-preview", "--stack", "development"]
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert git_status() == changed
+
+
+def test_the_shell_that_make_env_gives_reaches_everything() -> None:
+    script = 'eval "$(make -s env)" && pulumi stack ls && kubectl get nodes && docker info'
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "development" in done.stdout
+    assert "aegis-lab" in done.stdout
+
+
+def test_the_service_answers_from_this_machine_and_only_inside_the_labs_network() -> None:
+    path = "jsonpath={.spec.clusterIP}"
+    address = kubectl("get", "service", "aegis-api", "-n", "aegis-development", "-o", path)
+    answer = httpx.get(f"http://{address}/version", trust_env=False).json()
+    assert answer["environment"] == "development"
+    routes = subprocess.run(
+        ["ip", "-n", settings.NAME, "route"], capture_output=True, text=True, check=True
+    )
+    assert "default" not in routes.stdout
