@@ -2,8 +2,9 @@
 #
 #   docker build --build-arg VERSION=0.1.0 --build-arg GIT_SHA="$(git rev-parse HEAD)" -t aegis .
 #
-# BASE_IMAGE installs (it needs pip), RUNTIME_IMAGE runs (python alone will do). Both must hold the
-# same minor version of CPython, for compiled packages; the build fails if they do not.
+# BASE_IMAGE installs (it needs pip), RUNTIME_IMAGE runs (python alone will do; neither needs a
+# shell). Both must hold the same minor version of CPython, for compiled packages; the build fails
+# if they do not.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 ARG RUNTIME_IMAGE=${BASE_IMAGE}
 
@@ -12,22 +13,19 @@ WORKDIR /opt/aegis
 # Packages go into a directory of their own and not into a virtual environment: that one would
 # hold the path of its interpreter, which differs between python images.
 COPY app/requirements.txt ./
-RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --no-input \
-        --root-user-action=ignore --require-hashes --only-binary=:all: \
-        --target lib -r requirements.txt \
-    && rm -rf lib/bin \
-    && chmod -R u=rwX,go=rX lib
-COPY app ./app
+RUN ["python3", "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", \
+     "--no-input", "--root-user-action=ignore", "--require-hashes", "--only-binary=:all:", \
+     "--target", "lib", "-r", "requirements.txt"]
+COPY app/*.py ./app/
 # Compiled here, since nothing can be written where it runs. Modes are set since a checkout made
 # under a strict umask would give files that the service's user cannot read.
-RUN rm -f app/requirements.txt \
-    && python3 -m compileall -q --invalidation-mode unchecked-hash app \
-    && chmod -R u=rwX,go=rX app
+RUN ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "app"]
+RUN ["python3", "-c", "import pathlib as p; \
+     [f.chmod(0o755 if f.is_dir() else 0o644) for f in (p.Path('app'), *p.Path('app').rglob('*'))]"]
 
 FROM ${RUNTIME_IMAGE}
 WORKDIR /opt/aegis
-ENV PATH=/usr/local/bin:/usr/bin:/bin \
-    PYTHONPATH=/opt/aegis:/opt/aegis/lib \
+ENV PYTHONPATH=/opt/aegis:/opt/aegis/lib \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONNOUSERSITE=1 \
     PYTHONUNBUFFERED=1
