@@ -8,6 +8,7 @@ lines.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections import deque
@@ -25,6 +26,8 @@ from lab.plugins.docker.job import Event, EventKind, Job
 
 _TIMEOUT_SECONDS: Final = 600
 _LAST_LINES: Final = 15
+_COLOR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_BOOKKEEPING: Final = (" ---> ", "Removing intermediate container ")
 
 
 class Failed(Exception):  # noqa: N818
@@ -164,7 +167,7 @@ def _build(client: Client, job: Job, archive: Any) -> None:  # noqa: ANN401 - as
                 if line.startswith("Step "):
                     step = line
                     output.clear()
-                elif "stream" in message:
+                elif "stream" in message and not line.startswith(_BOOKKEEPING):
                     output.append(line)
                 _say("status", line)
     except (Failed, APIError, DockerException, OSError) as error:
@@ -223,7 +226,8 @@ def _lines(message: dict[str, Any]) -> list[str]:
     text = str(message.get("stream") or message.get("status") or "")
     if message.get("id"):
         text = f"{message['id']}: {text}"
-    return [line for line in text.splitlines() if line.strip()]
+    plain = _COLOR.sub("", text)
+    return [line for line in plain.splitlines() if line.strip()]
 
 
 def _innermost(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 Runs programs, tells which plugins they need, installs their requirements. Code generation and
 plugins written in Python are left to the official host and answered UNIMPLEMENTED.
 """
-# ruff: noqa: N802, ARG002 - the protocol names the methods and their arguments
+# ruff: noqa: N802, ARG001, ARG002 - the protocol names the methods and their arguments
 
 from __future__ import annotations
 
@@ -217,6 +217,29 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         }
         arguments = [part for key, value in named.items() if value for part in (f"--{key}", value)]
         return [*arguments, request.info.entry_point or ".", *request.args]
+
+
+def _left_to_official(name: str) -> Any:  # noqa: ANN401 - a servicer's method
+    def refuse(self: LanguageHost, request: object, context: grpc.ServicerContext) -> None:
+        context.abort(
+            grpc.StatusCode.UNIMPLEMENTED,
+            f"the lab's stand-in for {OFFICIAL} has no {name}: it runs programs and installs "
+            "their requirements. Install the official language host for the rest",
+        )
+
+    return refuse
+
+
+for _name in (
+    "GeneratePackage",
+    "GenerateProgram",
+    "GenerateProject",
+    "Link",
+    "Pack",
+    "RunPlugin",
+    "Template",
+):
+    setattr(LanguageHost, _name, _left_to_official(_name))
 
 
 def _options(info: language_pb2.ProgramInfo) -> dict[str, Any]:
