@@ -26,8 +26,12 @@ def refuse(what: str, why: str, fix: str) -> None:
 
 
 def stamp() -> str:
-    """Return the name of the file that marks a complete environment of these requirements."""
-    digest = hashlib.sha256(sys.version.encode() + sys.executable.encode())
+    """Return the name of the file that marks a complete environment of these requirements.
+
+    The Python counts by its installation: in the lab's shell `python3` is that of `.venv`, which
+    must not take the environment it runs from for another Python's and remove it.
+    """
+    digest = hashlib.sha256(sys.version.encode() + sys.base_prefix.encode())
     for path in (INSTALLER, REQUIREMENTS):
         with open(path, "rb") as file:
             digest.update(file.read())
