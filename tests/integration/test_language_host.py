@@ -1,0 +1,190 @@
+"""The stand-in language host under the real engine, with a state backend in a directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SECONDS = 60
+
+
+def _executor() -> str | None:
+    """Find the SDK's executor: named, on PATH, or in Go's module cache."""
+    named = os.environ.get("AEGIS_LANGUAGE_EXEC") or shutil.which("pulumi-language-python-exec")
+    if named or shutil.which("go") is None:
+        return named
+    cache = subprocess.run(["go", "env", "GOMODCACHE"], capture_output=True, text=True, check=True)
+    sdk = Path(cache.stdout.strip(), "github.com/pulumi/pulumi/sdk/v3@v3.259.0")
+    executor = sdk / "python" / "cmd" / "pulumi-language-python-exec"
+    return str(executor) if executor.is_file() else None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A Pulumi project of one file, run by the stand-in."""
+
+    directory: Path
+    environment: dict[str, str]
+
+    def write(self, program: str) -> None:
+        """Replace the program."""
+        (self.directory / "__main__.py").write_text(textwrap.dedent(program))
+
+    def pulumi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the CLI; stdout and stderr come as one text."""
+        return subprocess.run(
+            ["pulumi", *arguments, "--non-interactive"],
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    def processes(self) -> list[str]:
+        """Return the command lines of processes that belong to this project."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if str(self.directory) in line:
+                found.append(line)
+        return found
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A stack ``dev`` with its own home, backend and language host."""
+    executor = _executor()
+    if shutil.which("pulumi") is None or executor is None:
+        pytest.skip("needs the Pulumi CLI and pulumi-language-python-exec (`make up` brings both)")
+    programs = tmp_path / "bin"
+    for directory in ("bin", "project", "home", "state"):
+        (tmp_path / directory).mkdir()
+    host = programs / "pulumi-language-python"
+    host.write_text(
+        f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -P -m lab.plugins.language "$@"\n'
+    )
+    host.chmod(0o755)
+    created = Project(
+        tmp_path / "project",
+        {
+            "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]),
+            "HOME": str(tmp_path / "home"),
+            "PULUMI_HOME": str(tmp_path / "home"),
+            "PULUMI_BACKEND_URL": f"file://{tmp_path}/state",
+            "PULUMI_CONFIG_PASSPHRASE": "test",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_PYTHON_CMD": sys.executable,
+            "AEGIS_LANGUAGE_EXEC": executor,
+        },
+    )
+    (created.directory / "Pulumi.yaml").write_text("name: tiny\nruntime: python\n")
+    created.write("")
+    assert created.pulumi("stack", "init", "dev").returncode == 0
+    yield created
+    created.pulumi("stack", "rm", "dev", "--yes", "--force")
+
+
+def test_up_runs_the_program_and_the_second_says_unchanged(project: Project) -> None:
+    project.write(
+        """
+        import pulumi
+
+        print("said by the program")
+        pulumi.export("answer", pulumi.Config().get("question") or "none")
+        """
+    )
+    first = project.pulumi("up", "--yes", "--skip-preview", "--config", "question=asked")
+    assert first.returncode == 0, first.stdout
+    assert "said by the program" in first.stdout
+    assert 'answer: "asked"' in first.stdout
+    second = project.pulumi("up", "--yes")
+    assert second.returncode == 0, second.stdout
+    assert "1 unchanged" in second.stdout
+    # Preview and update start a host each, and say it once.
+    assert second.stdout.partition("Diagnostics:")[2].count("the lab's stand-in") == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "Program exited with non-zero exit code: 3"),
+        ("import pulumi; raise pulumi.RunError('told plainly')", "error: told plainly"),
+        ("def", "SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_program_that_fails_fails_the_update(project: Project, program: str, said: str) -> None:
+    project.write(program)
+    result = project.pulumi("preview")
+    assert result.returncode != 0
+    assert said in result.stdout
+
+
+def test_a_missing_virtual_environment_says_what_to_type(project: Project) -> None:
+    (project.directory / "Pulumi.yaml").write_text(
+        "name: tiny\nruntime:\n  name: python\n  options:\n    virtualenv: .venv\n"
+    )
+    result = project.pulumi("preview")
+    assert result.returncode != 0
+    assert "Create it with `pulumi install`" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_about_and_plugin_ls_work(project: Project) -> None:
+    about = project.pulumi("about")
+    assert about.returncode == 0, about.stdout
+    assert "executable=" in about.stdout
+    assert "Failed" not in about.stdout
+    assert project.pulumi("plugin", "ls").returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_stays_behind_when_the_engine_ends(
+    project: Project, number: signal.Signals
+) -> None:
+    project.write(
+        """
+        import pathlib, subprocess
+        pathlib.Path("started").touch()
+        subprocess.run(["sleep", "300"], cwd=".")
+        """
+    )
+    engine = subprocess.Popen(
+        ["pulumi", "preview", "--non-interactive"],
+        cwd=project.directory,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _until((project.directory / "started").exists)
+    assert project.processes() != []
+    engine.send_signal(number)
+    assert engine.wait(timeout=5) != 0
+    _until(lambda: project.processes() == [])
+
+
+def _until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
