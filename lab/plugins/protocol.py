@@ -154,9 +154,10 @@ class Engine:
         """Log a message that stays in the update's diagnostics."""
         self._log(engine_pb2.INFO, message, urn)
 
-    def status(self, message: str, urn: str) -> None:
+    def status(self, message: str, urn: str, *, warning: bool = False) -> None:
         """Show a passing message beside a resource, replaced by the next one."""
-        self._log(engine_pb2.INFO, message, urn, ephemeral=True)
+        severity = engine_pb2.WARNING if warning else engine_pb2.INFO
+        self._log(severity, message, urn, ephemeral=True)
 
     def warning(self, message: str, urn: str = "") -> None:
         """Log a warning."""
@@ -169,17 +170,23 @@ class Engine:
     def say_stand_in(self, plugin: str, official: str) -> None:
         """Say once per run of the engine that a stand-in is at work.
 
-        ``pulumi up`` starts its plugins twice (preview, then update), so the mark is kept per
-        engine process, outside of this one.
-
         Args:
             plugin: What the plugin is, such as "kubernetes provider".
             official: What it stands in for, such as "pulumi-resource-kubernetes 4.32.0".
         """
-        if self._stub is not None and _first_in_run(plugin):
-            self.info(
-                f"the {plugin} is the lab's stand-in for {official}, which is not installed here"
-            )
+        self.say_in_run(
+            plugin,
+            f"the {plugin} is the lab's stand-in for {official}, which is not installed here",
+        )
+
+    def say_in_run(self, topic: str, message: str, *, warning: bool = False) -> None:
+        """Log a message once per run of the engine.
+
+        ``pulumi up`` starts its plugins twice (preview, then update), so the mark is kept per
+        engine process, outside of this one.
+        """
+        if self._stub is not None and _first_in_run(topic):
+            self._log(engine_pb2.WARNING if warning else engine_pb2.INFO, message, "")
 
     def _log(
         self,
@@ -198,10 +205,10 @@ class Engine:
             self._stub.Log(request, timeout=_LOG_SECONDS)
 
 
-def _first_in_run(plugin: str) -> bool:
-    """Take the mark of this engine process for a plugin; False when it is taken already."""
+def _first_in_run(topic: str) -> bool:
+    """Take the mark of this engine process for a topic; False when it is taken already."""
     marks = Path(tempfile.gettempdir()) / f"aegis-stand-in-{os.getuid()}"
-    name = f"{plugin.replace(' ', '-')}.{os.getppid()}.{_started(os.getppid())}"
+    name = f"{topic.replace(' ', '-')}.{os.getppid()}.{_started(os.getppid())}"
     try:
         marks.mkdir(mode=0o700, exist_ok=True)
         for old in marks.iterdir():
