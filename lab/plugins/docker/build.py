@@ -123,12 +123,10 @@ def _archive(job: Job) -> Any:  # noqa: ANN401 - docker-py's stub names a privat
             extra_files=outside,
         )
     except OSError as error:
-        if failures.is_disk_full(str(error)):
-            reason = failures.no_space_for_context(tempfile.gettempdir(), str(error))
-            raise Failed(reason) from error
-        raise Failed(
-            failures.build_failed(job.image, f"the build context cannot be read: {error}")
-        ) from error
+        reason = _innermost(error)
+        if failures.is_disk_full(reason):
+            raise Failed(failures.no_space_for_context(tempfile.gettempdir(), reason)) from error
+        raise Failed(failures.context_unreadable(job.context, f"{error}: {reason}")) from error
 
 
 def _outside(name: str) -> bool:

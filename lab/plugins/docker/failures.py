@@ -143,6 +143,15 @@ def no_space_for_context(directory: str, reason: str) -> str:
     )
 
 
+def context_unreadable(context: str, reason: str) -> str:
+    """Say that a file of the build context cannot be read."""
+    return _message(
+        f"the build context {context!r} cannot be read",
+        reason,
+        "mend or remove that file, or name it in .dockerignore",
+    )
+
+
 def is_disk_full(message: str) -> bool:
     """Say whether a message is about a full disk."""
     return _DISK.search(message) is not None

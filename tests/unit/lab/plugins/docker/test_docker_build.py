@@ -142,12 +142,21 @@ def test_failures(
     assert [part for part in expected if part not in str(caught.value)] == []
 
 
-def test_a_full_disk_is_told_apart(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (OSError(28, "No space left on device"), "does not fit into"),
+        (OSError(13, "Permission denied"), "cannot be read\n  why:  Can not read it: Permission"),
+    ],
+)
+def test_a_full_disk_is_told_apart(
+    job: Job, monkeypatch: pytest.MonkeyPatch, cause: OSError, expected: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("Can not read it") from cause  # docker-py hides every cause like this
 
-    monkeypatch.setattr(build, "create_archive", full)
-    with pytest.raises(build.Failed, match="does not fit into"):
+    monkeypatch.setattr(build, "create_archive", fail)
+    with pytest.raises(build.Failed, match=expected):
         run(job, monkeypatch, BUILT, PUSHED)
 
 
