@@ -38,7 +38,7 @@ class TestIdle:
             client = await served.connect()
             client.send("/slow?seconds=0.1")
             connection = await served.connected()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.03)
             assert connection.busy
             await client.answer()
             assert not connection.busy
@@ -53,7 +53,7 @@ class TestIdle:
                 assert connection.has_unread_data()
                 assert not connection.idle
                 connection.timeout_keep_alive_handler()
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.03)
                 assert raw.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
 
     async def test_one_that_is_closing_has_nothing_to_read(self) -> None:
@@ -68,15 +68,15 @@ class TestKeepAlive:
     """Connections that nobody uses are closed after the time set, and not sooner."""
 
     async def test_one_that_stopped_asking(self) -> None:
-        async with serving(keep_alive=0.1) as served:
+        async with serving(keep_alive=0.06) as served:
             client = await served.connect()
             for _ in range(3):
                 await client.get("/livez")
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.03)
             assert await client.closed()
 
     async def test_one_that_never_asked(self) -> None:
-        async with serving(keep_alive=0.1) as served:
+        async with serving(keep_alive=0.06) as served:
             assert await (await served.connect()).closed()
 
 

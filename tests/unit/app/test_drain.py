@@ -106,7 +106,7 @@ class TestWindow:
         async with serving() as served:
             idle, busy = await served.connect(), await served.connect()
             await idle.get("/livez")
-            busy.send("/slow?seconds=0.25")
+            busy.send("/slow?seconds=0.2")
             await asyncio.sleep(0.05)
             stop(served)
             stop(served)
@@ -132,7 +132,7 @@ class TestEnd:
     async def test_no_new_connection_is_accepted_after_it(self) -> None:
         async with serving(plan=SHORT) as served:
             busy = await served.connect()
-            busy.send("/slow?seconds=0.35")
+            busy.send("/slow?seconds=0.3")
             stop(served)
             async with asyncio.timeout(DEADLINE):
                 with pytest.raises(ConnectionRefusedError):
@@ -167,7 +167,7 @@ class TestEnd:
                 sock.close()
 
     async def test_a_request_that_never_ends_is_answered_503_in_time(self) -> None:
-        async with serving(plan=DrainPlan(quiet=20, window=0.1, answer=0.3)) as served:
+        async with serving(plan=DrainPlan(quiet=20, window=0.05, answer=0.15)) as served:
             client = await served.connect()
             client.send("/slow?seconds=60")
             await asyncio.sleep(0.05)
