@@ -15,7 +15,12 @@ from components.settings import settings_or_exit
 
 settings = settings_or_exit(Path(__file__).resolve().parent)
 
-cluster = cluster_provider("cluster", context=settings.kube_context, kubeconfig=settings.kubeconfig)
+cluster = cluster_provider(
+    "cluster",
+    identifier=settings.cluster_identifier,
+    context=settings.kube_context,
+    kubeconfig=settings.kubeconfig,
+)
 in_cluster = pulumi.ResourceOptions(providers=[cluster])
 
 namespace = Namespace(settings.namespace, NamespaceArgs(size=settings.size), in_cluster)

@@ -87,7 +87,7 @@ def not_read(name: str, read: Collection[str], stack: str) -> Problem:
     return Problem(
         subject=name,
         value=None,
-        why=f"has no effect here; of the provider's settings only {' and '.join(read)} have",
+        why=f"has no effect here; of the provider's settings only {', '.join(read)} have",
         fix=f"pulumi config rm --stack {stack} {name}",
     )
 

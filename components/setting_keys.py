@@ -265,6 +265,6 @@ KEYS: tuple[Key[object], ...] = tuple(
 )
 """Every setting there is."""
 
-PROVIDER_KEYS = ("kubernetes:context", "kubernetes:kubeconfig")
+PROVIDER_KEYS = ("kubernetes:clusterIdentifier", "kubernetes:context", "kubernetes:kubeconfig")
 """The Kubernetes provider's settings that are honoured; the provider is an explicit one, so any
 other would be silently without effect."""

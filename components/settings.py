@@ -56,6 +56,7 @@ class Settings:
         host: The Ingress's host name; None means no Ingress.
         ingress_class: The Ingress's class; None means the cluster's default.
         api_token: The token clients must show; None means none is asked for.
+        cluster_identifier: Which cluster the stack is in; another one means to move it.
         kube_context: The kubeconfig's context to use; None means its current one.
         kubeconfig: A kubeconfig or its path; None means the usual places.
     """
@@ -75,6 +76,7 @@ class Settings:
     host: str | None
     ingress_class: str | None
     api_token: str | None = field(repr=False)
+    cluster_identifier: str
     kube_context: str | None
     kubeconfig: str | None = field(repr=False)
 
@@ -201,6 +203,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         host=host,
         ingress_class=ingress_class,
         api_token=api_token,
+        cluster_identifier=kubernetes.get("clusterIdentifier") or f"{PROJECT}-{environment}",
         kube_context=kubernetes.get("context"),
         kubeconfig=kubernetes.get("kubeconfig"),
     )

@@ -29,7 +29,19 @@ class TestCluster:
     def test_it_is_the_kubeconfigs_current_one_by_default(self, rendering: Rendering) -> None:
         assert not {"context", "kubeconfig"} & rendering.one("providers:kubernetes").inputs.keys()
 
-    @pytest.mark.parametrize("key", ["context", "kubeconfig"])
+    def test_where_one_machine_keeps_its_kubeconfig_is_not_in_the_state(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KUBECONFIG", "/home/somebody/.kube/config")
+        # A setting no other test has, so that this rendering is a fresh one.
+        rendering = render("staging", preStopSeconds="6")
+        assert "kubeconfig" not in rendering.one("providers:kubernetes").inputs
+
+    def test_a_changed_kubeconfig_replaces_nothing(self, stack: str, rendering: Rendering) -> None:
+        inputs = rendering.one("providers:kubernetes").inputs
+        assert inputs["clusterIdentifier"] == f"aegis-{stack}"
+
+    @pytest.mark.parametrize("key", ["context", "kubeconfig", "clusterIdentifier"])
     def test_the_providers_own_setting_names_another(self, key: str) -> None:
         rendering = render("staging", **{f"kubernetes:{key}": "elsewhere"})
         assert rendering.one("providers:kubernetes").inputs[key] == "elsewhere"
