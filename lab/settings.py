@@ -1,7 +1,7 @@
 """Where the lab keeps things and which addresses it uses.
 
-The only reader of the lab's environment variables. Pure: it looks at nothing but the
-mapping it is given.
+The only reader of the lab's environment variables. It changes nothing, and looks at nothing but
+the mapping it is given and where symbolic links in the paths lead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ BENCHMARK_RANGE = "198.18.0.0/15"
 REGISTRY_PORT = 5000
 API_SERVER_PORT = 6443
 
-FORBIDDEN_STATE_ROOTS = (Path("/var/lib"), Path("/var/log"), Path("/run"))
+FORBIDDEN_CHARACTERS = "\"',:\\\n"
+FORBIDDEN_ROOTS = (Path("/var/lib"), Path("/var/log"), Path("/run"))
 """The lab's mount namespace puts its own directories over these; see `lab.isolation`."""
 
 
@@ -154,12 +155,14 @@ def load(environment: Mapping[str, str], checkout: Path) -> LabSettings:
     cache = Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "aegis"
     state_home = Path(environment.get("XDG_STATE_HOME") or home / ".local" / "state")
     state = Path(environment.get("AEGIS_LAB_DIR") or state_home / "aegis" / "lab").absolute()
-    for root in FORBIDDEN_STATE_ROOTS:
-        if state.is_relative_to(root):
+    _check_place(state, "state", "AEGIS_LAB_DIR=/some/other/directory make up")
+    _check_place(cache.absolute(), "cache", "XDG_CACHE_HOME=/some/other/directory make up")
+    for precious in (home.absolute(), checkout, cache.absolute()):
+        if precious.is_relative_to(state):
             raise refused(
                 f"the lab cannot keep its state in {state}",
-                f"its mount namespace puts a directory of its own over {root}",
-                "AEGIS_LAB_DIR=/some/other/directory make up",
+                f"{precious} lies in it, and `make down purge=1` removes the state",
+                "AEGIS_LAB_DIR=/a/directory/of/its/own make up",
             )
     text = environment.get("AEGIS_LAB_NETWORK") or BENCHMARK_RANGE
     try:
@@ -174,6 +177,24 @@ def load(environment: Mapping[str, str], checkout: Path) -> LabSettings:
         state=state,
         addresses=Addresses(network=network),
     )
+
+
+def _check_place(place: Path, what: str, fix: str) -> None:
+    resolved = place.resolve()
+    for root in FORBIDDEN_ROOTS:
+        if resolved.is_relative_to(root):
+            raise refused(
+                f"the lab cannot keep its {what} in {place}",
+                f"its mount namespace puts a directory of its own over {root}",
+                fix,
+            )
+    if found := sorted(set(str(place)) & set(FORBIDDEN_CHARACTERS)):
+        raise refused(
+            f"the lab cannot keep its {what} in {place}",
+            f"the path holds {', '.join(map(repr, found))}, "
+            "which PATH, a mount option or a configuration file would read as its own",
+            fix,
+        )
 
 
 def _bad_network(text: str, why: str) -> Exception:
