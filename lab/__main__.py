@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -11,10 +12,13 @@ from typing import Annotated
 import typer
 
 from lab import lifecycle, settings, stacks
+from lab.command import FREE_SPACE
 from lab.daemon import Supervisor
-from lab.errors import EXIT_FAILED, EXIT_OK, LabError
+from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, LabError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+MACHINE_FAULTS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+"""Error numbers that are no fault of the lab's code and deserve no traceback."""
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -108,11 +112,29 @@ def main() -> None:
     except LabError as error:
         sys.stderr.write(f"\n{error}\n")
         raise SystemExit(error.code) from None
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            "\ninterrupted: what was started still runs; `make up` goes on from there\n"
-        )
-        raise SystemExit(130) from None
+    except OSError as error:
+        if error.errno not in MACHINE_FAULTS:
+            raise
+        sys.stderr.write(f"\n{_machine_fault(error)}\n")
+        raise SystemExit(EXIT_FAILED) from None
+    except SystemExit as end:
+        # Typer makes this of a KeyboardInterrupt.
+        if end.code == EXIT_INTERRUPTED:
+            sys.stderr.write(
+                "\ninterrupted: what was started still runs; `make up` goes on from there\n"
+            )
+        raise
 
 
-main()
+def _machine_fault(error: OSError) -> LabError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return LabError(
+        what="the lab could not read or write a file it needs",
+        why=f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror),
+        state="what was started before this still runs",
+        next=FREE_SPACE if full else "mend that (another user's file?) and type the same again",
+    )
+
+
+if __name__ == "__main__":
+    main()

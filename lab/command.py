@@ -12,6 +12,7 @@ from pathlib import Path
 from lab.errors import LabError
 
 TAIL_LINES = 15
+FREE_SPACE = "free some disk space (`make down purge=1` frees the lab's), then `make up`"
 
 
 def run(
@@ -53,9 +54,13 @@ def run(
             input=stdin,
         )
     except FileNotFoundError as error:
-        raise _failed(what, f"{words[0]} is not installed ({error})", next_step) from error
+        gone = f"{cwd} does not exist" if cwd is not None and not cwd.is_dir() else ""
+        why = gone or f"{words[0]} is not installed ({error})"
+        raise _failed(what, why, next_step) from error
     except subprocess.TimeoutExpired as error:
-        raise _failed(what, f"{words[0]} did not end within {timeout:.0f} s", next_step) from error
+        written = (error.stderr or error.stdout or b"").decode(errors="replace").strip()
+        why = f"{words[0]} did not end within {timeout:.0f} s"
+        raise _failed(what, f"{why}\n{tail(written)}".strip(), next_step) from error
     except OSError as error:
         raise _failed(what, f"{words[0]}: {error.strerror or error}", next_step) from error
     if done.returncode != 0:
@@ -70,9 +75,14 @@ def tail(text: str, lines: int = TAIL_LINES) -> str:
     return "\n".join(text.splitlines()[-lines:])
 
 
+def disk_is_full(text: str) -> bool:
+    """Return whether a program's output names a full disk; Go writes it in small letters."""
+    return os.strerror(errno.ENOSPC).lower() in text.lower()
+
+
 def _failed(what: str, why: str, next_step: str) -> LabError:
-    if "No space left on device" in why or os.strerror(errno.ENOSPC) in why:
-        next_step = "free some disk space (`make down purge=1` frees the lab's), then `make up`"
+    if disk_is_full(why):
+        next_step = FREE_SPACE
     return LabError(
         what=f"could not {what}",
         why=why,

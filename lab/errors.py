@@ -10,9 +10,10 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_REFUSED = 3
 """The machine or the settings do not fit; nothing was changed."""
+EXIT_INTERRUPTED = 130
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class LabError(Exception):
     """A failure a person can act on.
 

@@ -127,8 +127,13 @@ break-system-packages = true
 @contextmanager
 def _docker(settings: LabSettings) -> Iterator[docker.DockerClient]:
     import docker
+    import docker.errors
 
-    client = docker.DockerClient(base_url=f"unix://{settings.docker_socket}", timeout=300)
+    socket = f"unix://{settings.docker_socket}"
+    try:
+        client = docker.DockerClient(base_url=socket, timeout=300)
+    except docker.errors.DockerException as error:
+        raise _refused_by_docker(f"through {socket}", str(error)) from error
     try:
         yield client
     finally:

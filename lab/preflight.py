@@ -28,7 +28,7 @@ class Machine:
         system: The kernel's name.
         root: Whether we are root.
         architecture: As `uname -m` prints it.
-        free_disk: Free bytes where the lab keeps its things.
+        free_disk: Free bytes where the lab keeps its things, the least of them.
         memory: Bytes of main memory.
         cgroups_writable: Whether control groups can be made.
     """
@@ -43,19 +43,22 @@ class Machine:
 
 def inspect(settings: LabSettings) -> Machine:
     """Look at this machine; changes nothing."""
-    place = settings.state
-    while not place.exists():
-        place = place.parent
     linux = platform.system() == "Linux"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if linux else 0
     return Machine(
         system=platform.system(),
         root=os.geteuid() == 0,
         architecture=platform.machine(),
-        free_disk=shutil.disk_usage(place).free,
+        free_disk=min(_free_disk(settings.state), _free_disk(settings.cache)),
         memory=memory,
         cgroups_writable=os.access(cgroup.FILESYSTEM, os.W_OK),
     )
+
+
+def _free_disk(place: Path) -> int:
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
 
 
 def problems(machine: Machine, *, will_build: bool) -> list[str]:
