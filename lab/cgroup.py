@@ -90,8 +90,8 @@ def members(below: str = "", filesystem: Path = FILESYSTEM) -> set[int]:
         with contextlib.suppress(OSError):
             text = (Path(directory) / "cgroup.procs").read_text()
             found.update(int(line) for line in text.split())
-    found.discard(os.getpid())
-    return found
+    # A process outside our process namespace reads as 0, and a signal to 0 would hit ourselves.
+    return found - {0, os.getpid()}
 
 
 def end_all(*, below: str = "", grace: float, filesystem: Path = FILESYSTEM) -> None:
