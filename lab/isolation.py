@@ -40,7 +40,9 @@ def conflicts(settings: LabSettings) -> list[str]:
     """
     found = []
     for route in json.loads(ip("-j", "route", "show", "table", "all") or "[]"):
-        device, target = route.get("dev"), route.get("dst", "default")
+        hops = [hop.get("dev") for hop in route.get("nexthops", [])]
+        device = route.get("dev") or " and ".join(filter(None, hops))
+        target = route.get("dst", "default")
         if device == HOST_LINK or target == "default" or ":" in target:
             continue
         network = ip_network(target, strict=False)
@@ -55,13 +57,18 @@ def exists() -> bool:
     return any(entry.get("name") == NAME for entry in json.loads(ip("-j", "netns", "list") or "[]"))
 
 
+def stands(settings: LabSettings, supervisor: Supervisor) -> bool:
+    """Return whether namespaces and link are there, with the addresses of these settings."""
+    return supervisor.pid_of("holder") is not None and exists() and _link_is_up(settings)
+
+
 def create(settings: LabSettings, supervisor: Supervisor) -> None:
     """Make namespaces and link, each unless it is there already.
 
     Raises:
         LabError: Something else uses the lab's addresses, or the kernel refuses.
     """
-    if supervisor.pid_of("holder") is not None and exists() and _link_is_up(settings):
+    if stands(settings, supervisor):
         return
     remove_network()
     taken = conflicts(settings)

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from lab import (
     cgroup,
@@ -53,6 +54,10 @@ class Running:
     seconds: float
 
 
+def _lock(settings: LabSettings) -> Path:
+    return settings.state.with_name(f"{settings.state.name}.lock")
+
+
 @contextmanager
 def exclusive(settings: LabSettings) -> Iterator[None]:
     """Keep a second `up` or `down` out while one works; a killed one frees the lock.
@@ -61,7 +66,7 @@ def exclusive(settings: LabSettings) -> Iterator[None]:
         LabError: Another one is at work.
     """
     settings.state.parent.mkdir(parents=True, exist_ok=True)
-    lock = settings.state.with_suffix(".lock")
+    lock = _lock(settings)
     with lock.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,7 +142,7 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
     service = ""
     with steps.step(f"deploy {stacks.FIRST_STACK}" if deploy else "deploy nothing"):
         if deploy:
-            outputs = stacks.deploy_first(settings, plugin_cache.cli(settings))
+            outputs = stacks.deploy_first(settings, plugin_cache.programs(settings) / "pulumi")
             service = _wait_for_service(settings, outputs["namespace"])
     return Running(service, plugins, outputs, steps.elapsed)
 
@@ -168,7 +173,7 @@ def down(settings: LabSettings, *, purge: bool) -> None:
     isolation.clean_run_directory(settings)
     if purge:
         shutil.rmtree(settings.state, ignore_errors=True)
-        settings.state.with_suffix(".lock").unlink(missing_ok=True)
+        _lock(settings).unlink(missing_ok=True)
 
 
 def is_up(settings: LabSettings) -> bool:
@@ -177,8 +182,8 @@ def is_up(settings: LabSettings) -> bool:
 
 
 def _recover(settings: LabSettings, supervisor: Supervisor) -> None:
-    """After a crash or a reboot, clear away what the namespaces left without a holder."""
-    if supervisor.pid_of("holder") is None or not isolation.exists():
+    """After a crash, a reboot or a change of network, end what runs in namespaces of before."""
+    if not isolation.stands(settings, supervisor):
         if cgroup.members():
             cgroup.end_all(grace=5)
         supervisor.stop(*supervisor.names())
