@@ -73,7 +73,8 @@ def kubeconfig(settings: LabSettings, client: str) -> Path:
 def create(settings: LabSettings) -> None:
     """Make authority, server certificate, signing key and kubeconfigs, unless all are there.
 
-    The marker is written last: an interrupted run starts over.
+    The marker is written last: an interrupted run starts over. It names the node's address,
+    which stands in the server's certificate, and there is one: new keys replace all old ones.
     """
     keys = directory(settings)
     marker = keys / f"complete-{settings.addresses.node}"
@@ -81,6 +82,8 @@ def create(settings: LabSettings) -> None:
         return
     keys.mkdir(parents=True, exist_ok=True)
     keys.chmod(0o700)
+    for former in keys.glob("complete-*"):
+        former.unlink()
     authority = _issue("aegis-lab", None, authority=None)
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
     names += ["kubernetes.default.svc.cluster.local", "localhost"]
