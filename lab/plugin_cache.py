@@ -6,6 +6,7 @@ The lab has a PULUMI_HOME of its own, so a stand-in never shadows a plugin that 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -150,17 +151,18 @@ def _is_stand_in(program: Path) -> bool:
 def _write_program(
     settings: LabSettings, target: Path, module: str, environment: dict[str, str]
 ) -> None:
-    exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
+    exports = "".join(f"export {n}={shlex.quote(v)}\n" for n, v in environment.items())
     text = (
         f"#!/bin/sh\n{STAND_IN_MARK}, not an official Pulumi plugin.\n{exports}"
-        f"export PYTHONPATH='{settings.checkout}'\n"
-        f"exec '{sys.executable}' -m {module} \"$@\"\n"
+        f"export PYTHONPATH={shlex.quote(str(settings.checkout))}\n"
+        f'exec {shlex.quote(sys.executable)} -m {module} "$@"\n'
     )
     if target.is_file() and not target.is_symlink() and target.read_text() == text:
         return
-    target.unlink(missing_ok=True)
-    target.write_text(text)
-    target.chmod(0o755)
+    partial = target.with_name(f"{target.name}.partial")
+    partial.write_text(text)
+    partial.chmod(0o755)
+    partial.replace(target)
 
 
 def link_programs(settings: LabSettings, programs_by_name: dict[str, Path]) -> None:
@@ -179,10 +181,33 @@ def link_programs(settings: LabSettings, programs_by_name: dict[str, Path]) -> N
         if not path.exists():
             raise refused(f"{name} is not there", f"{path} does not exist", "make up")
         _replace_by_link(directory / name, path)
+    if cli(settings) == Toolchain(settings).path(PULUMI):
+        _place_cli(settings)
+
+
+def _place_cli(settings: LabSettings) -> None:
+    """Put our own build of the CLI into the directory as a file, not as a symbolic link.
+
+    The engine looks for language hosts beside its executable, links followed, and warns each
+    time it has to take one from PATH.
+    """
+    source, target = Toolchain(settings).path(PULUMI), programs(settings) / "pulumi"
+    if target.exists() and not target.is_symlink() and target.samefile(source):
+        return
+    partial = target.with_name("pulumi.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(source)
+    except OSError:
+        # Cache and state on two file systems.
+        shutil.copy2(source, partial)
+    partial.replace(target)
 
 
 def _replace_by_link(link: Path, target: Path) -> None:
     if link.is_symlink() and link.readlink() == target:
         return
-    link.unlink(missing_ok=True)
-    link.symlink_to(target)
+    partial = link.with_name(f"{link.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.replace(link)

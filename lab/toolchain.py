@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.command import run, tail
+from lab.command import FREE_SPACE, disk_is_full, run, tail
 from lab.errors import LabError
 from lab.progress import Step
 from lab.settings import LabSettings
@@ -59,12 +59,13 @@ class Tool:
         return ["-trimpath", "-buildvcs=false", "-mod=readonly", f"-ldflags={' '.join(linker)}"]
 
 
+_PULUMI_SDK = "github.com/pulumi/pulumi/sdk/v3"
 _KUBE_VERSION = "k8s.io/component-base/version"
 PULUMI = Tool(
     name="pulumi",
     module="pulumi",
     package="github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
-    definitions=(("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version", PULUMI_VERSION),),
+    definitions=((f"{_PULUMI_SDK}/go/common/version.Version", PULUMI_VERSION),),
 )
 KUBE = Tool(
     name="kube",
@@ -182,11 +183,12 @@ class Toolchain:
             code = process.wait()
         if code != 0:
             errors = [line for line in output if not re.fullmatch(r"[\w./~-]+", line)]
+            why = tail("\n".join(errors)) or f"go build ended with {code}"
             raise LabError(
                 what=f"could not build {tool.name}",
-                why=tail("\n".join(errors)) or f"go build ended with {code}",
+                why=why,
                 state="nothing was started; finished parts of the build are kept",
-                next="`make up` goes on where it stopped",
+                next=FREE_SPACE if disk_is_full(why) else "`make up` goes on where it stopped",
             )
 
     def _go(self) -> str:
@@ -221,13 +223,23 @@ class Toolchain:
         """
         target = self.directory(PULUMI) / "pulumi-language-python-exec"
         if not target.is_file():
+            go, source = self._go(), self.source(PULUMI)
+            # Nothing was downloaded yet where a person's own CLI made the build unnecessary.
+            run(
+                [go, "mod", "download", _PULUMI_SDK],
+                what="get Pulumi's Python executor",
+                cwd=source,
+                timeout=600,
+            )
             module = run(
-                [self._go(), "list", "-m", "-f", "{{.Dir}}", "github.com/pulumi/pulumi/sdk/v3"],
+                [go, "list", "-m", "-f", "{{.Dir}}", _PULUMI_SDK],
                 what="find Pulumi's Python executor",
-                cwd=self.source(PULUMI),
+                cwd=source,
             ).strip()
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(Path(module) / "python" / "cmd" / target.name, target)
+            partial = target.with_suffix(".partial")
+            shutil.copyfile(Path(module) / "python" / "cmd" / target.name, partial)
+            partial.replace(target)
         return target
 
 
