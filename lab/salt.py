@@ -21,7 +21,8 @@ from lab.settings import LabSettings
 
 KEY = "encryptionsalt"
 FILTER = "aegis-lab-salt"
-ATTRIBUTE = f"/Pulumi.*.yaml filter={FILTER}"
+OTHER_SECRETS = (b"encryptionsalt:", b"encryptedkey:", b"secretsprovider:")
+"""How a line begins by which a stack file says that its secrets are somebody's already."""
 SCRATCH_STACK = "salt"
 
 
@@ -56,15 +57,17 @@ def create(settings: LabSettings, pulumi: Path, environment: dict[str, str]) -> 
         )
         text = (scratch / f"Pulumi.{SCRATCH_STACK}.yaml").read_text()
     salt = str(yaml.safe_load(text)[KEY])
-    kept.write_text(salt + "\n")
+    partial = kept.with_suffix(".partial")
+    partial.write_text(salt + "\n")
+    partial.replace(kept)
     return salt
 
 
 def attach(settings: LabSettings, salt: str) -> None:
     """Put the salt into every stack file that has none, and the filter into git.
 
-    A stack file with a salt of its own belongs to somebody's stack and is left alone; one with
-    the salt of a lab that is gone (its state was deleted by hand) is not.
+    A stack file with a salt or a secrets provider of its own belongs to somebody's stack and is
+    left alone; one with the salt of a lab that is gone (its state was deleted by hand) is not.
 
     Args:
         settings: The lab.
@@ -75,16 +78,18 @@ def attach(settings: LabSettings, salt: str) -> None:
     _drop_line(settings, _filtered_line(settings))
     git_directory = _git_directory(settings)
     if git_directory is not None:
-        _git(settings, "config", f"filter.{FILTER}.clean", f"grep -Fxv '{line}' || true")
+        # grep's 1 says that nothing is left; on a real failure git keeps the text as it is.
+        _git(settings, "config", f"filter.{FILTER}.clean", f"grep -Fxv '{line}' || test $? = 1")
         attributes = git_directory / "info" / "attributes"
         known = attributes.read_text().splitlines() if attributes.exists() else []
-        if ATTRIBUTE not in known:
+        attribute = _attribute(settings)
+        if attribute not in known:
             attributes.parent.mkdir(exist_ok=True)
-            attributes.write_text("\n".join([*known, ATTRIBUTE, ""]))
+            attributes.write_text("\n".join([*known, attribute, ""]))
     for path in stack_files(settings):
-        text = path.read_text()
-        if not any(row.startswith(f"{KEY}:") for row in text.splitlines()):
-            path.write_text(text + ("" if text.endswith("\n") else "\n") + line + "\n")
+        text = path.read_bytes()
+        if not any(row.startswith(OTHER_SECRETS) for row in text.splitlines()):
+            path.write_bytes(text + (b"" if text.endswith(b"\n") else b"\n") + f"{line}\n".encode())
     _refresh_index(settings)
 
 
@@ -107,10 +112,12 @@ def _detach_from(settings: LabSettings) -> None:
         return
     attributes = git_directory / "info" / "attributes"
     if attributes.exists():
-        rows = [row for row in attributes.read_text().splitlines() if row != ATTRIBUTE]
-        attributes.write_text("".join(f"{row}\n" for row in rows))
-        if not rows:
+        rows = attributes.read_text().splitlines()
+        left = [row for row in rows if row != _attribute(settings)]
+        if not left:
             attributes.unlink()
+        elif left != rows:
+            attributes.write_text("".join(f"{row}\n" for row in left))
     _git(settings, "config", "--remove-section", f"filter.{FILTER}")
     _refresh_index(settings)
 
@@ -140,10 +147,10 @@ def _filtered_line(settings: LabSettings) -> str:
 
 def _drop_line(settings: LabSettings, line: str) -> None:
     for path in stack_files(settings) if line else []:
-        rows = path.read_text().splitlines(keepends=True)
-        left = [row for row in rows if row.strip() != line]
+        rows = path.read_bytes().splitlines(keepends=True)
+        left = [row for row in rows if row.strip() != line.encode()]
         if left != rows:
-            path.write_text("".join(left))
+            path.write_bytes(b"".join(left))
 
 
 def _refresh_index(settings: LabSettings) -> None:
@@ -159,6 +166,13 @@ def _refresh_index(settings: LabSettings) -> None:
 
 def _line(salt: str) -> str:
     return f"{KEY}: {salt}"
+
+
+def _attribute(settings: LabSettings) -> str:
+    """Return git's line about the stack files; the checkout may lie below its repository's top."""
+    below = _git(settings, "rev-parse", "--show-prefix")
+    pattern = f"/{below}Pulumi.*.yaml"
+    return f'"{pattern}" filter={FILTER}' if " " in pattern else f"{pattern} filter={FILTER}"
 
 
 def _git_directory(settings: LabSettings) -> Path | None:
@@ -182,7 +196,8 @@ def _git_succeeds(settings: LabSettings, *words: str) -> bool:
 
 
 def _run_git(settings: LabSettings, *words: str) -> subprocess.CompletedProcess[str] | None:
-    argv = ["git", *words]
+    # Root may work on another user's checkout; without this git would say there is none.
+    argv = ["git", "-c", "safe.directory=*", *words]
     try:
         return subprocess.run(
             argv, cwd=settings.checkout, capture_output=True, text=True, check=False
