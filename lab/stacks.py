@@ -133,7 +133,7 @@ def _clear_orphaned_lock(settings: LabSettings) -> None:
     for lock in settings.backend.glob(f".pulumi/locks/**/{FIRST_STACK}/*.json"):
         try:
             holder = int(json.loads(lock.read_text())["pid"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue
         if start_time(holder) is None:
             lock.unlink(missing_ok=True)
