@@ -59,9 +59,9 @@ service = ApiService(
         secret=config.secret,
         host=settings.host,
         ingress_class=settings.ingress_class,
+        guards=[namespace],
     ),
-    # No pod before the namespace is guarded.
-    pulumi.ResourceOptions(providers=[cluster], depends_on=[namespace]),
+    in_cluster,
 )
 
 pulumi.export("namespace", namespace.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -38,6 +39,7 @@ class ApiServiceArgs:
         secret: The Secret that is the rest of it, when there is one.
         host: The host name it is reached at from outside; None means not at all.
         ingress_class: Who makes that so; None means the cluster's default.
+        guards: What is there before the first pod and stays until the last one is gone.
     """
 
     namespace: pulumi.Input[str]
@@ -49,6 +51,7 @@ class ApiServiceArgs:
     secret: pulumi.Input[str] | None = None
     host: str | None = None
     ingress_class: str | None = None
+    guards: Sequence[pulumi.Resource] = ()
 
 
 class ApiService(pulumi.ComponentResource):
@@ -161,6 +164,8 @@ class ApiService(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,
+                # The pods alone wait for their guards; the rest is made meanwhile.
+                depends_on=self._args.guards,
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
             ),
         )

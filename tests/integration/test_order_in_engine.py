@@ -108,6 +108,9 @@ class TestDestroy:
         steps = project.steps()
         assert position(steps, "delete Deployment") < position(steps, "delete ConfigMap")
         assert position(steps, "delete Deployment") < position(steps, "delete ServiceAccount")
+        assert position(steps, "delete Deployment") < position(
+            steps, f"delete NetworkPolicy aegis-{project.stack}-default-deny"
+        )
         assert position(steps, "delete Namespace") == max(
             index for index, step in enumerate(steps) if "Image" not in step
         )
