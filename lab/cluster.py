@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from lab import containers, packages, pki
+from lab import containers, files, packages, pki
 from lab.daemon import Daemon, Supervisor
 from lab.settings import API_SERVER_PORT, NAME, LabSettings
 from lab.toolchain import KUBE, KUBE_PROGRAMS, Toolchain
@@ -163,10 +163,10 @@ def _kubelet(settings: LabSettings) -> Daemon:
     directory = settings.state / "kubelet"
     directory.mkdir(parents=True, exist_ok=True)
     resolver = directory / "resolv.conf"
-    resolver.write_text(f"nameserver {settings.addresses.dns}\n")
+    files.write(resolver, f"nameserver {settings.addresses.dns}\n")
     configuration = directory / "config.yaml"
     text = yaml.safe_dump(_kubelet_configuration(settings, resolver))
-    configuration.write_text(text)
+    files.write(configuration, text)
     return _kube(
         settings,
         "kubelet",
@@ -230,6 +230,6 @@ def _proxy(settings: LabSettings) -> Daemon:
             "iptables": {"minSyncPeriod": "0s"},
         }
     )
-    configuration.write_text(text)
+    files.write(configuration, text)
     flag = f"--config={configuration}"
     return _kube(settings, "kube-proxy", flag, configuration=text)

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from lab import packages
+from lab import files, packages
 from lab.command import run
 from lab.daemon import Daemon, Supervisor
 from lab.settings import LabSettings
@@ -25,16 +25,17 @@ def start(settings: LabSettings, supervisor: Supervisor) -> None:
     directory = settings.state / "containerd"
     network = directory / "net.d"
     network.mkdir(parents=True, exist_ok=True)
-    (network / "10-lab.conflist").write_text(json.dumps(_network(settings), indent=2))
+    files.write(network / "10-lab.conflist", json.dumps(_network(settings), indent=2))
     registry = directory / "certs.d" / settings.addresses.registry
     registry.mkdir(parents=True, exist_ok=True)
     server = f"http://{settings.addresses.registry}"
-    (registry / "hosts.toml").write_text(
-        f'server = "{server}"\n[host."{server}"]\n  capabilities = ["pull", "resolve"]\n'
+    files.write(
+        registry / "hosts.toml",
+        f'server = "{server}"\n[host."{server}"]\n  capabilities = ["pull", "resolve"]\n',
     )
     configuration = directory / "config.toml"
     text = _configuration(settings, directory)
-    configuration.write_text(text)
+    files.write(configuration, text)
     supervisor.start(
         Daemon(
             name="containerd",

@@ -6,7 +6,7 @@ import json
 
 import yaml
 
-from lab import cgroup, containers, packages
+from lab import cgroup, containers, files, packages
 from lab.cluster import answers
 from lab.daemon import Daemon, Supervisor
 from lab.settings import NAME, REGISTRY_PORT, LabSettings
@@ -41,7 +41,7 @@ def _registry(settings: LabSettings) -> Daemon:
             "http": {"addr": f"{settings.addresses.node}:{REGISTRY_PORT}"},
         }
     )
-    configuration.write_text(text)
+    files.write(configuration, text)
     return Daemon(
         name="registry",
         argv=[packages.program(settings, "docker-registry"), "serve", str(configuration)],
@@ -71,7 +71,7 @@ def _docker(settings: LabSettings) -> Daemon:
         },
         indent=2,
     )
-    configuration.write_text(text)
+    files.write(configuration, text)
     return Daemon(
         name="dockerd",
         argv=[packages.program(settings, "dockerd"), f"--config-file={configuration}"],

@@ -85,9 +85,9 @@ class Stand:
     def exported(self, stack: str) -> list[dict[str, Any]]:
         """Return the resources of a stack's state."""
         shown = self.pulumi("stack", "export", "--stack", stack)
-        resources: list[dict[str, Any]] = json.loads(shown.standard_output)["deployment"][
-            "resources"
-        ]
+        deployment = json.loads(shown.standard_output)["deployment"]
+        # The state of a destroyed stack has no such key.
+        resources: list[dict[str, Any]] = deployment.get("resources", [])
         return resources
 
     def configure(self, stack: str, key: str, value: str) -> None:

@@ -44,8 +44,9 @@ def git_status() -> str:
 
 
 def test_make_up_again_changes_nothing() -> None:
-    version = ("get", "deployment", "aegis-api", "-n", "aegis-development", "-o")
-    version = (*version, "jsonpath={.metadata.resourceVersion}")
+    where = ("--namespace", "aegis-development", "--output", "jsonpath={.metadata.resourceVersion}")
+    version = ("get", "deployment", "aegis-api", *where)
+    make("up")  # A commit since the last one is a change; it is deployed first.
     programs, deployment = running(), kubectl(*version)
     assert all(programs.values()), programs
     printed = make("up")
