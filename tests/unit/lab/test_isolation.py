@@ -1,0 +1,148 @@
+"""What on the machine is found to use the lab's network, from recorded output of `ip`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab import isolation
+from lab.daemon import Supervisor
+from lab.errors import EXIT_REFUSED, LabError
+from lab.settings import LabSettings
+
+USUAL = [
+    {"dst": "default", "gateway": "192.0.2.1", "dev": "eth0", "flags": []},
+    {"dst": "192.0.2.0/24", "dev": "eth0", "protocol": "kernel", "prefsrc": "192.0.2.2"},
+    {"type": "local", "dst": "127.0.0.0/8", "dev": "lo", "table": "local", "scope": "host"},
+    {"type": "broadcast", "dst": "192.0.2.255", "dev": "eth0", "table": "local"},
+    {"dst": "fe80::/64", "dev": "eth0", "protocol": "kernel", "metric": 256, "flags": []},
+    {"type": "multicast", "dst": "ff00::/8", "dev": "eth0", "table": "local"},
+    {"dst": "default", "dev": "lo", "type": "unreachable", "metric": 4294967295},
+]
+OWN = [
+    {"dst": "198.18.0.0/24", "dev": "aegis0", "protocol": "kernel", "prefsrc": "198.18.0.1"},
+    {"dst": "198.19.0.0/16", "gateway": "198.18.0.2", "dev": "aegis0", "flags": []},
+    {"type": "local", "dst": "198.18.0.1", "dev": "aegis0", "table": "local"},
+]
+
+
+class FakeIp:
+    """Answers what `ip` is asked from records, and keeps what it was told to do."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, ...], object] = {}
+        self.told: list[str] = []
+
+    def __call__(self, *words: str) -> str:
+        """Take the place of `lab.isolation.ip`."""
+        if words[0] == "-j":
+            answer = self.answers.get(words[1:], "")
+            return json.dumps(answer) if answer != "" else ""
+        self.told.append(" ".join(words))
+        return ""
+
+    def has_routes(self, *routes: object) -> None:
+        self.answers["route", "show", "table", "all"] = [*USUAL, *routes]
+
+
+@pytest.fixture
+def ip(monkeypatch: pytest.MonkeyPatch) -> FakeIp:
+    """The fake in the place of the program."""
+    fake = FakeIp()
+    monkeypatch.setattr(isolation, "ip", fake)
+    return fake
+
+
+class TestConflicts:
+    """Only what overlaps the lab's network and is not the lab's own."""
+
+    def test_are_none_on_a_usual_machine_with_the_lab_up(
+        self, ip: FakeIp, lab: LabSettings
+    ) -> None:
+        ip.has_routes(*OWN)
+        assert isolation.conflicts(lab) == []
+
+    def test_are_none_when_ip_prints_nothing(self, ip: FakeIp, lab: LabSettings) -> None:
+        assert ip.answers == {}
+        assert isolation.conflicts(lab) == []
+
+    @pytest.mark.parametrize(
+        ("route", "words"),
+        [
+            ({"dst": "198.18.7.0/24", "dev": "wg0"}, "198.18.7.0/24 is routed to wg0"),
+            ({"dst": "198.0.0.0/8", "dev": "tun0"}, "198.0.0.0/8 is routed to tun0"),
+            (
+                {"type": "local", "dst": "198.19.3.4", "dev": "eth1", "table": "local"},
+                "198.19.3.4 is routed to eth1",
+            ),
+            (
+                {"type": "blackhole", "dst": "198.18.0.0/15"},
+                "198.18.0.0/15 is routed to blackhole",
+            ),
+            (
+                {"dst": "198.18.0.0/16", "nexthops": [{"dev": "eth1"}, {"dev": "eth2"}]},
+                "198.18.0.0/16 is routed to eth1 and eth2",
+            ),
+        ],
+        ids=["inside", "around", "address", "blackhole", "two hops"],
+    )
+    def test_are_told_in_words(
+        self, ip: FakeIp, lab: LabSettings, route: object, words: str
+    ) -> None:
+        ip.has_routes(route, route)
+        assert isolation.conflicts(lab) == [words]
+
+    def test_refuse_the_lab_before_anything_is_made(self, ip: FakeIp, lab: LabSettings) -> None:
+        ip.has_routes({"dst": "198.18.7.0/24", "dev": "wg0"})
+        with pytest.raises(LabError) as caught:
+            isolation.create(lab, Supervisor(lab))
+        assert caught.value.code == EXIT_REFUSED
+        assert "198.18.7.0/24 is routed to wg0" in caught.value.why
+        assert caught.value.next.startswith("AEGIS_LAB_NETWORK=")
+        assert ip.told == []
+
+
+class TestStanding:
+    """Namespaces and link stand only when holder, name and address are all there."""
+
+    @pytest.mark.parametrize("holder", [True, False])
+    @pytest.mark.parametrize("named", [True, False])
+    @pytest.mark.parametrize("address", ["198.18.0.1", "10.20.0.1", None])
+    def test_needs_all_of_them(  # noqa: PLR0917 - one a table's column
+        self,
+        ip: FakeIp,
+        lab: LabSettings,
+        monkeypatch: pytest.MonkeyPatch,
+        holder: bool,
+        named: bool,
+        address: str | None,
+    ) -> None:
+        monkeypatch.setattr(Supervisor, "pid_of", lambda *_: 7 if holder else None)
+        ip.answers["netns", "list"] = [{"name": "aegis-lab"}] if named else [{"name": "other"}]
+        link = {"ifname": "aegis0", "addr_info": [{"local": address}] if address else []}
+        ip.answers["address", "show"] = [{"ifname": "lo", "addr_info": []}, link]
+        stands = isolation.stands(lab, Supervisor(lab))
+        assert stands == (holder and named and address == "198.18.0.1")
+
+
+class TestRemoving:
+    """Removing takes what is there and is harmless otherwise."""
+
+    def test_takes_namespace_and_link(self, ip: FakeIp) -> None:
+        ip.answers["netns", "list"] = [{"name": "aegis-lab"}]
+        ip.answers["link", "show"] = [{"ifname": "aegis0"}]
+        isolation.remove_network()
+        assert ip.told == ["netns delete aegis-lab", "link delete aegis0"]
+
+    def test_of_nothing_does_nothing(self, ip: FakeIp) -> None:
+        isolation.remove_network()
+        assert ip.told == []
+
+    def test_empties_the_run_directory(self, lab: LabSettings) -> None:
+        stale = lab.run / "containerd" / "containerd.sock"
+        stale.parent.mkdir(parents=True)
+        stale.write_text("")
+        isolation.clean_run_directory(lab)
+        assert list(Path(lab.run).iterdir()) == []
