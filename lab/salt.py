@@ -63,6 +63,23 @@ def create(settings: LabSettings, pulumi: Path, environment: dict[str, str]) -> 
     return salt
 
 
+def found_in(path: Path) -> str | None:
+    """Return the salt that a stack file holds, None when it holds none."""
+    if not path.exists():
+        return None
+    for row in path.read_text().splitlines():
+        key, _, value = row.partition(":")
+        if key == KEY:
+            return value.strip()
+    return None
+
+
+def former(settings: LabSettings) -> str | None:
+    """Return the salt that the checkout's filter drops now: this lab's or one that is gone."""
+    line = _filtered_line(settings)
+    return line.partition(":")[2].strip() or None
+
+
 def attach(settings: LabSettings, salt: str) -> None:
     """Put the salt into every stack file that has none, and the filter into git.
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lab import images, plugin_cache, salt
 from lab.command import run
-from lab.errors import LabError
+from lab.errors import LabError, refused
+from lab.image_archive import architecture
 from lab.settings import LabSettings
 
 FIRST_STACK = "development"
@@ -39,6 +40,7 @@ def variables(settings: LabSettings) -> dict[str, str]:
         "AEGIS_REGISTRY": settings.addresses.registry,
         "AEGIS_BASE_IMAGE": base.build,
         "AEGIS_RUNTIME_IMAGE": base.runtime,
+        "AEGIS_PLATFORM": f"linux/{architecture()}",
         "AEGIS_LAB": str(settings.state),
     }
 
@@ -71,7 +73,25 @@ def prepare(settings: LabSettings, pulumi: Path) -> None:
         partial.touch(mode=0o600)
         partial.write_text(secrets.token_urlsafe(24) + "\n")
         partial.replace(settings.passphrase_file)
-    salt.attach(settings, salt.create(settings, pulumi, environment(settings)))
+    own = salt.create(settings, pulumi, environment(settings))
+    _require_no_foreign_salt(settings, own)
+    salt.attach(settings, own)
+
+
+def _require_no_foreign_salt(settings: LabSettings, own: str) -> None:
+    """Check that the stack to deploy has no salt of a team's own stack.
+
+    Raises:
+        LabError: It has one; it goes with another passphrase than the lab's.
+    """
+    path = settings.checkout / f"Pulumi.{FIRST_STACK}.yaml"
+    found = salt.found_in(path)
+    if found not in (None, own, salt.former(settings)):
+        raise refused(
+            f"{path.name} belongs to a {FIRST_STACK} stack of your own",
+            f"its {salt.KEY} goes with that stack's passphrase, not with the lab's",
+            f"use another checkout for the lab, one without that line in {path.name}",
+        )
 
 
 def deploy_first(settings: LabSettings, pulumi: Path) -> dict[str, str]:
