@@ -81,9 +81,13 @@ class DeploymentRolledOut(Condition):
         return f"Waiting for app ReplicaSet to be available ({ready}/{wanted} Pods available)"
 
     def warnings(self) -> list[str]:
-        """Return the problems of the new ReplicaSet's pods."""
+        """Return why pods cannot be created, and the problems of the new ReplicaSet's pods."""
         current = self._current()
-        return problems_of({n: p for n, p in self._pods.items() if owned_by(p, current)})
+        refused = condition(self.live, "ReplicaFailure")
+        found = []
+        if refused is not None and refused.get("status") == "True":
+            found.append(f"[{refused.get('reason')}] {text(refused, 'message')}")
+        return found + problems_of({n: p for n, p in self._pods.items() if owned_by(p, current)})
 
     def reasons(self) -> list[str]:
         """Return the Deployment's own conditions, what was missing, and the pods' problems."""

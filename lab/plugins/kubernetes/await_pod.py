@@ -29,7 +29,7 @@ def pod_problem(pod: Object) -> str | None:
         problems = _container_problems(pod)
         explained = text(state, "message") if text(state, "reason") else ""
         if problems or explained:
-            return f"[Pod {label(pod)}]: {explained}" + "\n".join(problems)
+            return f"[Pod {label(pod)}]: " + "\n".join(filter(None, [explained, *problems]))
         return None
     return None
 

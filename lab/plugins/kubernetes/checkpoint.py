@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.plugins.kubernetes import secrets
-from lab.plugins.kubernetes.objects import Json, Object, text
+from lab.plugins.kubernetes.objects import (
+    DEPLOYMENT_REVISION,
+    Json,
+    Object,
+    remove_field,
+    text,
+)
 from lab.plugins.properties import plain
 
 INPUTS = "__inputs"
@@ -73,6 +79,16 @@ def parse(outputs: Mapping[str, Any]) -> tuple[Object, Object]:
         return whole["inputs"], whole["live"]
     inputs = whole.pop(INPUTS, None)
     return inputs if isinstance(inputs, dict) else {}, whole
+
+
+def imported_inputs(live: Object) -> Object:
+    """Return the inputs an imported object stands for: all but what the server made."""
+    inputs = {key: copy.deepcopy(value) for key, value in live.items() if key != "status"}
+    for field in ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid"):
+        remove_field(inputs, "metadata", field)
+    for key in (DEPLOYMENT_REVISION, "kubectl.kubernetes.io/last-applied-configuration"):
+        remove_field(inputs, "metadata", "annotations", key)
+    return inputs
 
 
 def initial_api_version(outputs: Mapping[str, Any], inputs: Object) -> str:

@@ -27,6 +27,7 @@ _CONNECT_SECONDS = 4.0
 _WATCH_SECONDS = 300
 _CONNECTIONS = 512
 _FIRST_ERROR = 400
+_ADVICE = ". Check"  # told with the first failure only
 
 _NOT_FOUND, _CONFLICT, _FORBIDDEN, _GONE, _INVALID = 404, 409, 403, 410, 422
 
@@ -204,7 +205,7 @@ class Api:
     def _connected(self) -> Any:  # noqa: ANN401 - the client's ApiClient
         with self._lock:
             if self._failure is not None:
-                raise UnreachableError(self._failure)
+                raise UnreachableError(self._failure.partition(_ADVICE)[0])
             if self._client is None:
                 try:
                     client = self._connect()
@@ -247,7 +248,7 @@ class Api:
             return f"the API server of this cluster does not answer: {_cause(error)}"
         return (
             f"the Kubernetes API server at {self._config.server} does not answer: "
-            f"{_cause(error)}. Check that the cluster is running and that context "
+            f"{_cause(error)}{_ADVICE} that the cluster is running and that context "
             f"{self._config.context!r} of {self._config.origin} is the right one"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -26,7 +26,6 @@ from lab.plugins.kubernetes.objects import (
     name_of,
     object_id,
     prune,
-    remove_field,
     set_field,
     split_id,
     text,
@@ -41,13 +40,6 @@ with light_pulumi():
 if TYPE_CHECKING:
     from lab.plugins.kubernetes.diff import Change
 
-_NOT_INPUTS = (
-    "creationTimestamp",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "uid",
-)
 _MODES = {0: "propose", 1: "enforce", 2: "disable"}
 _UNREACHABLE_HINT = (
     "If the cluster was deleted, remove its resources from the state by running again with "
@@ -141,7 +133,7 @@ class Resources:
         except CLUSTER_ERRORS as error:
             if request.preview and _spoils_preview(error):
                 return provider_pb2.CreateResponse(properties=request.properties)
-            raise refused(what, error, inputs) from error
+            raise refused(what, error, given) from error
         if request.preview:
             live.pop("status", None)
         outputs = checkpoint.build(
@@ -184,7 +176,7 @@ class Resources:
                 return provider_pb2.UpdateResponse(properties=request.news)
             found = self._live_after(error, old_live)
             if found is None:
-                raise refused(f"update {_label(inputs)}", error, inputs) from error
+                raise refused(f"update {_label(inputs)}", error, given) from error
             live, failure = found, error
         outputs = checkpoint.build(
             inputs,
@@ -226,7 +218,7 @@ class Resources:
             raise refused(f"read {_label(old_inputs)}", error, old_inputs) from error
         if live is None:
             return provider_pb2.ReadResponse()
-        inputs = _imported_inputs(live) if imported else prune(live, old_inputs)
+        inputs = checkpoint.imported_inputs(live) if imported else prune(live, old_inputs)
         outputs = checkpoint.build(
             inputs, live, marks, initial_api_version=version, field_manager=manager
         )
@@ -282,7 +274,7 @@ class Resources:
                     f"`retainOnDelete` or hand the field over first ({error})",
                     error.details,
                 )
-            raise refused(f"delete {_label(live)}", error, live) from error
+            raise refused(f"delete {_label(live)}", error, state) from error
 
     def _can_preview(self, inputs: Object) -> bool:
         unreachable = self.cluster.api.unreachable()
@@ -384,22 +376,6 @@ def _spoils_preview(error: Exception) -> bool:
         or error.already_exists
         or "does not support dry run" in str(error)
     )
-
-
-def _imported_inputs(live: Object) -> Object:
-    inputs: dict[str, Any] = {key: value for key, value in live.items() if key != "status"}
-    inputs["metadata"] = dict(inputs.get("metadata") or {})
-    for field in _NOT_INPUTS:
-        remove_field(inputs, "metadata", field)
-    annotations = dict(inputs["metadata"].get("annotations") or {})
-    for key in (
-        "deployment.kubernetes.io/revision",
-        "kubectl.kubernetes.io/last-applied-configuration",
-    ):
-        annotations.pop(key, None)
-    if "annotations" in inputs["metadata"]:
-        inputs["metadata"]["annotations"] = annotations
-    return inputs
 
 
 def _label(obj: Object) -> str:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
 
-from lab.plugins.kubernetes.objects import Json, Object, is_secret, nested, set_field
-from lab.plugins.properties import Secret, has_secret
+from lab.plugins.kubernetes.objects import Json, Object, is_secret, nested
+from lab.plugins.properties import Secret, has_secret, plain
 
 _SHORTEST = 4  # replacing shorter values would garble every message
 
@@ -45,23 +44,38 @@ def as_secret(value: Json) -> Secret:
 
 
 def redact(message: str, obj: Json) -> str:
-    """Return a message without any value of a Secret's data, encoded or not."""
-    if not is_secret(obj):
-        return message
-    for value in _values(obj):
+    """Return a message without secret values: a Secret's data, and strings marked secret.
+
+    Args:
+        message: What people would see.
+        obj: An object or a resource's outputs, with or without marks.
+    """
+    for value in sorted(_values(obj), key=len, reverse=True):
         if len(value) >= _SHORTEST:
             message = message.replace(value, "[secret]")
     return message
 
 
-def _values(secret: Object) -> list[str]:
-    found: list[str] = []
-    for field in ("data", "stringData"):
-        values = nested(secret, field)
-        for value in values.values() if isinstance(values, dict) else ():
-            if isinstance(value, str):
-                found += [value, *_decoded(value)]
-    return sorted(found, key=len, reverse=True)
+def _values(obj: Json) -> set[str]:
+    found: set[str] = set()
+    if isinstance(obj, Secret) and isinstance(obj.value, str):
+        found.add(obj.value)
+    elif isinstance(obj, dict):
+        if is_secret(obj):
+            for field in ("data", "stringData"):
+                values = nested(plain(obj), field)
+                found.update(_data_values(values) if isinstance(values, dict) else ())
+        for value in obj.values():
+            found |= _values(value)
+    elif isinstance(obj, list):
+        for item in obj:
+            found |= _values(item)
+    return found
+
+
+def _data_values(data: Object) -> list[str]:
+    texts = [value for value in data.values() if isinstance(value, str)]
+    return [*texts, *(decoded for text in texts for decoded in _decoded(text))]
 
 
 def _decoded(value: str) -> list[str]:
@@ -69,14 +83,3 @@ def _decoded(value: str) -> list[str]:
         return [base64.b64decode(value, validate=True).decode()]
     except (binascii.Error, ValueError):
         return []
-
-
-def strip_data(obj: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy of an object that is safe to show: a Secret without its data."""
-    if not is_secret(obj):
-        return obj
-    shown = dict(obj)
-    for field in ("data", "stringData"):
-        if field in shown:
-            set_field(shown, "[secret]", field)
-    return shown
