@@ -6,6 +6,7 @@ import base64
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -62,6 +63,11 @@ def api() -> Iterator[FakeApi]:
     server = FakeApi()
     yield server
     server.close()
+
+
+@pytest.fixture(autouse=True)
+def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
 @pytest.fixture
@@ -284,6 +290,12 @@ class TestConfiguration:
         assert response.acceptSecrets
         assert response.supportsPreview
 
+    def test_credentials_are_removed_at_the_end(self, provider: Provider, tmp_path: Path) -> None:
+        _create(provider, _inputs())
+        assert list(tmp_path.iterdir())
+        provider.stop()
+        assert list(tmp_path.iterdir()) == []
+
     def test_an_unreachable_cluster_is_named_once_in_full(self) -> None:
         unreachable = FakeApi()
         unreachable.close()
@@ -306,6 +318,7 @@ class TestConfiguration:
             urn=_urn("ConfigMap"), properties=encode(_inputs()), preview=True
         )
         assert decode(provider.Create(request, context()).properties) == _inputs()
+        provider.stop()
 
     def test_calls_before_configuration_are_refused(self) -> None:
         recording = _Call()
