@@ -181,6 +181,7 @@ class Toolchain:
             if process.poll() is None:
                 process.terminate()
             code = process.wait()
+            process.stderr.close()
         if code != 0:
             errors = [line for line in output if not re.fullmatch(r"[\w./~-]+", line)]
             why = tail("\n".join(errors)) or f"go build ended with {code}"
