@@ -1,0 +1,166 @@
+"""The lab's commands: what they print, and the codes they end with."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lab import __main__ as entry
+from lab import bootstrap, lifecycle
+from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, LabError
+from lab.settings import LabSettings
+
+
+@pytest.fixture(autouse=True)
+def _lab_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command works on a lab that exists only in the test's directory."""
+    monkeypatch.setenv("HOME", str(tmp_path / "it is home"))
+    for name in ("AEGIS_LAB_DIR", "AEGIS_LAB_NETWORK", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(lifecycle, "is_up", lambda _: False)
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
+    """Run the program as a shell does and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["lab", *words])
+    with pytest.raises(SystemExit) as caught:
+        entry.main()
+    return caught.value.code
+
+
+class TestEnv:
+    """A shell can evaluate what `env` prints."""
+
+    def test_prints_quoted_exports_and_warns_beside_them(self, tmp_path: Path) -> None:
+        done = CliRunner().invoke(entry.app, ["env"])
+        assert done.exit_code == 0
+        first, *exports = done.stdout.splitlines()
+        assert first == "unset PULUMI_CONFIG_PASSPHRASE"
+        values = dict(shlex.split(row)[1].split("=", 1) for row in exports)
+        home = tmp_path / "it is home"
+        assert values["KUBECONFIG"] == f"{home}/.local/state/aegis/lab/kubeconfig"
+        assert values["PATH"].startswith(f"{home}/.local/state/aegis/lab/bin:")
+        assert all(row.startswith("export ") and len(shlex.split(row)) == 2 for row in exports)
+        assert done.stderr == "the lab is not up: make up\n"
+
+
+class TestStatus:
+    """A script can ask whether the lab is up."""
+
+    def test_of_no_lab_is_down(self) -> None:
+        done = CliRunner().invoke(entry.app, ["status"])
+        assert (done.exit_code, done.stdout) == (EXIT_FAILED, "The lab is down.\n")
+
+
+class TestErrors:
+    """One message on standard error, and the code that goes with it."""
+
+    def test_unknown_plugins_are_a_usage_error(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ended(monkeypatch, "up", "--plugins", "fancy") == EXIT_USAGE
+        assert "'fancy' is neither 'found' nor 'official'" in capsys.readouterr().err
+
+    def test_a_lab_error_is_printed_once_with_its_code(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("AEGIS_LAB_NETWORK", "nonsense")
+        assert ended(monkeypatch, "env") == EXIT_REFUSED
+        written = capsys.readouterr()
+        assert written.out == ""
+        assert written.err.count("error: AEGIS_LAB_NETWORK=nonsense cannot be used") == 1
+        assert "Traceback" not in written.err
+
+    @pytest.mark.parametrize(
+        ("number", "words"), [(errno.ENOSPC, "free some disk space"), (errno.EACCES, "mend that")]
+    )
+    def test_a_fault_of_the_machine_is_a_sentence(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        number: int,
+        words: str,
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(number, os.strerror(number), "/srv/lab/file")
+
+        monkeypatch.setattr(lifecycle, "down", fail)
+        assert ended(monkeypatch, "down") == EXIT_FAILED
+        written = capsys.readouterr().err
+        assert f"/srv/lab/file: {os.strerror(number)}" in written
+        assert words in written
+
+    def test_a_fault_of_ours_keeps_its_traceback(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+        monkeypatch.setattr(lifecycle, "down", fail)
+        monkeypatch.setattr(sys, "argv", ["lab", "down"])
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            entry.main()
+
+    def test_an_interrupt_says_what_still_runs(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def interrupt(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(lifecycle, "down", interrupt)
+        assert ended(monkeypatch, "down") == EXIT_INTERRUPTED
+        assert "what was started still runs" in capsys.readouterr().err
+
+    def test_a_second_command_is_kept_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def nested(lab_settings: LabSettings, **_: object) -> None:
+            with pytest.raises(LabError) as caught, lifecycle.exclusive(lab_settings):
+                pass
+            assert f"process {os.getpid()} holds" in caught.value.why
+            raise caught.value
+
+        monkeypatch.setattr(lifecycle, "down", nested)
+        assert ended(monkeypatch, "down") == EXIT_REFUSED
+
+
+class TestBootstrap:
+    """What runs before anything is installed."""
+
+    def test_a_wrong_python_gets_a_sentence(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(sys, "version_info", (3, 9, 18))
+        with pytest.raises(SystemExit) as caught:
+            bootstrap.main()
+        written = capsys.readouterr().err
+        assert caught.value.code == EXIT_REFUSED
+        assert written.startswith("error: Python 3.11 or newer is needed\n")
+        assert f"  why:   {sys.executable} is Python 3.9.18\n" in written
+        assert "make PYTHON=/path/to/python3.11" in written
+
+    def test_an_environment_that_is_current_is_kept(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(bootstrap, "VENV", str(tmp_path))
+        Path(bootstrap.stamp()).touch()
+        monkeypatch.setattr("shutil.rmtree", lambda *_, **__: pytest.fail("removed"))
+        bootstrap.main()
+
+    def test_its_own_python_does_not_make_it_stale(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = bootstrap.stamp()
+        monkeypatch.setattr(sys, "executable", f"{bootstrap.VENV}/bin/python3")
+        assert bootstrap.stamp() == before
+
+    def test_other_requirements_or_another_python_do(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        before = bootstrap.stamp()
+        monkeypatch.setattr(sys, "base_prefix", "/opt/other")
+        assert bootstrap.stamp() != before
+        monkeypatch.undo()
+        (tmp_path / "requirements.txt").write_text("one-more==1\n")
+        monkeypatch.setattr(bootstrap, "REQUIREMENTS", str(tmp_path / "requirements.txt"))
+        assert bootstrap.stamp() != before
