@@ -147,6 +147,7 @@ class TestAfterAKill:
         pid = started(supervisor, sleeper())
         (lab.state / "pids" / "sleeper.json").unlink()
         assert started(supervisor, sleeper(62)) != pid
+        os.kill(pid, signal.SIGKILL)
 
     def test_a_number_given_to_somebody_else_is_not_taken_for_ours(
         self, supervisor: Supervisor, lab: LabSettings
