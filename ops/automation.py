@@ -1,0 +1,92 @@
+"""Pulumi's Automation API, with every run of the CLI going through the project's one engine.
+
+Imported by `stack` alone, when the first preview or update is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pulumi.automation import (
+    CommandResult,
+    LocalWorkspace,
+    PulumiCommand,
+    Stack,
+)
+from semver import VersionInfo
+
+from ops.engine import Engine, Finished
+from ops.events import Recorder
+
+_LAST_EVENTS_SECONDS = 5
+
+
+class _EndedError(Exception):
+    """Carries how the CLI ended past the Automation API, which would only keep it as text."""
+
+    def __init__(self, done: Finished) -> None:
+        super().__init__(f"the CLI ended with {done.code}")
+        self.done = done
+
+
+class _Command(PulumiCommand):
+    """The CLI as the Automation API wants it, run by the engine."""
+
+    def __init__(self, engine: Engine, version: str) -> None:
+        # Not the base's constructor: it would run `pulumi version` once more.
+        self.command = "pulumi"
+        self.version = VersionInfo.parse(version)
+        self._engine = engine
+
+    def run(
+        self,
+        args: list[str],
+        cwd: str,
+        additional_env: Mapping[str, str],
+        on_output: Callable[[str], Any] | None = None,  # noqa: ARG002
+        on_error: Callable[[str], Any] | None = None,  # noqa: ARG002
+    ) -> CommandResult:
+        done = self._engine.run(
+            args,
+            interruptible=True,
+            directory=Path(cwd),
+            environment={**additional_env, "PULUMI_AUTOMATION_API": "true"},
+        )
+        # One operation is one run: what the Automation API would ask after it is not wanted.
+        raise _EndedError(done)
+
+
+class _Workspace(LocalWorkspace):
+    """A workspace that leaves the person's selected stack alone."""
+
+    def select_stack(self, stack_name: str) -> None:
+        """Select nothing: every command names its stack."""
+
+
+class Runner:
+    """Runs the engine's operations on one stack.
+
+    Args:
+        engine: The CLI.
+        stack: The stack's name, qualified where it has to be.
+        directory: The project's directory; its settings hold for inline programs too.
+        version: The CLI's version.
+    """
+
+    def __init__(self, engine: Engine, stack: str, directory: Path, version: str) -> None:
+        workspace = _Workspace(work_dir=str(directory), pulumi_command=_Command(engine, version))
+        self._stack = Stack.select(stack, workspace)
+
+    def run(self, command: str, recorder: Recorder, **options: Any) -> Finished:  # noqa: ANN401
+        """Run up, preview, refresh or destroy, and return how the CLI ended."""
+        given = {name: value for name, value in options.items() if value is not None}
+        try:
+            getattr(self._stack, command)(on_event=recorder, **given)
+        except _EndedError as ended:
+            if ended.done.code >= 0 and recorder.began.is_set():
+                # The last events may still be on their way from a process that has ended.
+                recorder.ended.wait(_LAST_EVENTS_SECONDS)
+            return ended.done
+        raise AssertionError(f"{command} ran without the CLI")

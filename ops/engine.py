@@ -1,0 +1,291 @@
+"""Every run of the Pulumi CLI: started here, stopped here, and its failures put into words once.
+
+The CLI gets a session of its own, so that a terminal's Ctrl-C reaches it only through `stop`,
+once (a second one makes it give up half-way). What it prints goes to files that have no name:
+should this process die, the CLI meets no broken pipe, is told to stop by the kernel (Linux), and
+ends its update cleanly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ops.errors import AegisError
+
+OLDEST = (3, 238, 0)
+"""Since then an after-hook's error fails the update, which the gate rests on."""
+_EXIT_STACK_NOT_FOUND = 6
+
+# Become the CLI, asking the kernel first for an interrupt when the process that started it dies.
+_STOP_WITH_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGINT, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(130)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run of the CLI that has ended.
+
+    Attributes:
+        code: Its exit code; negative when a signal ended it.
+        stdout: What it printed.
+        stderr: What it printed about its failure.
+    """
+
+    code: int
+    stdout: str = field(repr=False)
+    stderr: str = field(repr=False)
+
+
+@dataclass
+class Engine:
+    """The CLI, run in a project's directory.
+
+    Attributes:
+        directory: The project's directory.
+        environment: The whole environment it runs with.
+    """
+
+    directory: Path
+    environment: Mapping[str, str] = field(repr=False)
+    _running: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _stopped: bool = field(default=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def program(self) -> str:
+        """Where the CLI is."""
+        found = shutil.which("pulumi", path=self.environment.get("PATH"))
+        if found is None:
+            raise AegisError(
+                what="there is no pulumi CLI on PATH",
+                why=f"PATH is {self.environment.get('PATH', '')}",
+                next='install Pulumi, or `make up` and eval "$(make -s env)" for the lab\'s',
+            )
+        return found
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        interruptible: bool = False,
+        environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        feed: str | None = None,
+    ) -> Finished:
+        """Run the CLI until it ends, and do not judge how.
+
+        Args:
+            arguments: Its arguments; it never asks and never colours.
+            interruptible: Whether `stop` is meant for this run, and so is our death.
+            environment: Variables over the engine's own.
+            directory: Where to run it instead of the project's directory.
+            feed: What it reads from its standard input.
+        """
+        command = [self.program, "--non-interactive", "--color=never", *arguments]
+        if interruptible and sys.platform == "linux":
+            prefix = [sys.executable, "-I", "-S", "-c", _STOP_WITH_PARENT, str(os.getpid())]
+            command = [*prefix, *command]
+        with (
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+            tempfile.TemporaryFile() as into,
+        ):
+            into.write((feed or "").encode())
+            into.seek(0)
+            process = subprocess.Popen(
+                command,
+                cwd=directory or self.directory,
+                env={**self.environment, **(environment or {})},
+                stdin=into,
+                stdout=out,
+                stderr=err,
+                start_new_session=interruptible,
+            )
+            if interruptible:
+                self._started(process)
+            try:
+                code = process.wait()
+            finally:
+                if interruptible:
+                    with self._lock:
+                        self._running = None
+            return Finished(code, _text(out), _text(err))
+
+    def expect(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+        """Run the CLI and return what it printed.
+
+        Raises:
+            AegisError: When it failed, with the cause named.
+        """
+        done = self.run(arguments, environment=environment)
+        if done.code:
+            command = " ".join(word for word in arguments[:3] if not word.startswith("-"))
+            raise explain(done, f"pulumi {command} failed")
+        return done.stdout
+
+    def expect_json(self, *arguments: str) -> Any:  # noqa: ANN401 - any JSON value
+        """Run the CLI and return the JSON value it printed."""
+        return json.loads(self.expect(*arguments))
+
+    def arm(self) -> None:
+        """Begin anew: what `stop` asked before is done with."""
+        with self._lock:
+            self._stopped = False
+
+    def stop(self) -> None:
+        """Ask the update that is running, or about to, to end at the next safe moment.
+
+        Safe to call from any thread and more than once; only the first asks, for the CLI takes a
+        second interrupt as an order to leave everything as it lies.
+        """
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            if self._running is not None:
+                _interrupt(self._running)
+
+    def kill(self) -> None:
+        """End the update that is running at once; its lock and pending operations stay behind."""
+        with self._lock:
+            if self._running is not None and self._running.poll() is None:
+                self._running.kill()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the update that is running."""
+        running = self._running
+        return None if running is None else running.pid
+
+    def version(self) -> str:
+        """The CLI's version.
+
+        Raises:
+            AegisError: When it is older than the oldest that works.
+        """
+        text = self.expect("version").strip().removeprefix("v")
+        found = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+        if found < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            raise AegisError(
+                what=f"the pulumi CLI is {text}; at least {oldest} is needed",
+                why=f"{self.program} says so",
+                next="install a newer Pulumi",
+            )
+        return text
+
+    def _started(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._running = process
+            if self._stopped:
+                _interrupt(process)
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+
+
+def _text(stream: Any) -> str:  # noqa: ANN401 - the file object tempfile returns
+    stream.seek(0)
+    return str(stream.read().decode(errors="replace"))
+
+
+def last_lines(text: str, count: int = 12) -> str:
+    """The last lines of a text that say something."""
+    return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-count:])
+
+
+_LOCKED = re.compile(r"the stack is currently locked by|\[409\] Conflict: Another update")
+_HOLDER = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
+_CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (
+        re.compile(r"incorrect passphrase|passphrase must be set|failed to decrypt", re.IGNORECASE),
+        "the stack's secrets cannot be decrypted with this passphrase",
+        "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the one it was made with",
+    ),
+    (
+        re.compile(r"no stack named .* found|stack .* not found", re.IGNORECASE),
+        "there is no such stack in this backend",
+        "pulumi stack ls",
+    ),
+    (
+        re.compile(r"PULUMI_ACCESS_TOKEN must be set|not logged in|invalid access token|\[401\]"),
+        "the backend does not know who you are",
+        "pulumi login",
+    ),
+    (
+        re.compile(
+            r"no such host|connection refused|i/o timeout|unable to open bucket"
+            r"|could not list bucket|could not connect|TLS handshake",
+            re.IGNORECASE,
+        ),
+        "the backend or the cluster cannot be reached",
+        "see that it is up and that PULUMI_BACKEND_URL and KUBECONFIG name it; nothing is lost",
+    ),
+    (
+        re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE),
+        "the disk that holds the state is full",
+        "make room, then: aegis recover",
+    ),
+    (
+        re.compile(
+            r"could not unmarshal|failed to unmarshal|unexpected end of JSON|snapshot integrity"
+            r"|invalid character .* looking for|could not deserialize",
+            re.IGNORECASE,
+        ),
+        "a file of the state cannot be read",
+        "aegis recover says which one and what to restore it from",
+    ),
+)
+
+
+def is_locked(done: Finished) -> bool:
+    """Whether a run was refused because somebody else holds the stack's lock."""
+    return bool(done.code and _LOCKED.search(done.stderr + done.stdout))
+
+
+def explain(done: Finished, what: str) -> AegisError:
+    """Put a failed run of the CLI into the project's one form, its cause named where it is known.
+
+    Args:
+        done: The run.
+        what: What was tried, for the causes that are not known.
+    """
+    text = done.stderr + "\n" + done.stdout
+    if is_locked(done):
+        holder = _HOLDER.search(text)
+        who = (
+            f"{holder['who']} (pid {holder['pid']}) since {holder['since']}"
+            if holder
+            else last_lines(done.stderr, 3)
+        )
+        return AegisError(
+            what="the stack is locked by another update",
+            why=who,
+            next="wait for it (--wait-lock 5m), or `aegis recover` if its process is gone",
+        )
+    why = last_lines(done.stderr or done.stdout)
+    if done.code == _EXIT_STACK_NOT_FOUND:
+        return AegisError(what="there is no such stack in this backend", why=why)
+    for pattern, cause, following in _CAUSES:
+        if pattern.search(text):
+            return AegisError(what=cause, why=why, next=following)
+    return AegisError(what=what, why=why)

@@ -1,0 +1,205 @@
+"""What a stack's history does not say: which releases passed their gate, which were rolled back.
+
+Kept in the stack's own tags, so that every machine and every backend has it: a service keeps tags
+of up to 256 characters under names of up to 40, and every other backend has a file of them beside
+the state. Marks name a release by its key, which outlives a pruned history.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from ops.release import MASK, ConfigValue, Release
+
+if TYPE_CHECKING:
+    from ops.stack import Session
+
+VERIFIED = "aegis:verified"
+REFUSED = "aegis:refused"
+LONGEST = 256
+"""The longest value a service takes for a tag."""
+MOST_CHUNKS = 40
+MOST_REFUSED = 50
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a release may not be deployed again.
+
+    Attributes:
+        fingerprint: What it deployed, `fingerprint` of it.
+        key: The release.
+        why: The reason it was rolled back.
+        when: When it was.
+    """
+
+    fingerprint: str
+    key: str
+    why: str
+    when: datetime
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Everything the ledger says about a stack.
+
+    Attributes:
+        verified: The keys of the releases whose gate passed, oldest mark first.
+        refusals: What may not be deployed again, by fingerprint.
+    """
+
+    verified: tuple[str, ...]
+    refusals: Mapping[str, Refusal]
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """The keys of the releases that may not be deployed again."""
+        return frozenset(refusal.key for refusal in self.refusals.values())
+
+
+def fingerprint(image_digest: str | None, config: Mapping[str, ConfigValue]) -> str:
+    """Name what a release deploys: its image and settings, but not when or by whom.
+
+    Secrets count by their ciphertext, which stays the same until somebody sets them anew.
+
+    Args:
+        image_digest: The image's digest.
+        config: The settings, as recorded in history or as `Session.settings` reads them.
+    """
+    content = [image_digest, sorted((key, _scalar(item)) for key, item in config.items())]
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read(session: Session) -> Ledger:
+    """Read the ledger of a stack."""
+    return parse(session.tags())
+
+
+def parse(tags: Mapping[str, str]) -> Ledger:
+    """Read the ledger from a stack's tags; what is damaged is passed by."""
+    verified: list[str] = []
+    for name in sorted(_chunks(tags), key=_place):
+        for word in tags[name].split(","):
+            key = _expand(word)
+            if key is not None:
+                verified.append(key)
+    refusals = (_refusal(name, value) for name, value in tags.items())
+    return Ledger(
+        tuple(dict.fromkeys(verified)),
+        {refusal.fingerprint: refusal for refusal in refusals if refusal is not None},
+    )
+
+
+def mark_verified(session: Session, release: Release) -> None:
+    """Remember that a release passed its gate."""
+    tags = session.tags()
+    if release.key in parse(tags).verified:
+        return
+    for name, value in verified_after(tags, release.key).items():
+        if value is None:
+            session.remove_tag(name)
+        else:
+            session.set_tag(name, value)
+
+
+def verified_after(tags: Mapping[str, str], key: str) -> dict[str, str | None]:
+    """The tags to set, or to remove (None), to mark one more release as verified."""
+    names = sorted(_chunks(tags), key=_place)
+    word = _shrink(key)
+    if not names:
+        return {f"{VERIFIED}.0": word}
+    last = names[-1]
+    longer = f"{tags[last]},{word}"
+    if len(longer) <= LONGEST:
+        return {last: longer}
+    change: dict[str, str | None] = {f"{VERIFIED}.{_place(last) + 1}": word}
+    # Beyond some hundreds the oldest marks are let go; nobody rolls back that far.
+    surplus = len(names) + 1 - MOST_CHUNKS
+    change.update(dict.fromkeys(names[: max(0, surplus)]))
+    return change
+
+
+def refuse(session: Session, release: Release, fingerprint: str, why: str) -> None:
+    """Remember that what a release deployed may not be deployed again unless insisted on.
+
+    Args:
+        session: The stack.
+        release: The release that was rolled back.
+        fingerprint: What it deployed.
+        why: Why it was rolled back, in a line.
+    """
+    ledger = read(session)
+    old = sorted(ledger.refusals.values(), key=lambda refusal: refusal.when)
+    for refusal in old[: max(0, len(old) + 1 - MOST_REFUSED)]:
+        session.remove_tag(f"{REFUSED}.{refusal.fingerprint}")
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    line = " ".join(why.split())
+    value = f"{_shrink(release.key)} {stamp} {line}"
+    session.set_tag(f"{REFUSED}.{fingerprint}", _cut(value))
+
+
+def pardon(session: Session, fingerprint: str) -> None:
+    """Forget a refusal, once somebody insisted and the release passed its gate after all."""
+    if fingerprint in read(session).refusals:
+        session.remove_tag(f"{REFUSED}.{fingerprint}")
+
+
+def is_refused(session: Session, fingerprint: str) -> str | None:
+    """Why this may not be deployed again; None when it may."""
+    refusal = read(session).refusals.get(fingerprint)
+    return None if refusal is None else f"{refusal.why} ({refusal.when:%Y-%m-%d %H:%M} UTC)"
+
+
+def _scalar(item: ConfigValue) -> Any:  # noqa: ANN401 - any JSON value
+    """A setting as history records it: numbers and truth values as text."""
+    if item.secret and not item.encrypted:
+        return MASK
+    if isinstance(item.value, (bool, int, float)):
+        return json.dumps(item.value)
+    return item.value
+
+
+def _chunks(tags: Mapping[str, str]) -> Iterable[str]:
+    return [name for name in tags if re.fullmatch(re.escape(VERIFIED) + r"\.\d+", name)]
+
+
+def _place(name: str) -> int:
+    return int(name.rpartition(".")[2])
+
+
+def _refusal(name: str, value: str) -> Refusal | None:
+    mark, _, print_ = name.rpartition(".")
+    key, stamp, why = (*value.split(" ", 2), "", "")[:3]
+    expanded = _expand(key)
+    if mark != REFUSED or expanded is None:
+        return None
+    try:
+        when = datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return Refusal(print_, expanded, why, when)
+
+
+def _shrink(key: str) -> str:
+    """A key in base 36: the 19 digits of a file's nanoseconds become 12."""
+    number, digits = int(key), ""
+    while number:
+        number, rest = divmod(number, 36)
+        digits = _DIGITS[rest] + digits
+    return digits or "0"
+
+
+def _expand(word: str) -> str | None:
+    return str(int(word, 36)) if re.fullmatch(r"[0-9a-z]+", word) else None
+
+
+def _cut(text: str) -> str:
+    """At most what a service takes, counted in bytes, without half a character."""
+    return text.encode()[:LONGEST].decode(errors="ignore")

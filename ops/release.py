@@ -1,0 +1,141 @@
+"""What a stack's history is made of: releases, their settings, and what each one deployed.
+
+Owns the words only. Reading them is `backend` and `history`; deciding with them is `target`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+SECURE = "secure"
+MASK = "[secret]"
+
+
+@dataclass(frozen=True)
+class ConfigValue:
+    """One setting, in the form Pulumi records it.
+
+    Attributes:
+        value: The setting: text, or nested objects and lists. Where a secret is still encrypted
+            its place is taken by ``{"secure": ciphertext}``; None when it was never read.
+        secret: Whether the setting is a secret or holds one.
+        encrypted: Whether the secrets in it are ciphertexts. A secret that is not must not be
+            printed or written.
+    """
+
+    value: Any = field(repr=False)
+    secret: bool = False
+    encrypted: bool = False
+
+    @classmethod
+    def recorded(cls, raw: Any) -> ConfigValue:  # noqa: ANN401 - any JSON value
+        """Make a setting from its place in a config file or a history file."""
+        secret = _holds_secret(raw)
+        return cls(raw, secret=secret, encrypted=secret)
+
+    @property
+    def shown(self) -> str:
+        """The setting as a person may see it: secrets are masked."""
+        if not self.secret:
+            return self.value if isinstance(self.value, str) else _compact(self.value)
+        if self.encrypted and not _is_ciphertext(self.value):
+            return _compact(_masked(self.value))
+        return MASK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One operation of a stack's history.
+
+    Attributes:
+        number: 1 is the stack's first recorded operation.
+        key: What names it in the backend: the nanoseconds in a history file's name, a service's
+            version, or the start and the place in the history where a store has neither.
+        kind: update, refresh, destroy, import and so on.
+        result: succeeded, failed or in-progress.
+        started: When it began.
+        ended: When it ended; None when it has not, or was never recorded to.
+        message: What was given as its message.
+        who: Who ran it, as far as it says.
+        git_commit: The commit it ran from.
+        config: The settings it ran with.
+        environment: Everything else recorded about the run.
+        changes: How many resources were created, updated, deleted, left the same.
+        verified: Whether its gate passed.
+        current: Whether it is the last one that could change what is deployed.
+        refused: Whether it was rolled back, and may not be deployed again unless insisted on.
+        restores: The release it restored, when it is a rollback.
+    """
+
+    number: int
+    key: str
+    kind: str
+    result: str
+    started: datetime
+    ended: datetime | None = None
+    message: str = ""
+    who: str = ""
+    git_commit: str | None = None
+    config: Mapping[str, ConfigValue] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    changes: Mapping[str, int] = field(default_factory=dict)
+    verified: bool = False
+    current: bool = False
+    refused: bool = False
+    restores: int | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended well."""
+        return self.result == "succeeded"
+
+    @property
+    def deploys(self) -> bool:
+        """Whether it is of a kind that can change what is deployed."""
+        return self.kind in DEPLOYING
+
+
+DEPLOYING = frozenset({"update", "destroy", "import", "resource-import"})
+"""The kinds after which something else may be running than before. A refresh only looks."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a release deployed, as its checkpoint says.
+
+    Attributes:
+        version: The service's version, from the program's outputs or the objects' labels.
+        image_digest: The image's digest, ``sha256:...``; the main workload's where there are many.
+        images: Every image its workloads ran.
+    """
+
+    version: str | None = None
+    image_digest: str | None = None
+    images: tuple[str, ...] = ()
+
+
+def _is_ciphertext(raw: Any) -> bool:  # noqa: ANN401 - any JSON value
+    return isinstance(raw, dict) and list(raw) == [SECURE] and isinstance(raw[SECURE], str)
+
+
+def _holds_secret(raw: Any) -> bool:  # noqa: ANN401 - any JSON value
+    if _is_ciphertext(raw):
+        return True
+    inner = raw.values() if isinstance(raw, dict) else raw if isinstance(raw, list) else ()
+    return any(_holds_secret(item) for item in inner)
+
+
+def _masked(raw: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if _is_ciphertext(raw):
+        return MASK
+    if isinstance(raw, dict):
+        return {key: _masked(item) for key, item in raw.items()}
+    return [_masked(item) for item in raw] if isinstance(raw, list) else raw
+
+
+def _compact(raw: Any) -> str:  # noqa: ANN401 - any JSON value
+    return json.dumps(raw, sort_keys=True, ensure_ascii=False)

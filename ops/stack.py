@@ -1,0 +1,401 @@
+"""A stack that is open: its previews, updates, state, settings and tags.
+
+The only importer of Pulumi's Automation API, and that only once an update or a preview is wanted:
+it takes 0.3 s to import, which reading history or printing help need not pay.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ops.backend import Store, open_store
+from ops.engine import Engine, Finished, explain, is_locked, last_lines
+from ops.errors import AegisError
+from ops.events import Changes, Failure, OnEvent, Outcome, Recorder
+from ops.release import ConfigValue
+from ops.workspace import PROJECT_FILES, find_project, locate_backend, pulumi_home, read_settings
+
+if TYPE_CHECKING:
+    from ops.automation import Runner
+
+Program = Callable[[], None]
+_CANCELLED = 8
+
+
+@dataclass
+class Session:
+    """A stack, open.
+
+    Attributes:
+        name: The stack's name, without organization and project.
+        reference: Its name as it was given, such as ``acme/shop/staging``.
+        project: The project's name.
+        directory: The project's directory.
+        settings_directory: Where the stacks' config files are.
+        backend_url: Where its state is.
+        pulumi_home: The CLI's own directory.
+        engine: The CLI.
+        store: The state and history, read directly where that can be.
+    """
+
+    name: str
+    reference: str
+    project: str
+    directory: Path
+    settings_directory: Path
+    backend_url: str
+    pulumi_home: Path
+    engine: Engine
+    store: Store
+    _runner: Runner | None = field(default=None, repr=False)
+    _stopped: bool = field(default=False, repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        stack: str | None,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> Session:
+        """Open a stack.
+
+        Args:
+            stack: Its name; the selected one when None.
+            directory: The project's directory, or one below it.
+            environment: What to use in place of this process's environment.
+
+        Raises:
+            AegisError: There is no project, no such stack, or the backend is not reachable.
+        """
+        variables = dict(os.environ if environment is None else environment)
+        variables["PULUMI_SKIP_UPDATE_CHECK"] = "true"
+        variables.update(signature(variables))
+        project = find_project(directory)
+        home = pulumi_home(variables)
+        url = locate_backend(project, variables, home)
+        engine = Engine(project.directory, variables)
+        reference = stack or variables.get("PULUMI_STACK") or _selected(engine)
+        name = reference.rpartition("/")[2]
+        store = open_store(url, project.name, name, engine, reference)
+        store.require()
+        return cls(
+            name=name,
+            reference=reference,
+            project=project.name,
+            directory=project.directory,
+            settings_directory=project.settings_directory,
+            backend_url=url,
+            pulumi_home=home,
+            engine=engine,
+            store=store,
+        )
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The whole environment the CLI runs with."""
+        return self.engine.environment
+
+    @property
+    def config_file(self) -> Path:
+        """The stack's config file, whether or not it exists."""
+        return self.settings_directory / f"Pulumi.{self.name}.yaml"
+
+    def preview(
+        self,
+        *,
+        program: Program | None = None,
+        exclude: Sequence[str] = (),
+        refresh: bool = False,
+        on_event: OnEvent | None = None,
+        config: Mapping[str, ConfigValue] | None = None,
+    ) -> Changes:
+        """Say what an update would change, and change nothing.
+
+        Args:
+            program: What to register in place of running the project's program.
+            exclude: URNs to leave out.
+            refresh: Whether to read the live objects first.
+            on_event: Told everything as it happens, on another thread.
+            config: Settings to use in place of the stack's config file.
+
+        Raises:
+            AegisError: When the preview failed.
+        """
+        recorder = Recorder(on_event)
+        with self._settings(config) as config_file:
+            done, _ = self._run(
+                "preview",
+                recorder,
+                program=program,
+                exclude=list(exclude) or None,
+                refresh=refresh or None,
+                config_file=config_file,
+            )
+        if done.code:
+            raise self._unusable(done, recorder, f"the preview of {self.name} failed")
+        return Changes(tuple(recorder.steps), recorder.summary, recorder.warnings())
+
+    def update(
+        self,
+        *,
+        program: Program | None = None,
+        message: str,
+        refresh: bool = False,
+        exclude: Sequence[str] = (),
+        on_event: OnEvent | None = None,
+        config: Mapping[str, ConfigValue] | None = None,
+    ) -> Outcome:
+        """Update the stack. A failed update is an outcome, not an exception.
+
+        Args:
+            program: What to register in place of running the project's program.
+            message: What history says about it.
+            refresh: Whether to read the live objects first.
+            exclude: URNs to leave out.
+            on_event: Told everything as it happens, on another thread.
+            config: Settings to use, and to record in history, in place of the stack's config file.
+
+        Raises:
+            AegisError: When it could not begin: the lock is held, the passphrase is wrong.
+        """
+        with self._settings(config) as config_file:
+            return self._operate(
+                "up",
+                Recorder(on_event),
+                program=program,
+                message=message,
+                exclude=list(exclude) or None,
+                refresh=refresh or None,
+                config_file=config_file,
+            )
+
+    def refresh(
+        self,
+        *,
+        message: str = "",
+        on_event: OnEvent | None = None,
+        clear_pending: bool = False,
+    ) -> Outcome:
+        """Bring the state in line with the live objects.
+
+        Args:
+            message: What history says about it.
+            on_event: Told everything as it happens, on another thread.
+            clear_pending: Whether to forget creations that were begun and never confirmed.
+
+        Raises:
+            AegisError: When it could not begin.
+        """
+        return self._operate(
+            "refresh",
+            Recorder(on_event),
+            message=message or None,
+            clear_pending_creates=clear_pending or None,
+        )
+
+    def destroy(self, *, message: str = "", on_event: OnEvent | None = None) -> Outcome:
+        """Delete every resource of the stack.
+
+        Raises:
+            AegisError: When it could not begin.
+        """
+        return self._operate("destroy", Recorder(on_event), message=message or None)
+
+    def stop(self) -> None:
+        """Stop the running update cleanly, from any thread; no more than one interrupt is sent."""
+        self._stopped = True
+        self.engine.stop()
+
+    def export(self, show_secrets: bool = False) -> dict[str, Any]:
+        """The state: ``{"version": 3, "deployment": {...}}``, as ``pulumi stack export`` has it."""
+        if not show_secrets:
+            state = self.store.state()
+            if state is not None:
+                return state
+        flags = ["--show-secrets"] if show_secrets else []
+        exported = self.engine.expect_json("stack", "export", "--stack", self.reference, *flags)
+        return dict(exported)
+
+    def import_state(self, state: Mapping[str, Any]) -> None:
+        """Put a state in the place of the stack's. Surgery, for recovery only."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(state, file)
+            file.flush()
+            self.engine.expect("stack", "import", "--stack", self.reference, "--file", file.name)
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs; secrets are masked."""
+        return dict(self.engine.expect_json("stack", "output", "--json", "--stack", self.reference))
+
+    def config(self, *, show_secrets: bool = False) -> Mapping[str, ConfigValue]:
+        """The settings the next update would use: the project's and the stack's.
+
+        Args:
+            show_secrets: Whether to decrypt secrets; they are None otherwise.
+        """
+        flags = ["--show-secrets"] if show_secrets else []
+        raw = self.engine.expect_json("config", "--json", "--stack", self.reference, *flags)
+        return {
+            key: ConfigValue(item.get("objectValue", item.get("value")), secret=item["secret"])
+            for key, item in raw.items()
+        }
+
+    def settings(self) -> Mapping[str, ConfigValue]:
+        """The settings the next update would record, as the files have them: secrets encrypted."""
+        places = [self.directory / name for name in PROJECT_FILES]
+        found: dict[str, ConfigValue] = {}
+        for path in (*places, self.config_file):
+            found.update(read_settings(path, self.project))
+        return found
+
+    def tags(self) -> Mapping[str, str]:
+        """The stack's tags."""
+        return self.store.tags()
+
+    def set_tag(self, name: str, value: str) -> None:
+        """Set one of the stack's tags."""
+        self.engine.expect("stack", "tag", "set", name, value, "--stack", self.reference)
+
+    def remove_tag(self, name: str) -> None:
+        """Remove one of the stack's tags."""
+        self.engine.expect("stack", "tag", "rm", name, "--stack", self.reference)
+
+    def _operate(self, command: str, recorder: Recorder, **options: Any) -> Outcome:  # noqa: ANN401
+        started, clock = datetime.now(UTC), time.monotonic()
+        done, begun = self._run(command, recorder, **options)
+        if done.code and not begun and not recorder.said and done.code > 0:
+            raise self._unusable(done, recorder, f"the {command} of {self.name} did not begin")
+        return Outcome(
+            succeeded=done.code == 0,
+            failures=self._failures(done, recorder) if done.code else (),
+            summary=recorder.summary,
+            started=started,
+            duration=time.monotonic() - clock,
+            stopped=bool(done.code) and self._stopped,
+            killed=done.code < 0,
+            steps=tuple(step for step in recorder.steps if step.changes),
+            text=last_lines(done.stdout),
+        )
+
+    def _failures(self, done: Finished, recorder: Recorder) -> tuple[Failure, ...]:
+        if done.code < 0:
+            return (Failure("", f"the pulumi CLI was ended by signal {-done.code}"),)
+        return recorder.failures(last_lines(done.stderr) or last_lines(done.stdout))
+
+    def _unusable(self, done: Finished, recorder: Recorder, what: str) -> AegisError:
+        error = explain(done, what)
+        if error.what == what and not is_locked(done):
+            reasons = recorder.failures(error.why)
+            error.why = "\n".join(reason.message for reason in reasons)
+        return error
+
+    def _run(
+        self,
+        command: str,
+        recorder: Recorder,
+        **options: Any,  # noqa: ANN401
+    ) -> tuple[Finished, bool]:
+        """Run an operation of the engine; say also whether it got as far as a resource."""
+        self._stopped = False
+        self.engine.arm()
+        if self._runner is None:
+            self._runner = _runner(self)
+        done = self._runner.run(command, recorder, **options)
+        if recorder.error is not None:
+            raise recorder.error
+        return done, bool(recorder.steps)
+
+    @contextmanager
+    def _settings(self, config: Mapping[str, ConfigValue] | None) -> Iterator[str | None]:
+        """A config file with these settings and the stack's way to encrypt, while it is needed."""
+        if config is None:
+            yield None
+            return
+        with tempfile.TemporaryDirectory(prefix="aegis-") as directory:
+            path = Path(directory) / f"Pulumi.{self.name}.yaml"
+            content = self._secrets_settings()
+            content["config"] = {
+                key: value.value
+                for key, value in config.items()
+                if value.encrypted or not value.secret
+            }
+            path.write_text(yaml.safe_dump(content))
+            plain = {key: v for key, v in config.items() if v.secret and not v.encrypted}
+            for key, value in plain.items():
+                if value.value is None:
+                    raise AegisError(
+                        what=f"the setting {key} is a secret that was not read",
+                        why="a history read without its secrets cannot be deployed from",
+                    )
+                self._encrypt(path, key, value)
+            yield str(path)
+
+    def _encrypt(self, path: Path, key: str, value: ConfigValue) -> None:
+        """Add one secret to a config file, encrypted. It is not put on a command line."""
+        text = value.value if isinstance(value.value, str) else json.dumps(value.value)
+        arguments = ["config", "set", "--secret", "--stack", self.reference]
+        done = self.engine.run([*arguments, "--config-file", str(path), key], feed=text)
+        if done.code:
+            raise explain(done, f"{key} could not be encrypted")
+
+    def _secrets_settings(self) -> dict[str, Any]:
+        """How the stack encrypts, from its config file or, failing that, from its state."""
+        names = ("secretsprovider", "encryptedkey", "encryptionsalt", "environment")
+        if self.config_file.exists():
+            content = yaml.safe_load(self.config_file.read_text()) or {}
+            found = {name: content[name] for name in names if name in content}
+            if found:
+                return found
+        provider = self.export()["deployment"].get("secrets_providers") or {}
+        state = provider.get("state") or {}
+        if provider.get("type") == "passphrase":
+            return {"encryptionsalt": state["salt"]}
+        if provider.get("type") == "cloud":
+            return {"secretsprovider": state["url"], "encryptedkey": state["encryptedkey"]}
+        return {}
+
+
+def signature(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Variables that make the CLI record who runs an update, where no pipeline says so.
+
+    A backend that is not a service records nobody; the CLI's generic variables for pipelines are
+    recorded with every update on all of them.
+    """
+    if environment.get("PULUMI_CI_SYSTEM") or environment.get("CI"):
+        return {}
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    return {"PULUMI_CI_SYSTEM": "aegis", "PULUMI_CI_BUILD_ID": who}
+
+
+def _selected(engine: Engine) -> str:
+    done = engine.run(["stack", "--show-name"])
+    if done.code:
+        raise AegisError(
+            what="no stack is named and none is selected",
+            why=last_lines(done.stderr, 3),
+            next="name one with --stack; `pulumi stack ls` lists them",
+        )
+    return done.stdout.strip()
+
+
+def _runner(session: Session) -> Runner:
+    # The CLI says its version while the Automation API is being imported: 0.3 s each.
+    with ThreadPoolExecutor(1) as pool:
+        version = pool.submit(session.engine.version)
+        from ops.automation import Runner
+
+        return Runner(session.engine, session.reference, session.directory, version.result())

@@ -1,0 +1,133 @@
+"""Where things are: the project's directory, the backend's address, the CLI's own directory.
+
+Follows the order the CLI itself looks in, so that both always speak of the same stack.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ops.errors import AegisError, ExitCode
+from ops.release import ConfigValue
+
+PROJECT_FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
+_DECLARATION = {"value", "default", "type", "description", "secret", "items"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A Pulumi project.
+
+    Attributes:
+        name: Its name.
+        directory: Where its Pulumi.yaml is.
+        settings_directory: Where its stacks' config files are.
+        backend_url: The backend it asks for, if it does.
+    """
+
+    name: str
+    directory: Path
+    settings_directory: Path
+    backend_url: str | None = None
+
+
+def find_project(directory: Path) -> Project:
+    """Find the project that a directory belongs to.
+
+    Raises:
+        AegisError: There is none, or its file is not usable.
+    """
+    start = directory.expanduser().resolve()
+    for place in (start, *start.parents):
+        for name in PROJECT_FILES:
+            if (place / name).is_file():
+                return _read_project(place / name)
+    raise AegisError(
+        what=f"{start} is in no Pulumi project",
+        why="neither it nor a directory above it has a Pulumi.yaml",
+        next="go to the project's directory, or name it with --cwd",
+        code=ExitCode.USAGE,
+    )
+
+
+def pulumi_home(environment: Mapping[str, str]) -> Path:
+    """The CLI's own directory."""
+    home = Path(environment.get("HOME") or Path.home())
+    return Path(environment.get("PULUMI_HOME") or home / ".pulumi")
+
+
+def locate_backend(project: Project, environment: Mapping[str, str], home: Path) -> str:
+    """The address of the backend the CLI would use.
+
+    Raises:
+        AegisError: There is none yet.
+    """
+    chosen = environment.get("PULUMI_BACKEND_URL") or project.backend_url
+    if chosen:
+        return chosen
+    credentials = Path(environment.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"
+    try:
+        current = json.loads(credentials.read_text()).get("current")
+    except (OSError, ValueError):
+        current = None
+    if not current:
+        raise AegisError(
+            what="no backend is chosen",
+            why=f"PULUMI_BACKEND_URL is not set, and {credentials} names none",
+            next="pulumi login",
+        )
+    return str(current)
+
+
+def read_settings(path: Path, project: str) -> dict[str, ConfigValue]:
+    """The settings in a project's or a stack's file; none where there is no such file.
+
+    Raises:
+        AegisError: The file is not YAML.
+    """
+    try:
+        content: Any = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, yaml.YAMLError) as error:
+        raise AegisError(what=f"{path} cannot be used", why=str(error)) from error
+    config = content.get("config")
+    declared = path.name in PROJECT_FILES
+    found = {}
+    for key, raw in (config if isinstance(config, dict) else {}).items():
+        value = raw
+        if declared and isinstance(raw, dict) and not raw.keys().isdisjoint(_DECLARATION):
+            if "value" not in raw and "default" not in raw:
+                continue
+            value = raw.get("value", raw.get("default"))
+        found[key if ":" in key else f"{project}:{key}"] = ConfigValue.recorded(value)
+    return found
+
+
+def _read_project(path: Path) -> Project:
+    try:
+        content: Any = yaml.safe_load(path.read_text()) or {}
+        name = content["name"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise AegisError(
+            what=f"{path} cannot be used",
+            why=f"it has no `name`: {error}" if isinstance(error, KeyError) else str(error),
+            code=ExitCode.USAGE,
+        ) from error
+    directory = path.parent
+    # `config:` may be the old name of the directory, or the project's settings.
+    own = content.get("stackConfigDir")
+    if own is None and isinstance(content.get("config"), str):
+        own = content["config"]
+    return Project(
+        name=str(name),
+        directory=directory,
+        settings_directory=directory / own if own else directory,
+        backend_url=(content.get("backend") or {}).get("url"),
+    )
