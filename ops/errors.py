@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 
@@ -37,6 +38,7 @@ class AegisError(Exception):
         state: What state the stack and the service are in now.
         next: What to type next.
         code: The exit code.
+        details: What else a program should know: the rest of the JSON document.
     """
 
     what: str
@@ -44,6 +46,7 @@ class AegisError(Exception):
     state: str = "nothing was changed"
     next: str = ""
     code: ExitCode = ExitCode.REFUSED
+    details: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return the message in the project's one form: error, why, state, next."""

@@ -1,0 +1,158 @@
+"""The command `aegis`: which commands there are, and how each of them ends.
+
+Nothing here or in :mod:`ops.commands` imports what is slow to import before a command runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+import typer
+from typer.main import get_command
+
+from ops.commands.options import exit_codes
+from ops.errors import AegisError, ExitCode
+from ops.output import Output
+from ops.signals import Interrupted, Signals
+
+NAME = "aegis"
+_DEBUG = "AEGIS_DEBUG"
+_PLAIN_HELP = None
+"""Typer's markup mode: plain help starts in half the time and reads the same in a pipe."""
+
+
+class _Bound(NamedTuple):
+    """A command: its words, where its function is, and how it may end."""
+
+    words: str
+    module: str
+    codes: tuple[ExitCode, ...]
+
+
+_FLOW = (
+    ExitCode.OK,
+    ExitCode.NOT_ROLLED_BACK,
+    ExitCode.REFUSED,
+    ExitCode.ROLLED_BACK,
+    ExitCode.INTERRUPTED,
+)
+_LOOK = (ExitCode.OK, ExitCode.REFUSED)
+
+COMMANDS: tuple[_Bound, ...] = ()
+"""The commands, in the order of the help."""
+
+_GROUPS = {
+    "config": "The stack's settings file and what runs.",
+    "gate": "The conditions a release has to meet.",
+}
+
+
+def build() -> typer.Typer:
+    """Bind the commands."""
+    app = typer.Typer(
+        name=NAME,
+        help="Deploy behind a gate, roll back exactly, recover after a death. "
+        "For any Pulumi program on Kubernetes.",
+        epilog=exit_codes(*ExitCode),
+        no_args_is_help=True,
+        rich_markup_mode=_PLAIN_HELP,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    groups: dict[str, typer.Typer] = {}
+    for words, module, codes in COMMANDS:
+        group, _, name = words.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = typer.Typer(
+                name=group,
+                help=_GROUPS[group],
+                no_args_is_help=True,
+                rich_markup_mode=_PLAIN_HELP,
+            )
+            app.add_typer(groups[group])
+        function = getattr(import_module(f"ops.commands.{module}"), name)
+        (groups[group] if group else app).command(name, epilog=exit_codes(*codes))(function)
+
+    # With one command left, Typer would drop its name.
+    @app.callback()
+    def _commands() -> None:
+        pass
+
+    return app
+
+
+def main(arguments: Sequence[str] | None = None, *, output: Output | None = None) -> int:
+    """Run `aegis` and return its exit code.
+
+    Args:
+        arguments: The command line without the program's name; None takes the process's own.
+        output: Where to write; None means the process's own streams.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    out = output or Output()
+    signals = Signals()
+    with signals.installed():
+        try:
+            code = get_command(build()).main(
+                arguments,
+                prog_name=NAME,
+                standalone_mode=False,
+                obj=out,
+            )
+        except AegisError as error:
+            return out.fail(error)
+        except (Interrupted, KeyboardInterrupt) as signal:
+            return out.fail(_interrupted(str(signal) or "SIGINT"))
+        except BrokenPipeError:
+            # Whoever read has seen enough; nothing more can be said there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.OK
+        except Exception as error:
+            return _fail_on(error, out, arguments)
+    return int(code or ExitCode.OK)
+
+
+def _interrupted(signal: str) -> AegisError:
+    return AegisError(
+        what=f"stopped by {signal}",
+        state="nothing was being changed just then; what was done before stays",
+        next="aegis status",
+        code=ExitCode.INTERRUPTED,
+    )
+
+
+def _fail_on(error: Exception, out: Output, arguments: Sequence[str]) -> int:
+    """Print an error that is no AegisError: a wrong command line, or a fault of ours."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        out.say(str(error))
+        return ExitCode.USAGE
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+        out.json = out.json or "--json" in arguments
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else NAME
+        return out.fail(
+            AegisError(
+                what=error.format_message(),
+                next=f"{path} --help",
+                code=ExitCode.USAGE,
+            )
+        )
+    trace = "".join(traceback.format_exception(error)) if os.environ.get(_DEBUG) else ""
+    return out.fail(
+        AegisError(
+            what="aegis itself failed; this is a fault of its own",
+            why=trace or f"{type(error).__name__}: {error}",
+            state="unknown",
+            next=f"aegis recover; then report it, with what {_DEBUG}=1 prints",
+            code=ExitCode.NOT_ROLLED_BACK,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""What `aegis` writes: live progress on a terminal, plain lines elsewhere, or one JSON document.
+
+Results go to standard output; progress, warnings and errors go to standard error, so that
+``--json`` leaves exactly one document on standard output, whatever happens. This is the only
+place where an :class:`ops.errors.AegisError` is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from ops.errors import AegisError, ExitCode
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+_PLAIN_SECONDS = 5.0
+"""How often a status that changes all the time is written where nobody can overwrite it."""
+
+
+class Output:
+    """One command's output.
+
+    Attributes:
+        json: Whether the result is one JSON document.
+    """
+
+    def __init__(
+        self,
+        *,
+        results: TextIO | None = None,
+        messages: TextIO | None = None,
+        answers: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.json = False
+        self._results = results or sys.stdout
+        self._messages = messages or sys.stderr
+        self._answers = answers or sys.stdin
+        self._clock = clock
+        self._status: Status | None = None
+        self._said = ""
+        self._said_at = float("-inf")
+        self._printed = False
+
+    @property
+    def live(self) -> bool:
+        """Whether somebody watches who can be shown a line that changes."""
+        return self._messages.isatty()
+
+    def say(self, text: str) -> None:
+        """Tell what happens, in a line that stays."""
+        print(text, file=self._messages, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Tell what somebody should know who did not ask."""
+        first, *rest = text.splitlines()
+        self.say("\n".join([f"warning: {first}", *(f"  {line}" for line in rest)]))
+
+    def status(self, text: str) -> None:
+        """Tell how things are just now: overwritten on a terminal, now and then elsewhere."""
+        if self._status is not None:
+            self._status.update(text)
+            return
+        due = self._clock() - self._said_at >= _PLAIN_SECONDS
+        if due and text != self._said:
+            self._said, self._said_at = text, self._clock()
+            self.say(f"  {text}")
+
+    @contextmanager
+    def progress(self, text: str) -> Iterator[None]:
+        """Show that something is under way while the block runs.
+
+        Args:
+            text: What is under way, until :meth:`status` says more.
+        """
+        if not self.live:
+            self.say(text)
+            yield
+            return
+        from rich.console import Console
+        from rich.markup import escape
+
+        with Console(file=self._messages).status(escape(text)) as status:
+            self._status = status
+            try:
+                yield
+            finally:
+                self._status = None
+
+    def show(self, text: str) -> None:
+        """Show a result to a person; with ``--json`` nothing is shown."""
+        if not self.json:
+            print(text, file=self._results, flush=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show a table to a person, aligned, one row a line."""
+        lines = [tuple(columns), *(tuple(row) for row in rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+        for line in lines:
+            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            self.show("  ".join(cells).rstrip())
+
+    def document(self, data: object) -> None:
+        """Give the result to a program: with ``--json``, the one document.
+
+        Args:
+            data: What `json.dumps` takes; other values are written as their text.
+        """
+        if self.json and not self._printed:
+            self._printed = True
+            print(json.dumps(data, indent=2, default=str), file=self._results, flush=True)
+
+    def confirm(self, question: str) -> bool:
+        """Ask a person.
+
+        Raises:
+            AegisError: Nobody is there to answer.
+        """
+        if self.json or not self._answers.isatty():
+            raise AegisError(
+                what="nobody is there to confirm",
+                why="standard input is no terminal, or the output is JSON",
+                next="add --yes to go on without a question",
+            )
+        print(f"{question} [y/N] ", end="", file=self._messages, flush=True)
+        return self._answers.readline().strip().lower() in {"y", "yes"}
+
+    def fail(self, error: AegisError) -> int:
+        """Print what went wrong and return the exit code."""
+        self.document(
+            {
+                "error": {
+                    "what": error.what,
+                    "why": error.why,
+                    "state": error.state,
+                    "next": error.next,
+                    "code": error.code.value,
+                    "outcome": error.code.name.lower(),
+                },
+                **error.details,
+            }
+        )
+        text = str(error)
+        if error.code is ExitCode.NOT_ROLLED_BACK:
+            rule = "!" * 72
+            text = f"{rule}\n{text}\n{rule}"
+        if self.live:
+            from rich.console import Console
+            from rich.text import Text
+
+            Console(file=self._messages).print(Text(text, style="red"), soft_wrap=True)
+        else:
+            self.say(text)
+        return error.code.value

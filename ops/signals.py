@@ -1,0 +1,65 @@
+"""SIGINT and SIGTERM: stop what runs cleanly, and do not start anything else.
+
+GitHub's runners send SIGINT, SIGTERM 7.5 s later and a kill 2.5 s after that, so an update that
+runs is told to stop at the first signal and nothing is begun after it.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """A signal asked the command to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Signals:
+    """What signals do: raise :class:`Interrupted`, or stop the update that runs.
+
+    Attributes:
+        received: The first signal there was, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._stop: Callable[[], None] | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Answer signals while the block runs; outside the main thread, leave them alone."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
+        """While the block runs, a signal calls `stop` and lets the block end by itself."""
+        self._stop = stop
+        try:
+            yield
+        finally:
+            self._stop = None
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        again = self.received is not None
+        self.received = self.received or number
+        if self._stop is None or again:
+            raise Interrupted(number)
+        # Not here: the handler runs in the middle of whatever the main thread does.
+        threading.Thread(target=self._stop, name="stop", daemon=True).start()
