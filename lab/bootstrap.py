@@ -4,6 +4,7 @@ Runs on any Python 3 with nothing installed, so that a wrong Python gets a sente
 a syntax error: no f-strings, nothing newer here.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -54,6 +55,11 @@ def main() -> None:
             "install a newer one and name it: make PYTHON=/path/to/python{} ...".format(wanted),
         )
     mark = stamp()
+    if os.path.exists(mark):
+        return
+    # A second `make` waits here until the first has made the environment.
+    lock = os.open(CHECKOUT, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     if os.path.exists(mark):
         return
     try:

@@ -49,7 +49,7 @@ def run(
             text=True,
             errors="replace",
             timeout=timeout,
-            env=dict(env) if env is not None else None,
+            env=_with_system_programs(os.environ if env is None else env),
             cwd=cwd,
             input=stdin,
         )
@@ -68,6 +68,16 @@ def run(
         why = f"{words[0]} exited with {done.returncode}"
         raise _failed(what, f"{why}\n{output}" if output else why, next_step)
     return done.stdout
+
+
+def _with_system_programs(env: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment whose PATH has the directories of root's own programs.
+
+    A plain `su` leaves them out.
+    """
+    known = env.get("PATH", "").split(os.pathsep)
+    added = [name for name in ("/usr/sbin", "/sbin") if name not in known]
+    return {**env, "PATH": os.pathsep.join([*known, *added])}
 
 
 def tail(text: str, lines: int = TAIL_LINES) -> str:

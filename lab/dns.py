@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from lab import stacks
 from lab.cluster import DOMAIN
 from lab.command import run
-from lab.images import COREDNS_IMAGE
+from lab.images import coredns_image
 from lab.settings import LabSettings
 
 COREFILE = f"""\
@@ -64,7 +65,7 @@ def manifest(settings: LabSettings) -> dict[str, object]:
             "metadata": meta,
             "data": {"Corefile": COREFILE},
         },
-        _deployment(meta),
+        _deployment(meta, coredns_image(settings)),
         {
             "apiVersion": "v1",
             "kind": "Service",
@@ -82,10 +83,10 @@ def manifest(settings: LabSettings) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
 
-def _deployment(meta: dict[str, str]) -> dict[str, object]:
+def _deployment(meta: dict[str, str], image: str) -> dict[str, object]:
     container = {
         "name": "coredns",
-        "image": COREDNS_IMAGE,
+        "image": image,
         "imagePullPolicy": "Never",
         "args": ["-conf", "/etc/coredns/Corefile"],
         "ports": [{"containerPort": 5353, "protocol": "UDP", "name": "dns"}],
@@ -137,4 +138,5 @@ def apply(settings: LabSettings, kubectl: Path) -> None:
         ],
         what="apply CoreDNS",
         stdin=json.dumps(manifest(settings)),
+        env=stacks.environment(settings),
     )

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import docker
 
 BUSYBOX = Path("/bin/busybox")
-COREDNS_IMAGE = "aegis.lab/coredns:1"
 
 SUITE = "bookworm"
 PYTHON = "3.11"
@@ -53,6 +52,11 @@ class BaseImages:
     runtime: str
 
 
+def coredns_image(settings: LabSettings) -> str:
+    """Return the name of the CoreDNS image, whose tag changes with CoreDNS' pin."""
+    return f"aegis.lab/coredns:{Toolchain(settings).key(COREDNS)}"
+
+
 def base_images(settings: LabSettings) -> BaseImages:
     """Return the names, whose tags change when what is in the images changes."""
     registry = settings.addresses.registry
@@ -70,7 +74,7 @@ def load_cluster_images(settings: LabSettings) -> None:
     coredns = Toolchain(settings).path(COREDNS)
     wanted = {
         containers.PAUSE_IMAGE: (BUSYBOX, ["/busybox", "sleep", "infinity"]),
-        COREDNS_IMAGE: (coredns, ["/coredns"]),
+        coredns_image(settings): (coredns, ["/coredns"]),
     }
     for name, (program, entrypoint) in wanted.items():
         if containers.has_image(settings, name):
@@ -81,12 +85,6 @@ def load_cluster_images(settings: LabSettings) -> None:
         if not archive.exists():
             image_archive.write(archive, name=name, program=program, entrypoint=entrypoint)
         containers.load_image(settings, archive)
-
-
-def are_pushed(settings: LabSettings) -> bool:
-    """Return whether the lab's registry has both base images as they are defined now."""
-    images = base_images(settings)
-    return all(_in_registry(settings, name) for name in (images.build, images.runtime))
 
 
 def push_base_images(settings: LabSettings) -> None:
@@ -184,7 +182,7 @@ def _in_registry(settings: LabSettings, name: str) -> bool:
 
 
 def _key(package_names: tuple[str, ...]) -> str:
-    recipe = [SUITE, _HOOK, *package_names, image_archive.architecture()]
+    recipe = [SUITE, _HOOK, _BUILD, _PIP_CONF, *package_names, image_archive.architecture()]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
 

@@ -18,6 +18,7 @@ from lab import (
     dns,
     images,
     isolation,
+    owner,
     packages,
     plugin_cache,
     preflight,
@@ -98,6 +99,7 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
     Raises:
         LabError: Something cannot be done; the message says what stands.
     """
+    owner.require_own(settings)
     toolchain = Toolchain(settings)
     cli = plugin_cache.find_cli(plugin_cache.outer_path(settings))
     tools: list[Tool] = [KUBE, COREDNS] if cli else [PULUMI, KUBE, COREDNS]
@@ -105,6 +107,7 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
     preflight.require(settings, will_build=bool(missing))
     packages.require_apt()
     preflight.require_directories(settings.state, settings.cache)
+    settings.state.chmod(0o700)  # Passphrase, keys and state are root's alone.
     steps = Steps(FIXED_STEPS + len(missing))
     supervisor = Supervisor(settings)
 
@@ -123,6 +126,7 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
         step.update(note=f"stand-ins: {', '.join(stand_ins)}" if stand_ins else "all official")
     with steps.step("network and control plane") as step:
         _recover(settings, supervisor)
+        owner.claim(settings)
         cgroup.create()
         isolation.create(settings, supervisor)
         containers.start(settings, supervisor)
@@ -140,7 +144,7 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
         step.update(note=settings.addresses.registry)
     outputs: dict[str, str] = {}
     service = ""
-    with steps.step(f"deploy {stacks.FIRST_STACK}" if deploy else "deploy nothing"):
+    with steps.step(f"deploy {stacks.FIRST_STACK}" if deploy else "deploy nothing", prints=deploy):
         if deploy:
             outputs = stacks.deploy_first(settings, plugin_cache.programs(settings) / "pulumi")
             service = _wait_for_service(settings, outputs["namespace"])
@@ -158,6 +162,7 @@ def down(settings: LabSettings, *, purge: bool) -> None:
     Raises:
         LabError: A process does not end.
     """
+    owner.require_own(settings)
     supervisor = Supervisor(settings)
     salt.detach(settings)
     # The kubelet first, or it starts again what is ended; etcd last, it is written to.
@@ -170,6 +175,7 @@ def down(settings: LabSettings, *, purge: bool) -> None:
     supervisor.stop(*supervisor.names())
     isolation.remove_network()
     cgroup.remove()
+    owner.release()
     isolation.clean_run_directory(settings)
     if purge:
         shutil.rmtree(settings.state, ignore_errors=True)
@@ -200,13 +206,17 @@ def _link_programs(settings: LabSettings) -> None:
 
 def _kubectl(settings: LabSettings, *words: str, what: str) -> str:
     kubectl = cluster.programs(settings) / "kubectl"
-    return run([kubectl, "--kubeconfig", settings.kubeconfig, *words], what=what)
+    argv: list[str | Path] = [kubectl, "--kubeconfig", settings.kubeconfig, *words]
+    return run(argv, what=what, env=stacks.environment(settings))
 
 
 def _wait_for_node(settings: LabSettings, supervisor: Supervisor) -> None:
     def ready() -> bool:
         words = ("get", "nodes", "-o", "json")
-        nodes = json.loads(_kubectl(settings, *words, what="look at the node"))["items"]
+        try:
+            nodes = json.loads(_kubectl(settings, *words, what="look at the node"))["items"]
+        except LabError:
+            return False  # The API server may not have settled; the deadline decides.
         conditions = [c for node in nodes for c in node["status"].get("conditions", [])]
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 

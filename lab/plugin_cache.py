@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.command import run
-from lab.errors import refused
+from lab.errors import LabError, refused
 from lab.settings import LabSettings
 from lab.toolchain import PULUMI, PULUMI_VERSION, Toolchain
 
@@ -48,7 +48,11 @@ def find_cli(search_path: str) -> Path | None:
     found = shutil.which("pulumi", path=search_path)
     if found is None:
         return None
-    text = run([found, "version"], what="ask pulumi for its version").strip().removeprefix("v")
+    try:
+        text = run([found, "version"], what="ask pulumi for its version").strip().removeprefix("v")
+    except LabError:
+        # One that cannot even say its version does not fit.
+        return None
     numbers = [int(part) if part.isdigit() else 0 for part in text.split("-")[0].split(".")]
     wanted = [int(part) for part in PULUMI_VERSION.split(".")]
     fits = numbers[:1] == wanted[:1] and numbers >= wanted
@@ -177,12 +181,14 @@ def link_programs(settings: LabSettings, programs_by_name: dict[str, Path]) -> N
     """
     directory = programs(settings)
     directory.mkdir(parents=True, exist_ok=True)
+    own_build = Toolchain(settings).path(PULUMI)
     for name, path in programs_by_name.items():
+        if path == own_build and path.exists():
+            _place_cli(settings)
+            continue
         if not path.exists():
             raise refused(f"{name} is not there", f"{path} does not exist", "make up")
         _replace_by_link(directory / name, path)
-    if cli(settings) == Toolchain(settings).path(PULUMI):
-        _place_cli(settings)
 
 
 def _place_cli(settings: LabSettings) -> None:

@@ -6,6 +6,7 @@ every quarter of a minute for a step that takes long.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,21 +74,17 @@ class Steps:
         self._begin = time.monotonic()
 
     @property
-    def console(self) -> Console:
-        """The console that shows the steps."""
-        return self._console
-
-    @property
     def elapsed(self) -> float:
         """Seconds since the first step could begin."""
         return time.monotonic() - self._begin
 
     @contextmanager
-    def step(self, title: str) -> Iterator[Step]:
+    def step(self, title: str, *, prints: bool = False) -> Iterator[Step]:
         """Show one step while its block runs.
 
         Args:
             title: What it does, in words of a person: "build Kubernetes".
+            prints: Another program prints during the step; nothing live is shown then.
 
         Yields:
             The step, to say how far it is.
@@ -96,12 +93,12 @@ class Steps:
         head = f"[{self._number}/{self._count}] {title}"
         begin = time.monotonic()
         step = Step(title)
-        if self._console.is_terminal:
-            with self._live(head, step):
-                yield step
-        else:
-            step._report = self._plain(head, begin)
+        if prints:
+            self._console.print(head, markup=False, soft_wrap=True)
             yield step
+        else:
+            with self._live(head, step) if self._console.is_terminal else self._plain(head, step):
+                yield step
         seconds = time.monotonic() - begin
         note = f"  {step.note}" if step.note else ""
         self._console.print(f"{head}{note}  {seconds:.1f} s", markup=False, soft_wrap=True)
@@ -124,16 +121,20 @@ class Steps:
             step._report = show
             yield
 
-    def _plain(self, head: str, begin: float) -> object:
-        last = begin
+    @contextmanager
+    def _plain(self, head: str, step: Step) -> Iterator[None]:
+        begin, over = time.monotonic(), threading.Event()
 
-        def show(now: Step) -> None:
-            nonlocal last
-            if time.monotonic() - last < PLAIN_INTERVAL:
-                return
-            last = time.monotonic()
-            far = f"{100 * now.done // now.total} %" if now.total else ""
-            row = f"{head}  {far}  {now.note}  {last - begin:.0f} s so far"
-            self._console.print(row, markup=False, soft_wrap=True)
+        def tell() -> None:
+            while not over.wait(PLAIN_INTERVAL):
+                far = f"{100 * step.done // step.total} %" if step.total else ""
+                row = f"{head}  {far}  {step.note}  {time.monotonic() - begin:.0f} s so far"
+                self._console.print(row, markup=False, soft_wrap=True)
 
-        return show
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            over.set()
+            teller.join()

@@ -15,6 +15,7 @@ from lab.image_archive import architecture
 from lab.settings import LabSettings
 
 FIRST_STACK = "development"
+PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
 
 
 def variables(settings: LabSettings) -> dict[str, str]:
@@ -28,6 +29,7 @@ def variables(settings: LabSettings) -> dict[str, str]:
     """
     base = images.base_images(settings)
     return {
+        **_without_proxy(settings),
         "KUBECONFIG": str(settings.kubeconfig),
         "DOCKER_HOST": f"unix://{settings.docker_socket}",
         "PULUMI_HOME": str(settings.pulumi_home),
@@ -43,6 +45,16 @@ def variables(settings: LabSettings) -> dict[str, str]:
         "AEGIS_PLATFORM": f"linux/{architecture()}",
         "AEGIS_LAB": str(settings.state),
     }
+
+
+def _without_proxy(settings: LabSettings) -> dict[str, str]:
+    """Return what keeps a proxy, where the machine uses one, out of the lab's network."""
+    if not any(os.environ.get(name) for name in PROXIES):
+        return {}
+    own = [str(settings.addresses.network), str(settings.addresses.node), ".cluster.local"]
+    known = (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",")
+    value = ",".join([*(name for name in known if name and name not in own), *own])
+    return {"NO_PROXY": value, "no_proxy": value}
 
 
 def search_path(settings: LabSettings) -> str:
@@ -119,6 +131,17 @@ def deploy_first(settings: LabSettings, pulumi: Path) -> dict[str, str]:
             env=env,
         )
     _clear_orphaned_lock(settings)
+    if _has_pending_operations(settings):
+        run(
+            [
+                *(str(pulumi), "refresh", "--stack", FIRST_STACK, "--yes", "--skip-preview"),
+                *("--non-interactive", "--clear-pending-creates"),
+            ],
+            what=f"clear what an interrupted update of {FIRST_STACK} left pending",
+            cwd=settings.checkout,
+            env=env,
+            timeout=300,
+        )
     done = subprocess.run(
         [str(pulumi), "up", "--stack", FIRST_STACK, "--yes", "--skip-preview", "--non-interactive"],
         cwd=settings.checkout,
@@ -155,5 +178,23 @@ def _clear_orphaned_lock(settings: LabSettings) -> None:
             holder = int(json.loads(lock.read_text())["pid"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if start_time(holder) is None:
+        if start_time(holder) is None or not _is_pulumi(holder):
             lock.unlink(missing_ok=True)
+
+
+def _is_pulumi(pid: int) -> bool:
+    """Return whether a process is a Pulumi CLI; the kernel may have given its id away."""
+    try:
+        return "pulumi" in Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return False
+
+
+def _has_pending_operations(settings: LabSettings) -> bool:
+    """Return whether an update of the stack was killed before it could finish a step."""
+    states = settings.backend.glob(f".pulumi/stacks/*/{FIRST_STACK}.json")
+    try:
+        checkpoints = [json.loads(path.read_text())["checkpoint"] for path in states]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return any((found.get("latest") or {}).get("pending_operations") for found in checkpoints)

@@ -96,11 +96,17 @@ class Toolchain:
 
     def directory(self, tool: Tool) -> Path:
         """Return the cache directory of the tool as it is pinned now."""
+        return self._settings.cache / "tools" / f"{tool.name}-{self.key(tool)}"
+
+    def key(self, tool: Tool) -> str:
+        """Return the tool's key: it changes with the module's files and the build's flags."""
         digest = hashlib.sha256(" ".join([tool.package, *tool.flags()]).encode())
-        for path in sorted(self.source(tool).rglob("*")):
+        source = self.source(tool)
+        for path in sorted(source.rglob("*")):
             if path.is_file():
-                digest.update(path.name.encode() + path.read_bytes())
-        return self._settings.cache / "tools" / f"{tool.name}-{digest.hexdigest()[:12]}"
+                name = f"\0{path.relative_to(source)}\0{path.stat().st_size}\0"
+                digest.update(name.encode() + path.read_bytes())
+        return digest.hexdigest()[:12]
 
     def path(self, tool: Tool) -> Path:
         """Return the built binary's path, whether it exists or not."""

@@ -233,7 +233,7 @@ class TestLinks:
             plugin_cache.link_programs(built, {"kubectl": program})
             plugin_cache.link_programs(built, {"kubectl": program})
             assert (directory / "kubectl").readlink() == program
-        assert {path.name for path in directory.iterdir()} == {"kubectl", "pulumi"}
+        assert {path.name for path in directory.iterdir()} == {"kubectl"}
 
     def test_do_not_include_the_labs_own_cli_which_is_a_file(self, built: LabSettings) -> None:
         own = Toolchain(built).path(PULUMI)

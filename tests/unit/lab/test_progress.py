@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import pytest
 from rich.console import Console
@@ -55,11 +56,19 @@ class TestInALog:
             assert text(console) == ""
 
     def test_long_steps_say_how_far_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(progress, "PLAIN_INTERVAL", 0.0)
+        monkeypatch.setattr(progress, "PLAIN_INTERVAL", 0.05)
         console = plain()
         with Steps(1, console).step("build") as step:
             step.update(done=1, total=4, note="compiling")
-            assert re.fullmatch(r"\[1/1\] build  25 %  compiling  \d+ s so far\n", text(console))
+            deadline = time.monotonic() + 5
+            while not text(console) and time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert re.match(r"\[1/1\] build  25 %  compiling  \d+ s so far\n", text(console))
+
+    def test_a_step_whose_program_prints_says_at_once_what_it_is(self) -> None:
+        console = plain()
+        with Steps(1, console).step("deploy", prints=True):
+            assert text(console) == "[1/1] deploy\n"
 
     def test_a_failed_step_is_not_reported_as_done(self) -> None:
         console = plain()

@@ -94,10 +94,19 @@ class TestOrphanedLocks:
         stacks._clear_orphaned_lock(lab)
         assert not lock.exists()
 
-    def test_of_a_process_that_runs_stays(self, lab: LabSettings) -> None:
+    def test_of_a_cli_that_runs_stays(self, lab: LabSettings, tmp_path: Path) -> None:
+        cli = tmp_path / "pulumi"
+        cli.symlink_to("/bin/sleep")
+        with subprocess.Popen([str(cli), "30"]) as running:
+            lock = self.lock(lab, "development", json.dumps({"pid": running.pid}))
+            stacks._clear_orphaned_lock(lab)
+            running.kill()
+        assert lock.exists()
+
+    def test_of_a_process_that_got_the_id_since_is_removed(self, lab: LabSettings) -> None:
         lock = self.lock(lab, "development", json.dumps({"pid": os.getpid()}))
         stacks._clear_orphaned_lock(lab)
-        assert lock.exists()
+        assert not lock.exists()
 
     @pytest.mark.parametrize("content", ["", "{}", "[]", '{"pid": null}', '{"pid": "x"}', "\x00"])
     def test_that_cannot_be_read_stays(self, lab: LabSettings, content: str) -> None:
@@ -114,3 +123,43 @@ class TestOrphanedLocks:
 
     def test_without_a_backend_there_are_none(self, lab: LabSettings) -> None:
         stacks._clear_orphaned_lock(lab)
+
+
+class TestPendingOperations:
+    """What an update that was killed leaves in the state."""
+
+    @pytest.mark.parametrize(
+        ("latest", "pending"),
+        [
+            (None, False),
+            ({}, False),
+            ({"pending_operations": []}, False),
+            ({"pending_operations": [{"type": "updating"}]}, True),
+        ],
+    )
+    def test_are_found(self, lab: LabSettings, latest: object, pending: bool) -> None:
+        state = lab.backend / ".pulumi" / "stacks" / "aegis" / "development.json"
+        state.parent.mkdir(parents=True)
+        state.write_text(json.dumps({"checkpoint": {"latest": latest}}))
+        assert stacks._has_pending_operations(lab) is pending
+
+    def test_a_state_that_cannot_be_read_has_none(self, lab: LabSettings) -> None:
+        state = lab.backend / ".pulumi" / "stacks" / "aegis" / "development.json"
+        state.parent.mkdir(parents=True)
+        state.write_text("{")
+        assert not stacks._has_pending_operations(lab)
+
+
+class TestProxies:
+    """Where the machine uses a proxy, the lab's addresses go past it."""
+
+    def test_leave_out_the_labs_network(
+        self, lab: LabSettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in stacks.PROXIES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("NO_PROXY", "example.com")
+        assert stacks._without_proxy(lab) == {}
+        monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+        value = "example.com,198.18.0.0/15,198.18.0.2,.cluster.local"
+        assert stacks._without_proxy(lab) == {"NO_PROXY": value, "no_proxy": value}
