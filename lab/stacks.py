@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 from pathlib import Path
 
 from lab import images, plugin_cache, salt
@@ -142,8 +143,11 @@ def deploy_first(settings: LabSettings, pulumi: Path) -> dict[str, str]:
             env=env,
             timeout=300,
         )
+    up = [str(pulumi), "up", "--stack", FIRST_STACK, "--yes", "--skip-preview"]
+    if not sys.stdout.isatty():
+        up.append("--non-interactive")
     done = subprocess.run(
-        [str(pulumi), "up", "--stack", FIRST_STACK, "--yes", "--skip-preview", "--non-interactive"],
+        up,
         cwd=settings.checkout,
         env=env,
         check=False,
