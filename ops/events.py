@@ -13,6 +13,9 @@ from typing import Any
 
 UNCHANGED = frozenset({"same", "read", "refresh"})
 _SEVERE = "error"
+_UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""What the engine writes in place of a text that only the update will know."""
+_MASKED = "[secret]"
 _INLINE = "python inline source runtime error: "
 
 
@@ -30,6 +33,9 @@ class Step:
         diffs: The properties that change.
         paths: The changed properties' full paths with add, update, delete and their -replace forms.
         protect: Whether it may not be deleted.
+        namespace: The object's namespace, for an object of a cluster that names one.
+        object: The object's own name, likewise; empty while it is not known.
+        images: What its pods run, for a workload; empty texts stand for what is not known yet.
     """
 
     op: str
@@ -40,6 +46,9 @@ class Step:
     diffs: tuple[str, ...] = ()
     paths: Mapping[str, str] = field(default_factory=dict)
     protect: bool = False
+    namespace: str = ""
+    object: str = ""
+    images: tuple[str, ...] = ()
 
     @property
     def changes(self) -> bool:
@@ -155,6 +164,7 @@ def _value(raw: Any) -> str:  # noqa: ANN401 - an enum's member or its text
 def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
     paths = metadata.detailed_diff or {}
     state = metadata.new or metadata.old
+    inputs = (state.inputs if state is not None else None) or {}
     return Step(
         op=_value(metadata.op),
         urn=str(metadata.urn),
@@ -164,7 +174,28 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
         diffs=tuple(metadata.diffs or ()),
         paths={path: _value(difference.diff_kind) for path, difference in paths.items()},
         protect=bool(state is not None and state.protect),
+        namespace=_known(_at(inputs, "metadata", "namespace")),
+        object=_known(_at(inputs, "metadata", "name")),
+        images=_images(inputs),
     )
+
+
+def _images(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    containers = _at(inputs, "spec", "template", "spec", "containers")
+    found = containers if isinstance(containers, list) else []
+    return tuple(_known(_at(container, "image")) for container in found)
+
+
+def _at(value: Any, *path: str) -> Any:  # noqa: ANN401 - any JSON value
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _known(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A text that is known and no secret; what is not is an empty one."""
+    hidden = value == _UNKNOWN or value == _MASKED
+    return value if isinstance(value, str) and not hidden else ""
 
 
 def translate(event: Any) -> Event | None:  # noqa: ANN401 - the Automation API's event
