@@ -194,8 +194,8 @@ def _at(value: Any, *path: str) -> Any:  # noqa: ANN401 - any JSON value
 
 def _known(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """A text that is known and no secret; what is not is an empty one."""
-    hidden = value == _UNKNOWN or value == _MASKED
-    return value if isinstance(value, str) and not hidden else ""
+    hidden = value in {_UNKNOWN, _MASKED} if isinstance(value, str) else True
+    return "" if hidden else str(value)
 
 
 def translate(event: Any) -> Event | None:  # noqa: ANN401 - the Automation API's event
