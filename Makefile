@@ -29,7 +29,7 @@ test: up ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on
 	@$(VENV)/python -m lab exec -- $(VENV)/python -m pytest tests/ -v --cov=app $(args)
 
 unit: venv ## the quick tests: no cluster, no engine
-	@$(VENV)/python -m pytest tests/unit -q $(args)
+	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)
 
 check: venv ## lint, format and types
 	@$(VENV)/ruff check .
