@@ -64,6 +64,8 @@ class Engine:
 
     directory: Path
     environment: Mapping[str, str] = field(repr=False)
+    tagging: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held while tags are changed: the CLI reads all of them and writes all of them back."""
     _running: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _stopped: bool = field(default=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -6,6 +6,7 @@ Owns the words only. Reading them is `backend` and `history`; deciding with them
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import Any
 
 SECURE = "secure"
 MASK = "[secret]"
+_RESTORES = re.compile(r"aegis: (?:automated )?rollback to release (\d+)\b")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,24 @@ class Deployed:
     version: str | None = None
     image_digest: str | None = None
     images: tuple[str, ...] = ()
+
+
+def rollback_message(number: int, *, automated: bool = False, why: str = "") -> str:
+    """What history says of an update that restores a release.
+
+    Args:
+        number: The release.
+        automated: Whether nobody asked for it.
+        why: Why it was needed, in a line.
+    """
+    text = f"aegis: {'automated ' if automated else ''}rollback to release {number}"
+    return f"{text} ({' '.join(why.split())})" if why else text
+
+
+def restored_by(message: str) -> int | None:
+    """The release that an update with this message restored; None when it is no rollback."""
+    match = _RESTORES.match(message)
+    return int(match[1]) if match else None
 
 
 def _is_ciphertext(raw: Any) -> bool:  # noqa: ANN401 - any JSON value

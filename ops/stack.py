@@ -268,11 +268,13 @@ class Session:
 
     def set_tag(self, name: str, value: str) -> None:
         """Set one of the stack's tags."""
-        self.engine.expect("stack", "tag", "set", name, value, "--stack", self.reference)
+        with self.engine.tagging:
+            self.engine.expect("stack", "tag", "set", name, value, "--stack", self.reference)
 
     def remove_tag(self, name: str) -> None:
         """Remove one of the stack's tags."""
-        self.engine.expect("stack", "tag", "rm", name, "--stack", self.reference)
+        with self.engine.tagging:
+            self.engine.expect("stack", "tag", "rm", name, "--stack", self.reference)
 
     def _operate(self, command: str, recorder: Recorder, **options: Any) -> Outcome:  # noqa: ANN401
         started, clock = datetime.now(UTC), time.monotonic()

@@ -1,0 +1,113 @@
+"""Any store, asked through the CLI: what works everywhere, at 0.3 s a question."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ops.backend import Lock
+from ops.engine import Engine, explain
+from ops.records import key_of, make_release
+from ops.release import Release
+
+CLAIM = "aegis:claim"
+_SETTLE_SECONDS = 2.0
+_ALL = 1_000_000_000
+
+
+@dataclass
+class CliStore:
+    """Any store, asked through the CLI.
+
+    Attributes:
+        url: Its address.
+        engine: The CLI.
+        reference: The stack's name on its command line.
+        versioned: Whether it numbers updates itself and keeps their checkpoints, as a service does.
+    """
+
+    url: str
+    engine: Engine = field(repr=False)
+    reference: str
+    versioned: bool = False
+
+    def require(self) -> None:  # noqa: D102
+        # Listing tags asks the backend for the stack, and changes nothing.
+        done = self.engine.run(["stack", "--show-name", "--stack", self.reference])
+        if done.code:
+            raise explain(done, f"the stack {self.reference} could not be opened")
+
+    def releases(self, limit: int | None = None) -> list[Release]:  # noqa: D102
+        # Only a service says an update's number; elsewhere it is the place in the whole history.
+        size = limit if limit is not None and self.versioned else _ALL
+        raw = self._history(size)
+        total = len(raw)
+        made = [
+            make_release(number, str(number), item)
+            for place, item in enumerate(raw)
+            for number in [int(item.get("version") or 0) or total - place]
+        ]
+        return made if limit is None else made[:limit]
+
+    def renamed(self, limit: int | None, names: Sequence[str]) -> list[Release]:
+        """The history of a file store, with the keys its file names give."""
+        raw = self._history(len(names) if limit is None else limit)
+        newest = list(enumerate(names, start=1))[::-1]
+        return [
+            make_release(number, key_of(name), item)
+            for (number, name), item in zip(newest, raw, strict=False)
+        ]
+
+    def state(self) -> dict[str, Any] | None:  # noqa: D102
+        return None
+
+    def checkpoint(self, release: Release) -> dict[str, Any] | None:  # noqa: D102
+        arguments = ["stack", "export", "--stack", self.reference]
+        if self.versioned:
+            arguments += ["--version", str(release.number)]
+        elif not release.current:
+            return None
+        return dict(self.engine.expect_json(*arguments)["deployment"])
+
+    def checkpoint_file(self, release: Release) -> Path | None:  # noqa: D102, ARG002
+        return None
+
+    def tags(self) -> Mapping[str, str]:  # noqa: D102
+        raw = self.engine.expect_json("stack", "tag", "ls", "--json", "--stack", self.reference)
+        return {str(name): str(value) for name, value in raw.items()}
+
+    def locks(self) -> list[Lock]:  # noqa: D102
+        return []
+
+    def release_lock(self, lock: Lock) -> None:  # noqa: D102, ARG002
+        self.engine.expect("cancel", "--yes", "--stack", self.reference)
+
+    @property
+    def beat_seconds(self) -> float:  # noqa: D102
+        return 15.0  # Each is a run of the CLI.
+
+    def claim(self) -> str | None:  # noqa: D102
+        return self.tags().get(CLAIM)
+
+    def take_claim(self, text: str) -> bool:  # noqa: D102
+        if self.claim() is not None:
+            return False
+        self.write_claim(text)
+        # Tags know no "only if absent": whoever wrote last has it, once both have looked again.
+        time.sleep(_SETTLE_SECONDS)
+        return self.claim() == text
+
+    def write_claim(self, text: str) -> None:  # noqa: D102
+        with self.engine.tagging:
+            self.engine.expect("stack", "tag", "set", CLAIM, text, "--stack", self.reference)
+
+    def drop_claim(self) -> None:  # noqa: D102
+        with self.engine.tagging:
+            self.engine.expect("stack", "tag", "rm", CLAIM, "--stack", self.reference)
+
+    def _history(self, size: int) -> list[dict[str, Any]]:
+        arguments = ["stack", "history", "--json", "--stack", self.reference]
+        return list(self.engine.expect_json(*arguments, "--page-size", str(size)) or [])

@@ -1,0 +1,390 @@
+"""Who works on a stack: told from who did, and died.
+
+Two things say so. The CLI's own lock names a process and lasts for one operation. `aegis` adds a
+claim that lasts from the preview to the verdict of the gate, with a heart that beats: it tells
+other machines that its holder lives, by changing, so that no two clocks need agree.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from ops.backend import Lock
+from ops.errors import AegisError
+from ops.ledger import LONGEST
+from ops.process import Machine, Running, began_after
+
+if TYPE_CHECKING:
+    from ops.stack import Session
+
+CLI = "pulumi"
+_LOOK_SECONDS = 1.0
+PATIENCE = 4
+"""After this many beats that did not come, a claim's holder is dead."""
+
+
+class Life(Enum):
+    """Whether a lock's or a claim's holder is alive."""
+
+    HELD = "held"
+    ORPHANED = "orphaned"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What `aegis` writes down while it works on a stack.
+
+    Attributes:
+        id: Names the claim.
+        who: User and host.
+        boot: The boot of that host.
+        pid: The process.
+        ticks: When the process began, in ticks since the boot.
+        since: When the work began, ISO 8601.
+        message: What it is for.
+        intent: ``deploy`` or ``rollback``.
+        target: The number of the release a rollback restores.
+        beat: Counts up as long as the holder lives.
+    """
+
+    id: str
+    who: str
+    boot: str
+    pid: int
+    ticks: int | None
+    since: str
+    message: str = ""
+    intent: str = ""
+    target: int | None = None
+    beat: int = 0
+
+    @property
+    def host(self) -> str:
+        """The host of its holder."""
+        return self.who.rpartition("@")[2]
+
+    def encode(self) -> str:
+        """The claim as text that fits into a tag, whose values may be 256 bytes long."""
+        words = [self.id, self.who, self.boot, self.pid, self.ticks, self.since]
+        words += [self.intent, self.target, self.beat]
+        message = self.message
+        while True:
+            text = json.dumps([*words, message], separators=(",", ":"), ensure_ascii=False)
+            if len(text.encode()) <= LONGEST or not message:
+                return text
+            message = message[:-1]
+
+    @classmethod
+    def decode(cls, text: str) -> Claim:
+        """Read a claim; a damaged one names nobody, and its heart does not beat."""
+        try:
+            name, who, boot, pid, ticks, since, intent, target, beat, message = json.loads(text)
+            return cls(
+                id=str(name),
+                who=str(who),
+                boot=str(boot),
+                pid=int(pid),
+                ticks=None if ticks is None else int(ticks),
+                since=str(since),
+                intent=str(intent),
+                target=None if target is None else int(target),
+                beat=int(beat),
+                message=str(message),
+            )
+        except (ValueError, TypeError):
+            return cls(id=text, who="", boot="", pid=-1, ticks=None, since="")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A claim on a stack, judged.
+
+    Attributes:
+        life: Whether it is held, orphaned, or cannot be told.
+        who: User and host.
+        since: Since when.
+        message: What it is for, where that is known.
+        why: What the judgement rests on.
+        lock: The CLI's lock, when it is one.
+        claim: The claim of `aegis`, when it is one.
+    """
+
+    life: Life
+    who: str
+    since: str
+    message: str
+    why: str
+    lock: Lock | None = field(default=None, repr=False)
+    claim: Claim | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        """Say who, since when, what for."""
+        text = f"{self.who or 'somebody'}, since {self.since or 'an unknown time'}"
+        return f"{text}: {self.message}" if self.message else text
+
+
+def judge_lock(lock: Lock, here: Machine, claim: Holder | None = None) -> Holder:
+    """Say whether the CLI's lock is held.
+
+    Args:
+        lock: The lock.
+        here: This machine.
+        claim: The claim of `aegis` on the same stack, judged, if there is one.
+    """
+    life, why = _judge_lock(lock, here, claim)
+    since = f"{lock.since:%Y-%m-%d %H:%M:%S %z}" if lock.since else ""
+    message = claim.message if claim is not None else ""
+    return Holder(life, lock.who, since, message, why, lock=lock)
+
+
+def _judge_lock(lock: Lock, here: Machine, claim: Holder | None) -> tuple[Life, str]:
+    if lock.fault or lock.pid is None:
+        return Life.UNKNOWN, f"{lock.place} cannot be read: {lock.fault or 'it names no process'}"
+    if not here.is_named(lock.host):
+        if claim is not None and claim.claim is not None and claim.claim.host == lock.host:
+            return claim.life, claim.why
+        return Life.UNKNOWN, f"its process {lock.pid} is on {lock.host}, not on {here.host}"
+    return _judge_process(here.find(lock.pid), lock)
+
+
+def _judge_process(process: Running | None, lock: Lock) -> tuple[Life, str]:
+    if process is None:
+        return Life.ORPHANED, f"its process {lock.pid} is gone"
+    if not began_after(process, lock.since):
+        return Life.HELD, f"its process {lock.pid} ({process.name or 'alive'}) runs"
+    if process.name.startswith(CLI):
+        # A clock that was set back makes the lock's own process look too young.
+        return Life.UNKNOWN, f"process {lock.pid} is a {process.name}, yet younger than the lock"
+    return Life.ORPHANED, f"its process id {lock.pid} now belongs to {process.name}"
+
+
+def judge_claim(
+    claim: Claim,
+    here: Machine,
+    again: Callable[[], Claim | None],
+    sleep: Callable[[float], None] = time.sleep,
+    beat_seconds: float = 5.0,
+) -> Holder | None:
+    """Say whether a claim's holder lives; None when it ended its work while being watched.
+
+    Args:
+        claim: The claim.
+        here: This machine.
+        again: Reads it once more.
+        sleep: Waits.
+        beat_seconds: How often it should beat.
+    """
+
+    def holder(life: Life, why: str) -> Holder:
+        return Holder(life, claim.who, claim.since, claim.message, why, claim=claim)
+
+    if claim.boot and claim.boot == here.boot[: len(claim.boot)]:
+        process = here.find(claim.pid)
+        if process is not None and claim.ticks in {None, process.ticks}:
+            return holder(Life.HELD, f"its process {claim.pid} runs")
+        return holder(Life.ORPHANED, f"its process {claim.pid} is gone")
+    if here.is_named(claim.host) and claim.boot:
+        return holder(Life.ORPHANED, f"{claim.host} was started anew since")
+    for _ in range(PATIENCE):
+        sleep(beat_seconds)
+        now = again()
+        if now is None or now.id != claim.id:
+            return None
+        if now.beat != claim.beat:
+            return holder(Life.HELD, f"its heart beats on {claim.host}")
+    silence = PATIENCE * beat_seconds
+    return holder(Life.ORPHANED, f"its heart on {claim.host} has not beaten for {silence:.0f} s")
+
+
+def holders(session: Session, here: Machine | None = None) -> list[Holder]:
+    """Everybody who has a lock or a claim on the stack, judged.
+
+    A claim made on another machine is watched for some beats before it is called dead.
+    """
+    here = here or Machine.here()
+    claim = read_claim(session)
+    judged = None
+    if claim is not None:
+        judged = judge_claim(
+            claim, here, lambda: read_claim(session), beat_seconds=session.store.beat_seconds
+        )
+    found = [judge_lock(lock, here, judged) for lock in session.store.locks()]
+    return [*found, judged] if judged is not None else found
+
+
+def clear(session: Session, *, take: bool = False, here: Machine | None = None) -> list[Holder]:
+    """Take away what the dead left, and return it.
+
+    Args:
+        session: The stack.
+        take: Whether to take away also what cannot be told from a living one's.
+        here: This machine.
+
+    Raises:
+        AegisError: Somebody alive holds the stack, or it cannot be told and may not be taken.
+    """
+    found = holders(session, here)
+    refuse_living(session.name, found, take=take)
+    for holder in found:
+        if holder.lock is not None:
+            session.store.release_lock(holder.lock)
+        if holder.claim is not None:
+            session.store.drop_claim()
+    return found
+
+
+def refuse_living(stack: str, found: Sequence[Holder], *, take: bool) -> None:
+    """Refuse when one of the holders lives, or may live and is not to be taken from."""
+    for holder in found:
+        if holder.life is Life.HELD:
+            raise AegisError(
+                what=f"{stack} is being worked on",
+                why=f"{holder}\n{holder.why}",
+                next="wait for it: --wait-lock 5m",
+            )
+    for holder in found:
+        if holder.life is Life.UNKNOWN and not take:
+            raise AegisError(
+                what=f"{stack} may be being worked on",
+                why=f"{holder}\n{holder.why}",
+                next="make sure that it is not, then: aegis recover --take-lock",
+            )
+
+
+@dataclass
+class Claimed:
+    """A claim that is held, its heart beating.
+
+    Attributes:
+        session: The stack.
+        claim: What is written down.
+    """
+
+    session: Session
+    claim: Claim
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _over: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    def becomes(self, intent: str, target: int | None = None) -> None:
+        """Say that the work has become another, such as the rollback of a failed deploy."""
+        self._write(intent=intent, target=target)
+
+    def beat(self) -> None:
+        """Beat until the work is over; a beat that cannot be written is skipped."""
+        while not self._over.wait(self.session.store.beat_seconds):
+            with suppress(AegisError, OSError):
+                self._write(beat=self.claim.beat + 1)
+
+    def end(self) -> None:
+        """Stop the heart, and give the claim up unless somebody took it."""
+        self._over.set()
+        with self._lock:
+            found = read_claim(self.session)
+            if found is not None and found.id == self.claim.id:
+                self.session.store.drop_claim()
+
+    def _write(self, **changes: Any) -> None:  # noqa: ANN401 - the claim's own attributes
+        with self._lock:
+            if self._over.is_set():
+                return
+            found = read_claim(self.session)
+            if found is not None and found.id != self.claim.id:
+                return  # Somebody insisted on taking it: it is theirs now.
+            self.claim = replace(self.claim, **changes)
+            self.session.store.write_claim(self.claim.encode())
+
+
+@contextmanager
+def claimed(
+    session: Session,
+    *,
+    intent: str,
+    message: str = "",
+    target: int | None = None,
+    wait_seconds: float = 0,
+    on_wait: Callable[[Holder], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Claimed]:
+    """Claim the stack for everything in the block.
+
+    What the dead left is not taken over here: `recover` comes first.
+
+    Args:
+        session: The stack.
+        intent: ``deploy`` or ``rollback``; what `recover` goes on with.
+        message: What to tell others.
+        target: The release a rollback restores.
+        wait_seconds: How long to wait for others.
+        on_wait: Told for whom it waits, once for each.
+        clock: A clock.
+        sleep: Waits.
+
+    Raises:
+        AegisError: Somebody else holds it still, or somebody died who held it.
+    """
+    mine = _make(Machine.here(), intent=intent, message=message, target=target)
+    deadline, told = clock() + wait_seconds, ""
+    while True:
+        found = holders(session)
+        _refuse_dead(session.name, found)
+        if not found and session.store.take_claim(mine.encode()):
+            break
+        if clock() >= deadline:
+            refuse_living(session.name, found, take=False)
+        elif found and str(found[0]) != told and on_wait is not None:
+            told = str(found[0])
+            on_wait(found[0])
+        sleep(_LOOK_SECONDS)
+    held = Claimed(session, mine)
+    heart = threading.Thread(target=held.beat, name="claim", daemon=True)
+    heart.start()
+    try:
+        yield held
+    finally:
+        held.end()
+        heart.join()
+
+
+def read_claim(session: Session) -> Claim | None:
+    """The claim on the stack; None when there is none."""
+    raw = session.store.claim()
+    return None if raw is None else Claim.decode(raw)
+
+
+def _refuse_dead(stack: str, found: Sequence[Holder]) -> None:
+    for holder in found:
+        if holder.life is Life.ORPHANED:
+            raise AegisError(
+                what=f"{stack} was left in the middle of something",
+                why=f"{holder}\n{holder.why}",
+                state="as it was left; what serves, serves on",
+                next="aegis recover",
+            )
+
+
+def _make(here: Machine, *, intent: str, message: str, target: int | None) -> Claim:
+    process = here.find(os.getpid())
+    return Claim(
+        id=uuid.uuid4().hex[:12],
+        who=f"{getpass.getuser()}@{here.host}",
+        boot=here.boot[:13],
+        pid=os.getpid(),
+        ticks=None if process is None else process.ticks,
+        since=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        message=" ".join(message.split()),
+        intent=intent,
+        target=target,
+    )

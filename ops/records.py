@@ -1,0 +1,121 @@
+"""Reading what the CLI writes: history files, its listing of history, compressed or not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ops.release import ConfigValue, Release, restored_by
+
+UNREADABLE = "unreadable"
+"""The result of a release whose history file cannot be read; its message says which and why."""
+FAULTS = (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error)
+"""What reading a file that is damaged raises."""
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+def make_release(number: int, key: str, raw: Mapping[str, Any]) -> Release:
+    """Make a release of a history file's content or of an item of the CLI's listing."""
+    environment = raw.get("environment") or {}
+    message = raw.get("message") or ""
+    return Release(
+        number=number,
+        key=key,
+        kind=raw["kind"],
+        result=raw.get("result") or "in-progress",
+        started=_time(raw["startTime"]),
+        ended=_time(raw["endTime"]) if raw.get("endTime") else None,
+        message=message,
+        who=_who(environment),
+        git_commit=environment.get("git.head"),
+        config={name: _setting(value) for name, value in (raw.get("config") or {}).items()},
+        environment=environment,
+        changes=raw.get("resourceChanges") or {},
+        restores=restored_by(message),
+    )
+
+
+def _setting(raw: Any) -> ConfigValue:  # noqa: ANN401 - any JSON value
+    if isinstance(raw, str):
+        return ConfigValue(raw)
+    if isinstance(raw, dict) and isinstance(raw.get("secret"), bool):
+        # The CLI's listing, where a file has the value itself.
+        return ConfigValue(raw.get("objectValue", raw.get("value")), secret=raw["secret"])
+    return ConfigValue.recorded(raw)
+
+
+def _who(environment: Mapping[str, str]) -> str:
+    """Who ran an update: what a pipeline or `aegis` says, or else who made the commit."""
+    system, build = environment.get("ci.system"), environment.get("ci.build.id", "")
+    if system:
+        return build if system == "aegis" else f"{system} {build}".strip()
+    return environment.get("git.committer") or environment.get("git.author") or ""
+
+
+def _time(raw: Any) -> datetime:  # noqa: ANN401 - seconds in a file, text from the CLI
+    if isinstance(raw, (int, float)):
+        return datetime.fromtimestamp(raw, UTC)
+    return datetime.strptime(raw, _TIME).replace(tzinfo=UTC)
+
+
+def key_of(name: str) -> str:
+    """The nanoseconds in a history file's name."""
+    return name.partition(".history.")[0].rpartition("-")[2]
+
+
+def read_json(path: Path | str) -> Any:  # noqa: ANN401 - any JSON value
+    """Read a JSON file that may be compressed.
+
+    Raises:
+        OSError, ValueError, EOFError, zlib.error: It cannot be read (`FAULTS`).
+    """
+    with open(path, "rb") as file:  # noqa: PTH123 - 5,000 of them: a third quicker
+        content = file.read()
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
+    elif content[:4] == b"\x28\xb5\x2f\xfd":
+        content = _unpack_zstd(content)
+    return json.loads(content)
+
+
+def has_zstd() -> bool:
+    """Whether files compressed with zstd can be read here; the CLI always can."""
+    try:
+        import_module("zstandard")
+    except ImportError:
+        return False
+    return True
+
+
+def _unpack_zstd(content: bytes) -> bytes:
+    try:
+        zstandard: Any = import_module("zstandard")
+    except ImportError as error:
+        raise ValueError(
+            "it is compressed with zstd, and there is no `zstandard` to read it"
+        ) from error
+    try:
+        return bytes(zstandard.ZstdDecompressor().decompressobj().decompress(content))
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
+
+
+def fault_of(error: Exception) -> str:
+    """Why a file cannot be read, in a person's words."""
+    if isinstance(error, json.JSONDecodeError):
+        if not error.doc.strip():
+            return "it is empty"
+        return f"it is not JSON: {error.msg} at character {error.pos} of {len(error.doc)}"
+    if isinstance(error, EOFError):
+        return "its compressed data end too early"
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
