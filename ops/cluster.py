@@ -1,0 +1,259 @@
+"""The cluster: the only module of ``ops`` that uses the Kubernetes client.
+
+Owns the connection (kubeconfig with its plugins, or a pod's own account) and the few requests that
+watching a rollout needs, as plain JSON. The client's import alone takes half a second, so it is
+made on first use.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ops.errors import AegisError
+
+Object = dict[str, Any]
+"""An object of the cluster, as JSON."""
+
+CONNECT_SECONDS = 4.0
+READ_SECONDS = 15.0
+_WATCH_SECONDS = 300
+_FIRST_ERROR = 400
+NOT_FOUND, FORBIDDEN, GONE = 404, 403, 410
+
+
+class ApiError(Exception):
+    """The API server refused a request, or could not be reached.
+
+    Attributes:
+        code: The HTTP status; 0 when there was no answer.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Cluster:
+    """A cluster that is talked to as JSON; safe to use from several threads."""
+
+    def __init__(self, api: Any) -> None:  # noqa: ANN401
+        self._api = api
+        self._pool = api.rest_client.pool_manager
+
+    @property
+    def address(self) -> str:
+        """The API server's address, for messages."""
+        return str(self._api.configuration.host)
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
+        """Read an object or a list.
+
+        Raises:
+            ApiError: It is not there, may not be read, or the server does not answer.
+        """
+        found: Object = json.loads(self.text(path, query))
+        return found
+
+    def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        """Read an answer as text.
+
+        Raises:
+            ApiError: It is not there, may not be read, or the server does not answer.
+        """
+        status, body = self.answer(path, query)
+        if status >= _FIRST_ERROR:
+            raise ApiError(status, _message(status, body))
+        return body.decode(errors="replace")
+
+    def answer(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = READ_SECONDS,
+    ) -> tuple[int, bytes]:
+        """Send a GET and return its status and body, whatever the status is.
+
+        Raises:
+            ApiError: The server does not answer.
+        """
+        response = self._send(path, query, headers=headers, seconds=seconds)
+        return int(response.status), bytes(response.data)
+
+    def watch(
+        self, path: str, query: Mapping[str, str], version: str, stop: threading.Event
+    ) -> Iterator[tuple[str, Object]]:
+        """Yield an object's changes (ADDED, MODIFIED, DELETED) until the server ends the watch.
+
+        Raises:
+            ApiError: The watch cannot be made, or its starting point is too old (410).
+        """
+        asked = {
+            **query,
+            "watch": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        }
+        response = self._send(path, asked, headers=None, seconds=_WATCH_SECONDS + 30, stream=True)
+        if response.status >= _FIRST_ERROR:
+            body = response.read()
+            response.release_conn()
+            raise ApiError(response.status, _message(response.status, body))
+        ended = threading.Event()
+        threading.Thread(target=_hang_up, args=(response, stop, ended), daemon=True).start()
+        try:
+            for line in _lines(response):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise ApiError(int(status.get("code", 0)), str(status.get("message", "")))
+                yield event["type"], event["object"]
+        except (OSError, ValueError, self._errors()) as error:
+            if not stop.is_set():
+                raise ApiError(0, f"the watch was cut off: {error}") from error
+        finally:
+            ended.set()
+            response.close()
+
+    def logs(self, namespace: str, pod: str, container: str, *, previous: bool, lines: int) -> str:
+        """Return a container's last log lines; empty when there are none to be had."""
+        query = {"container": container, "tailLines": str(lines), "previous": str(previous).lower()}
+        try:
+            return self.text(f"/api/v1/namespaces/{namespace}/pods/{pod}/log", query)
+        except ApiError:
+            return ""
+
+    def events(self, namespace: str, name: str | None = None) -> list[Object]:
+        """Return a namespace's events, of one object when it is named, the last one last."""
+        query = {} if name is None else {"fieldSelector": f"involvedObject.name={name}"}
+        found = self.get(f"/api/v1/namespaces/{namespace}/events", query).get("items", [])
+        return sorted(found, key=_when)
+
+    def headers(self) -> dict[str, str]:
+        """Return what authenticates a request, a fresh token included."""
+        headers: dict[str, str] = {"Accept": "application/json"}
+        self._api.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
+        return headers
+
+    def _send(
+        self,
+        path: str,
+        query: Mapping[str, str] | None,
+        *,
+        headers: Mapping[str, str] | None,
+        seconds: float,
+        stream: bool = False,
+    ) -> Any:  # noqa: ANN401
+        import urllib3
+
+        try:
+            return self._pool.request(
+                "GET",
+                self.address + path,
+                fields=dict(query or {}),
+                headers={**self.headers(), **(headers or {})},
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
+                retries=False,
+                preload_content=not stream,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise ApiError(0, f"{self.address} does not answer: {error}") from error
+
+    @staticmethod
+    def _errors() -> type[Exception]:
+        import urllib3
+
+        errors: type[Exception] = urllib3.exceptions.HTTPError
+        return errors
+
+
+def connect(context: str | None = None, kubeconfig: str | None = None) -> Cluster:
+    """Connect to a cluster; nothing is sent yet.
+
+    Args:
+        context: The kubeconfig's context; None means its current one.
+        kubeconfig: A kubeconfig or its path; None means ``KUBECONFIG``, the home directory's, or
+            the account of the pod this runs in.
+
+    Raises:
+        AegisError: There is no usable kubeconfig.
+    """
+    from kubernetes import client, config
+
+    settings = client.Configuration()
+    settings.retries = False
+    settings.connection_pool_maxsize = 64
+    try:
+        if kubeconfig and not Path(kubeconfig.partition("\n")[0]).is_file():
+            import yaml
+
+            config.load_kube_config_from_dict(
+                yaml.safe_load(kubeconfig), context=context, client_configuration=settings
+            )
+        elif kubeconfig or context:
+            config.load_kube_config(
+                config_file=kubeconfig, context=context, client_configuration=settings
+            )
+        else:
+            config.load_config(client_configuration=settings)
+    except Exception as error:
+        raise AegisError(
+            what="the cluster cannot be reached: there is no usable kubeconfig",
+            why=str(error),
+            next="kubectl config get-contexts",
+        ) from error
+    return Cluster(client.ApiClient(settings))
+
+
+def routable(host: str, port: int, seconds: float = 0.5) -> bool:
+    """Return whether a connection to an address can be made from here."""
+    try:
+        socket.create_connection((host, port), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
+
+
+def _hang_up(response: Any, stop: threading.Event, ended: threading.Event) -> None:  # noqa: ANN401
+    """End a watch that has nothing to say when it is to stop."""
+    while not ended.wait(0.1):
+        if stop.is_set():
+            connection = getattr(response, "connection", None)
+            sock = getattr(connection, "sock", None)
+            if sock is not None:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    return
+            return
+
+
+def _lines(response: Any) -> Iterator[bytes]:  # noqa: ANN401
+    rest = b""
+    for chunk in response.stream(amt=None, decode_content=True):
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line for line in whole if line.strip())
+
+
+def _message(status: int, body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {status}: {body[:200].decode(errors='replace')}"
+
+
+def _when(event: Object) -> str:
+    series = event.get("series") or {}
+    return str(
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"].get("creationTimestamp")
+        or ""
+    )

@@ -1,0 +1,396 @@
+"""The gate: whether a release that was rolled out is good. One gate, for every caller.
+
+Rollout complete, then a bake time in which the service is probed, then the verdict; evidence ends
+it at once. What is good is decided by :mod:`ops.evidence` and :mod:`ops.figures`, which are pure;
+this module collects what they need. Nothing in the cluster is changed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from ops.cluster import ApiError, Cluster, Object
+from ops.evidence import Rollout, Snapshot, Workload, is_ready, version_of
+from ops.figures import Figures, shortcoming
+from ops.gate_settings import GateSettings
+from ops.mirror import Mirror
+from ops.probe import Prober, Route, identity, pod_port, pod_route, service_route, services_of
+from ops.prometheus import prometheus_value
+from ops.verdict import Verdict
+from ops.watch import Rollouts, detail
+
+_LOOK_SECONDS = 0.2
+_LOST_SECONDS = 60.0
+_SERVICE_SECONDS = 10.0
+_SLACK_SECONDS = 30
+
+Expected = Mapping[str, str]
+"""What the service must say of itself: members of its JSON answer and their values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a gate is, for whoever shows it.
+
+    Attributes:
+        phase: rollout, canary or bake.
+        rollouts: How far each rollout is.
+        figures: What the probes have seen so far.
+        seconds_left: Of the bake time.
+    """
+
+    phase: str
+    rollouts: Mapping[Workload, Rollout]
+    figures: Figures | None = None
+    seconds_left: float | None = None
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the caller asked for it
+    """The caller stopped the gate before its verdict."""
+
+
+class _Failed(Exception):  # noqa: N818 - carries a verdict out of the loop
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+
+
+def judge(
+    cluster: Cluster,
+    workloads: Sequence[Workload],
+    settings: GateSettings,
+    *,
+    expected: Expected | None = None,
+    rollout_only: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Verdict:
+    """Judge a release that has just been applied, or what runs.
+
+    Args:
+        cluster: The cluster it is in.
+        workloads: Its Deployments.
+        settings: What is asked of it.
+        expected: What it must say of itself; by default the version its pods are labelled with.
+        rollout_only: Whether to wait for the rollout alone, without the bake time.
+        on_progress: Told about each change and about each round of the bake time.
+        stop: Set by another thread to end it early.
+
+    Raises:
+        Stopped: ``stop`` was set.
+    """
+    started = time.monotonic()
+    with Mirror(cluster, [workload.namespace for workload in workloads]) as mirror:
+        gate = _Gate(
+            cluster,
+            mirror,
+            workloads=tuple(workloads),
+            settings=settings,
+            expected=expected,
+            on_progress=on_progress,
+            stop=stop,
+        )
+        try:
+            gate.roll_out(canary=settings.canary > 0 and not rollout_only)
+            figures = None if rollout_only else gate.bake()
+        except _Failed as failed:
+            verdict = failed.verdict
+        else:
+            reason = "the rollout is complete"
+            if figures is not None:
+                reason += f", and the service was good for {settings.bake_seconds:g} s"
+            verdict = Verdict(passed=True, reason=reason, figures=figures, notes=tuple(gate.notes))
+        return replace(verdict, serving=gate.rollouts.serving(), seconds=time.monotonic() - started)
+
+
+class _Gate:
+    """One run of the gate."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        mirror: Mirror,
+        *,
+        workloads: tuple[Workload, ...],
+        settings: GateSettings,
+        expected: Expected | None,
+        on_progress: Callable[[Progress], None] | None,
+        stop: threading.Event | None,
+    ) -> None:
+        self.cluster, self.mirror, self.workloads = cluster, mirror, workloads
+        self.settings, self.expected = settings, expected
+        self.rollouts = Rollouts(mirror, workloads, settings)
+        self.notes: list[str] = []
+        self.via = ""
+        self._on_progress, self._stop = on_progress, stop
+        self._identified: set[str] = set()
+        self._services: dict[Workload, Object | None] = {}
+        self._said: Progress | None = None
+
+    def roll_out(self, *, canary: bool) -> None:
+        """Wait until every rollout is complete; with ``canary``, probe the new pods meanwhile."""
+        limit = None
+        with ExitStack() as stack:
+            prober = stack.enter_context(self._pod_prober()) if canary else None
+            for now in self._rounds():
+                if self.mirror.complete and limit is None:
+                    limit = now + max(map(self._patience, self.workloads))
+                self._evidence(now)
+                if limit is not None:
+                    self._identify()
+                figures = None
+                if prober is not None:
+                    figures = prober.figures()
+                    planned = round(self.settings.canary * self.settings.probe_rate)
+                    self._figures(figures, planned, "while new pods were probed one by one: ")
+                phase = "canary" if figures is not None and figures.total else "rollout"
+                self._tell(phase, figures)
+                if self.rollouts.complete():
+                    return
+                if limit is not None and now > limit:
+                    missing = [str(w) for w in self.workloads if not self._done(w)]
+                    self._fail(
+                        "timeout", f"the rollout of {', '.join(missing)} did not end in time"
+                    )
+
+    def bake(self) -> Figures | None:
+        """Probe the services for the bake time; None when there is nothing to probe."""
+        services = [s for s in map(self._service, self.workloads) if s is not None]
+        if self.settings.bake_seconds <= 0:
+            return None
+        if not services:
+            self.notes.append("no Service selects the pods, so no requests were sent")
+        routes = [service_route(self.cluster, s, self.settings.path) for s in services]
+        self.via = ", ".join(route.name for route in routes)
+        planned = round(self.settings.bake_seconds * self.settings.probe_rate)
+        prober = Prober(
+            lambda: routes,
+            self.settings.path,
+            rate=self.settings.probe_rate,
+            p99_ms=self.settings.p99_ms,
+        )
+        began, alone = time.monotonic(), None
+        with prober:
+            for now in self._rounds():
+                self._evidence(now)
+                self._identify()
+                figures = prober.figures()
+                self._figures(figures, planned)
+                left = began + self.settings.bake_seconds - now
+                self._tell("bake", figures if routes else None, max(0.0, left))
+                if alone is None and not self._old_pods():
+                    alone = now
+                if left <= 0:
+                    break
+        figures = prober.figures()
+        self._figures(figures, 0)
+        if alone is not None:
+            self._versions(prober.figures(since=alone))
+        self._prometheus()
+        return figures if routes else None
+
+    def _rounds(self) -> Iterator[float]:
+        """Yield the time whenever something may have changed."""
+        seen = 0
+        while True:
+            if self._stop is not None and self._stop.is_set():
+                raise Stopped
+            if self.mirror.refusal is not None:
+                self._fail("unreachable", f"the rollout cannot be watched: {self.mirror.refusal}")
+            if self.mirror.lost_for > _LOST_SECONDS:
+                self._fail(
+                    "unreachable",
+                    f"the cluster could not be watched for {_LOST_SECONDS:g} s: {self.mirror.loss}",
+                )
+            yield time.monotonic()
+            seen = self.mirror.wait(seen, _LOOK_SECONDS)
+
+    def _evidence(self, now: float) -> None:
+        found = self.rollouts.failure(now)
+        if found is not None:
+            workload, failure = found
+            self._fail(failure.kind, failure.reason, detail(self.cluster, workload, failure))
+
+    def _figures(self, figures: Figures, planned: int, when: str = "") -> None:
+        short = shortcoming(figures, self.settings, planned)
+        if short is not None:
+            kind, why = short
+            self._fail(kind, when + why, figures=figures)
+
+    def _versions(self, figures: Figures) -> None:
+        """Hold what the service named, once the old pods were gone, to what is expected."""
+        wanted = {self._wanted(self.mirror.snapshot(w)).get("version") for w in self.workloads}
+        wrong = set(figures.versions) - wanted
+        if self.settings.version_check and wrong and None not in wanted:
+            self._fail(
+                "version",
+                f"the service answered as version {', '.join(sorted(wrong))}; "
+                f"{', '.join(sorted(filter(None, wanted)))} was deployed",
+                figures=figures,
+            )
+
+    def _identify(self) -> None:
+        """Ask each new pod that is ready, once, whether it is what was deployed."""
+        if not self.settings.version_check:
+            return
+        for workload in self.workloads:
+            snapshot = self.mirror.snapshot(workload)
+            wanted = self._wanted(snapshot)
+            for pod in snapshot.new_pods if wanted else ():
+                if not is_ready(pod) or pod["metadata"]["uid"] in self._identified:
+                    continue
+                route = self._pod_route(workload, pod)
+                if route is None:
+                    continue
+                self._identified.add(pod["metadata"]["uid"])
+                said = identity(route, self.settings.path)
+                if isinstance(said, str):
+                    self._note(f"the version of {workload.name}'s pods: {said}")
+                    continue
+                self._compare(pod["metadata"]["name"], wanted, said)
+
+    def _compare(self, pod: str, wanted: Expected, said: Mapping[str, object]) -> None:
+        for member, value in wanted.items():
+            if member not in said:
+                self._note(f"the version: {self.settings.path} does not name {member}")
+            elif said[member] != value:
+                self._fail(
+                    "version",
+                    f"pod {pod} answers {self.settings.path} with {member} {said[member]}; "
+                    f"{value} was deployed",
+                )
+
+    def _wanted(self, snapshot: Snapshot) -> Expected:
+        """Return what a workload's pods must say of themselves."""
+        if self.expected is not None:
+            return self.expected
+        if snapshot.deployment is None:
+            return {}
+        label = version_of(snapshot.deployment["spec"]["template"])
+        # A release known by its digest alone has no version to compare.
+        return {} if label is None or label.startswith("digest-") else {"version": label}
+
+    def _service(self, workload: Workload) -> Object | None:
+        """Find the Service that leads to a workload; it may be made at the same time."""
+        if workload in self._services:
+            return self._services[workload]
+        path = f"/api/v1/namespaces/{workload.namespace}/services"
+        end = time.monotonic() + _SERVICE_SECONDS
+        while True:
+            deployment = self.mirror.snapshot(workload).deployment
+            template = {} if deployment is None else deployment["spec"]["template"]["metadata"]
+            try:
+                found = self.cluster.get(path).get("items") or []
+            except ApiError:
+                found = []
+            if workload.service is not None:
+                fitting = [s for s in found if s["metadata"]["name"] == workload.service]
+            else:
+                fitting = services_of(found, template.get("labels") or {})
+            fitting = [s for s in fitting if s["spec"].get("ports")]
+            if fitting or workload.service is None or time.monotonic() > end:
+                break
+            time.sleep(_LOOK_SECONDS)
+        if not fitting and workload.service is not None:
+            self._fail("unreachable", f"there is no Service {workload.service} to probe")
+        self._services[workload] = fitting[0] if fitting else None
+        return self._services[workload]
+
+    def _pod_route(self, workload: Workload, pod: Mapping[str, Any]) -> Route | None:
+        service = self._service(workload)
+        port = None if service is None else pod_port(service, pod)
+        return None if port is None else pod_route(self.cluster, pod, port, self.settings.path)
+
+    @contextmanager
+    def _pod_prober(self) -> Iterator[Prober]:
+        """Probe the new pods that are ready, in turn."""
+        routes: dict[str, Route] = {}
+
+        def current() -> list[Route]:
+            ready = {
+                pod["metadata"]["uid"]: (workload, pod)
+                for workload in self.workloads
+                for pod in self.mirror.snapshot(workload).new_pods
+                if is_ready(pod)
+            }
+            for uid, (workload, pod) in ready.items():
+                if uid not in routes:
+                    route = self._pod_route(workload, pod)
+                    if route is not None:
+                        routes[uid] = route
+            return [routes[uid] for uid in ready if uid in routes]
+
+        with Prober(
+            current, self.settings.path, rate=self.settings.probe_rate, p99_ms=self.settings.p99_ms
+        ) as prober:
+            yield prober
+
+    def _prometheus(self) -> None:
+        asked = self.settings.prometheus
+        if asked is None:
+            return
+        value = prometheus_value(asked)
+        if isinstance(value, str):
+            self._fail("prometheus", f"{asked.url} gave no figure: {value}")
+        elif asked.most is not None and value > asked.most:
+            self._fail("prometheus", f"{asked.query} is {value:g}; at most {asked.most:g}")
+        elif asked.least is not None and value < asked.least:
+            self._fail("prometheus", f"{asked.query} is {value:g}; at least {asked.least:g}")
+
+    def _patience(self, workload: Workload) -> float:
+        """Return how long a rollout may take in all; Kubernetes itself judges its progress."""
+        deployment = self.mirror.snapshot(workload).deployment
+        if deployment is None:
+            return float(_SLACK_SECONDS)
+        spec = deployment["spec"]
+        steps = max(1, int(spec.get("replicas", 1)))
+        deadline = int(spec.get("progressDeadlineSeconds", 600))
+        return float(deadline + steps * (int(spec.get("minReadySeconds", 0)) + _SLACK_SECONDS))
+
+    def _done(self, workload: Workload) -> bool:
+        return self.rollouts.progress()[workload].complete
+
+    def _old_pods(self) -> bool:
+        return any(self.mirror.snapshot(workload).old_pods for workload in self.workloads)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _tell(
+        self, phase: str, figures: Figures | None = None, seconds_left: float | None = None
+    ) -> None:
+        if self._on_progress is None:
+            return
+        progress = Progress(
+            phase=phase,
+            rollouts=self.rollouts.progress(),
+            figures=figures,
+            seconds_left=seconds_left,
+        )
+        if progress != self._said:
+            self._said = progress
+            self._on_progress(progress)
+
+    def _fail(
+        self,
+        kind: str,
+        reason: str,
+        evidence: tuple[str, ...] = (),
+        figures: Figures | None = None,
+    ) -> NoReturn:
+        raise _Failed(
+            Verdict(
+                passed=False,
+                kind=kind,
+                reason=reason,
+                evidence=evidence,
+                figures=figures,
+                notes=tuple(self.notes),
+            )
+        )

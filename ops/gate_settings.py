@@ -1,0 +1,199 @@
+"""What a gate asks of a release: the figures, their defaults, and reading them from configuration.
+
+The table :data:`FIELDS` is documentation and schema. The program reads it at every preview, so
+this module imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prometheus:
+    """A query whose answer must stay within a threshold, asked at the end of the bake time.
+
+    Attributes:
+        url: The server, such as ``http://prometheus.monitoring:9090``.
+        query: A PromQL query that gives one number.
+        most: The answer must not be above this.
+        least: The answer must not be below this.
+    """
+
+    url: str
+    query: str
+    most: float | None = None
+    least: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSettings:
+    """What a release must show before it counts as good.
+
+    Attributes:
+        bake_seconds: How long it is probed after its rollout is complete.
+        success_ratio: The least share of probes that must be answered well.
+        p99_ms: The most milliseconds that 99 % of the answers may take.
+        probe_rate: Probes a second.
+        path: What is asked for; its answer is JSON when the version is checked.
+        version_check: Whether the answer must name the version that was deployed.
+        canary: Seconds that every new pod must serve before the next old one goes; during them
+            the new pods are probed one by one. 0 means no canary step.
+        crashes: How many ends of the new release's containers are evidence.
+        unschedulable_seconds: How long a pod may find no node (an autoscaler needs minutes).
+        unready_seconds: How long a started container may stay unready.
+        prometheus: A query beside the probes.
+    """
+
+    bake_seconds: float = 15.0
+    success_ratio: float = 0.99
+    p99_ms: float = 1000.0
+    probe_rate: float = 10.0
+    path: str = "/version"
+    version_check: bool = True
+    canary: int = 0
+    crashes: int = 1
+    unschedulable_seconds: float = 30.0
+    unready_seconds: float = 20.0
+    prometheus: Prometheus | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One member of the structured setting ``aegis:gate``.
+
+    Attributes:
+        attribute: Its name in :class:`GateSettings`.
+        parse: Makes the value from JSON; raises ValueError, worded to follow the value.
+        allowed: What it may be, for people.
+    """
+
+    attribute: str
+    parse: Callable[[Any], Any]
+    allowed: str
+
+
+def _number(least: float, most: float, *, whole: bool = False) -> Callable[[Any], Any]:
+    def parse(value: Any) -> Any:  # noqa: ANN401
+        # `pulumi config set --path` leaves some numbers as text.
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or math.isnan(number):
+            raise ValueError("is not a number")
+        if whole and number != int(number):
+            raise ValueError("is not a whole number")
+        if not least <= number <= most:
+            raise ValueError("is out of range")
+        return int(number) if whole else number
+
+    return parse
+
+
+def _boolean(value: Any) -> bool:  # noqa: ANN401
+    if value in (True, "true"):
+        return True
+    if value in (False, "false"):
+        return False
+    raise ValueError("is neither true nor false")
+
+
+def _path(value: Any) -> str:  # noqa: ANN401
+    if not isinstance(value, str) or not value.startswith("/") or any(c.isspace() for c in value):
+        raise ValueError("is not a path")
+    return value
+
+
+def _prometheus(value: Any) -> Prometheus:  # noqa: ANN401
+    if not isinstance(value, Mapping):
+        raise ValueError("is not a group of url, query and most or least")  # noqa: TRY004
+    unknown = set(value) - {"url", "query", "most", "least"}
+    if unknown:
+        raise ValueError(f"has the unknown member {sorted(unknown)[0]}")
+    url, query = value.get("url"), value.get("query")
+    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError("has no url that starts with http:// or https://")
+    if not isinstance(query, str) or not query.strip():
+        raise ValueError("has no query")
+    any_number = _number(-1e300, 1e300)
+    bounds = {name: any_number(value[name]) for name in ("most", "least") if name in value}
+    if not bounds:
+        raise ValueError("has neither most nor least, so that nothing would be judged")
+    return Prometheus(url=url.rstrip("/"), query=query, **bounds)
+
+
+FIELDS: Mapping[str, Field] = {
+    "bakeSeconds": Field(
+        attribute="bake_seconds", parse=_number(0, 3600), allowed="seconds, 0 to 3600"
+    ),
+    "successRatio": Field(
+        attribute="success_ratio", parse=_number(0, 1), allowed="a share, 0 to 1, such as 0.99"
+    ),
+    "p99Ms": Field(attribute="p99_ms", parse=_number(1, 600_000), allowed="milliseconds, from 1"),
+    "probeRate": Field(
+        attribute="probe_rate", parse=_number(0.1, 100), allowed="probes a second, 0.1 to 100"
+    ),
+    "path": Field(attribute="path", parse=_path, allowed="a path such as /version"),
+    "versionCheck": Field(attribute="version_check", parse=_boolean, allowed="true or false"),
+    "canary": Field(
+        attribute="canary", parse=_number(0, 300, whole=True), allowed="whole seconds, 0 to 300"
+    ),
+    "crashes": Field(
+        attribute="crashes", parse=_number(1, 100, whole=True), allowed="a whole number, 1 to 100"
+    ),
+    "unschedulableSeconds": Field(
+        attribute="unschedulable_seconds", parse=_number(0, 3600), allowed="seconds, 0 to 3600"
+    ),
+    "unreadySeconds": Field(
+        attribute="unready_seconds", parse=_number(1, 3600), allowed="seconds, 1 to 3600"
+    ),
+    "prometheus": Field(
+        attribute="prometheus",
+        parse=_prometheus,
+        allowed="url, query, and most or least (or both)",
+    ),
+}
+"""Every member of ``aegis:gate``, by the name the configuration has."""
+
+
+def gate_settings(value: str | Mapping[str, Any]) -> GateSettings:
+    """Read a gate's settings.
+
+    Args:
+        value: The structured setting, as an object or as the JSON that Pulumi passes on.
+
+    Raises:
+        ValueError: Something is wrong; the message says everything that is, worded to follow
+            the value.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = ""
+    if not isinstance(value, Mapping):
+        raise ValueError("is not a group of settings")  # noqa: TRY004 - a wrong text, too
+    problems: list[str] = []
+    found: dict[str, Any] = {}
+    for name, given in value.items():
+        field = FIELDS.get(name)
+        if field is None:
+            by_lower_case = {known.lower(): known for known in FIELDS}
+            near = get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
+            hint = f" (the nearest is {by_lower_case[near[0]]})" if near else ""
+            problems.append(f"{name} is not a setting of the gate{hint}")
+            continue
+        try:
+            found[field.attribute] = field.parse(given)
+        except ValueError as error:
+            problems.append(f"{name}: {given!r} {error}, it is to be {field.allowed}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return GateSettings(**found)

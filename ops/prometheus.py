@@ -1,0 +1,32 @@
+"""A figure from a Prometheus server."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+from ops.gate_settings import Prometheus
+
+_OK = 200
+
+
+def prometheus_value(asked: Prometheus) -> float | str:
+    """Return the number a query gives, or why there is none."""
+    import urllib3
+
+    pool = urllib3.PoolManager(retries=False)
+    url = f"{asked.url}/api/v1/query?{urlencode({'query': asked.query})}"
+    try:
+        answer = pool.request("GET", url, timeout=10)
+    except urllib3.exceptions.HTTPError as error:
+        return str(error)
+    try:
+        said = json.loads(answer.data)
+        if answer.status != _OK or said.get("status") != "success":
+            return str(said.get("error", f"HTTP {answer.status}"))
+        kind, result = said["data"]["resultType"], said["data"]["result"]
+        if kind == "scalar":
+            return float(result[1])
+        return float(result[0]["value"][1]) if len(result) == 1 else f"{len(result)} series"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"HTTP {answer.status}, not understood: {error}"

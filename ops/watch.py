@@ -1,0 +1,240 @@
+"""Rollouts that are watched: how far they are, and evidence as soon as there is some.
+
+:class:`Watch` does it in a thread, beside an update that runs; a gate does it by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from ops.cluster import ApiError, Cluster
+from ops.evidence import (
+    Failure,
+    Observer,
+    Rollout,
+    Snapshot,
+    Workload,
+    rollout,
+    serving,
+)
+from ops.gate_settings import GateSettings
+from ops.mirror import Mirror
+from ops.verdict import Verdict
+
+LOG_LINES = 10
+EVENTS = 4
+_LOOK_SECONDS = 0.25
+_LONGEST_LINE = 300
+
+
+class Rollouts:
+    """Some Deployments, looked at through one mirror."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        workloads: Sequence[Workload],
+        settings: GateSettings,
+        *,
+        upcoming: bool = False,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            mirror: The live copy of the cluster.
+            workloads: The Deployments.
+            settings: What is evidence.
+            upcoming: Whether the rollouts have yet to begin: a Deployment is judged only once it
+                has been changed.
+        """
+        self._mirror = mirror
+        self._workloads = tuple(workloads)
+        self._observers = {workload: Observer(settings) for workload in self._workloads}
+        self._upcoming = upcoming
+        self._before: dict[Workload, tuple[str, int] | None] = {}
+
+    def failure(self, now: float) -> tuple[Workload, Failure] | None:
+        """Return the evidence there is, and of which Deployment."""
+        if not self._mirror.complete:
+            return None
+        for workload in self._workloads:
+            snapshot = self._mirror.snapshot(workload)
+            if self._begun(workload, snapshot):
+                found = self._observers[workload].observe(snapshot, now)
+                if found is not None:
+                    return workload, found
+        return None
+
+    def complete(self) -> bool:
+        """Return whether every rollout is done."""
+        return self._mirror.complete and all(r.complete for r in self.progress().values())
+
+    def progress(self) -> dict[Workload, Rollout]:
+        """Return how far each rollout is."""
+        return {w: rollout(self._mirror.snapshot(w)) for w in self._workloads}
+
+    def serving(self) -> str:
+        """Say what serves now."""
+        said = [(w, serving(self._mirror.snapshot(w))) for w in self._workloads]
+        if len(said) == 1:
+            return said[0][1]
+        return "; ".join(f"{workload.name}: {what}" for workload, what in said)
+
+    def _begun(self, workload: Workload, snapshot: Snapshot) -> bool:
+        if not self._upcoming:
+            return True
+        deployment = snapshot.deployment
+        metadata = None if deployment is None else deployment["metadata"]
+        seen = None if metadata is None else (metadata["uid"], metadata.get("generation", 0))
+        if workload not in self._before:
+            self._before[workload] = seen
+            # What is fine now is the past, whatever it went through.
+            self._observers[workload].observe(snapshot, 0.0)
+        return seen is not None and self._before[workload] != seen
+
+
+class Watch:
+    """Watches rollouts in a thread while something else changes them; a context manager.
+
+    Start it before the update. Nothing that was there before counts as evidence.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        workloads: Sequence[Workload],
+        settings: GateSettings,
+        *,
+        upcoming: bool = True,
+        on_progress: Callable[[dict[Workload, Rollout]], None] | None = None,
+        on_failure: Callable[[Verdict], None] | None = None,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            cluster: The cluster.
+            workloads: The Deployments that are about to change.
+            settings: What is evidence.
+            upcoming: Whether they have yet to be changed; False when they just were.
+            on_progress: Called from the thread when a rollout got further.
+            on_failure: Called from the thread, once, with the evidence.
+        """
+        self._cluster = cluster
+        self._mirror = Mirror(cluster, [workload.namespace for workload in workloads])
+        self._rollouts = Rollouts(self._mirror, workloads, settings, upcoming=upcoming)
+        self._on_progress, self._on_failure = on_progress, on_failure
+        self._stop = threading.Event()
+        self._failure: Verdict | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def failure(self) -> Verdict | None:
+        """The evidence; None as long as there is none."""
+        return self._failure
+
+    def start(self) -> None:
+        """Begin to watch; returns when the state before the update is known, or after 5 s."""
+        self._mirror.__enter__()
+        seen, end = 0, time.monotonic() + 5
+        while not self._mirror.complete and time.monotonic() < end and not self._mirror.refusal:
+            seen = self._mirror.wait(seen, _LOOK_SECONDS)
+        self._rollouts.failure(time.monotonic())
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+        self._mirror.__exit__(None, None, None)
+
+    def wait(self, seconds: float) -> Verdict | None:
+        """Wait for evidence, at most some time."""
+        self._done.wait(seconds)
+        return self._failure
+
+    def serving(self) -> str:
+        """Say what serves now."""
+        return self._rollouts.serving()
+
+    def _run(self) -> None:
+        seen, last, started = 0, None, time.monotonic()
+        while not self._stop.is_set():
+            found = self._rollouts.failure(time.monotonic())
+            if found is not None:
+                workload, failure = found
+                self._failure = Verdict(
+                    passed=False,
+                    kind=failure.kind,
+                    reason=failure.reason,
+                    evidence=detail(self._cluster, workload, failure),
+                    serving=self._rollouts.serving(),
+                    seconds=time.monotonic() - started,
+                )
+                self._done.set()
+                if self._on_failure is not None:
+                    self._on_failure(self._failure)
+                return
+            progress = self._rollouts.progress()
+            if self._on_progress is not None and progress != last:
+                last = progress
+                self._on_progress(progress)
+            seen = self._mirror.wait(seen, _LOOK_SECONDS)
+
+
+def detail(cluster: Cluster, workload: Workload, failure: Failure) -> tuple[str, ...]:
+    """Return the last log lines of what failed and the last warnings about it, as lines."""
+    lines: list[str] = []
+    namespace = workload.namespace
+    if failure.pod is not None and failure.container is not None:
+        log = cluster.logs(
+            namespace, failure.pod, failure.container, previous=failure.ended, lines=LOG_LINES
+        )
+        if not log and failure.kind in ("crash", "memory"):
+            # It may have been started anew, or not yet, since it was looked at.
+            log = cluster.logs(
+                namespace,
+                failure.pod,
+                failure.container,
+                previous=not failure.ended,
+                lines=LOG_LINES,
+            )
+        told = [line.rstrip() for line in log.splitlines() if line.strip()]
+        if told:
+            lines.append(f"last log lines of {failure.pod}, container {failure.container}:")
+            lines += [f"  {line[:_LONGEST_LINE]}" for line in told[-LOG_LINES:]]
+    try:
+        events = cluster.events(namespace, failure.pod)
+    except ApiError:
+        events = []
+    if failure.pod is None:
+        events = [e for e in events if e["involvedObject"]["name"].startswith(workload.name)]
+    warnings = [e for e in events if e.get("type") == "Warning"][-EVENTS:]
+    if warnings:
+        lines.append("last events:")
+        lines += [f"  {told_event(event)}" for event in warnings]
+    return tuple(lines)
+
+
+def told_event(event: dict[str, object]) -> str:
+    """Return an event as a line."""
+    message = " ".join(str(event.get("message") or "").split())
+    count = event.get("count")
+    times = f" ({count} times)" if isinstance(count, int) and count > 1 else ""
+    return f"{event.get('reason')}: {message[:_LONGEST_LINE]}{times}"
