@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import signal
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import pytest
 
 from lab import settings
 from lab.daemon import Supervisor
@@ -35,6 +40,12 @@ def kubectl(*words: str) -> str:
     """Run kubectl on the lab and return what it printed."""
     argv = ["kubectl", "--kubeconfig", str(LAB.kubeconfig), *words]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def service() -> str:
+    """Return the address at which the development stack's service answers."""
+    path = "jsonpath={.spec.clusterIP}"
+    return kubectl("get", "service", "aegis-api", "-n", "aegis-development", "-o", path)
 
 
 def git_status() -> str:
@@ -67,10 +78,33 @@ def test_a_program_that_was_killed_comes_back_and_the_rest_is_left_alone() -> No
     assert {**after, "kubelet": pid} == before
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_make_up_works_after_one_that_was_killed_at_any_moment(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a moment, not a secret
+    commit = f"{chance.getrandbits(160):040x}"
+    env = {**os.environ, "AEGIS_GIT_SHA": commit}
+    quiet = subprocess.DEVNULL
+    begun = subprocess.Popen(
+        ["make", "up"], cwd=ROOT, env=env, stdout=quiet, stderr=quiet, start_new_session=True
+    )
+    time.sleep(chance.uniform(0.5, 8))
+    with suppress(ProcessLookupError):
+        os.killpg(begun.pid, signal.SIGKILL)
+    begun.wait()
+    make("up")
+    path = LAB.backend / ".pulumi" / "stacks" / "aegis" / "development.json"
+    assert not json.loads(path.read_text())["checkpoint"]["latest"].get("pending_operations")
+    assert all(running().values())
+    answer = httpx.get(f"http://{service()}/version", trust_env=False).json()
+    assert answer["gitSha"] not in ("", commit), "what this checkout is at was deployed again"
+
+
 def test_the_checkout_stays_clean_while_pulumi_finds_its_salt() -> None:
     changed = git_status()
     assert "encryptionsalt" in (ROOT / "Pulumi.development.yaml").read_text()
-    diff = subprocess.run(["git", "diff"], cwd=ROOT, capture_output=True, text=True, check=True)
+    diff = subprocess.run(
+        ["git", "diff", "--", "Pulumi.*.yaml"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert "encryptionsalt" not in diff.stdout
     env = {**os.environ, "PULUMI_BACKEND_URL": f"file://{LAB.backend}"}
     env["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(LAB.passphrase_file)
@@ -97,9 +131,7 @@ def test_the_shell_that_make_env_gives_reaches_everything() -> None:
 
 
 def test_the_service_answers_from_this_machine_and_only_inside_the_labs_network() -> None:
-    path = "jsonpath={.spec.clusterIP}"
-    address = kubectl("get", "service", "aegis-api", "-n", "aegis-development", "-o", path)
-    answer = httpx.get(f"http://{address}/version", trust_env=False).json()
+    answer = httpx.get(f"http://{service()}/version", trust_env=False).json()
     assert answer["environment"] == "development"
     routes = subprocess.run(
         ["ip", "-n", settings.NAME, "route"], capture_output=True, text=True, check=True
