@@ -1,0 +1,321 @@
+"""Putting a stack in order after whoever worked on it died.
+
+Owns the diagnosis, the decision, and the repair of the state: orphaned locks are taken away and
+pending operations settled. Restoring a release is `rollback`, to which `Decision.target` leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from ops import history
+from ops.errors import AegisError
+from ops.locks import Holder, Life, clear, holders
+from ops.release import Release
+
+if TYPE_CHECKING:
+    from ops.process import Machine
+    from ops.stack import Session
+
+_CLUSTER_WIDE = frozenset(
+    {
+        "APIService",
+        "CSIDriver",
+        "CSINode",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "FlowSchema",
+        "IngressClass",
+        "MutatingWebhookConfiguration",
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+        "PriorityClass",
+        "PriorityLevelConfiguration",
+        "RuntimeClass",
+        "StorageClass",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+        "VolumeAttachment",
+    }
+)
+
+
+class Action(Enum):
+    """What brings a stack in order."""
+
+    NOTHING = "nothing"
+    """It is in order."""
+    JUDGE = "judge"
+    """The update is complete, but its deployer died before the gate's verdict."""
+    RESTORE = "restore"
+    """It was left in the middle of something, or its last update failed."""
+    FINISH = "finish"
+    """The same, but there is no verified release to go back to: what is there is kept."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An operation on a resource that was begun and never confirmed.
+
+    Attributes:
+        urn: The resource.
+        type: creating, updating, deleting, reading, importing.
+    """
+
+    urn: str
+    type: str
+
+    def __str__(self) -> str:
+        """Say what was being done to what."""
+        return f"{self.type} {self.urn.rpartition('::')[2]}"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The state a stack is in.
+
+    Attributes:
+        stack: Its name.
+        holders: Who has locks and claims on it, judged.
+        pending: What was begun and never confirmed.
+        last: The last release that could change what is deployed.
+        verified: The newest verified release.
+    """
+
+    stack: str
+    holders: tuple[Holder, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    last: Release | None = None
+    verified: Release | None = None
+
+    @property
+    def left_behind(self) -> tuple[Holder, ...]:
+        """What belongs to nobody who lives."""
+        return tuple(holder for holder in self.holders if holder.life is not Life.HELD)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody ended in the middle of an operation."""
+        return bool(self.pending or self.left_behind)
+
+    @property
+    def says(self) -> tuple[str, ...]:
+        """The findings, a line each."""
+        lines = [f"{_kind(holder)} of {holder}: {holder.why}" for holder in self.holders]
+        lines += [f"never confirmed: {pending}" for pending in self.pending]
+        if self.last is not None and not self.last.succeeded:
+            lines.append(f"release {self.last.number}, the last, {self.last.result}")
+        return tuple(lines)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about a diagnosis.
+
+    Attributes:
+        action: What to do.
+        target: The release to restore, or to judge.
+        why: Why, in a line.
+    """
+
+    action: Action
+    target: Release | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What was repaired in the state.
+
+    Attributes:
+        cleared: The locks and claims that were taken away.
+        confirmed: Creations whose objects the state knows now, should they exist.
+        forgotten: Operations that were dropped: the next refresh sees what they did.
+        unknown: Creations nobody can look up by name: their objects may exist, and are listed.
+    """
+
+    cleared: tuple[Holder, ...] = ()
+    confirmed: tuple[Pending, ...] = ()
+    forgotten: tuple[Pending, ...] = ()
+    unknown: tuple[Pending, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there was anything to settle."""
+        return bool(self.cleared or self.confirmed or self.forgotten or self.unknown)
+
+
+@dataclass
+class Repair:
+    """A state whose pending operations are settled.
+
+    Attributes:
+        deployment: The state.
+        confirmed: See `Settled`.
+        forgotten: See `Settled`.
+        unknown: See `Settled`.
+    """
+
+    deployment: dict[str, Any]
+    confirmed: list[Pending] = field(default_factory=list)
+    forgotten: list[Pending] = field(default_factory=list)
+    unknown: list[Pending] = field(default_factory=list)
+
+
+def diagnose(session: Session, here: Machine | None = None) -> Diagnosis:
+    """Say what state the stack is in. Nothing is changed.
+
+    Raises:
+        AegisError: The state cannot be read; the error names the file and its newest backup.
+    """
+    found = history.releases(session)
+    operations = session.export()["deployment"].get("pending_operations") or ()
+    return Diagnosis(
+        stack=session.name,
+        holders=tuple(holders(session, here)),
+        pending=tuple(_pending(operation) for operation in operations),
+        last=next((release for release in found if release.deploys), None),
+        verified=next((release for release in found if release.verified), None),
+    )
+
+
+def decide(diagnosis: Diagnosis) -> Decision:
+    """Say what brings the stack in order. Pure.
+
+    A rollback that died is gone on with; a release that was complete is judged before it is
+    undone; everything else that was left half-done goes back to the newest verified release.
+    """
+    last, verified = diagnosis.last, diagnosis.verified
+    intents = {holder.claim.intent for holder in diagnosis.left_behind if holder.claim is not None}
+    failed = last is not None and not last.succeeded
+    if not diagnosis.interrupted and not failed:
+        return Decision(Action.NOTHING, None, "nothing was left half-done")
+    complete = not diagnosis.pending and not failed and last is not None
+    if complete and "deploy" in intents and not _has_lock(diagnosis):
+        if last is not None and last.verified:
+            return Decision(Action.NOTHING, None, f"release {last.number} is verified")
+        return Decision(Action.JUDGE, last, "its deployer died before the gate's verdict")
+    why = "the last update failed" if failed else "an update was cut short"
+    if verified is None:
+        return Decision(Action.FINISH, None, f"{why}, and no release is verified")
+    return Decision(Action.RESTORE, verified, why)
+
+
+def settle(session: Session, *, take: bool = False, here: Machine | None = None) -> Settled:
+    """Take away what the dead left, and settle what they had begun.
+
+    The state is then as true as it can be without asking the cluster: a refresh comes next, and
+    every restore begins with one. A creation that may have been done is entered with the name it
+    asked for, so that the refresh finds its object, or finds it missing; forgetting it would
+    leave the object in the cluster, in the way of the next release that wants the same name.
+
+    Args:
+        session: The stack.
+        take: Whether to take away also a lock that cannot be told from a living one's.
+        here: This machine.
+
+    Raises:
+        AegisError: Somebody alive holds the stack, or it cannot be told and may not be taken.
+    """
+    cleared = clear(session, take=take, here=here)
+    state = session.export()
+    if not (state["deployment"].get("pending_operations") or ()):
+        return Settled(cleared=tuple(cleared))
+    repair = settle_operations(state["deployment"])
+    session.import_state({**state, "deployment": repair.deployment})
+    return Settled(
+        cleared=tuple(cleared),
+        confirmed=tuple(repair.confirmed),
+        forgotten=tuple(repair.forgotten),
+        unknown=tuple(repair.unknown),
+    )
+
+
+def tidy(session: Session, *, take: bool = False) -> Settled:
+    """Settle what the dead left, and bring the state in line with the cluster if anything was.
+
+    What a deploy or a rollback begins with; costs nothing when nothing was left.
+
+    Raises:
+        AegisError: As `settle` does, or the cluster could not be asked.
+    """
+    settled = settle(session, take=take)
+    if settled:
+        outcome = session.refresh(message="aegis: refresh after an update was cut short")
+        if not outcome.succeeded:
+            raise AegisError(
+                what=f"{session.name} could not be refreshed after an update was cut short",
+                why=outcome.why,
+                state="locks and pending operations are settled; what serves, serves on",
+                next="aegis recover, once the cluster answers",
+            )
+    return settled
+
+
+def settle_operations(deployment: Mapping[str, Any]) -> Repair:
+    """Settle the pending operations of a state. Pure."""
+    resources = [dict(resource) for resource in deployment.get("resources") or ()]
+    repair = Repair({**deployment, "pending_operations": []})
+    known = {(item["urn"], item.get("id")) for item in resources}
+    urns = {item["urn"] for item in resources if not item.get("delete")}
+    for operation in deployment.get("pending_operations") or ():
+        pending, resource = _pending(operation), operation["resource"]
+        if pending.type != "creating" or not resource.get("custom"):
+            repair.forgotten.append(pending)
+            continue
+        name = object_id(resource)
+        if name is None:
+            repair.unknown.append(pending)
+        elif (pending.urn, name) in known:
+            repair.forgotten.append(pending)
+        else:
+            entered = {**resource, "id": name, "outputs": resource.get("outputs") or {}}
+            if pending.urn in urns:
+                # The creation of a replacement: the old one is what serves, and this one goes.
+                entered["delete"] = True
+            resources.append(entered)
+            repair.confirmed.append(pending)
+    repair.deployment["resources"] = resources
+    return repair
+
+
+def object_id(resource: Mapping[str, Any]) -> str | None:
+    """The provider's name for an object of Kubernetes that was to be created; None for others."""
+    kind = str(resource["type"])
+    metadata = (resource.get("inputs") or {}).get("metadata")
+    if not kind.startswith("kubernetes:") or not isinstance(metadata, dict):
+        return None
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    if not isinstance(name, str) or not name:
+        return None
+    if kind.rpartition(":")[2] in _CLUSTER_WIDE:
+        return name
+    return f"{namespace if isinstance(namespace, str) and namespace else 'default'}/{name}"
+
+
+def explain(diagnosis: Diagnosis, decision: Decision) -> Sequence[str]:
+    """Say what was found and what follows from it, a line each."""
+    lines = list(diagnosis.says) or [f"{diagnosis.stack} is in order"]
+    if decision.action is Action.RESTORE and decision.target is not None:
+        lines.append(f"{decision.why}: back to release {decision.target.number}, verified")
+    elif decision.action is not Action.NOTHING:
+        lines.append(decision.why)
+    return lines
+
+
+def _pending(operation: Mapping[str, Any]) -> Pending:
+    return Pending(operation["resource"]["urn"], operation["type"])
+
+
+def _has_lock(diagnosis: Diagnosis) -> bool:
+    return any(holder.lock is not None for holder in diagnosis.left_behind)
+
+
+def _kind(holder: Holder) -> str:
+    kind = "a lock" if holder.lock is not None else "a claim"
+    return f"{kind}, {holder.life.value},"
