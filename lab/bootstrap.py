@@ -84,6 +84,8 @@ def main() -> None:
             # uv does not read pip's configuration; a mirror named only there needs pip itself.
             say("uv could not install; trying pip")
             subprocess.check_call([*pip, "--require-hashes", "-r", REQUIREMENTS])
+        # The command `aegis`, from this checkout; what it needs is installed already.
+        subprocess.check_call([*pip, "--no-deps", "--no-build-isolation", "--editable", CHECKOUT])
     except (subprocess.CalledProcessError, OSError) as error:
         shutil.rmtree(VENV, ignore_errors=True)
         refuse(
