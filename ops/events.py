@@ -33,6 +33,7 @@ class Step:
         diffs: The properties that change.
         paths: The changed properties' full paths with add, update, delete and their -replace forms.
         protect: Whether it may not be deleted.
+        custom: Whether a provider manages it; a component, which only groups others, otherwise.
         namespace: The object's namespace, for an object of a cluster that names one.
         object: The object's own name, likewise; empty while it is not known.
         images: What its pods run, for a workload; empty texts stand for what is not known yet.
@@ -46,6 +47,7 @@ class Step:
     diffs: tuple[str, ...] = ()
     paths: Mapping[str, str] = field(default_factory=dict)
     protect: bool = False
+    custom: bool = True
     namespace: str = ""
     object: str = ""
     images: tuple[str, ...] = ()
@@ -174,6 +176,7 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
         diffs=tuple(metadata.diffs or ()),
         paths={path: _value(difference.diff_kind) for path, difference in paths.items()},
         protect=bool(state is not None and state.protect),
+        custom=bool(state is None or state.custom),
         namespace=_known(_at(inputs, "metadata", "namespace")),
         object=_known(_at(inputs, "metadata", "name")),
         images=_images(inputs),

@@ -1,0 +1,81 @@
+"""What to do next, decided from what has happened. Pure; the flows act on it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from ops.events import Outcome
+from ops.verdict import Verdict
+
+
+class Next(Enum):
+    """What follows an update."""
+
+    JUDGE = "let the gate judge what is running now"
+    KEEP = "the release is good"
+    STOP = "a signal asked to stop; leave everything to `aegis recover`"
+    GIVE_UP = "it failed before it changed anything; there is nothing to undo"
+    LEAVE = "it failed, and nobody wants a rollback"
+    RESTORE = "it failed; restore the last verified release"
+
+
+def after_update(
+    outcome: Outcome,
+    evidence: Verdict | None,
+    *,
+    interrupted: bool,
+    roll_back: bool,
+) -> Next:
+    """Decide what follows an update.
+
+    Args:
+        outcome: What the update came to.
+        evidence: What was seen of its rollout that cannot become good; None when nothing was.
+        interrupted: Whether a signal asked to stop meanwhile.
+        roll_back: Whether a failed release is to be replaced by the last verified one.
+    """
+    if interrupted:
+        return Next.STOP
+    if outcome.succeeded and evidence is None:
+        return Next.JUDGE
+    if not outcome.succeeded and not touched(outcome):
+        return Next.GIVE_UP
+    return Next.RESTORE if roll_back else Next.LEAVE
+
+
+def after_judgement(verdict: Verdict, *, interrupted: bool, roll_back: bool) -> Next:
+    """Decide what follows the gate's verdict on a complete rollout."""
+    if verdict.passed:
+        return Next.KEEP
+    if interrupted:
+        return Next.STOP
+    return Next.RESTORE if roll_back else Next.LEAVE
+
+
+def touched(outcome: Outcome) -> bool:
+    """Return whether an update began to change anything that runs.
+
+    Components, providers and images that were built are nothing that runs. An update that was
+    ended by force may have begun more than it could say.
+    """
+    return outcome.killed or any(_runs(step.type) for step in outcome.steps)
+
+
+def _runs(kind: str) -> bool:
+    return kind.startswith("kubernetes:")
+
+
+def cause(outcome: Outcome, verdict: Verdict | None) -> str:
+    """Return why a release failed, with the evidence, for a person.
+
+    What was seen in the cluster comes first: an update that was stopped for it says only that it
+    was stopped.
+    """
+    if verdict is not None and not verdict.passed:
+        return "\n".join([verdict.reason, *verdict.evidence])
+    return outcome.why or outcome.text or "the update failed and gave no reason"
+
+
+def headline(text: str) -> str:
+    """Return the first line of a cause, for a history's message or a mark."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "unknown")

@@ -1,0 +1,90 @@
+"""What a release runs, in a form that is recognised again: its images, beside its settings.
+
+Pure. Images are compared by their whole reference. Where a preview cannot know one yet, because
+the update has to build it first, nothing is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ops.events import Step
+from ops.evidence import Workload
+
+_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+_DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+_GONE = ("delete", "delete-replaced", "discard", "discard-replaced")
+
+
+def is_workload(kind: str) -> bool:
+    """Return whether a type token is one of something that runs pods for good."""
+    return kind.startswith("kubernetes:apps/") and kind.rpartition(":")[2] in _WORKLOADS
+
+
+def images_of_steps(steps: Iterable[Step]) -> str | None:
+    """Return the images that a preview's or an update's workloads run.
+
+    Args:
+        steps: Every step, those that change nothing too; of a resource's several the last counts.
+
+    Returns:
+        The references, joined; None when one of them is not known yet, or there is none.
+    """
+    last = {step.urn: step for step in steps if is_workload(step.type) and step.op not in _GONE}
+    return _joined(image for step in last.values() for image in step.images)
+
+
+def images_of_state(resources: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the images that a state's workloads run.
+
+    The outputs are asked, not the inputs: after a failed rollout a state has the old inputs.
+    """
+    found: list[str] = []
+    for resource in resources:
+        if not is_workload(str(resource.get("type"))) or resource.get("delete"):
+            continue
+        template: Any = resource.get("outputs") or {}
+        for name in ("spec", "template", "spec", "containers"):
+            template = template.get(name) if isinstance(template, Mapping) else None
+        for container in template if isinstance(template, Sequence) else ():
+            found.append(str(container.get("image") or ""))
+    return _joined(found)
+
+
+def workloads_of_state(resources: Iterable[Mapping[str, Any]]) -> list[Workload]:
+    """Return the Deployments in a state."""
+    found: dict[Workload, None] = {}
+    for resource in resources:
+        if resource.get("type") != _DEPLOYMENT or resource.get("delete"):
+            continue
+        metadata = (resource.get("outputs") or {}).get("metadata")
+        metadata = metadata or (resource.get("inputs") or {}).get("metadata") or {}
+        if metadata.get("name"):
+            namespace = metadata.get("namespace") or "default"
+            found[Workload(namespace=namespace, name=metadata["name"])] = None
+    return list(found)
+
+
+def workloads_of_steps(steps: Iterable[Step]) -> list[Workload]:
+    """Return the Deployments that a preview is about, as far as it can name them."""
+    return [
+        Workload(namespace=step.namespace or "default", name=step.object)
+        for step in {step.urn: step for step in steps}.values()
+        if step.type == _DEPLOYMENT and step.op not in _GONE and step.object
+    ]
+
+
+def is_shown(step: Step) -> bool:
+    """Return whether a step is news to a person: not what only groups or connects."""
+    return step.changes and step.custom and not step.type.startswith("pulumi:")
+
+
+def called(step: Step) -> str:
+    """Return a step in a person's words: ``update Deployment api``."""
+    return f"{step.op} {step.type.rpartition(':')[2]} {step.object or step.name}"
+
+
+def _joined(images: Iterable[str]) -> str | None:
+    every = sorted(set(images))
+    return None if not every or "" in every else " ".join(every)
