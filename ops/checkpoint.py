@@ -1,0 +1,285 @@
+"""A recorded state: what a release deployed, resource by resource, its secrets decrypted.
+
+A checkpoint of a file backend is decrypted by the CLI itself: put into a scratch backend as the
+state of a stack of the same name, and exported from there with the same passphrase or key. What
+lies on the disk meanwhile is as encrypted as it was; what is decrypted goes through a pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.errors import AegisError
+
+if TYPE_CHECKING:
+    from ops.release import Release
+    from ops.stack import Session
+
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+"""The key that marks an object as something else than an object."""
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - the mark of a secret, not one
+STACK = "pulumi:pulumi:Stack"
+_PROVIDERS = "pulumi:providers:"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource as a checkpoint records it.
+
+    Attributes:
+        urn: Its URN.
+        type: Its type token.
+        custom: Whether a provider manages it; a component otherwise.
+        id: What its provider calls it.
+        inputs: Its inputs, secrets in the envelope: ``{SIGNATURE: SECRET, "value": ...}``.
+        outputs: Its outputs, likewise.
+        parent: Its parent's URN.
+        provider: Its provider's reference, ``URN::ID``.
+        dependencies: The URNs it depends on.
+        delete: Whether it was replaced and only waits to be deleted.
+        options: Everything else recorded about it, under its recorded name.
+    """
+
+    urn: str
+    type: str
+    custom: bool
+    id: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    outputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    parent: str = ""
+    provider: str = ""
+    dependencies: tuple[str, ...] = ()
+    delete: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its name in the program."""
+        return self.urn.split("::", 3)[3]
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: ``Deployment api``, by the object's own name where it has one."""
+        return f"{self.type.rpartition(':')[2]} {self.object_name or self.name}"
+
+    @property
+    def object_name(self) -> str:
+        """The object's name in the cluster, where it is an object with a name."""
+        metadata = plain(self.inputs.get("metadata"))
+        name = plain(metadata.get("name")) if isinstance(metadata, dict) else None
+        return name if isinstance(name, str) else ""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The URNs it had before."""
+        return tuple(self.options.get("aliases") or ())
+
+    @property
+    def protected(self) -> bool:
+        """Whether it must not be deleted."""
+        return bool(self.options.get("protect"))
+
+    @property
+    def is_provider(self) -> bool:
+        """Whether it is a provider."""
+        return self.type.startswith(_PROVIDERS)
+
+    @property
+    def is_default_provider(self) -> bool:
+        """Whether it is a provider that the engine makes by itself."""
+        return self.is_provider and self.name.startswith("default")
+
+    @property
+    def external(self) -> bool:
+        """Whether it is only read, not managed."""
+        return bool(self.options.get("external"))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is part of what is deployed, rather than what is left to be cleaned up."""
+        return not self.delete and not self.options.get("pendingReplacement")
+
+    @property
+    def provider_urn(self) -> str:
+        """The URN in its provider's reference."""
+        return self.provider.rpartition("::")[0]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state with its secrets decrypted: not to be printed or written.
+
+    Attributes:
+        resources: In the order of the state: what a resource depends on comes before it.
+        pending: How many operations were begun and never recorded as ended.
+    """
+
+    resources: tuple[Resource, ...] = field(repr=False)
+    pending: int = 0
+
+    @property
+    def alive(self) -> Mapping[str, Resource]:
+        """What is deployed, by URN."""
+        return {item.urn: item for item in self.resources if item.alive}
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """The stack's outputs."""
+        root = [item for item in self.resources if item.type == STACK]
+        return root[0].outputs if root else {}
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any property value
+    """What is inside a secret's envelope; anything else as it is."""
+    return value["value"] if is_secret(value) else value
+
+
+def is_secret(value: Any) -> bool:  # noqa: ANN401 - any property value
+    """Whether a property value is a secret in its envelope."""
+    return isinstance(value, dict) and value.get(SIGNATURE) == SECRET
+
+
+def parse(deployment: Mapping[str, Any]) -> Checkpoint:
+    """Read a deployment as ``pulumi stack export --show-secrets`` prints it.
+
+    Raises:
+        AegisError: A secret in it is still encrypted.
+    """
+    return Checkpoint(
+        resources=tuple(_resource(item) for item in deployment.get("resources") or ()),
+        pending=len(deployment.get("pending_operations") or ()),
+    )
+
+
+def load(session: Session, release: Release) -> Checkpoint:
+    """Load what a release deployed.
+
+    Args:
+        session: The stack.
+        release: One of its releases.
+
+    Raises:
+        AegisError: The backend keeps no checkpoint of it, or it cannot be decrypted.
+    """
+    path = session.store.checkpoint_file(release)
+    if path is not None:
+        return parse(_decrypt(session, path))
+    encrypted = session.store.checkpoint(release)
+    if encrypted is None:
+        raise AegisError(
+            what=f"there is no checkpoint of release {release.number} of {session.name}",
+            why=f"{session.backend_url} does not hand out what it recorded",
+            next="`pulumi stack export --version` works on Pulumi Cloud; a file backend keeps "
+            "its checkpoints beside its history",
+        )
+    if not _has_secrets(json.dumps(encrypted)):
+        return parse(encrypted)
+    version = [] if release.current else ["--version", str(release.number)]
+    exported = session.engine.expect_json(
+        "stack", "export", "--show-secrets", "--stack", session.reference, *version
+    )
+    return parse(exported["deployment"])
+
+
+def current(session: Session) -> Checkpoint:
+    """Load the stack's state as it is now.
+
+    Raises:
+        AegisError: It cannot be read or decrypted.
+    """
+    state = session.export()
+    if _has_secrets(json.dumps(state)):
+        state = session.export(show_secrets=True)
+    return parse(state["deployment"])
+
+
+def _decrypt(session: Session, path: Path) -> Mapping[str, Any]:
+    """Have the CLI decrypt a checkpoint file, as the state of a scratch backend."""
+    suffix = "".join(path.suffixes[-2:] if path.suffix != ".json" else path.suffixes[-1:])
+    if suffix == ".json":
+        text = path.read_text()
+        if not _has_secrets(text):
+            return dict(_latest(text, path))
+    # Made readable for its owner alone, and removed with all that is in it.
+    with tempfile.TemporaryDirectory(prefix="aegis-checkpoint-") as name:
+        root = Path(name)
+        stacks = root / "backend" / ".pulumi" / "stacks" / session.project
+        stacks.mkdir(parents=True)
+        (root / "backend" / ".pulumi" / "meta.yaml").write_text("version: 1\n")
+        shutil.copyfile(path, stacks / f"{session.name}{suffix}")
+        done = session.engine.run(
+            [
+                *("stack", "export", "--show-secrets"),
+                *("--stack", f"organization/{session.project}/{session.name}"),
+            ],
+            environment={
+                "PULUMI_BACKEND_URL": f"file://{root / 'backend'}",
+                # A checkpoint that was cut short is to be seen, not to be repaired.
+                "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+            },
+            directory=root,
+        )
+    if done.code:
+        from ops.engine import explain
+
+        raise explain(done, f"the checkpoint {path} cannot be read")
+    return dict(json.loads(done.stdout)["deployment"])
+
+
+def _latest(text: str, path: Path) -> Mapping[str, Any]:
+    try:
+        return dict(json.loads(text)["checkpoint"]["latest"] or {})
+    except (ValueError, KeyError, TypeError) as error:
+        raise AegisError(
+            what=f"the checkpoint {path} cannot be read",
+            why=str(error),
+            next="choose another release: aegis history",
+        ) from error
+
+
+def _has_secrets(text: str) -> bool:
+    return f'"{SECRET}"' in text
+
+
+def _resource(raw: Mapping[str, Any]) -> Resource:
+    known = {"urn", "type", "custom", "id", "inputs", "outputs", "parent", "provider"}
+    known |= {"dependencies", "delete"}
+    return Resource(
+        urn=raw["urn"],
+        type=raw["type"],
+        custom=bool(raw.get("custom")),
+        id=raw.get("id") or "",
+        inputs=_values(raw.get("inputs") or {}),
+        outputs=_values(raw.get("outputs") or {}),
+        parent=raw.get("parent") or "",
+        provider=raw.get("provider") or "",
+        dependencies=tuple(raw.get("dependencies") or ()),
+        delete=bool(raw.get("delete")),
+        options={
+            key: _values(value)
+            for key, value in raw.items()
+            if key not in known and value is not None
+        },
+    )
+
+
+def _values(raw: Any) -> Any:  # noqa: ANN401 - any property value
+    """Turn the state's form of a secret into the one that the engine is told secrets in."""
+    if isinstance(raw, dict):
+        if raw.get(SIGNATURE) == SECRET:
+            if "plaintext" not in raw:
+                raise AegisError(
+                    what="a secret of the state is still encrypted",
+                    why="it was exported without its secrets",
+                )
+            return {SIGNATURE: SECRET, "value": _values(json.loads(raw["plaintext"]))}
+        return {key: _values(value) for key, value in raw.items()}
+    if isinstance(raw, Sequence) and not isinstance(raw, str):
+        return [_values(item) for item in raw]
+    return raw

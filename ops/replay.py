@@ -1,0 +1,272 @@
+"""What restoring a release means, decided from two checkpoints before anything is done.
+
+A replay registers every resource of the release again, with the recorded inputs and under the
+recorded URNs, as a new update. Nothing is built, no old code runs. The plan is pure: it can be
+shown, refused, and tested by tables; `replay_program` carries it out.
+
+What a checkpoint does not record is not restored: `deleteBeforeReplace` (a provider's own rule
+still holds) and resource hooks, which belong to code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ops import replay_loss, replay_revival, replay_secrets
+from ops.checkpoint import SIGNATURE, STACK, Checkpoint, Resource
+from ops.errors import AegisError
+from ops.replay_loss import Loss, Rerun
+from ops.replay_revival import Revival
+from ops.replay_secrets import SecretChange
+
+_HOOKS_OF_A_DELETION = ("BeforeDelete", "AfterDelete", "OnError")
+_ASSETS = frozenset({"c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7"})
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A release, ready to be restored.
+
+    Attributes:
+        resources: What is registered, in order. What builds images stands in it as it is now.
+        providers: The default providers' records, by URN: for their versions.
+        outputs: The stack's outputs.
+        aliases: More URNs that a resource has had: those it has now, after a renaming.
+        exclude: The URNs that the update must leave alone.
+        revivals: Objects that only wait to be deleted and are the release's own.
+        deletes: What there is now and the release does not have; deleted last.
+        losses: Data that would be destroyed.
+        reruns: Jobs and Pods that would run again.
+        secrets: Secrets that would change.
+        protected: What would be deleted and is protected: the engine refuses that.
+        missing: What cannot be restored from the record, in words.
+        hooks: The hooks that what is deleted still names; they do nothing in the replay.
+    """
+
+    resources: tuple[Resource, ...] = field(repr=False)
+    providers: Mapping[str, Resource] = field(repr=False)
+    outputs: Mapping[str, Any] = field(repr=False)
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+    revivals: tuple[Revival, ...] = ()
+    deletes: tuple[Resource, ...] = field(default=(), repr=False)
+    losses: tuple[Loss, ...] = ()
+    reruns: tuple[Rerun, ...] = ()
+    secrets: tuple[SecretChange, ...] = ()
+    protected: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+
+    @property
+    def preview_exclude(self) -> tuple[str, ...]:
+        """What a preview must leave alone: before `revive` the engine would refuse the revived."""
+        return (*self.exclude, *(item.urn for item in self.revivals))
+
+    def revive(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The state to begin from when there are `revivals`; see `replay_revival`."""
+        return replay_revival.revive(state, self.revivals)
+
+    def require(self, *, allow_data_loss: bool = False) -> None:
+        """Refuse a replay that must not be carried out.
+
+        Args:
+            allow_data_loss: Whether a person insists although data is destroyed.
+
+        Raises:
+            AegisError: It would destroy data, delete what is protected, or is not complete.
+        """
+        if self.missing:
+            raise AegisError(
+                what="the release cannot be restored from its record",
+                why="\n".join(self.missing),
+                next="choose another release: aegis history",
+            )
+        if self.protected:
+            raise AegisError(
+                what="the rollback would delete what is protected",
+                why="\n".join(self.protected),
+                next="if it is to go: pulumi state unprotect <urn>",
+            )
+        if self.losses and not allow_data_loss:
+            raise AegisError(
+                what="the rollback would destroy data",
+                why="\n".join(f"{loss.resource}: {loss.what}; {loss.why}" for loss in self.losses),
+                next="if the data may go: aegis rollback --allow-data-loss",
+            )
+
+
+def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = ()) -> Replay:
+    """Plan the restoring of a release.
+
+    Args:
+        checkpoint: What the release deployed.
+        current: The stack's state now.
+        keep: Secrets whose current value is kept: paths in a resource's inputs, or their ends.
+
+    Raises:
+        AegisError: `keep` names no secret that would change.
+    """
+    present = current.alive
+    recorded = [item for item in checkpoint.alive.values() if not item.options.get("viewOf")]
+    defaults = {
+        item.urn: item for item in (*present.values(), *recorded) if item.is_default_provider
+    }
+    wanted = [item for item in recorded if not item.is_default_provider and item.type != STACK]
+    images = {item.urn for item in wanted if replay_loss.builds_image(item)}
+    known = {item.urn for item in wanted} | set(defaults)
+    excluded = {urn for urn in images if urn in present and present[urn].provider_urn in known}
+    # One that is not there now could only be built anew, from another tree: nothing needs it, for
+    # what runs the image names its digest.
+    dropped = images - excluded
+    targets = [
+        _as_it_is(present[item.urn], item) if item.urn in excluded else item
+        for item in wanted
+        if item.urn not in dropped
+    ]
+    now_called = _renamed_since(targets, present)
+    kept = replay_secrets.keep_secrets(targets, checkpoint.outputs, present, now_called, keep)
+    registered = {item.urn for item in kept.resources}
+    now_called = {old: new for old, new in now_called.items() if old in registered}
+    known = registered | set(defaults) | {item.urn for item in recorded if item.type == STACK}
+    resources = tuple(_without(item, known) for item in kept.resources)
+    now = {
+        item.urn: present[now_called.get(item.urn, item.urn)]
+        for item in resources
+        if now_called.get(item.urn, item.urn) in present
+    }
+    revivals = tuple(replay_revival.find(resources, current))
+    revived = {item.urn for item in revivals}
+    was = {
+        left.urn: left
+        for left in current.resources
+        for revival in revivals
+        if left.delete and (left.urn, left.id) == (revival.urn, revival.id)
+    }
+    gone = _gone(current, registered, set(now_called.values()))
+    return Replay(
+        resources=resources,
+        providers=defaults,
+        outputs=kept.outputs,
+        aliases={old: (new,) for old, new in now_called.items()},
+        exclude=tuple(sorted(excluded)),
+        revivals=revivals,
+        deletes=tuple(item for item in gone if item.custom and not item.is_provider),
+        losses=tuple(
+            replay_loss.losses([item for item in resources if item.urn not in revived], gone, now)
+        ),
+        reruns=tuple(replay_loss.reruns(resources, {**now, **was})),
+        secrets=kept.changes,
+        protected=tuple(item.label for item in gone if item.protected),
+        missing=tuple(_files(resources)),
+        hooks=_hooks(current),
+    )
+
+
+def program(replay: Replay) -> Callable[[], Any]:
+    """The inline program that carries a replay out, for an update or a preview."""
+    from ops.replay_program import registering
+
+    return registering(replay)
+
+
+def _as_it_is(now: Resource, recorded: Resource) -> Resource:
+    """What builds an image: the update leaves it as it is, in the place the release has it."""
+    return replace(now, parent=recorded.parent)
+
+
+def _renamed_since(targets: Sequence[Resource], present: Mapping[str, Resource]) -> dict[str, str]:
+    """The current URN of each target that has another one now.
+
+    The engine does not record a renaming's alias once it is done; that it is the same object in
+    the same place tells. Without it the replay would create what exists already.
+    """
+    urns = {item.urn for item in targets}
+    others = {_object(item): item for item in present.values() if item.urn not in urns and item.id}
+    found: dict[str, str] = {}
+    for target in targets:
+        if target.urn in present or target.external or target.is_provider:
+            continue
+        same = others.get(_object(target)) if target.custom and target.id else None
+        if same is not None:
+            found[target.urn] = same.urn
+    for item in present.values():
+        for alias in item.aliases if item.urn not in urns else ():
+            if alias in urns and alias not in present:
+                found.setdefault(alias, item.urn)
+    return found
+
+
+def _object(item: Resource) -> tuple[str, str, str]:
+    """What a resource is outside the state, whatever its URN: provider, kind, id."""
+    provider = item.provider_urn
+    if provider.rpartition("::")[2].startswith("default"):
+        provider = provider.rpartition("::")[0]
+    # One kind in several API versions is one kind of object.
+    kind = item.type.rpartition(":")[2] if item.type.startswith("kubernetes:") else item.type
+    return provider, kind, item.id
+
+
+def _without(item: Resource, known: set[str]) -> Resource:
+    """A resource without its dependencies on what is not registered."""
+    options = dict(item.options)
+    if options.get("propertyDependencies"):
+        options["propertyDependencies"] = {
+            key: [urn for urn in urns or () if urn in known]
+            for key, urns in options["propertyDependencies"].items()
+        }
+    if options.get("replaceWith"):
+        options["replaceWith"] = [urn for urn in options["replaceWith"] if urn in known]
+    if options.get("deletedWith") and options["deletedWith"] not in known:
+        del options["deletedWith"]
+    return replace(
+        item,
+        dependencies=tuple(urn for urn in item.dependencies if urn in known),
+        options=options,
+    )
+
+
+def _gone(current: Checkpoint, registered: set[str], renamed: set[str]) -> list[Resource]:
+    return [
+        item
+        for item in current.alive.values()
+        if item.urn not in registered
+        and item.urn not in renamed
+        and item.type != STACK
+        and not item.is_default_provider
+        and not item.external
+        and not item.options.get("viewOf")
+    ]
+
+
+def _hooks(current: Checkpoint) -> tuple[str, ...]:
+    """The hooks that the engine will ask for when it deletes what is there now."""
+    names = {
+        name
+        for item in current.resources
+        for kind in _HOOKS_OF_A_DELETION
+        for name in (item.options.get("resourceHooks") or {}).get(kind) or ()
+    }
+    return tuple(sorted(names))
+
+
+def _files(resources: Sequence[Resource]) -> list[str]:
+    """What was made of files, whose content the checkpoint does not have."""
+    return [
+        f"{item.label}: its {key} is made of files, which may have changed since"
+        for item in resources
+        if item.custom and not replay_loss.builds_image(item)
+        for key, value in item.inputs.items()
+        if _holds_file(value)
+    ]
+
+
+def _holds_file(value: Any) -> bool:  # noqa: ANN401 - any property value
+    if isinstance(value, dict):
+        if value.get(SIGNATURE) in _ASSETS:
+            return ("text" not in value and "assets" not in value) or any(
+                _holds_file(inner) for inner in (value.get("assets") or {}).values()
+            )
+        return any(_holds_file(inner) for inner in value.values())
+    return any(_holds_file(inner) for inner in value) if isinstance(value, list) else False

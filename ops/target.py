@@ -1,0 +1,123 @@
+"""Which release to go back to. Decides on the history alone; reads and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ops.errors import AegisError, ExitCode
+
+if TYPE_CHECKING:
+    from ops.release import Release
+
+_SHOWN = 5
+
+
+def choose(
+    releases: Sequence[Release], to: int | None = None, *, interrupted: bool = False
+) -> Release:
+    """Choose the release to restore.
+
+    Without a number: the last verified release before the one that is deployed, where a rollback
+    counts as the release it restored, and releases that were refused are passed over.
+
+    Args:
+        releases: The history, newest first.
+        to: The number asked for.
+        interrupted: Whether an update died unrecorded, so that what is deployed is no longer
+            what the history's last release deployed: that one may then be the target itself.
+
+    Raises:
+        AegisError: There is none, or the one asked for cannot be restored; it says why.
+    """
+    if to is not None:
+        return _named(releases, to)
+    before = _deployed_number(releases) + (1 if interrupted else 0)
+    earlier = [item for item in releases if item.number < before and _can_be_restored(item)]
+    for item in earlier:
+        if item.verified:
+            return item
+    if not earlier:
+        raise AegisError(
+            what="there is no earlier release to go back to",
+            why=_what_there_is(releases),
+            next="aegis history",
+        )
+    numbers = ", ".join(str(item.number) for item in earlier[:_SHOWN])
+    raise AegisError(
+        what="no earlier release was verified by a gate",
+        why=f"succeeded, but never verified: {numbers}",
+        next=f"name the one you trust: aegis rollback --to {earlier[0].number}",
+    )
+
+
+def _named(releases: Sequence[Release], to: int) -> Release:
+    """Return the release of that number, or say why it cannot be restored."""
+    found = next((item for item in releases if item.number == to), None)
+    if found is None:
+        numbers = [item.number for item in releases]
+        known = f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
+        raise AegisError(
+            what=f"there is no release {to}",
+            why=f"the history has {known}",
+            next="aegis history",
+            code=ExitCode.REFUSED,
+        )
+    if not found.deploys or found.kind == "destroy":
+        raise AegisError(
+            what=f"release {to} cannot be restored",
+            why=f"it is a {found.kind}, which deployed nothing",
+            next="aegis history",
+        )
+    if not found.succeeded:
+        raise AegisError(
+            what=f"release {to} cannot be restored",
+            why=f"it {'failed' if found.result == 'failed' else 'is ' + found.result}"
+            + (f": {found.message}" if found.message else ""),
+            next=_suggestion(releases),
+        )
+    return found
+
+
+def _deployed_number(releases: Sequence[Release]) -> int:
+    """The number that what is deployed counts as: a rollback is the release it restored."""
+    current = next((item for item in releases if item.current), None)
+    if current is None:
+        return max((item.number for item in releases), default=0) + 1
+    seen = {current.number}
+    by_number = {item.number: item for item in releases}
+    while current.succeeded and current.restores is not None:
+        restored = by_number.get(current.restores)
+        if restored is None or restored.number in seen:
+            return current.restores
+        seen.add(restored.number)
+        current = restored
+    return current.number
+
+
+def _can_be_restored(release: Release) -> bool:
+    return (
+        release.succeeded
+        and release.deploys
+        and release.kind != "destroy"
+        and not release.refused
+        # What a rollback restored is in the history itself, under its own number.
+        and release.restores is None
+    )
+
+
+def _what_there_is(releases: Sequence[Release]) -> str:
+    if not releases:
+        return "the stack has no history yet"
+    last = ", ".join(
+        f"{item.number} {item.kind} {item.result}{' (refused)' if item.refused else ''}"
+        for item in releases[:_SHOWN]
+    )
+    return f"its history: {last}"
+
+
+def _suggestion(releases: Sequence[Release]) -> str:
+    for item in releases:
+        if item.verified and _can_be_restored(item):
+            return f"aegis rollback --to {item.number}"
+    return "aegis history"

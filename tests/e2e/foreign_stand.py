@@ -1,0 +1,191 @@
+"""Somebody else's program on the lab, with a backend and a namespace of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ops import checkpoint, replay
+from ops.events import Changes, Outcome
+from ops.replay import Replay
+from ops.stack import Session
+
+PROGRAM = Path(__file__).with_name("foreign")
+STACK = "far"
+SECONDS = 120
+KINDS = ("configmap", "secret", "deployment", "service", "job", "serviceaccount")
+_NOT_DECLARED = ("resourceVersion", "uid", "creationTimestamp", "managedFields", "generation")
+_BY_THE_CLUSTER = ("controller-uid", "deployment.kubernetes.io", "clusterIP", "job-name")
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """The program, its stack and its namespace.
+
+    Attributes:
+        directory: The program's directory.
+        environment: The environment of every command.
+        namespace: Where its objects are.
+    """
+
+    directory: Path
+    environment: dict[str, str]
+    namespace: str
+
+    def run(self, *words: str, expect: int | None = 0) -> str:
+        """Run a command to its end and return what it printed."""
+        done = subprocess.run(
+            words,
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert expect is None or done.returncode == expect, done.stdout + done.stderr
+        return done.stdout + ("" if done.returncode == 0 else done.stderr)
+
+    def choose(self, version: str, password: str) -> None:
+        """Choose the program's version and its secret."""
+        self.run("pulumi", "config", "set", "version", version, "--stack", STACK)
+        # Through a file's name, not through the process's arguments.
+        subprocess.run(
+            ["pulumi", "config", "set", "--secret", "password", "--stack", STACK],
+            cwd=self.directory,
+            env=self.environment,
+            input=password,
+            text=True,
+            check=True,
+            capture_output=True,
+            timeout=SECONDS,
+        )
+
+    def up(self, version: str, password: str, *, expect: int | None = 0) -> str:
+        """Deploy a version with plain `pulumi up`."""
+        self.choose(version, password)
+        return self.run(
+            *("pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--color=never"),
+            *("--stack", STACK),
+            expect=expect,
+        )
+
+    def unchanged(self, version: str, password: str) -> None:
+        """Require that a preview of a version finds nothing to do."""
+        self.choose(version, password)
+        self.run(
+            *("pulumi", "preview", "--expect-no-changes", "--diff", "--non-interactive"),
+            *("--color=never", "--stack", STACK),
+        )
+
+    def session(self) -> Session:
+        """Open the stack as `aegis` does."""
+        return Session.open(STACK, self.directory, self.environment)
+
+    def plan(self, number: int, *, keep: tuple[str, ...] = ()) -> Replay:
+        """Plan the restoring of a release."""
+        session = self.session()
+        release = next(item for item in session.store.releases() if item.number == number)
+        return replay.plan(
+            checkpoint.load(session, release), checkpoint.current(session), keep=keep
+        )
+
+    def preview(self, planned: Replay) -> Changes:
+        """Preview a replay."""
+        return self.session().preview(
+            program=replay.program(planned), exclude=planned.preview_exclude, refresh=True
+        )
+
+    def restore(self, planned: Replay, message: str) -> Outcome:
+        """Carry a replay out."""
+        session = self.session()
+        if planned.revivals:
+            session.import_state(planned.revive(session.export()))
+        return session.update(
+            program=replay.program(planned), message=message, refresh=True, exclude=planned.exclude
+        )
+
+    def live(self) -> dict[str, Any]:
+        """The live objects, as far as the program declares them, byte for byte."""
+        shown = self.run(
+            *("kubectl", "--namespace", self.namespace, "get"),
+            ",".join((*KINDS, f"widgets.{self.namespace}.example.com")),
+            *("--output", "json"),
+        )
+        return {
+            f"{item['kind']} {item['metadata']['name']}": _declared(item)
+            for item in json.loads(shown)["items"]
+            if item["metadata"]["name"] not in ("kube-root-ca.crt", "default")
+        }
+
+    def pods(self) -> set[str]:
+        """The service's pods that are not being deleted."""
+        shown = self.run(
+            *("kubectl", "--namespace", self.namespace, "get", "pods", "-l", "app=web"),
+            *("--output", "json"),
+        )
+        return {
+            item["metadata"]["name"]
+            for item in json.loads(shown)["items"]
+            if "deletionTimestamp" not in item["metadata"]
+        }
+
+    def wait_for(self, ready: Any, what: str) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + SECONDS
+        while not ready():
+            assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
+            time.sleep(0.05)
+
+
+def _declared(item: Any) -> Any:
+    """An object without what the cluster writes into it."""
+    item = json.loads(json.dumps(item))
+    item.pop("status", None)
+    for name in _NOT_DECLARED:
+        item["metadata"].pop(name, None)
+    return _without_marks(item)
+
+
+def _without_marks(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _without_marks(inner)
+            for key, inner in value.items()
+            if not any(mark in key for mark in _BY_THE_CLUSTER)
+        }
+    return [_without_marks(inner) for inner in value] if isinstance(value, list) else value
+
+
+@contextmanager
+def foreign(directory: Path) -> Iterator[Foreign]:
+    """Set the program up, and take down at the end whatever it made."""
+    for path in PROGRAM.iterdir():
+        if path.is_file():
+            shutil.copy(path, directory)
+    (directory / ".venv").symlink_to(Path(__file__).resolve().parents[2] / ".venv")
+    (directory / "backend").mkdir()
+    environment = {
+        **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
+        "PULUMI_BACKEND_URL": f"file://{directory / 'backend'}",
+        "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
+    }
+    it = Foreign(directory, environment, f"replay-{secrets.token_hex(3)}")
+    it.run("pulumi", "stack", "init", STACK)
+    it.run("pulumi", "config", "set", "namespace", it.namespace, "--stack", STACK)
+    image = os.environ["AEGIS_RUNTIME_IMAGE"]
+    it.run("pulumi", "config", "set", "image", image, "--stack", STACK)
+    try:
+        yield it
+    finally:
+        for words in (("namespace", it.namespace), ("crd", f"widgets.{it.namespace}.example.com")):
+            it.run("kubectl", "delete", *words, "--ignore-not-found", expect=None)
