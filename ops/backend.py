@@ -60,6 +60,9 @@ class Store(Protocol):
     def checkpoint(self, release: Release) -> dict[str, Any] | None:
         """The deployment a release left, secrets encrypted; None where the store has none."""
 
+    def outputs(self, release: Release) -> dict[str, Any] | None:
+        """The program's outputs in a release's checkpoint; None when it takes reading all of it."""
+
     def checkpoint_file(self, release: Release) -> Path | None:
         """The file with it, as it is, possibly compressed; None where it is not a file."""
 

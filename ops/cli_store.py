@@ -72,6 +72,9 @@ class CliStore:
             return None
         return dict(self.engine.expect_json(*arguments)["deployment"])
 
+    def outputs(self, release: Release) -> dict[str, Any] | None:  # noqa: D102, ARG002
+        return None
+
     def checkpoint_file(self, release: Release) -> Path | None:  # noqa: D102, ARG002
         return None
 

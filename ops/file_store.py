@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from ops.engine import Engine
 from ops.errors import AegisError
 from ops.records import FAULTS, UNREADABLE, fault_of, has_zstd, key_of, make_release, read_json
 from ops.release import Release
+
+_STACK = "pulumi:pulumi:Stack"
+_HEAD = 16_384
+_FIRST_RESOURCE = re.compile(r'"resources"\s*:\s*\[\s*\{')
 
 
 @dataclass
@@ -88,6 +93,18 @@ class FileStore:
         except FAULTS as error:
             raise _damaged(path, error) from error
 
+    def outputs(self, release: Release) -> dict[str, Any] | None:  # noqa: D102
+        path = os.path.join(self._history, f"{self.stack}-{release.key}.checkpoint.json")  # noqa: PTH118
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123
+                text = file.read(_HEAD).decode(errors="ignore")
+            # The stack is the first resource; the others, nearly all of the file, are not read.
+            start = _FIRST_RESOURCE.search(text)
+            found = json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
+        except (OSError, ValueError):
+            return None
+        return dict(found.get("outputs") or {}) if found.get("type") == _STACK else None
+
     def checkpoint_file(self, release: Release) -> Path | None:  # noqa: D102
         for ending in ("", ".gz", ".zst"):
             path = self._history / f"{self.stack}-{release.key}.checkpoint.json{ending}"
@@ -154,7 +171,7 @@ class FileStore:
         finally:
             draft.unlink(missing_ok=True)
 
-    @property
+    @cached_property
     def _scoped(self) -> bool:
         """Whether the layout has a directory for each project; the oldest one has not."""
         meta = self.root / ".pulumi" / "meta.yaml"
@@ -174,11 +191,11 @@ class FileStore:
     def _qualified(self) -> Path:
         return Path(*(("organization", *self._scope) if self._scoped else ()), self.stack)
 
-    @property
+    @cached_property
     def _stacks(self) -> Path:
         return self.root.joinpath(".pulumi", "stacks", *self._scope)
 
-    @property
+    @cached_property
     def _history(self) -> Path:
         return self.root.joinpath(".pulumi", "history", *self._scope, self.stack)
 

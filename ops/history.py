@@ -59,43 +59,68 @@ def newest(session: Session) -> Release | None:
 def deployed(session: Session, release: Release) -> Deployed:
     """What a release deployed; empty where its store cannot hand out its checkpoint."""
     deployment = session.store.checkpoint(release)
-    return Deployed() if deployment is None else describe(deployment)
+    return Deployed() if deployment is None else describe(deployment, succeeded=release.succeeded)
 
 
-def describe(deployment: Mapping[str, Any]) -> Deployed:
-    """Say what a checkpoint's deployment deployed: version, digest, images."""
+def glance(session: Session, release: Release) -> Deployed:
+    """Version and digest only, from the program's outputs where it has them: 20 times as quick."""
+    outputs = session.store.outputs(release) if release.succeeded else None
+    said = _said(outputs or {})
+    return said if said.version and said.image_digest else deployed(session, release)
+
+
+def describe(deployment: Mapping[str, Any], *, succeeded: bool = True) -> Deployed:
+    """Say what a checkpoint's deployment deployed: version, digest, images.
+
+    Args:
+        deployment: The deployment.
+        succeeded: Whether the update that left it did. One that failed leaves the outputs and the
+            inputs of before in the state; only the objects' own outputs say what it tried.
+    """
     resources = [
         resource for resource in deployment.get("resources") or () if not resource.get("delete")
     ]
     outputs: Mapping[str, Any] = next(
         (item.get("outputs") or {} for item in resources if item["type"] == _STACK), {}
     )
-    workloads = [item for item in resources if _is_workload(item)]
-    images = tuple(dict.fromkeys(image for item in workloads for image in _images(item)))
+    objects = [_object(item, succeeded=succeeded) for item in resources if _is_workload(item)]
+    images = tuple(dict.fromkeys(image for item in objects for image in _images(item)))
     digests = [match[1] for image in images if (match := _DIGEST.search(image))]
-    labels = (_version_label(item) for item in workloads)
-    version = _text(outputs.get("version")) or next((text for text in labels if text), None)
-    digest = _text(outputs.get("imageDigest")) or (digests[0] if digests else None)
-    return Deployed(version=version, image_digest=digest, images=images)
+    labels = [text for item in objects if (text := _version_label(item))]
+    said = Deployed() if images and not succeeded else _said(outputs)
+    return Deployed(
+        version=said.version or (labels[0] if labels else None),
+        image_digest=said.image_digest or (digests[0] if digests else None),
+        images=images,
+    )
+
+
+def _said(outputs: Mapping[str, Any]) -> Deployed:
+    """What a program's outputs say, by the names this project gives them."""
+    return Deployed(_text(outputs.get("version")), _text(outputs.get("imageDigest")))
 
 
 def _is_workload(resource: Mapping[str, Any]) -> bool:
     return str(resource["type"]).rpartition(":")[2] in _WORKLOADS
 
 
-def _images(resource: Mapping[str, Any]) -> Iterable[str]:
-    template = _at(resource.get("inputs"), "spec", "template", "spec")
-    containers = _at(template, "containers")
+def _object(resource: Mapping[str, Any], *, succeeded: bool) -> Mapping[str, Any]:
+    inputs, outputs = resource.get("inputs") or {}, resource.get("outputs") or {}
+    live = isinstance(_at(outputs, "spec", "template"), dict)
+    return outputs if live and not succeeded else inputs
+
+
+def _images(manifest: Mapping[str, Any]) -> Iterable[str]:
+    containers = _at(manifest, "spec", "template", "spec", "containers")
     for container in containers if isinstance(containers, list) else ():
         image = _text(_at(container, "image"))
         if image:
             yield image
 
 
-def _version_label(resource: Mapping[str, Any]) -> str | None:
-    inputs = resource.get("inputs")
+def _version_label(manifest: Mapping[str, Any]) -> str | None:
     for path in (("spec", "template", "metadata", "labels"), ("metadata", "labels")):
-        found = _text(_at(inputs, *path, _VERSION_LABEL))
+        found = _text(_at(manifest, *path, _VERSION_LABEL))
         if found:
             return found
     return None

@@ -1,0 +1,193 @@
+"""`aegis history`: what was deployed when, by whom, and how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ops.commands.options import HERE, Directory, Json, Stack, output_of
+
+if TYPE_CHECKING:
+    from ops.output import Output
+    from ops.release import Deployed, Release
+    from ops.stack import Session
+
+SHOWN = 20
+_COLUMNS = ("#", "started (UTC)", "result", "notes", "version", "image", "commit", "who", "message")
+_SHORT = 12
+_LONGEST_MESSAGE = 60
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A release in the list.
+
+    Attributes:
+        release: The release.
+        deployed: What it deployed.
+        rolled_back_from: The release that this one took the place of, when it is a rollback.
+        rolled_back_by: The rollback that took this one's place.
+    """
+
+    release: Release
+    deployed: Deployed
+    rolled_back_from: int | None = None
+    rolled_back_by: int | None = None
+
+    @property
+    def notes(self) -> str:
+        """What there is to say about it, besides its result."""
+        release = self.release
+        said = [
+            (release.kind, not release.deploys and release.kind != "unknown"),
+            ("current", release.current),
+            ("verified", release.verified),
+            ("refused", release.refused),
+            (f"restores {release.restores}", release.restores is not None),
+            (f"rolled back from {self.rolled_back_from}", self.rolled_back_from is not None),
+            (f"rolled back by {self.rolled_back_by}", self.rolled_back_by is not None),
+        ]
+        return ", ".join(text for text, holds in said if holds)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry for machines."""
+        release = self.release
+        return {
+            "number": release.number,
+            "kind": release.kind,
+            "result": release.result,
+            "started": release.started.isoformat(),
+            "ended": release.ended.isoformat() if release.ended else None,
+            "message": release.message,
+            "who": release.who,
+            "gitCommit": release.git_commit,
+            "version": self.deployed.version,
+            "imageDigest": self.deployed.image_digest,
+            "changes": dict(release.changes),
+            "verified": release.verified,
+            "current": release.current,
+            "refused": release.refused,
+            "restores": release.restores,
+            "rolledBackFrom": self.rolled_back_from,
+            "rolledBackBy": self.rolled_back_by,
+        }
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A stack's history, newest first.
+
+    Attributes:
+        stack: The stack's name.
+        entries: The releases.
+        more: How many older ones are not in the list.
+        unreadable: The files that cannot be read, and why.
+    """
+
+    stack: str
+    entries: tuple[Entry, ...]
+    more: int = 0
+    unreadable: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the list for machines."""
+        return {
+            "stack": self.stack,
+            "releases": [entry.as_json() for entry in self.entries],
+            "more": self.more,
+            "unreadable": list(self.unreadable),
+        }
+
+
+def collect(session: Session, *, limit: int | None = SHOWN) -> Listing:
+    """List a stack's history.
+
+    Args:
+        session: The stack.
+        limit: How many releases; None for all. No other is read.
+    """
+    from ops import history
+    from ops.errors import AegisError
+    from ops.records import UNREADABLE
+    from ops.release import Deployed
+
+    # One more than is listed: a rollback at the end of the list took its place.
+    found = history.releases(session, limit=None if limit is None else limit + 1)
+    replaced = relations(found)
+    replacing = {old: new for new, old in replaced.items()}
+    unreadable = [item.message for item in found if item.result == UNREADABLE]
+    entries = []
+    for release in found[:limit]:
+        deployed = Deployed()
+        if release.result != UNREADABLE:
+            try:
+                deployed = history.glance(session, release)
+            except AegisError as error:
+                unreadable.append(f"{error.what}: {error.why}")
+        number = release.number
+        entries.append(Entry(release, deployed, replaced.get(number), replacing.get(number)))
+    more = found[len(entries)].number if len(found) > len(entries) else 0
+    return Listing(session.name, tuple(entries), more, tuple(unreadable))
+
+
+def relations(releases: Sequence[Release]) -> dict[int, int]:
+    """Say which release each rollback took the place of."""
+    deploying = [release for release in releases if release.deploys]
+    pairs = pairwise(deploying)
+    return {new.number: old.number for new, old in pairs if new.restores is not None}
+
+
+def render(listing: Listing, out: Output) -> None:
+    """Show a list."""
+    out.document(listing.as_json())
+    if not listing.entries:
+        out.show(f"{listing.stack} has never been updated")
+        return
+    out.table(_COLUMNS, [_row(entry) for entry in listing.entries])
+    if listing.more:
+        out.show(f"{listing.more} more: --all")
+    for fault in listing.unreadable:
+        out.warn(fault)
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    release, deployed = entry.release, entry.deployed
+    message = " ".join(release.message.split())
+    if len(message) > _LONGEST_MESSAGE:
+        message = message[: _LONGEST_MESSAGE - 3] + "..."
+    return (
+        str(release.number),
+        f"{release.started:%Y-%m-%d %H:%M:%S}",
+        release.result,
+        entry.notes,
+        deployed.version or "-",
+        short_digest(deployed.image_digest),
+        (release.git_commit or "-")[:_SHORT],
+        release.who or "-",
+        message,
+    )
+
+
+def short_digest(digest: str | None) -> str:
+    """A digest as short as people write it."""
+    return (digest or "-").removeprefix("sha256:")[:_SHORT]
+
+
+def history(
+    context: typer.Context,
+    stack: Stack = None,
+    directory: Directory = HERE,
+    *,
+    json: Json = False,  # noqa: ARG001 - its callback acts on it
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many releases.")] = SHOWN,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+) -> None:
+    """List the releases: when, who, what, how it went, what is current and verified."""
+    from ops.stack import Session
+
+    session = Session.open(stack, directory)
+    render(collect(session, limit=None if everything else limit), output_of(context))
