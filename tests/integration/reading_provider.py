@@ -1,0 +1,41 @@
+# ruff: noqa: N802, ARG002 - the protocol says what its methods are called and given
+"""The accepting provider, which also reads back what was made and replaces what is renamed.
+
+Run by the engine as ``python -m tests.integration.reading_provider NAME JOURNAL ADDRESS``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lab.plugins.protocol import light_pulumi, serve
+from tests.integration.accepting_provider import AcceptingProvider
+
+with light_pulumi():
+    from pulumi.runtime.proto import provider_pb2 as messages
+    from pulumi.runtime.proto.provider_pb2_grpc import add_ResourceProviderServicer_to_server
+
+
+class ReadingProvider(AcceptingProvider):
+    """Accepts everything; see the module."""
+
+    def Read(self, request: Any, context: Any) -> Any:
+        """Say that what was made is there, as it was made."""
+        return messages.ReadResponse(
+            id=request.id, properties=request.properties, inputs=request.inputs
+        )
+
+    def Diff(self, request: Any, context: Any) -> Any:
+        """Replace what has another ``name``."""
+        response = super().Diff(request, context)
+        old, new = (inputs.fields["name"] for inputs in (request.old_inputs, request.news))
+        if old != new:
+            response.replaces.append("name")
+        return response
+
+
+if __name__ == "__main__":
+    provider = ReadingProvider(sys.argv[1], Path(sys.argv[2]))
+    serve(lambda server: add_ResourceProviderServicer_to_server(provider, server))

@@ -1,0 +1,298 @@
+"""A replay against the real engine: the state it leaves is the state that was recorded."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi import Output, ResourceOptions
+
+from ops import checkpoint, replay
+from ops.events import Outcome
+from ops.replay import Replay
+from ops.stack import Session
+from tests.integration.accepting_provider import VERSIONS
+from tests.integration.conftest import write_program
+
+_TIMES = ("created", "modified", "sourcePosition", "stackTrace")
+
+
+@dataclass
+class Stack:
+    """A stack of inline programs, with providers that write down what they do.
+
+    Attributes:
+        session: The stack.
+        journal: What the providers did.
+    """
+
+    session: Session
+    journal: Path
+
+    def deploy(self, program: Callable[[], None]) -> int:
+        """Deploy a program and return the release's number."""
+        outcome = self.session.update(program=program, message="deploy")
+        assert outcome.succeeded, outcome.failures
+        return self.session.store.releases(limit=1)[0].number
+
+    def plan(self, number: int, *, keep: tuple[str, ...] = ()) -> Replay:
+        """Plan the restoring of a release."""
+        return replay.plan(
+            checkpoint.load(self.session, self.release(number)),
+            checkpoint.current(self.session),
+            keep=keep,
+        )
+
+    def release(self, number: int) -> Any:
+        """A release of the history."""
+        return next(item for item in self.session.store.releases() if item.number == number)
+
+    def restore(self, planned: Replay) -> Outcome:
+        """Carry a replay out, and forget what the providers did before it."""
+        self.journal.unlink(missing_ok=True)
+        return self.session.update(
+            program=replay.program(planned), message="back", refresh=True, exclude=planned.exclude
+        )
+
+    def steps(self) -> list[str]:
+        """What the providers did since the last replay began."""
+        return self.journal.read_text().splitlines() if self.journal.exists() else []
+
+    def state(self) -> dict[str, Any]:
+        """The state, by URN, without times."""
+        exported = self.session.export(show_secrets=True)["deployment"]["resources"]
+        return {
+            item["urn"]: {key: value for key, value in item.items() if key not in _TIMES}
+            for item in exported
+        }
+
+
+@pytest.fixture
+def stack(tmp_path: Path, programs: Path) -> Stack:
+    """A project with one stack, and no program but those of the tests."""
+    directory, home = tmp_path / "project", tmp_path / "home"
+    directory.mkdir()
+    (tmp_path / "backend").mkdir()
+    (directory / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    journal = tmp_path / "journal"
+    for name, version in VERSIONS.items():
+        plugin = home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
+        plugin.parent.mkdir(parents=True)
+        write_program(plugin, "tests.integration.reading_provider", name, str(journal))
+    environment = {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "PULUMI_HOME": str(home),
+        "PULUMI_BACKEND_URL": f"file://{tmp_path / 'backend'}",
+        "PULUMI_CONFIG_PASSPHRASE": "of a test",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+    from ops.engine import Engine
+
+    Engine(directory, environment).expect("stack", "init", "till")
+    return Stack(Session.open("till", directory, environment), journal)
+
+
+class _Component(pulumi.ComponentResource):
+    def __init__(self, name: str, opts: ResourceOptions | None = None) -> None:
+        super().__init__("shop:till:Component", name, {"name": name}, opts)
+
+
+def _thing(name: str, values: dict[str, Any], **options: Any) -> pulumi.CustomResource:
+    return pulumi.CustomResource(
+        "kubernetes:core/v1:ConfigMap",
+        name,
+        values,
+        ResourceOptions(version=VERSIONS["kubernetes"], **options),
+    )
+
+
+def _image(tag: str) -> pulumi.CustomResource:
+    return pulumi.CustomResource(
+        "docker:index/image:Image",
+        "image",
+        {"imageName": f"registry.example.com/shop:{tag}", "repoDigest": None},
+        ResourceOptions(version=VERSIONS["docker"]),
+    )
+
+
+def _everything() -> None:
+    """Every option that a state records."""
+    cluster = pulumi.ProviderResource(
+        "kubernetes", "cluster", {"context": "here"}, ResourceOptions(version="4.32.0")
+    )
+    outer = _Component("outer", ResourceOptions(providers=[cluster]))
+    inner = _Component("inner", ResourceOptions(parent=outer))
+    image = _image("1")
+    base = _thing("base", {"data": {"a": 1, "b": [True, None, 2.5]}}, parent=inner)
+    _thing(
+        "options",
+        {
+            "data": base.urn,
+            "secret": Output.secret({"deep": [{"token": "hidden-token"}]}),
+            "plain": {"inner": Output.secret("hidden-too")},
+        },
+        provider=cluster,
+        protect=True,
+        retain_on_delete=True,
+        deleted_with=base,
+        depends_on=[image, inner],
+        ignore_changes=["ignored"],
+        replace_on_changes=["never"],
+        custom_timeouts=pulumi.CustomTimeouts(create="90s", update="5m", delete="1h"),
+        additional_secret_outputs=["plain"],
+        delete_before_replace=True,
+        aliases=[pulumi.Alias(name="formerly")],
+    )
+    read = pulumi.CustomResource(
+        "kubernetes:core/v1:ConfigMap",
+        "read",
+        {},
+        ResourceOptions(id="somebody/elses", version=VERSIONS["kubernetes"]),
+    )
+    inner.register_outputs({"password": Output.secret("of the component"), "read": read.urn})
+    outer.register_outputs({})
+    pulumi.export("plain", {"list": [1, "two", {"three": True}]})
+    pulumi.export("hidden", Output.secret({"token": "of the stack"}))
+
+
+def _something_else() -> None:
+    def never(_: pulumi.ResourceHookArgs) -> None:
+        """A hook whose code is gone when its resource is deleted."""
+
+    _image("2")
+    hook = pulumi.ResourceHook("gone", never)
+    _thing(
+        "new",
+        {"data": "new"},
+        hooks=pulumi.ResourceHookBinding(before_delete=[hook]),
+    )
+    _thing("options", {"data": "other"}, protect=True, retain_on_delete=True)
+
+
+def test_the_state_after_a_replay_is_the_state_that_was_recorded(stack: Stack) -> None:
+    first = stack.deploy(_everything)
+    recorded = stack.state()
+    stack.deploy(_something_else)
+    planned = stack.plan(first)
+    planned.require()
+    assert [item.label for item in planned.deletes] == ["ConfigMap new"]
+    outcome = stack.restore(planned)
+    assert outcome.succeeded, outcome.failures
+    restored = stack.state()
+    assert restored.keys() == recorded.keys()
+    ids = {
+        f"{urn}::{item['id']}": f"{urn}::{recorded[urn]['id']}"
+        for urn, item in restored.items()
+        if item["type"].startswith("pulumi:providers:")
+    }
+    image = next(urn for urn in recorded if urn.endswith("::image"))
+    for urn, item in restored.items():
+        if urn == image or item["type"].startswith("pulumi:providers:"):
+            continue
+        found = {**item, "provider": ids.get(item.get("provider", ""), "")}
+        assert found == {"provider": "", **recorded[urn]}, urn
+    # An image is neither built nor forgotten: it stays as the last build left it.
+    assert not [step for step in stack.steps() if "Image" in step]
+    assert restored[image]["inputs"]["imageName"].endswith(":2")
+    assert any(image in item.get("dependencies", ()) for item in restored.values())
+
+
+def test_an_image_that_is_not_there_any_more_is_not_built(stack: Stack) -> None:
+    first = stack.deploy(lambda: (_image("1"), None)[1])
+    stack.deploy(lambda: (_thing("only", {"data": 1}), None)[1])
+    outcome = stack.restore(stack.plan(first))
+    assert outcome.succeeded, outcome.failures
+    assert stack.steps() == ["delete ConfigMap only"]
+
+
+@pytest.mark.parametrize("packed", ["", ".gz"])
+def test_a_checkpoint_is_read_however_the_backend_packs_it(stack: Stack, packed: str) -> None:
+    stack.deploy(lambda: pulumi.export("word", Output.secret("hidden")))
+    release = stack.session.store.releases(limit=1)[0]
+    path = stack.session.store.checkpoint_file(release)
+    assert path is not None
+    if packed:
+        path.with_name(path.name + packed).write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    loaded = checkpoint.load(stack.session, release)
+    assert checkpoint.plain(loaded.outputs["word"]) == "hidden"
+
+
+def test_a_checkpoint_packed_with_zstd_is_read_by_the_cli(stack: Stack) -> None:
+    packing = {**stack.session.environment, "PULUMI_DIY_BACKEND_ZSTD": "true"}
+    session = Session.open("till", stack.session.directory, packing)
+    done = session.update(
+        program=lambda: pulumi.export("word", Output.secret("hidden")), message="packed"
+    )
+    assert done.succeeded
+    release = session.store.releases(limit=1)[0]
+    path = session.store.checkpoint_file(release)
+    assert path is not None
+    assert path.suffix == ".zst"
+    assert checkpoint.plain(checkpoint.load(session, release).outputs["word"]) == "hidden"
+
+
+def test_decrypting_leaves_nothing_behind(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    first = stack.deploy(lambda: pulumi.export("word", Output.secret("hidden-word")))
+    modes: list[int] = []
+    words: list[str] = []
+    run = stack.session.engine.run
+
+    def watching(arguments: Any, **options: Any) -> Any:
+        words.extend(arguments)
+        modes.extend(path.stat().st_mode & 0o777 for path in scratch.iterdir())
+        for path in scratch.rglob("*"):
+            assert not path.is_file() or b"hidden-word" not in path.read_bytes()
+        return run(arguments, **options)
+
+    monkeypatch.setattr(stack.session.engine, "run", watching)
+    checkpoint.load(stack.session, stack.release(first))
+    assert modes == [0o700]
+    assert not list(scratch.iterdir())
+    assert "hidden-word" not in " ".join(words)
+
+
+def test_another_passphrase_is_named_as_the_cause(stack: Stack) -> None:
+    first = stack.deploy(lambda: pulumi.export("word", Output.secret("hidden")))
+    wrong = {**stack.session.environment, "PULUMI_CONFIG_PASSPHRASE": "another"}
+    session = Session.open("till", stack.session.directory, wrong)
+    with pytest.raises(Exception, match="passphrase"):
+        checkpoint.load(session, stack.release(first))
+
+
+def test_an_unprotected_release_does_not_hide_that_something_is_protected(stack: Stack) -> None:
+    first = stack.deploy(lambda: (_thing("one", {"data": 1}), None)[1])
+
+    def more() -> None:
+        _thing("one", {"data": 1})
+        _thing("two", {"data": 2}, protect=True)
+
+    stack.deploy(more)
+    with pytest.raises(Exception, match="protected"):
+        stack.plan(first).require()
+
+
+def test_a_renamed_resource_keeps_its_object(stack: Stack) -> None:
+    first = stack.deploy(lambda: (_thing("old", {"data": 1}), None)[1])
+    recorded = json.dumps(stack.state(), sort_keys=True)
+    alias = [pulumi.Alias(name="old")]
+    stack.deploy(lambda: (_thing("new", {"data": 1}, aliases=alias), None)[1])
+    planned = stack.plan(first)
+    assert planned.deletes == ()
+    outcome = stack.restore(planned)
+    assert outcome.succeeded, outcome.failures
+    assert stack.steps() == []
+    assert json.dumps(stack.state(), sort_keys=True) == recorded
