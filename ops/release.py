@@ -120,18 +120,6 @@ class Deployed:
     images: tuple[str, ...] = ()
 
 
-def rollback_message(number: int, *, automated: bool = False, why: str = "") -> str:
-    """What history says of an update that restores a release.
-
-    Args:
-        number: The release.
-        automated: Whether nobody asked for it.
-        why: Why it was needed, in a line.
-    """
-    text = f"aegis: {'automated ' if automated else ''}rollback to release {number}"
-    return f"{text} ({' '.join(why.split())})" if why else text
-
-
 def restored_by(message: str) -> int | None:
     """The release that an update with this message restored; None when it is no rollback."""
     match = _RESTORES.match(message)

@@ -1,0 +1,167 @@
+"""`aegis diff`: what differs between two releases. Secrets are masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ops.commands.options import HERE, Directory, Json, Stack, output_of
+from ops.commands.show import find
+
+if TYPE_CHECKING:
+    from ops.comparison import Difference, ResourceDifference
+    from ops.output import Output
+    from ops.release import Release
+    from ops.stack import Session
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two releases, compared.
+
+    Attributes:
+        stack: The stack's name.
+        before: The number of the one.
+        after: The number of the other.
+        settings: The settings that differ.
+        images: The images that only one of them ran.
+        resources: The resources that differ.
+        partial: Why the resources could not be compared; empty when they were.
+    """
+
+    stack: str
+    before: int
+    after: int
+    settings: tuple[Difference, ...] = ()
+    images: tuple[Difference, ...] = ()
+    resources: tuple[ResourceDifference, ...] = ()
+    partial: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.settings or self.images or self.resources)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "stack": self.stack,
+            "before": self.before,
+            "after": self.after,
+            "settings": [item.as_json() for item in self.settings],
+            "images": [item.as_json() for item in self.images],
+            "resources": [item.as_json() for item in self.resources],
+            "partial": self.partial,
+        }
+
+
+def compare(session: Session, before: int, after: int) -> Compared:
+    """Compare two releases.
+
+    Raises:
+        AegisError: One of them does not exist, or its checkpoint is damaged.
+    """
+    from ops import history
+    from ops.comparison import compare_images, compare_resources, compare_settings
+
+    releases = history.releases(session)
+    old, new = find(releases, before), find(releases, after)
+    settings = compare_settings(old.config, new.config)
+    first, second = session.store.checkpoint(old), session.store.checkpoint(new)
+    if first is None or second is None:
+        number = before if first is None else after
+        partial = f"this backend cannot hand out the checkpoint of release {number}"
+        return Compared(session.name, before, after, settings, partial=partial)
+    images = compare_images(
+        history.describe(first, succeeded=old.succeeded).images,
+        history.describe(second, succeeded=new.succeeded).images,
+    )
+    failed = [release.number for release in (old, new) if not release.succeeded]
+    return Compared(
+        session.name,
+        before,
+        after,
+        settings,
+        images,
+        compare_resources(*_decrypted(session, (old, first), (new, second))),
+        partial=f"release {failed[0]} failed: of what it did not finish, the checkpoint holds "
+        "what was declared before"
+        if failed
+        else "",
+    )
+
+
+def _decrypted(
+    session: Session, *given: tuple[Release, dict[str, Any]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both deployments, decrypted where a ciphertext differs: only then does it say anything."""
+    from ops.comparison import compare_resources, holds_secrets
+
+    (old, first), (new, second) = given
+    differ = compare_resources(first, second)
+    masked = any("[secret]" in item.after for one in differ for item in one.properties)
+    if not masked or not (holds_secrets(first) and holds_secrets(second)):
+        return first, second
+    from ops import checkpoint
+
+    return _plain(checkpoint.load(session, old)), _plain(checkpoint.load(session, new))
+
+
+def _plain(loaded: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {
+        "resources": [
+            {"urn": item.urn, "type": item.type, "inputs": item.inputs, "delete": not item.alive}
+            for item in loaded.resources
+        ]
+    }
+
+
+def render(compared: Compared, out: Output) -> None:
+    """Show what differs."""
+    out.document(compared.as_json())
+    between = f"releases {compared.before} and {compared.after} of {compared.stack}"
+    if not compared:
+        out.show(f"{between} do not differ")
+    if compared.settings:
+        out.show("settings")
+        for setting in compared.settings:
+            out.show(_line(setting, "  "))
+    if compared.images:
+        out.show("images")
+        for image in compared.images:
+            out.show(f"  {_SIGNS[image.change]} {image.what}")
+    if compared.resources:
+        out.show("resources")
+        for resource in compared.resources:
+            out.show(f"  {_SIGNS[resource.change]} {resource.type} {resource.name}")
+            for item in resource.properties:
+                out.show(_line(item, "      "))
+    if compared.partial:
+        out.warn(compared.partial)
+
+
+def _line(item: Difference, indent: str) -> str:
+    values = {
+        "added": item.after,
+        "removed": item.before,
+        "changed": f"{item.before} -> {item.after}",
+    }
+    return f"{indent}{_SIGNS[item.change]} {item.what}: {values[item.change]}"
+
+
+def diff(
+    context: typer.Context,
+    before: Annotated[int, typer.Argument(metavar="A", help="One release's number.")],
+    after: Annotated[int, typer.Argument(metavar="B", help="The other's.")],
+    stack: Stack = None,
+    directory: Directory = HERE,
+    *,
+    json: Json = False,  # noqa: ARG001 - its callback acts on it
+) -> None:
+    """Say what differs between two releases: settings, images, resources. Secrets are masked."""
+    from ops.stack import Session
+
+    render(compare(Session.open(stack, directory), before, after), output_of(context))
