@@ -1,6 +1,9 @@
 # ruff: noqa: N802, ARG002 - the protocol says what its methods are called and given
 """The accepting provider, which also reads back what was made and replaces what is renamed.
 
+As Docker's it notes in an image's inputs what is in the checkout: the file ``tree`` beside the
+journal.
+
 Run by the engine as ``python -m tests.integration.reading_provider NAME JOURNAL ADDRESS``.
 """
 
@@ -20,6 +23,13 @@ with light_pulumi():
 
 class ReadingProvider(AcceptingProvider):
     """Accepts everything; see the module."""
+
+    def Check(self, request: Any, context: Any) -> Any:
+        """Accept a resource's inputs, and look at the tree an image would be built from."""
+        tree = self._journal.with_name("tree")
+        if self._name == "docker" and tree.exists():
+            request.news.fields["contextDigest"].string_value = tree.read_text()
+        return super().Check(request, context)
 
     def Read(self, request: Any, context: Any) -> Any:
         """Say that what was made is there, as it was made."""

@@ -181,6 +181,7 @@ def test_the_state_after_a_replay_is_the_state_that_was_recorded(stack: Stack) -
     first = stack.deploy(_everything)
     recorded = stack.state()
     stack.deploy(_something_else)
+    stack.journal.with_name("tree").write_text("changed since")
     planned = stack.plan(first)
     planned.require()
     assert [item.label for item in planned.deletes] == ["ConfigMap new"]
