@@ -15,7 +15,7 @@ from typing import NamedTuple
 import typer
 from typer.main import get_command
 
-from ops.commands.options import exit_codes
+from ops.commands.options import Running, exit_codes
 from ops.errors import AegisError, ExitCode
 from ops.output import Output
 from ops.signals import Interrupted, Signals
@@ -43,7 +43,13 @@ _FLOW = (
 )
 _LOOK = (ExitCode.OK, ExitCode.REFUSED)
 
-COMMANDS: tuple[_Bound, ...] = ()
+COMMANDS: tuple[_Bound, ...] = (
+    _Bound("deploy", "deploy", _FLOW),
+    _Bound("rollback", "rollback", _FLOW),
+    _Bound("history", "history", _LOOK),
+    _Bound("show", "show", _LOOK),
+    _Bound("diff", "diff", _LOOK),
+)
 """The commands, in the order of the help."""
 
 _GROUPS = {
@@ -102,7 +108,7 @@ def main(arguments: Sequence[str] | None = None, *, output: Output | None = None
                 arguments,
                 prog_name=NAME,
                 standalone_mode=False,
-                obj=out,
+                obj=Running(out, signals),
             )
         except AegisError as error:
             return out.fail(error)

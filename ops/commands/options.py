@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ops.errors import ExitCode
 from ops.output import Output
+from ops.signals import Signals
+
+if TYPE_CHECKING:
+    from ops.actions import Actions
 
 HERE = Path()
+
+_VERDICT_IS_OURS = {"AEGIS_GATE": "deployer"}
+"""What a program's own gate (:mod:`ops.gate_hook`) is told, so that none runs twice."""
 
 _MEANINGS = {
     ExitCode.OK: "what was asked for is done",
@@ -76,11 +85,39 @@ WaitLock = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Running:
+    """What :func:`ops.cli.main` gives every command.
+
+    Attributes:
+        out: Where the command writes.
+        signals: What signals do meanwhile.
+    """
+
+    out: Output
+    signals: Signals
+
+
+def running(context: typer.Context) -> Running:
+    """Return what the command was given."""
+    found = context.find_root().obj
+    assert isinstance(found, Running)  # noqa: S101 - ops.cli.main puts it there
+    return found
+
+
 def output_of(context: typer.Context) -> Output:
     """Return where a command writes."""
-    found = context.find_root().obj
-    assert isinstance(found, Output)  # noqa: S101 - ops.cli.main puts it there
-    return found
+    return running(context).out
+
+
+def open_actions(context: typer.Context, stack: str | None, directory: Path) -> Actions:
+    """Open a stack to change it; its program's own gate leaves the verdict to `aegis`."""
+    from ops.actions import Actions
+    from ops.stack import Session
+
+    given = running(context)
+    session = Session.open(stack, directory, {**os.environ, **_VERDICT_IS_OURS})
+    return Actions(session, given.out, given.signals)
 
 
 def exit_codes(*codes: ExitCode) -> str:

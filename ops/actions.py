@@ -1,0 +1,326 @@
+"""What the flows do to a stack, one call each: the seam between deciding and doing.
+
+`deploy` and `rollback` hold the order of things and the decisions; everything that has an effect,
+or has to be asked of somebody, goes through :class:`Actions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ops import history, ledger, locks, recover
+from ops.errors import AegisError
+from ops.events import Changes, Event, Outcome
+from ops.evidence import Rollout, Workload
+from ops.gate_settings import GateSettings, gate_settings
+from ops.identity import called, images_of_state, is_shown, workloads_of_state
+from ops.output import Output
+from ops.registry import Presence, look_up_all
+from ops.release import ConfigValue, Deployed, Release
+from ops.signals import Signals
+from ops.verdict import Verdict
+
+if TYPE_CHECKING:
+    from ops.cluster import Cluster
+    from ops.gate import Progress
+    from ops.replay import Replay
+    from ops.stack import Program, Session
+
+Config = Mapping[str, ConfigValue]
+Run = Callable[[Callable[[Event], None]], Outcome]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """An update that has ended.
+
+    Attributes:
+        outcome: What it came to.
+        evidence: What was seen of its rollout that cannot become good, when anything was.
+        serving: What served when it ended, in a few words.
+    """
+
+    outcome: Outcome
+    evidence: Verdict | None = None
+    serving: str = ""
+
+
+class Actions:
+    """Everything a flow may do to one stack.
+
+    Args:
+        session: The stack, open.
+        out: Where progress goes.
+        signals: What signals do meanwhile.
+    """
+
+    def __init__(self, session: Session, out: Output, signals: Signals) -> None:
+        self.session = session
+        self.out = out
+        self.signals = signals
+        self._cluster: Cluster | None = None
+        self._claim: locks.Claimed | None = None
+
+    @property
+    def stack(self) -> str:
+        """The stack's name."""
+        return self.session.name
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal asked to stop."""
+        return self.signals.received is not None
+
+    # Whose turn it is
+
+    @contextmanager
+    def claimed(self, intent: str, message: str, wait_seconds: float) -> Iterator[None]:
+        """Put in order what a dead deployer left, and keep others away while the block runs.
+
+        Args:
+            intent: ``deploy`` or ``rollback``.
+            message: What to tell others.
+            wait_seconds: How long to wait for others.
+
+        Raises:
+            AegisError: Somebody else works on the stack.
+        """
+        if not any(it.life is locks.Life.HELD for it in locks.holders(self.session)):
+            settled = recover.tidy(self.session)
+            if settled:
+                self.out.warn("an earlier update was cut short; its leftovers were settled first")
+        with locks.claimed(
+            self.session,
+            intent=intent,
+            message=message,
+            wait_seconds=wait_seconds,
+            on_wait=lambda holder: self.out.say(f"waiting for {holder}"),
+        ) as claim:
+            self._claim = claim
+            yield
+
+    def becomes(self, intent: str, target: Release) -> None:
+        """Say that the work has become another; what :mod:`ops.recover` would go on with."""
+        if self._claim is not None:
+            self._claim.becomes(intent, target.number)
+
+    # What there is
+
+    def releases(self) -> list[Release]:
+        """Return the stack's releases, newest first."""
+        return history.releases(self.session)
+
+    def deployed(self, release: Release) -> Deployed:
+        """Return what a release deployed."""
+        return history.deployed(self.session, release)
+
+    def settings(self) -> Config:
+        """Return the settings the next update would use."""
+        return self.session.settings()
+
+    def workloads(self) -> list[Workload]:
+        """Return the Deployments in the stack's state."""
+        return workloads_of_state(self._resources())
+
+    def images(self) -> str | None:
+        """Return the images that the stack's state says are running."""
+        return images_of_state(self._resources())
+
+    def refusal(self, fingerprint: str) -> str | None:
+        """Return why something may not be deployed again; None when it may."""
+        return ledger.is_refused(self.session, fingerprint)
+
+    def presence(self, images: Sequence[str]) -> list[Presence]:
+        """Ask the registries for images."""
+        return look_up_all(images)
+
+    # What is remembered
+
+    def mark_verified(self, release: Release) -> None:
+        """Remember that a release passed its gate."""
+        ledger.mark_verified(self.session, release)
+
+    def refuse(self, release: Release, fingerprint: str, why: str) -> None:
+        """Remember that a release may not be deployed again unless insisted on."""
+        ledger.refuse(self.session, release, fingerprint, why)
+
+    def pardon(self, fingerprint: str) -> None:
+        """Forget a refusal."""
+        ledger.pardon(self.session, fingerprint)
+
+    # What the program declares
+
+    def preview(self) -> Changes:
+        """Preview what the program declares now; its settings are checked on the way."""
+        with self.out.progress(f"previewing {self.stack}"):
+            return self.session.preview()
+
+    def update(self, message: str, workloads: Sequence[Workload], gate: GateSettings) -> Ran:
+        """Update the stack to what the program declares, watching its rollouts."""
+
+        def run(on_event: Callable[[Event], None]) -> Outcome:
+            return self.session.update(message=message, on_event=on_event)
+
+        return self._watched(f"updating {self.stack}", run, workloads, gate)
+
+    def set_setting(self, key: str, value: str) -> Callable[[], None]:
+        """Change one of the stack's settings; return what puts its file back as it was."""
+        path = self.session.config_file
+        before = path.read_bytes() if path.exists() else None
+        self.session.engine.expect("config", "set", key, value, "--stack", self.session.reference)
+
+        def undo() -> None:
+            if before is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_bytes(before)
+
+        return undo
+
+    # What a release declared
+
+    def replay(self, target: Release, keep: Sequence[str]) -> Replay:
+        """Plan the restoring of a release."""
+        from ops import checkpoint, replay
+
+        self.out.say(f"reading what release {target.number} declared")
+        return replay.plan(
+            checkpoint.load(self.session, target), checkpoint.current(self.session), keep=keep
+        )
+
+    def preview_replay(self, replay: Replay, target: Release) -> Changes:
+        """Preview the restoring of a release."""
+        with self.out.progress(f"previewing the rollback to release {target.number}"):
+            return self.session.preview(
+                program=_program(replay),
+                exclude=replay.preview_exclude,
+                refresh=True,
+                config=target.config,
+            )
+
+    def restore(
+        self,
+        replay: Replay,
+        target: Release,
+        message: str,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+    ) -> Ran:
+        """Restore a release as a new update, watching its rollouts."""
+        if replay.revivals:
+            self.session.import_state(replay.revive(self.session.export()))
+
+        def run(on_event: Callable[[Event], None]) -> Outcome:
+            return self.session.update(
+                program=_program(replay),
+                message=message,
+                refresh=True,
+                exclude=replay.exclude,
+                config=target.config,
+                on_event=on_event,
+            )
+
+        return self._watched(f"restoring release {target.number}", run, workloads, gate)
+
+    # The gate
+
+    def gate(self, settings: Config) -> GateSettings:
+        """Read a release's gate from its settings.
+
+        Raises:
+            AegisError: They are wrong.
+        """
+        found = settings.get(f"{self.session.project}:gate")
+        if found is None:
+            return GateSettings()
+        try:
+            return gate_settings(found.value)
+        except ValueError as error:
+            raise AegisError(
+                what=f"the setting {self.session.project}:gate is wrong",
+                why=str(error),
+                next=f"pulumi config set --path '{self.session.project}:gate.bakeSeconds' 15",
+            ) from error
+
+    def judge(self, workloads: Sequence[Workload], gate: GateSettings) -> Verdict:
+        """Let the gate judge what runs."""
+        from ops.gate import judge
+
+        if not workloads:
+            reason = "the stack has no Deployment, so there was nothing to judge"
+            return Verdict(passed=True, reason=reason, notes=(reason,))
+        with self.out.progress(f"the gate judges {self.stack}"):
+            return judge(self._connected(), list(workloads), gate, on_progress=self._tell_gate)
+
+    # Inside
+
+    def _resources(self) -> list[Mapping[str, object]]:
+        deployment = self.session.export().get("deployment") or {}
+        return list(deployment.get("resources") or ())
+
+    def _connected(self) -> Cluster:
+        if self._cluster is None:
+            from ops.cluster import connect
+
+            settings = self.settings()
+
+            def plain(*keys: str) -> str | None:
+                found = (settings.get(key) for key in keys)
+                return next((str(it.value) for it in found if it and not it.encrypted), None)
+
+            self._cluster = connect(
+                plain("kubernetes:context", f"{self.session.project}:kubeContext"),
+                plain("kubernetes:kubeconfig"),
+            )
+        return self._cluster
+
+    def _watched(
+        self, what: str, run: Run, workloads: Sequence[Workload], gate: GateSettings
+    ) -> Ran:
+        """Run an update; stop it as soon as its rollout cannot succeed any more."""
+        from ops.watch import Watch
+
+        stop = self.session.stop
+        with self.out.progress(what), self.signals.stopping(stop):
+            if not workloads:
+                return Ran(run(self._tell))
+            watch = Watch(
+                self._connected(),
+                list(workloads),
+                gate,
+                on_progress=self._tell_rollouts,
+                on_failure=lambda _: stop(),
+            )
+            with watch:
+                outcome = run(self._tell)
+                return Ran(outcome, watch.failure, watch.serving())
+
+    def _tell(self, event: Event) -> None:
+        step = event.step
+        if step is not None and is_shown(step) and event.kind in {"ends", "fails"}:
+            word = "failed: " if event.kind == "fails" else ""
+            self.out.say(f"  {word}{called(step)}")
+
+    def _tell_rollouts(self, rollouts: Mapping[Workload, Rollout]) -> None:
+        told = (
+            f"{workload.name}: {it.ready} of {it.wanted} new pods ready, {it.old} old"
+            for workload, it in rollouts.items()
+        )
+        self.out.status("; ".join(told))
+
+    def _tell_gate(self, progress: Progress) -> None:
+        if progress.figures is None:
+            self._tell_rollouts(progress.rollouts)
+            return
+        left = progress.seconds_left
+        rest = "" if left is None else f", {left:.0f} s left"
+        self.out.status(f"{progress.phase}: {progress.figures}{rest}")
+
+
+def _program(replay: Replay) -> Program:
+    from ops.replay import program
+
+    return program(replay)

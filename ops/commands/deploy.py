@@ -1,0 +1,75 @@
+"""`aegis deploy`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ops.commands.options import (
+    HERE,
+    Directory,
+    Json,
+    Stack,
+    WaitLock,
+    Yes,
+    open_actions,
+    output_of,
+    seconds,
+)
+
+
+def deploy(
+    context: typer.Context,
+    *,
+    stack: Stack = None,
+    directory: Directory = HERE,
+    json: Json = False,  # noqa: ARG001 - its callback has seen it
+    image_digest: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIGEST",
+            help="Deploy this image, sha256:..., and build none: what promotes a release.",
+        ),
+    ] = None,
+    message: Annotated[
+        str, typer.Option("--message", "-m", help="What history says about it.")
+    ] = "",
+    yes: Yes = False,
+    no_rollback: Annotated[
+        bool, typer.Option("--no-rollback", help="Leave a failed release as it is.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Deploy also what was rolled back before.")
+    ] = False,
+    wait_lock: WaitLock = "0",
+) -> None:
+    """Deploy what the program declares, behind its gate.
+
+    Previews it, asks, updates the stack while its rollout is watched, lets the gate judge it and
+    marks it as verified. A release that fails is replaced by the last verified one.
+    """
+    from ops.deploy import Request
+    from ops.deploy import deploy as run
+
+    request = Request(
+        image_digest=image_digest,
+        message=message,
+        yes=yes,
+        roll_back=not no_rollback,
+        force=force,
+        wait_seconds=seconds(wait_lock),
+    )
+    out = output_of(context)
+    report = run(open_actions(context, stack, directory), request)
+    out.document(report.as_json())
+    release = report.release
+    number = "" if release is None else f" is release {release.number}"
+    version = f" ({report.deployed.version})" if report.deployed.version else ""
+    if report.verdict is not None:
+        for line in report.verdict.lines():
+            out.show(line)
+    done = "deployed" if report.changed else "nothing to change"
+    verified = report.verdict is not None or (release is not None and release.verified)
+    mark = ", verified" if verified else ", NOT verified"
+    out.show(f"{done}: what runs{number}{version}{mark}")

@@ -1,0 +1,276 @@
+"""Deploying a release: the order of things; what each does is in :mod:`ops.actions`.
+
+Preview, update, gate, mark. A release that fails is replaced by the last verified one with nobody
+typing anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ops import rollback
+from ops.decisions import Next, after_judgement, after_update, cause, headline
+from ops.errors import AegisError, ExitCode
+from ops.identity import images_of_steps, workloads_of_steps
+from ops.ledger import fingerprint
+from ops.release import Deployed, Release
+from ops.rollback import change_lines, named, remember, restore
+from ops.signals import Interrupted
+from ops.target import choose
+from ops.verdict import Verdict
+
+if TYPE_CHECKING:
+    from ops.actions import Actions
+    from ops.events import Changes
+
+INTENT = "deploy"
+DIGEST_SETTING = "imageDigest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        image_digest: The image to deploy; None means what the settings say.
+        message: What history says about it.
+        yes: Whether to go on without asking.
+        roll_back: Whether a failed release is replaced by the last verified one.
+        force: Whether a release that was rolled back may be deployed again.
+        wait_seconds: How long to wait for another deployer.
+    """
+
+    image_digest: str | None = None
+    message: str = ""
+    yes: bool = False
+    roll_back: bool = True
+    force: bool = False
+    wait_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a deploy came to.
+
+    Attributes:
+        release: The release that runs now, verified.
+        deployed: What it runs.
+        changed: Whether anything was changed.
+        verdict: The gate's; None when nothing had to be judged.
+        seconds: How long the update took.
+    """
+
+    release: Release | None
+    deployed: Deployed
+    changed: bool
+    verdict: Verdict | None = None
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, object]:
+        """Return the report for machines."""
+        return {
+            "release": None if self.release is None else self.release.number,
+            "version": self.deployed.version,
+            "imageDigest": self.deployed.image_digest,
+            "changed": self.changed,
+            "gate": None if self.verdict is None else self.verdict.as_json(),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def deploy(actions: Actions, request: Request) -> Report:
+    """Deploy what the program declares.
+
+    Raises:
+        AegisError: It was refused before any change, or failed; the code says whether the last
+            verified release is restored.
+    """
+    with actions.claimed(INTENT, request.message, request.wait_seconds):
+        undo: Callable[[], None] = _nothing
+        if request.image_digest is not None:
+            undo = actions.set_setting(DIGEST_SETTING, request.image_digest)
+        try:
+            return _deploy(actions, request)
+        except BaseException:
+            # The settings file must not name a release that nobody wants any more.
+            undo()
+            raise
+
+
+def _deploy(actions: Actions, request: Request) -> Report:
+    settings = actions.settings()
+    gate = actions.gate(settings)
+    changes = actions.preview()
+    for line in ("what changes:", *change_lines(changes), *_warnings(changes)):
+        actions.out.show(line)
+    if not changes:
+        return _unchanged(actions)
+    images = images_of_steps(changes.steps)
+    _refuse_again(actions, images, force=request.force)
+    if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
+        raise AegisError(what="not confirmed", state="nothing was changed")
+    workloads = list(dict.fromkeys([*actions.workloads(), *workloads_of_steps(changes.steps)]))
+    ran = actions.update(request.message or "aegis: deploy", workloads, gate)
+    images = images_of_steps([*changes.steps, *ran.outcome.steps])
+    step = after_update(
+        ran.outcome,
+        ran.evidence,
+        interrupted=actions.interrupted,
+        roll_back=request.roll_back,
+    )
+    verdict = ran.evidence
+    serving = ran.serving
+    if step is Next.JUDGE:
+        verdict = _judge(actions, request)
+        serving = verdict.serving
+        step = after_judgement(
+            verdict, interrupted=actions.interrupted, roll_back=request.roll_back
+        )
+    newest = next((it for it in actions.releases() if it.deploys), None)
+    if step is Next.KEEP:
+        if newest is not None:
+            actions.mark_verified(newest)
+        if images is not None:
+            actions.pardon(fingerprint(images, settings))
+        deployed = Deployed() if newest is None else actions.deployed(newest)
+        return Report(
+            release=newest,
+            deployed=deployed,
+            changed=True,
+            verdict=verdict,
+            seconds=ran.outcome.duration,
+        )
+    why = cause(ran.outcome, verdict)
+    if step is Next.RESTORE:
+        raise _restored(actions, newest, images, why, serving)
+    raise _ended(actions, step, why, serving)
+
+
+def _judge(actions: Actions, request: Request) -> Verdict:
+    gate = actions.gate(actions.settings())
+    try:
+        return actions.judge(actions.workloads(), gate)
+    except Interrupted as signal:
+        raise AegisError(
+            what=f"stopped by {signal} while the gate judged {request.message or 'the release'}",
+            state="the release is deployed and not verified",
+            next=f"aegis gate check --stack {actions.stack}, or aegis rollback",
+            code=ExitCode.INTERRUPTED,
+        ) from signal
+
+
+def _unchanged(actions: Actions) -> Report:
+    """Nothing is to be changed: make sure that what runs has passed its gate."""
+    current = next((it for it in actions.releases() if it.current), None)
+    deployed = Deployed() if current is None else actions.deployed(current)
+    if current is None or current.verified or not current.succeeded:
+        return Report(release=current, deployed=deployed, changed=False)
+    verdict = actions.judge(actions.workloads(), actions.gate(actions.settings()))
+    if not verdict.passed:
+        raise AegisError(
+            what=f"what runs in {actions.stack} does not pass its gate",
+            why="\n".join([verdict.reason, *verdict.evidence]),
+            state="nothing was to be changed, and nothing was",
+            next=f"aegis rollback --stack {actions.stack}",
+            code=ExitCode.GATE_FAILED,
+        )
+    actions.mark_verified(current)
+    return Report(release=current, deployed=deployed, changed=False, verdict=verdict)
+
+
+def _refuse_again(actions: Actions, images: str | None, *, force: bool) -> None:
+    """Refuse what was rolled back before, unless somebody insists.
+
+    Raises:
+        AegisError: It was, and nobody does.
+    """
+    if images is None:
+        return
+    why = actions.refusal(fingerprint(images, actions.settings()))
+    if why is None:
+        return
+    if force:
+        actions.out.warn(f"this release was rolled back before, and is deployed anyway: {why}")
+        return
+    raise AegisError(
+        what=f"this release was rolled back from {actions.stack} before",
+        why=why,
+        next="aegis config restore brings the settings in line with what runs; "
+        "--force deploys it all the same",
+    )
+
+
+def _restored(
+    actions: Actions, failed: Release | None, images: str | None, why: str, serving: str
+) -> AegisError:
+    """Replace a failed release by the last verified one; return what to tell."""
+    actions.out.warn(f"the release failed: {headline(why)}")
+    try:
+        target = choose(actions.releases())
+        replay = actions.replay(target, ())
+        replay.require()
+    except AegisError as refusal:
+        return AegisError(
+            what=f"the release failed on {actions.stack} and could not be rolled back",
+            why=f"{why}\nno rollback: {refusal.what}: {refusal.why}",
+            state=serving or "the failed release is what is deployed",
+            next=refusal.next or f"aegis status --stack {actions.stack}",
+            code=ExitCode.NOT_ROLLED_BACK,
+        )
+    done = restore(actions, target, replay, why=why)
+    if failed is not None:
+        remember(actions, failed, images, why)
+    deployed = actions.deployed(target)
+    return AegisError(
+        what=f"the release failed on {actions.stack}",
+        why=why,
+        state=f"rolled back to {named(target, deployed)}, verified",
+        next=f"aegis history --stack {actions.stack}",
+        code=ExitCode.ROLLED_BACK,
+        details={
+            "failed": None if failed is None else failed.number,
+            "rollback": rollback.Report(
+                target=target,
+                deployed=deployed,
+                release=None if done.release is None else done.release.number,
+                verdict=done.verdict,
+                seconds=done.seconds,
+            ).as_json(),
+        },
+    )
+
+
+def _ended(actions: Actions, step: Next, why: str, serving: str) -> AegisError:
+    """Word a deploy that failed and was not rolled back."""
+    if step is Next.GIVE_UP:
+        return AegisError(
+            what=f"the release failed on {actions.stack} before it changed anything that runs",
+            why=why,
+            state=serving or "what ran before runs on",
+            next=f"correct it, then: aegis deploy --stack {actions.stack}",
+        )
+    if step is Next.STOP:
+        return AegisError(
+            what=f"the deploy to {actions.stack} was interrupted",
+            why=why,
+            state="; ".join(filter(None, ("the stack is between two releases", serving))),
+            next=f"aegis recover --stack {actions.stack}",
+            code=ExitCode.INTERRUPTED,
+        )
+    return AegisError(
+        what=f"the release failed on {actions.stack}",
+        why=why,
+        state="; ".join(filter(None, ("not rolled back, as asked", serving))),
+        next=f"aegis rollback --stack {actions.stack}",
+        code=ExitCode.NOT_ROLLED_BACK,
+    )
+
+
+def _warnings(changes: Changes) -> list[str]:
+    return [f"  warning: {line}" for line in changes.warnings]
+
+
+def _nothing() -> None:
+    """Put nothing back."""

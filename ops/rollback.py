@@ -1,0 +1,289 @@
+"""Going back to a release: the order of things; what each does is in :mod:`ops.actions`.
+
+A rollback refreshes first, restores everything the release declared as a new update, and is judged
+by the gate itself: one that does not come up healthy is the loudest thing this program says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ops.decisions import cause, headline
+from ops.errors import AegisError, ExitCode
+from ops.identity import called, is_shown
+from ops.ledger import fingerprint
+from ops.registry import Presence
+from ops.release import Deployed, Release
+from ops.signals import Interrupted
+from ops.target import choose
+from ops.verdict import Verdict
+
+if TYPE_CHECKING:
+    from ops.actions import Actions
+    from ops.events import Changes
+    from ops.replay import Replay
+
+INTENT = "rollback"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        to: The release's number; None means the last verified one before the present.
+        preview: Whether to show what it would do, and no more.
+        yes: Whether to go on without asking.
+        keep: Secrets whose current value is kept.
+        allow_data_loss: Whether data may be destroyed on the way.
+        wait_seconds: How long to wait for another deployer.
+    """
+
+    to: int | None = None
+    preview: bool = False
+    yes: bool = False
+    keep: Sequence[str] = ()
+    allow_data_loss: bool = False
+    wait_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a rollback came to.
+
+    Attributes:
+        target: The release restored.
+        deployed: What it runs.
+        release: The number the rollback itself has in the history; None for a preview.
+        verdict: The gate's; None for a preview.
+        secrets: The secrets that changed, and those whose value was kept.
+        losses: The data that was destroyed.
+        reruns: The jobs that ran again.
+        changes: What a preview showed.
+        seconds: How long the update took.
+    """
+
+    target: Release
+    deployed: Deployed
+    release: int | None = None
+    verdict: Verdict | None = None
+    secrets: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    reruns: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, object]:
+        """Return the report for machines."""
+        return {
+            "restored": self.target.number,
+            "version": self.deployed.version,
+            "imageDigest": self.deployed.image_digest,
+            "release": self.release,
+            "gate": None if self.verdict is None else self.verdict.as_json(),
+            "secrets": list(self.secrets),
+            "dataLost": list(self.losses),
+            "runAgain": list(self.reruns),
+            "changes": list(self.changes),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def rollback(actions: Actions, request: Request) -> Report:
+    """Roll a stack back because a person wants it.
+
+    Raises:
+        AegisError: It was refused before any change, or did not come up healthy.
+    """
+    with actions.claimed(INTENT, "rollback", request.wait_seconds):
+        releases = actions.releases()
+        target = choose(releases, request.to)
+        replay = actions.replay(target, request.keep)
+        deployed = actions.deployed(target)
+        if not request.preview:
+            replay.require(allow_data_loss=request.allow_data_loss)
+        refuse_gone(target, actions.presence(deployed.images), actions)
+        report = Report(
+            target=target,
+            deployed=deployed,
+            secrets=secret_lines(replay),
+            losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
+            reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
+        )
+        for line in summary_lines(report):
+            actions.out.show(line)
+        if request.preview or not request.yes:
+            changes = actions.preview_replay(replay, target)
+            report = _with_changes(report, changes)
+            for line in report.changes:
+                actions.out.show(line)
+            if request.preview:
+                return report
+            if not actions.out.confirm(f"Roll {actions.stack} back to release {target.number}?"):
+                raise AegisError(what="not confirmed", state="nothing was changed")
+        failed = next((it for it in releases if it.current), None)
+        runs = actions.images() if failed is not None else None
+        done = restore(actions, target, replay, why="")
+        if failed is not None and failed.number != target.number and failed.restores is None:
+            remember(actions, failed, runs, f"rolled back by hand to release {target.number}")
+        return _finished(report, done)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A release that was restored and judged.
+
+    Attributes:
+        release: The update that did it; None when the history does not have it.
+        verdict: The gate's.
+        seconds: How long the update took.
+    """
+
+    release: Release | None
+    verdict: Verdict
+    seconds: float
+
+
+def restore(actions: Actions, target: Release, replay: Replay, *, why: str) -> Restored:
+    """Restore a release and let the gate judge it.
+
+    Args:
+        actions: The stack.
+        target: The release.
+        replay: Its replay.
+        why: Why it is done with nobody asking; empty when a person did.
+
+    Raises:
+        AegisError: It did not come up healthy, or a signal ended it.
+    """
+    actions.becomes(INTENT, target)
+    gate = actions.gate(target.config)
+    before = actions.workloads()
+    ran = actions.restore(replay, target, message(target, why), before, gate)
+    if actions.interrupted and not ran.outcome.succeeded:
+        raise AegisError(
+            what=f"the rollback of {actions.stack} to release {target.number} was interrupted",
+            why=ran.outcome.why,
+            state=_serving("the stack is between two releases", ran.serving),
+            next=f"aegis recover --stack {actions.stack}",
+            code=ExitCode.INTERRUPTED,
+        )
+    if not ran.outcome.succeeded or ran.evidence is not None:
+        raise _unhealthy(actions, target, cause(ran.outcome, ran.evidence), ran.serving)
+    try:
+        verdict = actions.judge(actions.workloads(), gate)
+    except Interrupted as signal:
+        raise AegisError(
+            what=f"stopped by {signal} while the gate judged the rollback",
+            state=f"release {target.number} is restored; nobody has seen yet that it is healthy",
+            next=f"aegis gate check --stack {actions.stack}",
+            code=ExitCode.INTERRUPTED,
+        ) from signal
+    if not verdict.passed:
+        reason = "\n".join([verdict.reason, *verdict.evidence])
+        raise _unhealthy(actions, target, reason, verdict.serving)
+    newest = next((it for it in actions.releases() if it.deploys), None)
+    if newest is not None and newest.succeeded:
+        actions.mark_verified(newest)
+    return Restored(newest, verdict, ran.outcome.duration)
+
+
+def remember(actions: Actions, failed: Release, images: str | None, why: str) -> None:
+    """Remember what was rolled back, so that nobody deploys it again by mistake."""
+    if images is None:
+        actions.out.warn(
+            "what was rolled back cannot be recognised again: its images are not known"
+        )
+        return
+    actions.refuse(failed, fingerprint(images, failed.config), headline(why))
+
+
+def message(target: Release, why: str) -> str:
+    """Word the history's message of a rollback; the history reads the number from it."""
+    kind = "automated rollback" if why else "rollback"
+    reason = f": {headline(why)}" if why else ""
+    return f"aegis: {kind} to release {target.number}{reason}"
+
+
+def named(target: Release, deployed: Deployed) -> str:
+    """Name a release for a person: its number and version."""
+    version = f" ({deployed.version})" if deployed.version else ""
+    return f"release {target.number}{version}"
+
+
+def refuse_gone(target: Release, found: Sequence[Presence], actions: Actions) -> None:
+    """Refuse a release whose image is gone; say which ones nobody could ask for.
+
+    Raises:
+        AegisError: An image is gone from its registry.
+    """
+    gone = [it.image for it in found if it.there is False]
+    if gone:
+        raise AegisError(
+            what=f"release {target.number} cannot be restored",
+            why="\n".join(f"its image is gone from the registry: {image}" for image in gone),
+            next="choose another release: aegis history",
+        )
+    for it in found:
+        if it.there is None:
+            actions.out.warn(f"nobody can say whether {it.image} is still there: {it.why}")
+
+
+def secret_lines(replay: Replay) -> tuple[str, ...]:
+    """Say of every secret that differs what happens to it."""
+    words = {
+        "changed": "gets the release's value back",
+        "added": "comes back",
+        "removed": "goes",
+    }
+    return tuple(
+        f"{it.resource}: {it.path} "
+        + ("keeps its current value" if it.kept else words.get(it.change, it.change))
+        for it in replay.secrets
+    )
+
+
+def summary_lines(report: Report) -> list[str]:
+    """Say what a rollback means, before it is done."""
+    target = report.target
+    mark = "verified" if target.verified else "NOT verified by a gate"
+    lines = [f"back to {named(target, report.deployed)} of {target.started:%Y-%m-%d %H:%M}, {mark}"]
+    lines += [f"  secret  {line}" for line in report.secrets]
+    if any("value back" in line for line in report.secrets):
+        lines.append("          to keep one as it is now: --keep KEY")
+    lines += [f"  DATA    {line}" for line in report.losses]
+    lines += [f"  again   {line}" for line in report.reruns]
+    return lines
+
+
+def change_lines(changes: Changes) -> tuple[str, ...]:
+    """Say what a preview would change, a line a resource."""
+    lines = []
+    for step in filter(is_shown, changes.steps):
+        lines.append(f"  {called(step)}" + (f" [{', '.join(step.diffs)}]" if step.diffs else ""))
+    return tuple(lines) or ("  nothing changes",)
+
+
+def _with_changes(report: Report, changes: Changes) -> Report:
+    return replace(report, changes=change_lines(changes))
+
+
+def _finished(report: Report, done: Restored) -> Report:
+    number = None if done.release is None else done.release.number
+    return replace(report, release=number, verdict=done.verdict, seconds=done.seconds)
+
+
+def _serving(state: str, serving: str) -> str:
+    return f"{state}; {serving}" if serving else state
+
+
+def _unhealthy(actions: Actions, target: Release, why: str, serving: str) -> AegisError:
+    return AegisError(
+        what=f"THE ROLLBACK of {actions.stack} to release {target.number} DID NOT COME UP HEALTHY",
+        why=why,
+        state=_serving("the stack is NOT at a verified release", serving),
+        next=f"aegis status --stack {actions.stack}; a person is needed now",
+        code=ExitCode.NOT_ROLLED_BACK,
+    )

@@ -1,0 +1,209 @@
+# ruff: noqa: ARG002 - a fake takes everything the real one takes
+"""A stack in memory for the flows: it says what it was told to, and rejects what it was not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+from ops.actions import Actions, Ran
+from ops.events import Changes, Outcome, Step
+from ops.evidence import Workload
+from ops.gate_settings import GateSettings
+from ops.output import Output
+from ops.registry import Presence
+from ops.release import ConfigValue, Deployed, Release
+from ops.verdict import Verdict
+
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+GOOD = "registry:5000/a@sha256:" + "a" * 64
+BAD = "registry:5000/a@sha256:" + "b" * 64
+PASSED = Verdict(passed=True, reason="good")
+FAILED = Verdict(passed=False, reason="answers 500", kind="success-ratio", serving="the new one")
+CRASHED = Verdict(
+    passed=False,
+    reason="CrashLoopBackOff of a-1",
+    kind="crash",
+    evidence=("ValueError: boom",),
+    serving="the release before still serves",
+)
+
+
+def release(number: int, **changes: Any) -> Release:
+    """A succeeded update."""
+    made = Release(
+        number=number,
+        key=str(1000 + number),
+        kind="update",
+        result="succeeded",
+        started=START,
+        config={"a:logLevel": ConfigValue("info")},
+    )
+    return replace(made, **changes)
+
+
+def step(op: str = "update", image: str = BAD, **changes: Any) -> Step:
+    """A step of the one Deployment."""
+    made = Step(
+        op=op,
+        urn="urn:pulumi:s::p::" + DEPLOYMENT + "::a",
+        type=DEPLOYMENT,
+        name="a",
+        diffs=("spec",),
+        namespace="n",
+        object="a",
+        images=(image,),
+    )
+    return replace(made, **changes)
+
+
+def outcome(succeeded: bool = True, *, steps: Sequence[Step] = (), **changes: Any) -> Outcome:
+    """What an update came to."""
+    made = Outcome(succeeded=succeeded, started=START, duration=1.5, steps=tuple(steps))
+    return replace(made, **changes)
+
+
+@dataclass
+class Replayed:
+    """Stands in for a replay."""
+
+    secrets: tuple[Any, ...] = ()
+    losses: tuple[Any, ...] = ()
+    reruns: tuple[Any, ...] = ()
+    refuses: Exception | None = None
+
+    def require(self, *, allow_data_loss: bool = False) -> None:
+        if self.refuses is not None and not allow_data_loss:
+            raise self.refuses
+
+
+@dataclass
+class Stage(Actions):
+    """A stack in memory.
+
+    Everything that is done to it is written into `did`, in order. An update, a restore or a
+    verdict that was not prepared is an error of the test.
+    """
+
+    history: list[Release] = field(default_factory=list)
+    changes: Changes = field(default_factory=lambda: Changes((step(),), {}, ()))
+    updates: list[Ran] = field(default_factory=list)
+    restores: list[Ran] = field(default_factory=list)
+    verdicts: list[Verdict | BaseException] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
+    replayed: Replayed = field(default_factory=Replayed)
+    presences: list[Presence] = field(default_factory=list)
+    did: list[str] = field(default_factory=list)
+    signalled: bool = False
+    running: str | None = BAD
+
+    def __post_init__(self) -> None:
+        self.results, self.messages = StringIO(), StringIO()
+        self.out = Output(results=self.results, messages=self.messages, answers=StringIO())
+
+    @property
+    def stack(self) -> str:
+        return "s"
+
+    @property
+    def interrupted(self) -> bool:
+        return self.signalled
+
+    @contextmanager
+    def claimed(self, intent: str, message: str, wait_seconds: float) -> Iterator[None]:
+        self.did.append(f"claim {intent}")
+        yield
+        self.did.append("release")
+
+    def becomes(self, intent: str, target: Release) -> None:
+        self.did.append(f"becomes {intent} {target.number}")
+
+    def releases(self) -> list[Release]:
+        newest = next((it.key for it in self.history if it.deploys), None)
+        return [replace(it, current=it.key == newest) for it in self.history]
+
+    def deployed(self, release: Release) -> Deployed:
+        return Deployed(f"1.{release.number}", "sha256:" + "a" * 64, (GOOD,))
+
+    def settings(self) -> Mapping[str, ConfigValue]:
+        return {"a:logLevel": ConfigValue("debug")}
+
+    def gate(self, settings: Mapping[str, ConfigValue]) -> GateSettings:
+        return GateSettings(bake_seconds=len(settings))
+
+    def workloads(self) -> list[Workload]:
+        return [Workload(namespace="n", name="a")]
+
+    def images(self) -> str | None:
+        return self.running
+
+    def refusal(self, fingerprint: str) -> str | None:
+        return self.refusals.get(fingerprint)
+
+    def presence(self, images: Sequence[str]) -> list[Presence]:
+        return self.presences
+
+    def mark_verified(self, release: Release) -> None:
+        self.did.append(f"verify {release.number}")
+
+    def refuse(self, release: Release, fingerprint: str, why: str) -> None:
+        self.did.append(f"refuse {release.number}: {why}")
+        self.refusals[fingerprint] = why
+
+    def pardon(self, fingerprint: str) -> None:
+        self.refusals.pop(fingerprint, None)
+
+    def preview(self) -> Changes:
+        self.did.append("preview")
+        return self.changes
+
+    def set_setting(self, key: str, value: str) -> Callable[[], None]:
+        self.did.append(f"set {key}={value}")
+        return lambda: self.did.append(f"unset {key}")
+
+    def update(self, message: str, workloads: Sequence[Workload], gate: GateSettings) -> Ran:
+        self.did.append(f"update: {message}")
+        return self._ran(self.updates.pop(0), message)
+
+    def replay(self, target: Release, keep: Sequence[str]) -> Any:
+        self.did.append(f"replay {target.number}")
+        return self.replayed
+
+    def preview_replay(self, replay: Any, target: Release) -> Changes:
+        self.did.append(f"preview replay {target.number}")
+        return self.changes
+
+    def restore(
+        self,
+        replay: Any,
+        target: Release,
+        message: str,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+    ) -> Ran:
+        self.did.append(f"restore: {message}")
+        return self._ran(self.restores.pop(0), message, restores=target.number)
+
+    def judge(self, workloads: Sequence[Workload], gate: GateSettings) -> Verdict:
+        self.did.append("judge")
+        verdict = self.verdicts.pop(0)
+        if isinstance(verdict, BaseException):
+            raise verdict
+        return verdict
+
+    def _ran(self, ran: Ran, message: str, restores: int | None = None) -> Ran:
+        number = max((it.number for it in self.history), default=0) + 1
+        made = release(
+            number,
+            result="succeeded" if ran.outcome.succeeded else "failed",
+            message=message,
+            restores=restores,
+            config={"a:logLevel": ConfigValue("debug")},
+        )
+        self.history.insert(0, made)
+        return ran

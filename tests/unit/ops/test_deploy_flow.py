@@ -1,0 +1,191 @@
+"""Deploying: what is done, in which order, and what is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.actions import Ran
+from ops.deploy import Request, deploy
+from ops.errors import AegisError, ExitCode
+from ops.events import Changes, Failure
+from ops.ledger import fingerprint
+from ops.signals import Interrupted
+from tests.unit.ops.stage import (
+    BAD,
+    CRASHED,
+    FAILED,
+    PASSED,
+    Stage,
+    outcome,
+    release,
+    step,
+)
+
+YES = Request(yes=True)
+GOOD_HISTORY = [release(1, verified=True)]
+
+
+def _stage(**settings: object) -> Stage:
+    stage = Stage(history=list(GOOD_HISTORY))
+    for name, value in settings.items():
+        setattr(stage, name, value)
+    return stage
+
+
+def _failure(stage: Stage, request: Request = YES) -> AegisError:
+    with pytest.raises(AegisError) as caught:
+        deploy(stage, request)
+    return caught.value
+
+
+def test_a_good_release_is_previewed_updated_judged_and_marked() -> None:
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
+    report = deploy(stage, Request(yes=True, message="hello"))
+    assert stage.did == [
+        "claim deploy",
+        "preview",
+        "update: hello",
+        "judge",
+        "verify 2",
+        "release",
+    ]
+    assert report.release is not None
+    assert report.release.number == 2
+    assert report.as_json()["changed"] is True
+    assert "update Deployment a [spec]" in stage.results.getvalue()
+
+
+def test_evidence_during_the_rollout_restores_the_last_verified_release() -> None:
+    stopped = Ran(outcome(False, steps=[step()], stopped=True), CRASHED, CRASHED.serving)
+    stage = _stage(updates=[stopped], restores=[Ran(outcome())], verdicts=[PASSED])
+    error = _failure(stage)
+    assert error.code is ExitCode.ROLLED_BACK
+    assert "ValueError: boom" in error.why
+    assert error.state == "rolled back to release 1 (1.1), verified"
+    assert stage.did[3:] == [
+        "replay 1",
+        "becomes rollback 1",
+        "restore: aegis: automated rollback to release 1: CrashLoopBackOff of a-1",
+        "judge",
+        "verify 3",
+        "refuse 2: CrashLoopBackOff of a-1",
+    ]
+    assert error.details["failed"] == 2
+
+
+def test_a_gate_that_does_not_pass_restores_too() -> None:
+    stage = _stage(updates=[Ran(outcome())], restores=[Ran(outcome())], verdicts=[FAILED, PASSED])
+    assert _failure(stage).code is ExitCode.ROLLED_BACK
+
+
+def test_a_rollback_that_does_not_come_up_is_told_loudest() -> None:
+    stage = _stage(updates=[Ran(outcome())], restores=[Ran(outcome())], verdicts=[FAILED, FAILED])
+    error = _failure(stage)
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert "DID NOT COME UP HEALTHY" in error.what
+    assert "verify 3" not in stage.did
+    assert stage.out.fail(error) == 1
+    assert "!!!!!!" in stage.messages.getvalue()
+
+
+def test_without_rollback_a_failed_release_is_left_as_it_is() -> None:
+    stage = _stage(updates=[Ran(outcome())], verdicts=[FAILED])
+    error = _failure(stage, Request(yes=True, roll_back=False))
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert error.state == "not rolled back, as asked; the new one"
+    assert error.next == "aegis rollback --stack s"
+
+
+def test_the_first_release_has_nothing_to_go_back_to() -> None:
+    stage = _stage(history=[], updates=[Ran(outcome())], verdicts=[FAILED])
+    error = _failure(stage)
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert "no earlier release" in error.why
+    assert "answers 500" in error.why
+
+
+def test_a_build_that_fails_changed_nothing_and_needs_no_rollback() -> None:
+    built = outcome(False, failures=(Failure("urn::image", "no space left"),))
+    stage = _stage(updates=[Ran(built)])
+    error = _failure(stage)
+    assert error.code is ExitCode.REFUSED
+    assert "image: no space left" in error.why
+    assert not any(it.startswith("restore") for it in stage.did)
+
+
+def test_a_signal_leaves_everything_to_recover() -> None:
+    stage = _stage(updates=[Ran(outcome(False, steps=[step()], stopped=True))], signalled=True)
+    error = _failure(stage)
+    assert error.code is ExitCode.INTERRUPTED
+    assert error.next == "aegis recover --stack s"
+    assert stage.did[-1] == "update: aegis: deploy"
+
+
+def test_a_signal_during_the_bake_time_says_that_the_release_is_not_verified() -> None:
+    stage = _stage(updates=[Ran(outcome())], verdicts=[Interrupted(15)])
+    error = _failure(stage)
+    assert error.code is ExitCode.INTERRUPTED
+    assert "not verified" in error.state
+    assert "SIGTERM" in error.what
+
+
+def test_what_was_rolled_back_is_refused_until_somebody_insists() -> None:
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
+    mark = fingerprint(BAD, stage.settings())
+    stage.refusals[mark] = "CrashLoopBackOff"
+    error = _failure(stage)
+    assert error.code is ExitCode.REFUSED
+    assert error.why == "CrashLoopBackOff"
+    assert stage.did == ["claim deploy", "preview"]
+    deploy(stage, Request(yes=True, force=True))
+    assert stage.refusals == {}, "it passed its gate after all"
+
+
+def test_a_release_with_an_image_yet_to_be_built_is_not_taken_for_another() -> None:
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
+    stage.changes = Changes((step(image=""),), {}, ())
+    stage.refusals[fingerprint("", stage.settings())] = "no"
+    stage.refusals[fingerprint(None, stage.settings())] = "no"
+    assert deploy(stage, YES).changed
+
+
+def test_an_image_built_by_the_update_is_remembered_when_it_fails() -> None:
+    failed = Ran(outcome(False, steps=[step(image=BAD)]), CRASHED)
+    stage = _stage(updates=[failed], restores=[Ran(outcome())], verdicts=[PASSED])
+    stage.changes = Changes((step(image=""),), {}, ())
+    _failure(stage)
+    assert list(stage.refusals) == [fingerprint(BAD, stage.settings())]
+
+
+def test_nobody_to_ask_is_refused_before_any_change() -> None:
+    stage = _stage()
+    error = _failure(stage, Request())
+    assert error.code is ExitCode.REFUSED
+    assert "--yes" in error.next
+    assert stage.did == ["claim deploy", "preview"]
+
+
+def test_nothing_to_change_and_verified_does_nothing() -> None:
+    stage = _stage(changes=Changes((), {}, ()))
+    report = deploy(stage, YES)
+    assert not report.changed
+    assert stage.did == ["claim deploy", "preview", "release"]
+
+
+def test_nothing_to_change_and_not_verified_is_judged_and_marked() -> None:
+    stage = _stage(history=[release(1)], changes=Changes((), {}, ()), verdicts=[PASSED])
+    deploy(stage, YES)
+    assert stage.did[2:] == ["judge", "verify 1", "release"]
+    stage = _stage(history=[release(1)], changes=Changes((), {}, ()), verdicts=[FAILED])
+    assert _failure(stage).code is ExitCode.GATE_FAILED
+
+
+def test_a_digest_that_was_asked_for_stays_in_the_settings_only_when_it_is_good() -> None:
+    request = Request(yes=True, image_digest="sha256:1")
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
+    deploy(stage, request)
+    assert "set imageDigest=sha256:1" in stage.did
+    assert "unset imageDigest" not in stage.did
+    stage = _stage(updates=[Ran(outcome())], restores=[Ran(outcome())], verdicts=[FAILED, PASSED])
+    _failure(stage, request)
+    assert stage.did[-1] == "unset imageDigest"

@@ -1,0 +1,148 @@
+"""Rolling back by hand: what is done, in which order, what is refused, what is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.actions import Ran
+from ops.errors import AegisError, ExitCode
+from ops.registry import Presence
+from ops.replay_loss import Loss, Rerun
+from ops.replay_secrets import SecretChange
+from ops.rollback import Request, message, rollback
+from tests.unit.ops.stage import (
+    FAILED,
+    GOOD,
+    PASSED,
+    Replayed,
+    Stage,
+    outcome,
+    release,
+)
+
+
+def _stage(**settings: object) -> Stage:
+    stage = Stage(history=[release(2, verified=True), release(1, verified=True)])
+    stage.presences = [Presence(GOOD, True)]
+    for name, value in settings.items():
+        setattr(stage, name, value)
+    return stage
+
+
+def _refusal(stage: Stage, request: Request) -> AegisError:
+    with pytest.raises(AegisError) as caught:
+        rollback(stage, request)
+    return caught.value
+
+
+def test_the_last_verified_release_is_restored_judged_and_the_present_one_refused() -> None:
+    stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED])
+    report = rollback(stage, Request(yes=True))
+    assert stage.did == [
+        "claim rollback",
+        "replay 1",
+        "becomes rollback 1",
+        "restore: aegis: rollback to release 1",
+        "judge",
+        "verify 3",
+        "refuse 2: rolled back by hand to release 1",
+        "release",
+    ]
+    assert report.as_json()["restored"] == 1
+    assert report.as_json()["release"] == 3
+
+
+def test_a_preview_shows_and_changes_nothing() -> None:
+    secret = SecretChange("urn", "Secret s", "data.PASSWORD", "changed")
+    kept = SecretChange("urn", "Secret s", "data.TOKEN", "changed", kept=True)
+    loss = Loss("Namespace n", "urn", "everything in it", "the release does not have it")
+    replayed = Replayed(
+        (secret, kept), (loss,), (Rerun("Job j", "urn", "its specification is another now"),)
+    )
+    stage = _stage(replayed=replayed)
+    report = rollback(stage, Request(preview=True))
+    assert stage.did == ["claim rollback", "replay 1", "preview replay 1", "release"]
+    shown = stage.results.getvalue()
+    assert "Secret s: data.PASSWORD gets the release's value back" in shown
+    assert "--keep KEY" in shown
+    assert "Secret s: data.TOKEN keeps its current value" in shown
+    assert "DATA    Namespace n: everything in it" in shown
+    assert "again   Job j" in shown
+    assert "update Deployment a [spec]" in shown
+    assert report.verdict is None
+
+
+def test_without_yes_somebody_has_to_confirm_after_the_preview() -> None:
+    stage = _stage()
+    error = _refusal(stage, Request())
+    assert error.code is ExitCode.REFUSED
+    assert stage.did[-1] == "preview replay 1"
+
+
+def test_an_image_that_is_gone_is_refused() -> None:
+    error = _refusal(_stage(presences=[Presence(GOOD, False)]), Request(yes=True))
+    assert error.code is ExitCode.REFUSED
+    assert GOOD in error.why
+
+
+def test_a_registry_that_does_not_answer_is_no_reason_to_refuse() -> None:
+    stage = _stage(
+        presences=[Presence(GOOD, None, "no answer")],
+        restores=[Ran(outcome())],
+        verdicts=[PASSED],
+    )
+    rollback(stage, Request(yes=True))
+    assert "nobody can say whether" in stage.messages.getvalue()
+
+
+def test_data_is_destroyed_only_when_somebody_insists() -> None:
+    refuses = AegisError(what="the rollback would destroy data")
+    stage = _stage(replayed=Replayed(refuses=refuses))
+    assert _refusal(stage, Request(yes=True)) is refuses
+    assert stage.did[-1] == "replay 1"
+    stage = _stage(replayed=Replayed(refuses=refuses), restores=[Ran(outcome())], verdicts=[PASSED])
+    rollback(stage, Request(yes=True, allow_data_loss=True))
+
+
+@pytest.mark.parametrize("to", [3, 9])
+def test_a_release_that_is_failed_or_unknown_is_refused(to: int) -> None:
+    stage = _stage()
+    stage.history.insert(0, release(3, result="failed"))
+    error = _refusal(stage, Request(yes=True, to=to))
+    assert error.code is ExitCode.REFUSED
+    assert stage.did == ["claim rollback"]
+
+
+def test_a_rollback_whose_update_fails_is_told_loudest() -> None:
+    stage = _stage(restores=[Ran(outcome(False), None, "nothing serves")])
+    error = _refusal(stage, Request(yes=True))
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert "DID NOT COME UP HEALTHY" in error.what
+    assert "nothing serves" in error.state
+
+
+def test_a_rollback_that_is_not_healthy_marks_nothing() -> None:
+    stage = _stage(restores=[Ran(outcome())], verdicts=[FAILED])
+    assert _refusal(stage, Request(yes=True)).code is ExitCode.NOT_ROLLED_BACK
+    assert not any(it.startswith(("verify", "refuse")) for it in stage.did)
+
+
+def test_a_signal_during_the_update_leaves_the_rest_to_recover() -> None:
+    stage = _stage(restores=[Ran(outcome(False))], signalled=True)
+    error = _refusal(stage, Request(yes=True))
+    assert error.code is ExitCode.INTERRUPTED
+    assert error.next == "aegis recover --stack s"
+
+
+def test_what_cannot_be_recognised_again_is_said_and_not_remembered() -> None:
+    stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED], running=None)
+    rollback(stage, Request(yes=True))
+    assert stage.refusals == {}
+    assert "cannot be recognised" in stage.messages.getvalue()
+
+
+def test_a_message_names_the_release_and_whether_somebody_asked() -> None:
+    assert message(release(7), "") == "aegis: rollback to release 7"
+    assert message(release(7), "it crashed\nlog") == (
+        "aegis: automated rollback to release 7: it crashed"
+    )
