@@ -1,0 +1,242 @@
+"""What a file backend says, whole and damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ops import history
+from ops.errors import AegisError
+from ops.records import UNREADABLE
+from tests.unit.ops.made_backend import DIGEST, MadeBackend, deployment
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> MadeBackend:
+    return MadeBackend(tmp_path)
+
+
+class TestReleases:
+    """The history's releases."""
+
+    def test_are_listed_newest_first_and_numbered_from_the_oldest(
+        self, backend: MadeBackend
+    ) -> None:
+        backend.update()
+        backend.update("failed")
+        backend.update(kind="refresh")
+        found = history.releases(backend.session())
+        assert [(it.number, it.kind, it.result) for it in found] == [
+            (3, "refresh", "succeeded"),
+            (2, "update", "failed"),
+            (1, "update", "succeeded"),
+        ]
+
+    def test_current_is_the_newest_that_could_change_anything_even_if_it_failed(
+        self, backend: MadeBackend
+    ) -> None:
+        backend.update()
+        backend.update("failed")
+        backend.update(kind="refresh")
+        found = history.releases(backend.session())
+        assert [it.number for it in found if it.current] == [2]
+
+    def test_have_who_commit_message_and_settings_with_the_secrets_still_encrypted(
+        self, backend: MadeBackend
+    ) -> None:
+        backend.update(message="Ship it")
+        release = history.releases(backend.session())[0]
+        assert (release.who, release.message) == ("Ann", "Ship it")
+        assert release.git_commit == f"{1:040x}"
+        assert release.config["shop:replicas"].shown == "2"
+        assert release.config["shop:token"].shown == "[secret]"
+        assert release.config["shop:token"].encrypted
+
+    def test_of_a_rollback_name_the_release_restored(self, backend: MadeBackend) -> None:
+        backend.update(message="aegis: automated rollback to release 12: it crashed")
+        backend.update(message="about aegis: rollback to release 3")
+        newest, oldest = history.releases(backend.session())
+        assert (oldest.restores, newest.restores) == (12, None)
+
+    def test_who_is_what_aegis_or_a_pipeline_says_before_who_made_the_commit(
+        self, backend: MadeBackend
+    ) -> None:
+        ours = {"git.committer": "Ann", "ci.system": "aegis", "ci.build.id": "bo@ci-7"}
+        theirs = {"git.committer": "Ann", "ci.system": "GitHub", "ci.build.id": "41"}
+        backend.update(environment=ours)
+        backend.update(environment=theirs)
+        found = history.releases(backend.session())
+        assert [it.who for it in found] == ["GitHub 41", "bo@ci-7"]
+
+    def test_that_are_compressed_read_the_same(self, backend: MadeBackend) -> None:
+        backend.update(compressed=True)
+        session = backend.session()
+        release = history.releases(session)[0]
+        assert release.result == "succeeded"
+        assert history.deployed(session, release).version == "1.0.1"
+
+    def test_of_a_stack_never_updated_are_none(self, backend: MadeBackend) -> None:
+        assert history.releases(backend.session()) == []
+
+    def test_of_a_namesake_with_a_dash_are_not_mixed_in(self, backend: MadeBackend) -> None:
+        backend.update()
+        other = backend.history / "staging-two-1790000000000000000.history.json"
+        other.write_text("{}")
+        assert len(history.releases(backend.session())) == 1
+
+    def test_not_asked_for_are_not_read(self, backend: MadeBackend) -> None:
+        oldest = backend.update()
+        backend.update()
+        backend.file(oldest).unlink()
+        backend.file(oldest).mkdir()  # Reading it would fail.
+        assert [it.number for it in history.releases(backend.session(), limit=1)] == [2]
+
+
+class TestDamage:
+    """Files that were cut short, emptied, or are something else."""
+
+    @pytest.mark.parametrize(
+        ("content", "fault"),
+        [
+            (b"", "it is empty"),
+            (b'{"kind": "upd', "it is not JSON"),
+            (b"[]", "another shape"),
+            (b"{}", "it lacks 'kind'"),
+            (b"\x1f\x8b\x08\x00", "compressed data end too early"),
+            (b"\xff\xfe\x00", "it is not text"),
+        ],
+    )
+    def test_one_damaged_file_is_named_and_hides_no_other(
+        self, backend: MadeBackend, content: bytes, fault: str
+    ) -> None:
+        backend.update()
+        bad = backend.update()
+        backend.update()
+        backend.file(bad).write_bytes(content)
+        newest, damaged, oldest = history.releases(backend.session())
+        assert (newest.number, oldest.number) == (3, 1)
+        assert damaged.result == UNREADABLE
+        assert damaged.number == 2
+        assert str(backend.file(bad)) in damaged.message
+        assert fault in damaged.message
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(
+                        ["kind", "startTime", "endTime", "config", "environment", "result", "x"]
+                    ),
+                    inner,
+                    max_size=5,
+                )
+            ),
+        )
+    )
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+    def test_whatever_json_a_file_holds_the_others_are_listed(
+        self, tmp_path_factory: pytest.TempPathFactory, content: Any
+    ) -> None:
+        backend = MadeBackend(tmp_path_factory.mktemp("any") / "it")
+        backend.update()
+        backend.file(backend.update()).write_text(json.dumps(content))
+        found = history.releases(backend.session())
+        assert [it.number for it in found] == [2, 1]
+        assert found[1].result == "succeeded"
+
+    def test_a_damaged_state_is_named_with_its_newest_backup(self, backend: MadeBackend) -> None:
+        backups = backend.pulumi / "backups" / "shop" / "staging"
+        backups.mkdir(parents=True)
+        for moment in ("1", "2"):
+            (backups / f"staging.179000000000000000{moment}.json").write_text("{}")
+        backend.state.write_text('{"version": 3, "checkpoint": {"la')
+        with pytest.raises(AegisError) as raised:
+            backend.session().export()
+        assert str(backend.state) in raised.value.what
+        assert "staging.1790000000000000002.json" in raised.value.next
+
+    def test_a_damaged_checkpoint_is_named(self, backend: MadeBackend) -> None:
+        key = backend.update()
+        backend.file(key, "checkpoint").write_text("{")
+        session = backend.session()
+        with pytest.raises(AegisError, match=r"checkpoint\.json cannot be read"):
+            history.deployed(session, history.releases(session)[0])
+
+    def test_a_missing_checkpoint_leaves_version_and_digest_open(
+        self, backend: MadeBackend
+    ) -> None:
+        key = backend.update()
+        backend.file(key, "checkpoint").unlink()
+        session = backend.session()
+        assert history.deployed(session, history.releases(session)[0]).version is None
+
+    def test_damaged_tags_are_named(self, backend: MadeBackend) -> None:
+        backend.tags.write_text("{")
+        with pytest.raises(AegisError, match="pulumi-tags cannot be read"):
+            history.releases(backend.session())
+
+
+class TestDeployed:
+    """What a release deployed, from its checkpoint."""
+
+    def test_is_what_the_program_put_out(self, backend: MadeBackend) -> None:
+        backend.update(state=deployment("2.1.0"))
+        session = backend.session()
+        release = history.releases(session)[0]
+        for found in (history.deployed(session, release), history.glance(session, release)):
+            assert (found.version, found.image_digest) == ("2.1.0", DIGEST)
+
+    def test_of_a_program_without_such_outputs_is_what_its_workloads_run(
+        self, backend: MadeBackend
+    ) -> None:
+        state = deployment("2.1.0")
+        state["resources"][0]["outputs"] = {}
+        backend.update(state=state)
+        session = backend.session()
+        found = history.glance(session, history.releases(session)[0])
+        assert (found.version, found.image_digest) == ("2.1.0", DIGEST)
+
+    def test_of_a_failed_update_is_what_it_tried_not_what_was_before(
+        self, backend: MadeBackend
+    ) -> None:
+        state = deployment("1.0.0")
+        tried = json.loads(json.dumps(state["resources"][1]["inputs"]).replace("1.0.0", "2.0.0"))
+        tried["spec"]["template"]["spec"]["containers"][0]["image"] = "shop:bad"
+        state["resources"][1]["outputs"] = tried
+        backend.update("failed", state=state)
+        session = backend.session()
+        found = history.glance(session, history.releases(session)[0])
+        assert (found.version, found.image_digest, found.images) == ("2.0.0", None, ("shop:bad",))
+
+
+class TestOpening:
+    """Stores and stacks that are there, or not."""
+
+    def test_a_stack_that_is_not_there_is_refused_with_those_that_are(
+        self, backend: MadeBackend
+    ) -> None:
+        backend.state.rename(backend.state.with_name("production.json"))
+        with pytest.raises(AegisError) as raised:
+            backend.session()
+        assert "no stack staging of shop" in raised.value.what
+        assert raised.value.why == "it has production"
+
+    def test_a_backend_that_is_not_there_is_named(self, backend: MadeBackend) -> None:
+        (backend.root / "backend").rename(backend.root / "elsewhere")
+        with pytest.raises(AegisError, match="backend cannot be reached"):
+            backend.session()
+
+    def test_a_store_of_the_oldest_layout_is_read_too(self, backend: MadeBackend) -> None:
+        backend.update()
+        (backend.pulumi / "meta.yaml").unlink()
+        for kind in ("stacks", "history"):
+            for path in (backend.pulumi / kind / "shop").iterdir():
+                path.rename(backend.pulumi / kind / path.name)
+        assert [it.number for it in history.releases(backend.session())] == [1]

@@ -1,0 +1,98 @@
+"""Marks that live in a stack's tags."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ops.ledger import (
+    LONGEST,
+    MOST_CHUNKS,
+    Ledger,
+    fingerprint,
+    parse,
+    verified_after,
+)
+from ops.release import ConfigValue
+
+KEYS = st.integers(min_value=1, max_value=2 * 10**18).map(str)
+TAG_NAME = re.compile(r"[a-zA-Z0-9_.:-]{1,40}")
+
+
+def apply(tags: dict[str, str], key: str) -> None:
+    for name, value in verified_after(tags, key).items():
+        if value is None:
+            del tags[name]
+        else:
+            tags[name] = value
+
+
+@given(st.lists(KEYS, unique=True, max_size=80))
+@settings(max_examples=40)
+def test_every_mark_is_read_back_and_fits_into_a_services_tags(keys: list[str]) -> None:
+    tags: dict[str, str] = {"pulumi:project": "shop"}
+    for key in keys:
+        apply(tags, key)
+    assert list(parse(tags).verified) == keys
+    assert all(TAG_NAME.fullmatch(name) for name in tags)
+    assert all(len(value) <= LONGEST for value in tags.values())
+
+
+def test_the_oldest_marks_are_let_go_and_the_newest_never() -> None:
+    tags: dict[str, str] = {}
+    keys = [str(1_790_000_000_000_000_000 + number) for number in range(1_000)]
+    for key in keys:
+        apply(tags, key)
+    assert len(tags) == MOST_CHUNKS
+    kept = parse(tags).verified
+    assert kept == tuple(keys[-len(kept) :])
+    assert len(kept) > 700
+
+
+@given(st.dictionaries(st.text(max_size=40), st.text(max_size=40), max_size=8))
+def test_tags_of_others_never_break_it(tags: dict[str, str]) -> None:
+    assert isinstance(parse(tags), Ledger)
+
+
+def test_damaged_marks_are_passed_by() -> None:
+    tags = {
+        "aegis:verified.0": "zz,!!,10",
+        "aegis:verified.x": "11",
+        "aegis:refused.abc": "12 yesterday why",
+        "aegis:refused.def": "13 2026-01-02T03:04:05Z it crashed",
+    }
+    ledger = parse(tags)
+    assert ledger.verified == ("1295", "36")
+    assert [it.why for it in ledger.refusals.values()] == ["it crashed"]
+    assert ledger.refused == {"39"}
+
+
+CONFIG = {"a:b": ConfigValue("1"), "a:t": ConfigValue.recorded({"secure": "v1:x"})}
+
+
+class TestFingerprint:
+    """What names the thing that was deployed."""
+
+    def test_is_the_same_whether_history_or_a_file_says_it(self) -> None:
+        as_file = {**CONFIG, "a:b": ConfigValue(1)}
+        assert fingerprint("sha256:1", as_file) == fingerprint("sha256:1", CONFIG)
+
+    def test_is_another_for_another_image_setting_or_secret(self) -> None:
+        other = {**CONFIG, "a:t": ConfigValue.recorded({"secure": "v1:y"})}
+        fewer = {"a:b": ConfigValue("1")}
+        prints = {
+            fingerprint("sha256:1", CONFIG),
+            fingerprint("sha256:2", CONFIG),
+            fingerprint("sha256:1", other),
+            fingerprint("sha256:1", fewer),
+            fingerprint(None, CONFIG),
+        }
+        assert len(prints) == 5
+
+    def test_does_not_take_a_decrypted_secret_in(self) -> None:
+        one, two = (
+            fingerprint(None, {"a:t": ConfigValue(text, secret=True)}) for text in ("one", "two")
+        )
+        assert one == two

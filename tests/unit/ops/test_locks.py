@@ -1,0 +1,308 @@
+"""Telling who holds a stack from who did and died."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.backend import Lock
+from ops.errors import AegisError
+from ops.ledger import LONGEST
+from ops.locks import (
+    Claim,
+    Holder,
+    Life,
+    claimed,
+    clear,
+    holders,
+    judge_claim,
+    judge_lock,
+    read_claim,
+)
+from ops.process import Machine
+from tests.unit.ops.made_backend import MadeBackend
+
+BOOT = datetime(2026, 1, 1, tzinfo=UTC)
+TAKEN = BOOT + timedelta(hours=1)
+PID = 4711
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> MadeBackend:
+    return MadeBackend(tmp_path)
+
+
+def machine(
+    directory: Path, *, name: str = "pulumi", state: str = "S", after: timedelta = -timedelta(1)
+) -> Machine:
+    """A machine called ci-7 with one process, begun so long after the lock was taken."""
+    proc = directory / "proc"
+    (proc / str(PID)).mkdir(parents=True)
+    (proc / "stat").write_text(f"cpu 1 2 3\nbtime {int(BOOT.timestamp())}\n")
+    ticks = int((TAKEN + after - BOOT).total_seconds() * TICKS)
+    fields = [state, *["0"] * 18, str(ticks), "0"]
+    (proc / str(PID) / "stat").write_text(f"{PID} ({name}) {' '.join(fields)}\n")
+    return Machine("ci-7", "this-boot", proc)
+
+
+def lock(host: str = "ci-7", pid: int | None = PID, fault: str = "") -> Lock:
+    return Lock("lock.json", f"ann@{host}", host, pid, TAKEN, fault)
+
+
+def claim(**changes: object) -> Claim:
+    made = Claim(id="1", who="ann@ci-9", boot="their-boot", pid=1, ticks=5, since="then")
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+class TestTheClisLock:
+    """A lock file names a process, and stays when that dies."""
+
+    EARLIER, LATER = -timedelta(minutes=5), timedelta(minutes=5)
+
+    @pytest.mark.parametrize(
+        ("process", "life"),
+        [
+            ({"after": EARLIER}, Life.HELD),
+            ({"after": EARLIER, "name": "a (strange) name"}, Life.HELD),
+            ({"after": EARLIER, "state": "Z"}, Life.ORPHANED),
+            ({"after": LATER, "name": "cron"}, Life.ORPHANED),
+            ({"after": LATER, "name": "pulumi"}, Life.UNKNOWN),
+            ({"after": timedelta(seconds=2), "name": "cron"}, Life.HELD),
+        ],
+        ids=["alive", "strange", "zombie", "reused", "another-pulumi", "within-the-clocks-slack"],
+    )
+    def test_of_this_machine(self, tmp_path: Path, process: dict[str, object], life: Life) -> None:
+        assert judge_lock(lock(), machine(tmp_path, **process)).life is life  # type: ignore[arg-type]
+
+    def test_of_a_process_that_is_gone_is_orphaned(self, tmp_path: Path) -> None:
+        judged = judge_lock(lock(pid=99), machine(tmp_path))
+        assert judged.life is Life.ORPHANED
+        assert "process 99 is gone" in judged.why
+
+    @pytest.mark.parametrize(
+        "foreign", [lock(host="ci-9"), lock(pid=None), lock(fault="it is empty")]
+    )
+    def test_that_cannot_be_known_is_asked_about(self, tmp_path: Path, foreign: Lock) -> None:
+        assert judge_lock(foreign, machine(tmp_path)).life is Life.UNKNOWN
+
+    @pytest.mark.parametrize("name", ["localhost", "", "runner"])
+    def test_of_a_name_many_machines_have_is_asked_about(self, tmp_path: Path, name: str) -> None:
+        here = replace(machine(tmp_path), host=name)
+        assert judge_lock(lock(host=name, pid=99), here).life is Life.UNKNOWN
+
+    @pytest.mark.parametrize("life", [Life.HELD, Life.ORPHANED])
+    def test_of_another_machine_lives_as_the_claim_from_there_does(
+        self, tmp_path: Path, life: Life
+    ) -> None:
+        heart = Holder(life, "ann@ci-9", "then", "a deploy", "why", claim=claim())
+        judged = judge_lock(lock(host="ci-9"), machine(tmp_path), heart)
+        assert (judged.life, judged.message) == (life, "a deploy")
+
+    def test_this_process_is_alive_and_its_number_in_another_boot_is_not(self) -> None:
+        here = Machine.here()
+        mine = replace(lock(host=here.host, pid=os.getpid()), since=datetime.now(UTC))
+        if here.is_named(here.host):
+            assert judge_lock(mine, here).life is Life.HELD
+
+
+class TestAClaim:
+    """A claim beats as long as its holder lives."""
+
+    def test_of_this_boot_is_held_by_the_same_process_only(self, tmp_path: Path) -> None:
+        here = machine(tmp_path)
+        process = here.find(PID)
+        assert process is not None
+        mine = claim(boot="this-boot", pid=PID, ticks=process.ticks)
+        later = replace(mine, ticks=1)
+        gone = replace(mine, pid=99)
+        lives = [_judge(it, here, []) for it in (mine, later, gone)]
+        assert lives == [Life.HELD, Life.ORPHANED, Life.ORPHANED]
+
+    def test_of_this_machine_before_it_was_started_anew_is_orphaned(self, tmp_path: Path) -> None:
+        assert _judge(claim(who="ann@ci-7"), machine(tmp_path), []) is Life.ORPHANED
+
+    @pytest.mark.parametrize(
+        ("seen", "life"),
+        [
+            ([0, 1], Life.HELD),
+            ([0, 0, 0, 1], Life.HELD),
+            ([0, 0, 0, 0], Life.ORPHANED),
+            ([0, None], None),
+        ],
+    )
+    def test_of_another_machine_is_watched(
+        self, tmp_path: Path, seen: list[int | None], life: Life | None
+    ) -> None:
+        assert _judge(claim(), machine(tmp_path), seen) is life
+
+    def test_that_became_anothers_meanwhile_is_not_judged(self, tmp_path: Path) -> None:
+        other = claim(id="2")
+        judged = judge_claim(claim(), machine(tmp_path), lambda: other, lambda _: None)
+        assert judged is None
+
+    @given(
+        st.builds(
+            Claim,
+            id=st.text("0123456789abcdef", min_size=12, max_size=12),
+            who=st.text(max_size=60),
+            boot=st.text(max_size=13),
+            pid=st.integers(1, 2**22),
+            ticks=st.none() | st.integers(0, 2**40),
+            since=st.just("2026-01-02T03:04:05Z"),
+            message=st.text(max_size=400),
+            intent=st.sampled_from(["deploy", "rollback"]),
+            target=st.none() | st.integers(1, 99_999),
+            beat=st.integers(0, 99_999),
+        )
+    )
+    def test_survives_being_written_into_a_tag(self, given_claim: Claim) -> None:
+        text = given_claim.encode()
+        read = Claim.decode(text)
+        assert replace(read, message="") == replace(given_claim, message="")
+        assert given_claim.message.startswith(read.message)
+        assert len(text.encode()) <= LONGEST or not read.message
+
+    @pytest.mark.parametrize("text", ["", "{}", "[]", "[1,2", "[1,2,3,4,5,6,7,8,9,10,11]", "null"])
+    def test_that_is_damaged_names_nobody_and_does_not_beat(
+        self, tmp_path: Path, text: str
+    ) -> None:
+        damaged = Claim.decode(text)
+        here = machine(tmp_path)
+        judged = judge_claim(damaged, here, lambda: Claim.decode(text), lambda _: None)
+        assert judged is not None
+        assert judged.life is Life.ORPHANED
+
+
+class TestClaiming:
+    """One works on a stack at a time."""
+
+    def test_holds_the_claim_for_the_block_and_no_longer(self, backend: MadeBackend) -> None:
+        session = backend.session()
+        with claimed(session, intent="deploy", message="Ship it") as held:
+            found = read_claim(session)
+            assert found == held.claim
+            held.becomes("rollback", 12)
+            found = read_claim(session)
+            assert found is not None
+            assert (found.intent, found.target) == ("rollback", 12)
+        assert read_claim(session) is None
+        assert list((backend.pulumi / "aegis" / "shop").iterdir()) == []
+
+    def test_refuses_a_second_one_with_who_since_when_and_what_for(
+        self, backend: MadeBackend
+    ) -> None:
+        session = backend.session()
+        with claimed(session, intent="deploy", message="Ship it") as held:
+            with pytest.raises(AegisError) as raised, claimed(session, intent="deploy"):
+                pass
+            why = raised.value.why
+            assert held.claim.who in why
+            assert held.claim.since in why
+            assert "Ship it" in why
+        assert read_claim(session) is None
+
+    def test_waits_for_the_first_to_end(self, backend: MadeBackend) -> None:
+        session = backend.session()
+        first = claimed(session, intent="deploy", message="Ship it")
+        first.__enter__()
+        waited: list[str] = []
+
+        def sleep(_: float) -> None:
+            first.__exit__(None, None, None)
+
+        with claimed(
+            session,
+            intent="rollback",
+            wait_seconds=60,
+            on_wait=lambda holder: waited.append(holder.message),
+            sleep=sleep,
+        ) as held:
+            assert held.claim.intent == "rollback"
+        assert waited == ["Ship it"]
+
+    def test_leaves_what_somebody_else_took_alone(self, backend: MadeBackend) -> None:
+        session = backend.session()
+        with claimed(session, intent="deploy"):
+            session.store.write_claim(claim().encode())
+        found = read_claim(session)
+        assert found is not None
+        assert found.who == "ann@ci-9"
+
+    def test_sends_to_recover_where_somebody_died(self, backend: MadeBackend) -> None:
+        session = backend.session()
+        _leave(session.store, pid=2**22 + 1)
+        with pytest.raises(AegisError) as raised, claimed(session, intent="deploy"):
+            pass
+        assert raised.value.next == "aegis recover"
+
+
+class TestClearing:
+    """What the dead left is taken away, what the living have is not."""
+
+    @pytest.fixture
+    def here(self, tmp_path: Path) -> Machine:
+        return machine(tmp_path / "machine")
+
+    def test_takes_orphans_away(self, backend: MadeBackend, here: Machine) -> None:
+        _lock(backend, "ci-7", 99)
+        session = backend.session()
+        assert [it.life for it in clear(session, here=here)] == [Life.ORPHANED]
+        assert holders(session, here) == []
+
+    def test_leaves_the_living_alone(self, backend: MadeBackend, here: Machine) -> None:
+        path = _lock(backend, "ci-7", PID)
+        session = backend.session()
+        with pytest.raises(AegisError) as raised:
+            clear(session, take=True, here=here)
+        assert "ann@ci-7" in raised.value.why
+        assert path.exists()
+
+    def test_asks_about_the_unknown_and_takes_it_when_told(
+        self, backend: MadeBackend, here: Machine
+    ) -> None:
+        path = _lock(backend, "ci-9", PID)
+        session = backend.session()
+        with pytest.raises(AegisError) as raised:
+            clear(session, here=here)
+        assert "--take-lock" in raised.value.next
+        assert path.exists()
+        clear(session, take=True, here=here)
+        assert not path.exists()
+
+    def test_a_lock_file_cut_short_is_asked_about(
+        self, backend: MadeBackend, here: Machine
+    ) -> None:
+        path = _lock(backend, "ci-7", 99)
+        path.write_text('{"pid": 9')
+        found = holders(backend.session(), here)
+        assert [it.life for it in found] == [Life.UNKNOWN]
+        assert str(path) in found[0].why
+
+
+def _judge(found: Claim, here: Machine, seen: list[int | None]) -> Life | None:
+    beats = iter(seen)
+
+    def again() -> Claim | None:
+        beat = next(beats)
+        return None if beat is None else replace(found, beat=beat)
+
+    judged = judge_claim(found, here, again, lambda _: None)
+    return None if judged is None else judged.life
+
+
+def _lock(backend: MadeBackend, host: str, pid: int) -> Path:
+    stamp = TAKEN.strftime("%Y-%m-%dT%H:%M:%S.123456789+00:00")
+    return backend.lock(pid=pid, username="ann", hostname=host, timestamp=stamp)
+
+
+def _leave(store: object, **changes: object) -> None:
+    here = Machine.here()
+    left = claim(who=f"ann@{here.host}", boot=here.boot[:13], **changes)
+    store.write_claim(left.encode())  # type: ignore[attr-defined]
