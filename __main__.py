@@ -7,6 +7,7 @@ import pulumi
 from components.api_service import ApiService, ApiServiceArgs
 from components.cluster import cluster_provider
 from components.environment import plain_environment, secret_environment
+from components.gate import gate_of
 from components.image import Image, ImageArgs
 from components.labels import SERVICE
 from components.namespace import Namespace, NamespaceArgs
@@ -59,6 +60,7 @@ service = ApiService(
         secret=config.secret,
         host=settings.host,
         ingress_class=settings.ingress_class,
+        gate=gate_of(settings),
         guards=[namespace],
     ),
     in_cluster,

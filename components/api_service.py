@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_kubernetes.apps.v1 as apps
@@ -11,13 +12,21 @@ import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 import pulumi_kubernetes.policy.v1 as policy
+from pulumi.stash import StashArgs
 
 from components.api_pod import PORT, PORT_NAME, PodArgs, pod_template
 from components.labels import of_service, selector
 from components.sizing import Size
 from components.timings import Timings
 
+if TYPE_CHECKING:
+    from ops.gate_hook import GateHook
+
 _SERVICE_PORT = 80
+_WAIT_FOR = "pulumi.com/waitFor"
+_THERE = "jsonpath={.metadata.uid}"
+"""True as soon as the object is. Other than skipAwait it leaves the wait at its deletion alone."""
+
 _SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 
 _KEPT_REVISIONS = 2
@@ -39,6 +48,7 @@ class ApiServiceArgs:
         secret: The Secret that is the rest of it, when there is one.
         host: The host name it is reached at from outside; None means not at all.
         ingress_class: Who makes that so; None means the cluster's default.
+        gate: What judges a release while it is rolled out; None means nothing does.
         guards: What is there before the first pod and stays until the last one is gone.
     """
 
@@ -51,6 +61,7 @@ class ApiServiceArgs:
     secret: pulumi.Input[str] | None = None
     host: str | None = None
     ingress_class: str | None = None
+    gate: GateHook | None = None
     guards: Sequence[pulumi.Resource] = ()
 
 
@@ -132,11 +143,14 @@ class ApiService(pulumi.ComponentResource):
         )
 
     def _deployment(self, service_account: pulumi.Output[str]) -> None:
-        size, timings = self._args.size, self._args.timings
+        size, timings, gate = self._args.size, self._args.timings, self._args.gate
+        hooks, marker_hooks = (None, None) if gate is None else gate.bound()
+        canary = gate is not None and gate.settings.canary > 0
         timeout = f"{timings.rollout_timeout(size.rollout_steps)}s"
-        apps.Deployment(
+        deployment = apps.Deployment(
             self._name,
-            metadata=self._metadata(),
+            # The gate does the waiting: it sees at once when a rollout cannot succeed.
+            metadata=self._metadata(None if gate is None else {_WAIT_FOR: _THERE}),
             spec=apps.DeploymentSpecArgs(
                 replicas=size.replicas,
                 revision_history_limit=_KEPT_REVISIONS,
@@ -145,7 +159,7 @@ class ApiService(pulumi.ComponentResource):
                 strategy=apps.DeploymentStrategyArgs(
                     type="RollingUpdate",
                     rolling_update=apps.RollingUpdateDeploymentArgs(
-                        max_unavailable=0, max_surge=size.surge
+                        max_unavailable=0, max_surge=1 if canary else size.surge
                     ),
                 ),
                 selector=self._pods(),
@@ -167,7 +181,27 @@ class ApiService(pulumi.ComponentResource):
                 # The pods alone wait for their guards; the rest is made meanwhile.
                 depends_on=self._args.guards,
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
+                hooks=hooks,
             ),
+        )
+        if gate is not None:
+            self._passed_marker(deployment, marker_hooks)
+
+    def _passed_marker(
+        self, deployment: apps.Deployment, hooks: pulumi.ResourceHookBinding | None
+    ) -> None:
+        """Note in the state which release was the last one to pass its gate."""
+        pulumi.Stash(
+            f"{self._name}-gate",
+            StashArgs(
+                input={
+                    "image": self._args.image,
+                    "version": self._args.version,
+                    "configMap": self._args.config_map,
+                    "secret": self._args.secret,
+                }
+            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment], hooks=hooks),
         )
 
     def _service(self) -> core.Service:

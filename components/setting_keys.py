@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from components.quantities import Cpu, Memory
 from components.sizing import Scale
 from components.source import is_version
+from ops.gate_settings import GateSettings, gate_settings
 
 T = TypeVar("T")
 
@@ -259,6 +260,18 @@ PRE_STOP_SECONDS = _seconds("preStopSeconds", 1, 60, default=5)
 DRAIN_SECONDS = _seconds("drainSeconds", 1, 300, default=20)
 MIN_READY_SECONDS = _seconds("minReadySeconds", 1, 300, default=3)
 PROGRESS_DEADLINE_SECONDS = _seconds("progressDeadlineSeconds", 10, 3600, default=120)
+
+
+def _gate(text: str) -> GateSettings:
+    return gate_settings(text.strip("'"))
+
+
+GATE = Key(
+    name="gate",
+    parse=_gate,
+    allowed="a group of settings, ops/gate_settings.py has them all",
+    example="""'{"bakeSeconds": 15, "p99Ms": 500}'""",
+)
 
 KEYS: tuple[Key[object], ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Key)

@@ -29,6 +29,7 @@ from components.setting_keys import DATA_PROFILES, ENVIRONMENTS, KEYS, PROJECT, 
 from components.sizing import PodResources, Size, size_of_stack
 from components.source import Source, SourceError, read_source
 from components.timings import Timings
+from ops.gate_settings import GateSettings
 
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ class Settings:
         platform: The platform the image is built for.
         host: The Ingress's host name; None means no Ingress.
         ingress_class: The Ingress's class; None means the cluster's default.
+        gate: What a release must show before it counts as good; None means no gate.
         api_token: The token clients must show; None means none is asked for.
         cluster_identifier: Which cluster the stack is in; another one means to move it.
         kube_context: The kubeconfig's context to use; None means its current one.
@@ -75,6 +77,7 @@ class Settings:
     platform: str
     host: str | None
     ingress_class: str | None
+    gate: GateSettings | None
     api_token: str | None = field(repr=False)
     cluster_identifier: str
     kube_context: str | None
@@ -167,7 +170,8 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     reader = _Reader(environment, environ)
     reader.problems.extend(_unknown_keys(environment))
     size = _size(reader)
-    timings = _timings(reader)
+    gate = reader.optional(keys.GATE)
+    timings = _timings(reader, gate)
     data_profile = _data_profile(reader)
     host = reader.optional(keys.HOST)
     ingress_class = reader.optional(keys.INGRESS_CLASS)
@@ -202,6 +206,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         platform=platform,
         host=host,
         ingress_class=ingress_class,
+        gate=gate,
         api_token=api_token,
         cluster_identifier=kubernetes.get("clusterIdentifier") or f"{PROJECT}-{environment}",
         kube_context=kubernetes.get("context"),
@@ -266,11 +271,12 @@ def _size(reader: _Reader) -> Size:
     return size_of_stack(production, reader.value(keys.SCALE))
 
 
-def _timings(reader: _Reader) -> Timings:
+def _timings(reader: _Reader, gate: GateSettings | None) -> Timings:
     timings = Timings(
         pre_stop=reader.value(keys.PRE_STOP_SECONDS),
         drain=reader.value(keys.DRAIN_SECONDS),
-        min_ready=reader.value(keys.MIN_READY_SECONDS),
+        # A canary step is a rollout that stays a while at each new pod.
+        min_ready=max(reader.value(keys.MIN_READY_SECONDS), 0 if gate is None else gate.canary),
         progress_deadline=reader.value(keys.PROGRESS_DEADLINE_SECONDS),
     )
     are_right = reader.right(keys.MIN_READY_SECONDS, keys.PROGRESS_DEADLINE_SECONDS)
@@ -279,7 +285,7 @@ def _timings(reader: _Reader) -> Timings:
             keys.PROGRESS_DEADLINE_SECONDS,
             timings.progress_deadline,
             "would call every rollout failed: a pod must be ready for minReadySeconds first",
-            allowed=f"more than minReadySeconds, which is {timings.min_ready}",
+            allowed=f"more than minReadySeconds (and gate.canary), which is {timings.min_ready}",
             better=str(timings.min_ready + 60),
         )
     return timings

@@ -390,7 +390,9 @@ def _ends(status: Object, *, lasting: bool) -> tuple[int, Object, bool]:
     """Return how often a container has ended, how it did last, and whether it was started anew."""
     now = (status.get("state") or {}).get("terminated")
     before = (status.get("lastState") or {}).get("terminated") or {}
-    count = int(status.get("restartCount", 0))
+    waits = (status.get("state") or {}).get("waiting") is not None
+    # The count goes up at the start that follows an end, not at the end.
+    count = int(status.get("restartCount", 0)) + (1 if waits and before else 0)
     if now is not None and (lasting or now.get("exitCode") != 0):
         return count + 1, now, False
     if not lasting and before.get("exitCode") == 0:

@@ -105,7 +105,12 @@ def judge(
             if figures is not None:
                 reason += f", and the service was good for {settings.bake_seconds:g} s"
             verdict = Verdict(passed=True, reason=reason, figures=figures, notes=tuple(gate.notes))
-        return replace(verdict, serving=gate.rollouts.serving(), seconds=time.monotonic() - started)
+        return replace(
+            verdict,
+            serving=gate.rollouts.serving(),
+            seconds=time.monotonic() - started,
+            via=gate.via,
+        )
 
 
 class _Gate:

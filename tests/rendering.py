@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import json
 import os
 import runpy
 from collections.abc import Iterator, Mapping
@@ -169,8 +170,11 @@ def stack_config(name: str) -> dict[str, str]:
     for path in (ROOT / "Pulumi.yaml", ROOT / f"Pulumi.{name}.yaml"):
         if path.exists():
             written = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]
-            # A secret is a mapping here; the engine alone can read it.
-            config |= {key: str(it) for key, it in written.items() if not isinstance(it, dict)}
+            for key, value in written.items():
+                if not isinstance(value, dict):
+                    config[key] = str(value)
+                elif "secure" not in value:  # a secret, which the engine alone can read
+                    config[key] = json.dumps(value)
     return config
 
 
@@ -213,7 +217,10 @@ def _run(name: str, config: dict[str, str], secrets: list[str]) -> Rendering:
     try:
         with _event_loop() as loop:
             recorder = _Recorder()
-            mocks.set_mocks(recorder.mocks, project="aegis", stack=name, monitor=recorder)
+            # A preview: there is no engine that would call hooks.
+            mocks.set_mocks(
+                recorder.mocks, project="aegis", stack=name, preview=True, monitor=recorder
+            )
             pulumi.runtime.set_all_config(config, secrets)
             loop.run_until_complete(stack.run_pulumi_func(_program))
             outputs = loop.run_until_complete(_outputs())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -133,7 +134,9 @@ def stand(directory: Path) -> Iterator[Stand]:
         shutil.copy2(source, target)
     for settings in directory.glob("Pulumi.*.yaml"):
         rows = settings.read_text().splitlines(keepends=True)
-        settings.write_text("".join(r for r in rows if not r.startswith("encryptionsalt:")))
+        kept = "".join(r for r in rows if not r.startswith("encryptionsalt:"))
+        # The gate as it is committed, but in a hurry.
+        settings.write_text(re.sub(r"bakeSeconds: [1-9]\d*", "bakeSeconds: 3", kept))
     (directory / ".venv").symlink_to(ROOT / ".venv")
     backend = Path(os.environ["AEGIS_LAB"]) / "test-backend"
     backend.mkdir(exist_ok=True)

@@ -175,7 +175,10 @@ def test_a_release_that_crashes_fails_the_update_while_the_old_one_serves(at: St
     assert seen.failures == []
     assert set(seen.answers) == {200}
     assert len(seen.versions) == 1, "no pod of the bad release served"
-    assert "CrashLoopBackOff" in shown.output, "the update says what is wrong with the pods"
+    assert "production failed its gate" in shown.output
+    assert "container aegis-api of pod aegis-api-" in shown.output
+    assert "ended with exit code" in shown.output, "the update says what is wrong with the pods"
+    assert "the release before still serves, 4 ready pods" in shown.output
     at.configure("production", "imageDigest", good)
     at.up("production")
     deployment = _deployment(at, PRODUCTION)

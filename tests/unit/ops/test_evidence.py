@@ -1,0 +1,254 @@
+"""ops.evidence, held against what a real cluster said of rollouts that could not succeed.
+
+``recorded/`` has the Deployment, its ReplicaSets and its pods at the moment of the evidence, as
+Kubernetes 1.35 gave them.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.evidence import (
+    CONFIGURATION_SECONDS,
+    PULL_SECONDS,
+    REFUSED_SECONDS,
+    Failure,
+    Observer,
+    Snapshot,
+    rollout,
+    serving,
+)
+from ops.gate_settings import GateSettings
+
+RECORDED = Path(__file__).parent / "recorded"
+SETTINGS = GateSettings(unschedulable_seconds=3, unready_seconds=5)
+
+
+def recorded(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def snapshot(found: dict[str, Any]) -> Snapshot:
+    return Snapshot(
+        deployment=found["deployment"],
+        replica_sets=tuple(found["replica_sets"]),
+        pods=tuple(found["pods"]),
+    )
+
+
+def seen(
+    found: dict[str, Any], *moments: float, settings: GateSettings = SETTINGS
+) -> Failure | None:
+    """Look at the same thing at some moments; return what was evidence at the last one."""
+    observer, failure = Observer(settings), None
+    for moment in moments:
+        failure = observer.observe(snapshot(found), moment)
+    return failure
+
+
+def new_pod(found: dict[str, Any]) -> dict[str, Any]:
+    """The one pod of the new release in a recording."""
+    (pod,) = snapshot(found).new_pods
+    assert isinstance(pod, dict)
+    return pod
+
+
+def container(found: dict[str, Any]) -> dict[str, Any]:
+    status: dict[str, Any] = new_pod(found)["status"]["containerStatuses"][0]
+    return status
+
+
+AT_ONCE = [
+    ("crash", "crash", "ended with exit code 1"),
+    ("crash-loop", "crash", "ended with exit code 1 (2 ends"),
+    ("exec", "crash", "could not be started: failed to create"),
+    ("oom", "memory", "more memory than its limit, 64Mi"),
+    ("image", "image", "aegis:none cannot be pulled (ErrImagePull)"),
+    ("deadline", "deadline", "made no progress for 3 s"),
+]
+
+AFTER_A_WHILE = [
+    ("config", CONFIGURATION_SECONDS, "configuration", 'configmap "nowhere" not found'),
+    ("unschedulable", 3, "unschedulable", "0/1 nodes are available"),
+    ("unready", 5, "unready", "has not become ready for 5 s"),
+    ("refused", REFUSED_SECONDS, "refused", "exceeded quota: q"),
+]
+
+
+class TestEvidence:
+    """What can no longer become good is told as soon as that is sure, and not before."""
+
+    @pytest.mark.parametrize(("name", "kind", "why"), AT_ONCE)
+    def test_is_there_at_first_sight(self, name: str, kind: str, why: str) -> None:
+        failure = seen(recorded(name), 100.0)
+        assert failure is not None
+        assert failure.kind == kind
+        assert why in failure.reason
+
+    @pytest.mark.parametrize(("name", "seconds", "kind", "why"), AFTER_A_WHILE)
+    def test_is_there_once_it_has_lasted(
+        self, name: str, seconds: float, kind: str, why: str
+    ) -> None:
+        assert seen(recorded(name), 100.0, 100.0 + seconds - 0.1) is None
+        failure = seen(recorded(name), 100.0, 100.0 + seconds)
+        assert failure is not None
+        assert failure.kind == kind
+        assert why in failure.reason
+
+    @pytest.mark.parametrize(("name", "seconds", "kind", "why"), AFTER_A_WHILE)
+    def test_begins_anew_after_a_break(
+        self, name: str, seconds: float, kind: str, why: str
+    ) -> None:
+        observer = Observer(SETTINGS)
+        observer.observe(snapshot(recorded(name)), 0.0)
+        observer.observe(snapshot(recorded("complete")), 1.0)
+        assert observer.observe(snapshot(recorded(name)), seconds + 0.5) is None, (kind, why)
+
+    def test_a_complete_rollout_shows_none(self) -> None:
+        assert seen(recorded("complete"), 0.0, 1000.0) is None
+
+    @pytest.mark.parametrize("name", [name for name, *_ in AT_ONCE])
+    def test_counts_only_once_the_cluster_has_seen_the_change(self, name: str) -> None:
+        found = recorded(name)
+        found["deployment"]["metadata"]["generation"] += 1
+        assert seen(found, 0.0, 1000.0) is None
+
+    @pytest.mark.parametrize("name", ["crash", "oom", "image", "exec"])
+    def test_of_a_pod_that_is_going_is_none(self, name: str) -> None:
+        found = recorded(name)
+        new_pod(found)["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        assert seen(found, 0.0, 1000.0) is None
+
+    def test_of_the_release_before_is_none(self) -> None:
+        found = recorded("crash")
+        for replica_set in found["replica_sets"]:
+            replica_set["metadata"]["annotations"]["deployment.kubernetes.io/revision"] += "0"
+        current = found["deployment"]["metadata"]["annotations"]
+        other = copy.deepcopy(found["replica_sets"][0])
+        other["metadata"] |= {"uid": "another", "annotations": dict(current)}
+        found["replica_sets"].append(other)
+        assert seen(found, 0.0, 1000.0) is None
+
+    def test_nothing_yet_is_none(self) -> None:
+        assert Observer(SETTINGS).observe(Snapshot(deployment=None), 0.0) is None
+
+
+class TestCrashes:
+    """How many ends of a container are evidence, and of which."""
+
+    def test_the_log_is_the_ended_containers(self) -> None:
+        first = seen(recorded("crash"), 0.0)
+        assert first is not None
+        assert (first.container, first.ended) == ("web", False)
+
+    def test_fewer_than_the_gate_names_are_forgiven(self) -> None:
+        patient = GateSettings(crashes=3)
+        assert seen(recorded("crash-loop"), 0.0, settings=patient) is None
+        assert seen(recorded("crash-loop"), 0.0, settings=GateSettings(crashes=2)) is not None
+
+    def test_those_of_a_pod_that_was_ready_at_first_sight_are_the_past(self) -> None:
+        found = recorded("complete")
+        pods = list(snapshot(found).new_pods)
+        pods[0]["status"]["containerStatuses"][0]["restartCount"] = 4
+        pods[0]["status"]["containerStatuses"][0]["lastState"] = {"terminated": {"exitCode": 1}}
+        observer = Observer(SETTINGS)
+        assert observer.observe(snapshot(found), 0.0) is None
+        pods[0]["status"]["containerStatuses"][0]["restartCount"] = 5
+        failure = observer.observe(snapshot(found), 1.0)
+        assert failure is not None
+        assert failure.kind == "crash"
+
+    def test_the_first_is_seen_while_the_second_start_is_held_back(self) -> None:
+        found = recorded("crash-loop")
+        container(found)["restartCount"] = 0
+        failure = seen(found, 0.0)
+        assert failure is not None
+        assert failure.ended
+
+    def test_a_service_that_ends_without_an_error_has_crashed_too(self) -> None:
+        found = recorded("crash")
+        container(found)["state"]["terminated"]["exitCode"] = 0
+        assert seen(found, 0.0) is not None
+
+    @pytest.mark.parametrize(("code", "restarts", "evidence"), [(0, 0, False), (1, 0, True)])
+    def test_an_init_container_may_end_but_not_fail(
+        self, code: int, restarts: int, evidence: bool
+    ) -> None:
+        found = recorded("unready")
+        new_pod(found)["spec"]["initContainers"] = [{"name": "migrate"}]
+        new_pod(found)["status"]["initContainerStatuses"] = [
+            {
+                "name": "migrate",
+                "restartCount": restarts,
+                "state": {"terminated": {"exitCode": code, "reason": "Completed"}},
+            }
+        ]
+        assert (seen(found, 0.0) is not None) is evidence
+
+    def test_a_sidecar_must_not_end(self) -> None:
+        found = recorded("unready")
+        new_pod(found)["spec"]["initContainers"] = [{"name": "proxy", "restartPolicy": "Always"}]
+        new_pod(found)["status"]["initContainerStatuses"] = [
+            {"name": "proxy", "restartCount": 0, "state": {"terminated": {"exitCode": 0}}}
+        ]
+        assert seen(found, 0.0) is not None
+
+
+class TestWaiting:
+    """A pull that may still succeed, a container that may still start."""
+
+    def test_a_registry_that_is_away_is_waited_for(self) -> None:
+        found = recorded("image")
+        container(found)["state"]["waiting"] = {
+            "reason": "ErrImagePull",
+            "message": "dial tcp 198.18.0.2:5000: connect: connection refused",
+        }
+        assert seen(found, 0.0, PULL_SECONDS - 1) is None
+        failure = seen(found, 0.0, PULL_SECONDS)
+        assert failure is not None
+        assert "connection refused" in failure.reason
+
+    def test_before_its_startup_probe_a_container_is_not_expected_to_be_ready(self) -> None:
+        found = recorded("unready")
+        container(found)["started"] = False
+        assert seen(found, 0.0, 1000.0) is None
+
+    def test_a_readiness_probe_has_its_own_budget(self) -> None:
+        found = recorded("unready")
+        probe = new_pod(found)["spec"]["containers"][0]["readinessProbe"]
+        probe |= {"periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 2}
+        assert seen(found, 0.0, 31.0) is None
+        assert seen(found, 0.0, 32.0) is not None
+
+    def test_a_paused_rollout_is_said_to_be(self) -> None:
+        found = recorded("unready")
+        found["deployment"]["spec"]["paused"] = True
+        failure = seen(found, 0.0, REFUSED_SECONDS, settings=GateSettings(unready_seconds=99))
+        assert failure is not None
+        assert failure.kind == "paused"
+
+
+class TestProgress:
+    """How far a rollout is, and what serves."""
+
+    def test_a_rollout_that_hangs_is_not_complete(self) -> None:
+        found = rollout(snapshot(recorded("crash")))
+        assert (found.wanted, found.new, found.ready, found.old) == (2, 1, 0, 2)
+        assert not found.complete
+
+    def test_one_that_is_done_is_complete(self) -> None:
+        found = rollout(snapshot(recorded("complete")))
+        assert found.complete
+        assert (found.new, found.ready) == (2, 2)
+
+    def test_what_serves_is_told_by_release(self) -> None:
+        said = serving(snapshot(recorded("crash")))
+        assert said == "the release before still serves, 2 ready pods (1)"
+        assert serving(snapshot(recorded("complete"))) == "the new release serves, 2 ready pods (1)"
+        assert serving(Snapshot(deployment=None)) == "nothing serves: no pod is ready"
