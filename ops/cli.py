@@ -49,6 +49,7 @@ COMMANDS: tuple[_Bound, ...] = (
     _Bound("history", "history", _LOOK),
     _Bound("show", "show", _LOOK),
     _Bound("diff", "diff", _LOOK),
+    _Bound("config restore", "config", _LOOK),
 )
 """The commands, in the order of the help."""
 
