@@ -92,8 +92,8 @@ class Resource:
 
     @property
     def is_default_provider(self) -> bool:
-        """Whether it is a provider that the engine makes by itself."""
-        return self.is_provider and self.name.startswith("default")
+        """Whether it is a provider that the engine makes by itself; a program's has a parent."""
+        return self.is_provider and self.name.startswith("default") and not self.parent
 
     @property
     def external(self) -> bool:

@@ -22,6 +22,11 @@ from ops.replay_revival import Revival
 from ops.replay_secrets import SecretChange
 
 _HOOKS_OF_A_DELETION = ("BeforeDelete", "AfterDelete", "OnError")
+_MOVED = {
+    **dict.fromkeys(("Deployment", "DaemonSet", "ReplicaSet"), "apps"),
+    **dict.fromkeys(("Ingress", "NetworkPolicy"), "networking.k8s.io"),
+}
+"""The API groups that the kinds of the group ``extensions`` went to."""
 _ASSETS = frozenset({"c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7"})
 
 
@@ -40,7 +45,7 @@ class Replay:
         losses: Data that would be destroyed.
         reruns: Jobs and Pods that would run again.
         secrets: Secrets that would change.
-        protected: What would be deleted and is protected: the engine refuses that.
+        protected: What would be deleted or replaced and is protected: the engine refuses that.
         missing: What cannot be restored from the record, in words.
         hooks: The hooks that what is deleted still names; they do nothing in the replay.
     """
@@ -85,7 +90,7 @@ class Replay:
             )
         if self.protected:
             raise AegisError(
-                what="the rollback would delete what is protected",
+                what="the rollback would delete or replace what is protected",
                 why="\n".join(self.protected),
                 next="if it is to go: pulumi state unprotect <urn>",
             )
@@ -144,6 +149,7 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
         for revival in revivals
         if left.delete and (left.urn, left.id) == (revival.urn, revival.id)
     }
+    fresh = [item for item in resources if item.urn not in revived]
     gone = _gone(current, registered, set(now_called.values()))
     return Replay(
         resources=resources,
@@ -153,12 +159,10 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
         exclude=tuple(sorted(excluded)),
         revivals=revivals,
         deletes=tuple(item for item in gone if item.custom and not item.is_provider),
-        losses=tuple(
-            replay_loss.losses([item for item in resources if item.urn not in revived], gone, now)
-        ),
+        losses=tuple(replay_loss.losses(fresh, gone, now)),
         reruns=tuple(replay_loss.reruns(resources, {**now, **was})),
         secrets=kept.changes,
-        protected=tuple(item.label for item in gone if item.protected),
+        protected=tuple(replay_loss.locked(fresh, gone, now)),
         missing=tuple(_files(resources)),
         hooks=_hooks(current),
     )
@@ -203,9 +207,17 @@ def _object(item: Resource) -> tuple[str, str, str]:
     provider = item.provider_urn
     if provider.rpartition("::")[2].startswith("default"):
         provider = provider.rpartition("::")[0]
-    # One kind in several API versions is one kind of object.
-    kind = item.type.rpartition(":")[2] if item.type.startswith("kubernetes:") else item.type
-    return provider, kind, item.id
+    return provider, _kind(item.type), item.id
+
+
+def _kind(token: str) -> str:
+    """A type token, the same for an object's kind in whatever version of its API."""
+    package, _, rest = token.partition(":")
+    place, _, kind = rest.rpartition(":")
+    if package != "kubernetes" or not place:
+        return token
+    group = place.partition("/")[0]
+    return f"{_MOVED.get(kind, group) if group == 'extensions' else group}:{kind}"
 
 
 def _without(item: Resource, known: set[str]) -> Resource:

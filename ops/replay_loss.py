@@ -68,6 +68,25 @@ def builds_image(item: Resource) -> bool:
     return item.type in _BUILDS_IMAGES
 
 
+def locked(
+    targets: Sequence[Resource], gone: Sequence[Resource], now: Mapping[str, Resource]
+) -> list[str]:
+    """Find what is protected and would be deleted or replaced: the engine refuses both.
+
+    Args:
+        targets: What is registered, without what is taken back.
+        gone: What is deleted.
+        now: What each target is at present, by the target's URN.
+    """
+    replaced = [
+        current
+        for target in targets
+        for current in [now.get(target.urn)]
+        if current is not None and current.protected and _replaced(target, current)
+    ]
+    return [item.label for item in (*gone, *replaced) if item.protected]
+
+
 def losses(
     targets: Sequence[Resource], gone: Sequence[Resource], now: Mapping[str, Resource]
 ) -> list[Loss]:

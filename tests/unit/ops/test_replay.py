@@ -1,0 +1,241 @@
+"""What a replay registers, leaves alone, deletes and refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ops.errors import AegisError
+from ops.replay import plan
+from tests.unit.ops.states import CONFIG_KIND, DEFAULT, made, state, thing, urn
+
+IMAGE = "docker:index/image:Image"
+JOB = "kubernetes:batch/v1:Job"
+CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+
+
+def test_only_what_a_program_would_register_is_registered() -> None:
+    component = {"urn": urn("shop:a:B", "b"), "type": "shop:a:B", "custom": False}
+    cluster = {
+        "urn": urn("pulumi:providers:kubernetes", "cluster"),
+        "type": "pulumi:providers:kubernetes",
+        "custom": True,
+        "id": "2",
+    }
+    recorded = made(
+        component,
+        cluster,
+        thing(CONFIG_KIND, "a"),
+        thing(CONFIG_KIND, "gone", delete=True),
+        thing(CONFIG_KIND, "half", pendingReplacement=True),
+        thing(CONFIG_KIND, "view", viewOf=urn(CONFIG_KIND, "a")),
+    )
+    planned = plan(recorded, made())
+    assert [item.name for item in planned.resources] == ["b", "cluster", "a"]
+    assert list(planned.providers) == [DEFAULT]
+
+
+def test_a_programs_provider_may_be_called_default() -> None:
+    kind = "pulumi:providers:kubernetes"
+    ours = thing(kind, "default", {"metadata": {"name": "x"}})
+    assert [item.name for item in plan(made(ours), made()).resources] == ["default"]
+
+
+def test_what_is_only_there_now_is_deleted_but_no_provider_is_named() -> None:
+    planned = plan(made(), made(thing(CONFIG_KIND, "new"), thing(CONFIG_KIND, "x", delete=True)))
+    assert [item.name for item in planned.deletes] == ["new"]
+
+
+def test_an_image_stays_as_it_is_and_what_names_it_still_does() -> None:
+    web = thing(DEPLOYMENT, "web", dependencies=[urn(IMAGE, "web")])
+    old = thing(IMAGE, "web", {"imageName": "shop:1"})
+    new = thing(IMAGE, "web", {"imageName": "shop:2"})
+    planned = plan(made(old, web), made(new, web))
+    assert planned.exclude == (urn(IMAGE, "web"),)
+    image, deployment = planned.resources
+    assert image.inputs["imageName"] == "shop:2"
+    assert deployment.dependencies == (urn(IMAGE, "web"),)
+
+
+def test_an_image_that_is_gone_is_not_built_and_nothing_waits_for_it() -> None:
+    depends = {"spec": [urn(IMAGE, "web")]}
+    web = thing(DEPLOYMENT, "web", dependencies=[urn(IMAGE, "web")], propertyDependencies=depends)
+    planned = plan(made(thing(IMAGE, "web"), web), made())
+    assert planned.exclude == ()
+    (deployment,) = planned.resources
+    assert deployment.dependencies == ()
+    assert deployment.options["propertyDependencies"] == {"spec": []}
+
+
+class TestLeftBehind:
+    """Objects that a failed update replaced and did not get to delete."""
+
+    OLD: Any = thing(
+        CONFIG_KIND, "settings", {"metadata": {"name": "settings-1", "namespace": "s"}}
+    )
+    NEW = thing(CONFIG_KIND, "settings", {"metadata": {"name": "settings-2", "namespace": "s"}})
+
+    def test_its_own_object_is_taken_back(self) -> None:
+        web = thing(DEPLOYMENT, "web", dependencies=[self.OLD["urn"]])
+        now: Any = state(self.NEW, web, {**self.OLD, "delete": True})
+        planned = plan(made(self.OLD, web), made(*now["resources"][2:]))
+        (revival,) = planned.revivals
+        assert (revival.id, revival.instead_of) == ("s/settings-1", "s/settings-2")
+        assert planned.preview_exclude == (self.OLD["urn"],)
+        exported: Any = {"version": 3, "deployment": now}
+        revived = planned.revive(exported)["deployment"]["resources"][2:]
+        # In the place of its replacement: everything still comes after what it depends on.
+        assert revived == [self.OLD, web, {**self.NEW, "delete": True}]
+        assert exported["deployment"]["resources"][2] == self.NEW, "the given state is not changed"
+
+    def test_its_own_object_is_taken_back_when_nothing_replaced_it(self) -> None:
+        now: Any = state({**self.OLD, "delete": True})
+        planned = plan(made(self.OLD), made(*now["resources"][2:]))
+        assert planned.revive({"deployment": now})["deployment"]["resources"][2:] == [self.OLD]
+
+    def test_another_objects_record_is_left_alone(self) -> None:
+        other = thing(CONFIG_KIND, "settings", {"metadata": {"name": "other", "namespace": "s"}})
+        assert plan(made(self.OLD), made(self.NEW, {**other, "delete": True})).revivals == ()
+
+    def test_one_of_a_provider_that_is_gone_is_left_alone(self) -> None:
+        left = {**self.OLD, "delete": True, "provider": f"{DEFAULT}::of before"}
+        assert plan(made(self.OLD), made(self.NEW, left)).revivals == ()
+
+    def test_a_job_that_is_taken_back_does_not_run_again(self) -> None:
+        old = thing(JOB, "migrate", {"metadata": {"name": "migrate-1"}, "spec": {"template": 1}})
+        new = thing(JOB, "migrate", {"metadata": {"name": "migrate-2"}, "spec": {"template": 2}})
+        assert plan(made(old), made(new, {**old, "delete": True})).reruns == ()
+
+
+class TestRenamed:
+    """Resources that the program calls something else since."""
+
+    OLD = thing(CONFIG_KIND, "flags", {"metadata": {"name": "x", "namespace": "shop"}})
+    NEW = thing(CONFIG_KIND, "features", {"metadata": {"name": "x", "namespace": "shop"}})
+
+    def test_the_object_is_kept(self) -> None:
+        planned = plan(made(self.OLD), made(self.NEW))
+        assert planned.aliases == {self.OLD["urn"]: (self.NEW["urn"],)}
+        assert planned.deletes == ()
+
+    def test_a_kind_in_another_api_version_is_the_same_object(self) -> None:
+        old = thing("kubernetes:extensions/v1beta1:Ingress", "web")
+        new = thing("kubernetes:networking.k8s.io/v1:Ingress", "web")
+        assert plan(made(old), made(new)).aliases == {old["urn"]: (new["urn"],)}
+
+    def test_a_kind_of_another_group_is_another_object(self) -> None:
+        old = thing("kubernetes:core/v1:Service", "web")
+        new = thing("kubernetes:serving.knative.dev/v1:Service", "web")
+        assert plan(made(old), made(new)).aliases == {}
+
+    def test_an_object_of_that_name_in_another_cluster_is_not_the_same(self) -> None:
+        other = urn("pulumi:providers:kubernetes", "other")
+        new = {**self.NEW, "provider": f"{other}::1"}
+        assert plan(made(self.OLD), made(new)).aliases == {}
+
+    def test_two_that_both_exist_are_not_one(self) -> None:
+        assert plan(made(self.OLD), made(self.OLD, self.NEW)).aliases == {}
+
+    def test_a_namespace_that_was_renamed_is_no_loss(self) -> None:
+        kind = "kubernetes:core/v1:Namespace"
+        named = {"metadata": {"name": "shop"}}
+        plan(made(thing(kind, "home", named)), made(thing(kind, "ours", named))).require()
+
+
+class TestLosses:
+    """What would be destroyed."""
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "kubernetes:core/v1:Namespace",
+            "kubernetes:core/v1:PersistentVolume",
+            "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition",
+            CLAIM,
+        ],
+    )
+    def test_deleting_what_holds_data_is_refused_unless_insisted_on(self, kind: str) -> None:
+        planned = plan(made(), made(thing(kind, "data")))
+        with pytest.raises(AegisError, match="destroy data") as refused:
+            planned.require()
+        assert "--allow-data-loss" in refused.value.next
+        planned.require(allow_data_loss=True)
+
+    def test_what_is_retained_is_not_lost(self) -> None:
+        plan(made(), made(thing(CLAIM, "data", retainOnDelete=True))).require()
+
+    @pytest.mark.parametrize(
+        ("before", "after", "lost"),
+        [
+            ({"storageClassName": "a"}, {"storageClassName": "b"}, True),
+            ({"resources": {"requests": 1}}, {"resources": {"requests": 2}}, False),
+            ({"volumeName": "v"}, {"volumeName": "v"}, False),
+        ],
+    )
+    def test_a_claim_is_lost_when_it_has_to_be_replaced(
+        self, before: Any, after: Any, lost: bool
+    ) -> None:
+        recorded, now = (made(thing(CLAIM, "data", {"spec": spec})) for spec in (before, after))
+        assert bool(plan(recorded, now).losses) is lost
+
+    def test_a_claim_under_another_name_is_another_claim(self) -> None:
+        named = {"metadata": {"name": "data-2", "namespace": "shop"}}
+        assert plan(made(thing(CLAIM, "data")), made(thing(CLAIM, "data", named))).losses
+
+    def test_what_is_protected_is_refused_even_when_insisted_on(self) -> None:
+        planned = plan(made(), made(thing(CONFIG_KIND, "kept", protect=True)))
+        with pytest.raises(AegisError, match="protected"):
+            planned.require(allow_data_loss=True)
+
+    def test_what_is_protected_may_stay_but_not_be_replaced(self) -> None:
+        named = {"metadata": {"name": "other", "namespace": "shop"}}
+        kept, other = (thing(CONFIG_KIND, "a", it, protect=True) for it in ({}, named))
+        plan(made(kept), made(kept)).require()
+        assert plan(made(other), made(kept)).protected == ("ConfigMap a",)
+
+    def test_an_image_in_a_registry_is_data(self) -> None:
+        kind = "docker:index/registryImage:RegistryImage"
+        assert plan(made(), made(thing(kind, "web"))).losses
+        assert not plan(made(), made(thing(kind, "web", {"keepRemotely": True}))).losses
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "again"),
+    [
+        ({"template": 1}, {"template": 1}, []),
+        ({"template": 1}, {"template": 2}, [True]),
+        ({"template": 1, "backoffLimit": 1}, {"template": 1, "backoffLimit": 2}, []),
+        ({"ttlSecondsAfterFinished": 9}, {"ttlSecondsAfterFinished": 9}, [False]),
+        ({"template": 1}, None, [True]),
+    ],
+)
+def test_a_job_that_would_run_again_is_said(before: Any, after: Any, again: list[bool]) -> None:
+    now = made() if after is None else made(thing(JOB, "migrate", {"spec": after}))
+    reruns = plan(made(thing(JOB, "migrate", {"spec": before})), now).reruns
+    assert [item.certain for item in reruns] == again
+
+
+@pytest.mark.parametrize(
+    ("value", "complete"),
+    [
+        ({"path": "chart.tgz", "hash": "1"}, False),
+        ({"text": "all of it", "hash": "1"}, True),
+        ({"assets": {}, "hash": "1"}, True),
+    ],
+)
+def test_what_is_made_of_files_cannot_be_restored(value: Any, complete: bool) -> None:
+    from ops.checkpoint import SIGNATURE
+
+    asset = {SIGNATURE: "c44067f5952c0a294b673a41bacd8c17", **value}
+    planned = plan(made(thing(CONFIG_KIND, "a", {"data": {"file": asset}})), made())
+    assert (planned.missing == ()) is complete
+    if not complete:
+        with pytest.raises(AegisError, match="cannot be restored"):
+            planned.require(allow_data_loss=True)
+
+
+def test_the_hooks_of_what_is_deleted_are_known() -> None:
+    hooked = thing(CONFIG_KIND, "a", resourceHooks={"BeforeDelete": ["b"], "AfterUpdate": ["u"]})
+    assert plan(made(), made(hooked)).hooks == ("b",)

@@ -1,0 +1,105 @@
+"""Which release a rollback goes back to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ops.errors import AegisError, ExitCode
+from ops.release import Release
+from ops.target import choose
+
+
+def history(*rows: str | tuple[str, dict[str, Any]]) -> list[Release]:
+    """A history, oldest row first: words such as ``verified failed refused destroy current``."""
+    releases = []
+    for number, row in enumerate(rows, start=1):
+        text, more = row if isinstance(row, tuple) else (row, {})
+        words = text.split()
+        kinds = [word for word in words if word in ("refresh", "destroy", "import")]
+        releases.append(
+            Release(
+                number=number,
+                key=str(number),
+                kind=kinds[0] if kinds else "update",
+                result="failed" if "failed" in words else "succeeded",
+                started=datetime(2026, 1, 1, tzinfo=UTC),
+                verified="verified" in words,
+                current="current" in words,
+                refused="refused" in words,
+                **more,
+            )
+        )
+    return releases[::-1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "number"),
+    [
+        (("verified", "verified current"), 1),
+        (("verified", "failed current"), 1),
+        (("verified", "", "failed current"), 1),
+        (("verified", "verified", "failed", "failed current"), 2),
+        (("verified", "verified refused", "failed current"), 1),
+        (("verified", "verified", "verified current", "refresh"), 2),
+        (("verified", "destroy verified", "verified current"), 1),
+        # A rollback counts as what it restored: once more goes further back.
+        (("verified", "verified", "verified", ("current", {"restores": 2})), 1),
+        (("verified", "verified", ("", {"restores": 1}), "verified current"), 2),
+        # A rollback that failed restored nothing.
+        (("verified", "verified", ("failed current", {"restores": 1})), 2),
+        # One rollback of another.
+        (
+            (
+                "verified",
+                "verified",
+                "verified",
+                ("", {"restores": 2}),
+                ("current", {"restores": 4}),
+            ),
+            1,
+        ),
+    ],
+)
+def test_the_last_verified_release_before_the_deployed_one_is_chosen(
+    rows: tuple[Any, ...], number: int
+) -> None:
+    assert choose(history(*rows)).number == number
+
+
+def test_after_a_death_the_last_recorded_release_is_the_one_to_restore() -> None:
+    assert choose(history("verified", "verified current"), interrupted=True).number == 2
+
+
+def test_a_number_that_succeeded_is_taken_verified_or_not() -> None:
+    assert choose(history("verified", "", "failed current"), 2).number == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "to", "why"),
+    [
+        (("verified", "failed current"), 9, "the history has 1 to 2"),
+        ((), 1, "none yet"),
+        (("verified", "failed current"), 2, "it failed"),
+        (("verified", "refresh current"), 2, "deployed nothing"),
+        (("verified", "destroy current"), 2, "deployed nothing"),
+        ((), None, "no history"),
+        (("verified current",), None, "1 update succeeded"),
+        (("verified refused", "failed current"), None, "(refused)"),
+        (("", "", "verified current"), None, "never verified: 2, 1"),
+    ],
+)
+def test_a_refusal_says_why(rows: tuple[Any, ...], to: int | None, why: str) -> None:
+    with pytest.raises(AegisError) as refused:
+        choose(history(*rows), to)
+    assert why in refused.value.why
+    assert refused.value.code is ExitCode.REFUSED
+    assert refused.value.next
+
+
+def test_releases_that_name_each_other_end() -> None:
+    circle = history(("", {"restores": 2}), ("current", {"restores": 1}))
+    with pytest.raises(AegisError):
+        choose(circle)
