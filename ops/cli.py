@@ -113,8 +113,8 @@ def main(arguments: Sequence[str] | None = None, *, output: Output | None = None
             )
         except AegisError as error:
             return out.fail(error)
-        except (Interrupted, KeyboardInterrupt) as signal:
-            return out.fail(_interrupted(str(signal) or "SIGINT"))
+        except Interrupted as signal:
+            return out.fail(_interrupted(str(signal)))
         except BrokenPipeError:
             # Whoever read has seen enough; nothing more can be said there.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ops import rollback
 from ops.decisions import Next, after_judgement, after_update, cause, headline
 from ops.errors import AegisError, ExitCode
-from ops.identity import images_of_steps, workloads_of_steps
+from ops.identity import images_of_steps, is_shown, workloads_of_steps
 from ops.ledger import fingerprint
 from ops.release import Deployed, Release
 from ops.rollback import change_lines, named, remember, restore
@@ -38,7 +38,7 @@ class Request:
         message: What history says about it.
         yes: Whether to go on without asking.
         roll_back: Whether a failed release is replaced by the last verified one.
-        force: Whether a release that was rolled back may be deployed again.
+        force: Whether to deploy also what was rolled back, or what the registry does not have.
         wait_seconds: How long to wait for another deployer.
     """
 
@@ -109,6 +109,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
         return _unchanged(actions)
     images = images_of_steps(changes.steps)
     _refuse_again(actions, images, force=request.force)
+    _refuse_missing(actions, changes, force=request.force)
     if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
     workloads = list(dict.fromkeys([*actions.workloads(), *workloads_of_steps(changes.steps)]))
@@ -200,6 +201,24 @@ def _refuse_again(actions: Actions, images: str | None, *, force: bool) -> None:
         next="aegis config restore brings the settings in line with what runs; "
         "--force deploys it all the same",
     )
+
+
+def _refuse_missing(actions: Actions, changes: Changes, *, force: bool) -> None:
+    """Refuse an image that its registry does not have, unless somebody insists.
+
+    Raises:
+        AegisError: It does not, and nobody does.
+    """
+    images = [image for step in changes.changed if is_shown(step) for image in step.images if image]
+    missing = [it.image for it in actions.presence(images) if it.there is False]
+    if missing and force:
+        actions.out.warn("\n".join(f"its registry does not have {image}" for image in missing))
+    elif missing:
+        raise AegisError(
+            what=f"an image of this release cannot be pulled to {actions.stack}",
+            why="\n".join(f"its registry does not have {image}" for image in missing),
+            next="push it first; --force deploys it all the same, to a registry only nodes reach",
+        )
 
 
 def _restored(

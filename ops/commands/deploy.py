@@ -40,7 +40,11 @@ def deploy(
         bool, typer.Option("--no-rollback", help="Leave a failed release as it is.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Deploy also what was rolled back before.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Deploy also what was rolled back before, or what the registry does not have.",
+        ),
     ] = False,
     wait_lock: WaitLock = "0",
 ) -> None:

@@ -9,6 +9,7 @@ from ops.deploy import Request, deploy
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Failure
 from ops.ledger import fingerprint
+from ops.registry import Presence
 from ops.signals import Interrupted
 from tests.unit.ops.stage import (
     BAD,
@@ -189,3 +190,12 @@ def test_a_digest_that_was_asked_for_stays_in_the_settings_only_when_it_is_good(
     stage = _stage(updates=[Ran(outcome())], restores=[Ran(outcome())], verdicts=[FAILED, PASSED])
     _failure(stage, request)
     assert stage.did[-1] == "unset imageDigest"
+
+
+def test_an_image_the_registry_does_not_have_is_refused_until_somebody_insists() -> None:
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], presences=[Presence(BAD, False)])
+    error = _failure(stage)
+    assert error.code is ExitCode.REFUSED
+    assert BAD in error.why
+    assert stage.did == ["claim deploy", "preview"]
+    assert deploy(stage, Request(yes=True, force=True)).changed
