@@ -5,6 +5,8 @@ Imported by `stack` alone, when the first preview or update is wanted.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,9 @@ class Runner:
     def run(self, command: str, recorder: Recorder, **options: Any) -> Finished:  # noqa: ANN401
         """Run up, preview, refresh or destroy, and return how the CLI ended."""
         given = {name: value for name, value in options.items() if value is not None}
+        loops: list[asyncio.AbstractEventLoop] = []
+        if "program" in given:
+            given["program"] = _noting(given["program"], loops)
         try:
             getattr(self._stack, command)(on_event=recorder, **given)
         except _EndedError as ended:
@@ -89,4 +94,28 @@ class Runner:
                 # The last events may still be on their way from a process that has ended.
                 recorder.ended.wait(_LAST_EVENTS_SECONDS)
             return ended.done
+        finally:
+            _close(loops)
         raise AssertionError(f"{command} ran without the CLI")
+
+
+def _noting(
+    program: Callable[[], Any], loops: list[asyncio.AbstractEventLoop]
+) -> Callable[[], Any]:
+    """The program, noting which event loop it is run in."""
+
+    def run() -> Any:  # noqa: ANN401 - whatever the program returns
+        loops.append(asyncio.get_running_loop())
+        return program()
+
+    return run
+
+
+def _close(loops: list[asyncio.AbstractEventLoop]) -> None:
+    """Close the loops of programs that were cut short: the SDK leaves those open."""
+    deadline = time.monotonic() + _LAST_EVENTS_SECONDS
+    for loop in loops:
+        while loop.is_running() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not loop.is_running():
+            loop.close()

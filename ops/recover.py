@@ -279,6 +279,8 @@ def settle_operations(deployment: Mapping[str, Any]) -> Repair:
                 # The creation of a replacement: the old one is what serves, and this one goes.
                 entered["delete"] = True
             resources.append(entered)
+            known.add((pending.urn, name))
+            urns.add(pending.urn)
             repair.confirmed.append(pending)
     repair.deployment["resources"] = resources
     return repair

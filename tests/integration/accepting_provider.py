@@ -5,12 +5,15 @@ It takes the place of the Kubernetes and the Docker provider, so that the progra
 engine: what is made, changed and deleted, and in which order, is the engine's own doing.
 
 Run by the engine as ``python -m tests.integration.accepting_provider NAME JOURNAL ADDRESS``.
-A file beside the journal, called ``fail``, names what shall fail: ``update Deployment``.
+Files beside the journal say what shall happen: ``fail`` names what shall fail, such as
+``update Deployment``; ``hang`` what shall be begun and not come back while the file is there;
+``gone`` the objects, a name a line, that are not found any more.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,15 @@ class AcceptingProvider(ResourceProviderServicer):  # type: ignore[misc,unused-i
         return messages.DiffResponse(changes=response.DIFF_SOME)
 
     @answers
+    def Read(self, request: Any, context: Any) -> Any:
+        """Find every object as it was left, but for those that are gone."""
+        gone = self._journal.with_name("gone")
+        if gone.exists() and request.id in gone.read_text().splitlines():
+            return messages.ReadResponse()
+        properties = request.properties if request.properties.fields else request.inputs
+        return messages.ReadResponse(id=request.id, properties=properties, inputs=request.inputs)
+
+    @answers
     def Create(self, request: Any, context: Any) -> Any:
         """Write down a creation."""
         self._write("create", request.urn)
@@ -99,6 +111,9 @@ class AcceptingProvider(ResourceProviderServicer):  # type: ignore[misc,unused-i
             raise RpcError(grpc.StatusCode.UNKNOWN, f"{step} {kind} fails, as the test asks")
         with self._journal.open("a") as journal:
             journal.write(f"{step} {kind} {name}\n")
+        hanging = self._journal.with_name("hang")
+        while hanging.exists() and hanging.read_text().strip() == f"{step} {kind}":
+            time.sleep(0.05)
 
 
 if __name__ == "__main__":

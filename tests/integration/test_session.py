@@ -1,0 +1,336 @@
+"""A stack opened by `aegis`, with the real engine: updates, their end, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pulumi
+import pytest
+
+from ops import history, ledger, recover
+from ops.commands import diff, show
+from ops.commands.history import collect
+from ops.errors import AegisError
+from ops.locks import Life
+from ops.release import ConfigValue
+from ops.stack import Session
+from tests.integration.accepting_provider import VERSIONS
+from tests.integration.conftest import write_program
+
+pytestmark = pytest.mark.integration
+
+CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
+SECONDS = 30
+
+
+@dataclass
+class Stand:
+    """A project with a stack and a provider that does what it is told.
+
+    Attributes:
+        root: Where all of it is.
+        environment: The environment it is opened in.
+    """
+
+    root: Path
+    environment: dict[str, str]
+
+    def open(self, **environment: str) -> Session:
+        """Open the stack."""
+        return Session.open("one", self.root / "project", {**self.environment, **environment})
+
+    def tell(self, what: str, text: str = "") -> None:
+        """Tell the provider what shall fail or hang, or which objects are gone."""
+        (self.root / what).write_text(text)
+
+    def wait_for(self, step: str) -> None:
+        """Wait until the provider has begun a step."""
+        deadline = time.monotonic() + SECONDS
+        journal = self.root / "journal"
+        while not journal.exists() or step not in journal.read_text():
+            assert time.monotonic() < deadline, f"{step} never began"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def stand(tmp_path: Path, programs: Path) -> Iterator[Stand]:
+    for name in ("project", "backend"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "project" / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    version = VERSIONS["kubernetes"]
+    plugin = tmp_path / f"home/plugins/resource-kubernetes-v{version}/pulumi-resource-kubernetes"
+    plugin.parent.mkdir(parents=True)
+    journal = str(tmp_path / "journal")
+    write_program(plugin, "tests.integration.accepting_provider", "kubernetes", journal)
+    made = Stand(
+        tmp_path,
+        {
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "PULUMI_HOME": str(tmp_path / "home"),
+            "PULUMI_BACKEND_URL": f"file://{tmp_path / 'backend'}",
+            "PULUMI_CONFIG_PASSPHRASE": "of a test",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        },
+    )
+    engine = _engine(made)
+    engine("stack", "init", "one")
+    engine("config", "set", "--stack", "one", "replicas", "2")
+    engine("config", "set", "--stack", "one", "--secret", "token", "hunter2")
+    try:
+        yield made
+    finally:
+        (tmp_path / "hang").unlink(missing_ok=True)
+        engine("cancel", "--yes", "--stack", "one")
+        engine("stack", "rm", "--force", "--yes", "--stack", "one")
+
+
+def _engine(stand: Stand) -> Callable[..., None]:
+    from ops.engine import Engine
+
+    engine = Engine(stand.root / "project", stand.environment)
+
+    def run(*arguments: str) -> None:
+        done = engine.run(arguments)
+        assert done.code == 0, done.stderr
+
+    return run
+
+
+def objects(*names: str, data: str = "") -> Callable[[], None]:
+    """A program that declares ConfigMaps."""
+
+    def program() -> None:
+        for name in names:
+            pulumi.CustomResource(
+                CONFIG_MAP,
+                name,
+                {"metadata": {"name": name, "namespace": "shop"}, "data": {"x": data}},
+                pulumi.ResourceOptions(version=VERSIONS["kubernetes"]),
+            )
+        pulumi.export("version", f"1.0.{len(names)}")
+        pulumi.export("secret", pulumi.Output.secret("hunter3"))
+
+    return program
+
+
+class TestAnUpdate:
+    """It comes to an outcome, whatever happens."""
+
+    def test_that_succeeds_is_recorded_with_its_message_settings_and_who(
+        self, stand: Stand
+    ) -> None:
+        session = stand.open()
+        outcome = session.update(program=objects("a"), message="Ship it")
+        assert outcome.succeeded, outcome.why
+        assert outcome.summary == {"create": 2}
+        release = history.releases(session)[0]
+        assert (release.number, release.message, release.current) == (1, "Ship it", True)
+        assert release.who.endswith(f"@{socket.gethostname()}")
+        assert {key: it.shown for key, it in release.config.items()} == {
+            "shop:replicas": "2",
+            "shop:token": "[secret]",
+        }
+        assert history.deployed(session, release).version == "1.0.1"
+        assert session.outputs() == {"version": "1.0.1", "secret": "[secret]"}
+
+    def test_that_fails_is_an_outcome_that_says_why(self, stand: Stand) -> None:
+        stand.tell("fail", "create ConfigMap")
+        session = stand.open()
+        outcome = session.update(program=objects("a"), message="Ship it")
+        assert not outcome.succeeded
+        assert [it.message for it in outcome.failures] == [
+            "create ConfigMap fails, as the test asks"
+        ]
+        assert history.releases(session)[0].result == "failed"
+
+    def test_that_is_stopped_ends_without_a_lock_or_a_word_left_over(self, stand: Stand) -> None:
+        stand.tell("hang", "create ConfigMap")
+        session = stand.open()
+
+        def stop() -> None:
+            stand.wait_for("create ConfigMap a")
+            session.stop()
+            (stand.root / "hang").unlink()
+
+        asked = threading.Thread(target=stop)
+        asked.start()
+        outcome = session.update(program=objects("a", "b"), message="Ship it")
+        asked.join()
+        assert (outcome.succeeded, outcome.stopped, outcome.killed) == (False, True, False)
+        assert session.store.locks() == []
+        assert "pending_operations" not in session.export()["deployment"]
+
+    def test_says_what_happens_and_no_secret(self, stand: Stand) -> None:
+        said: list[str] = []
+        session = stand.open()
+        session.update(program=objects("a"), message="x", on_event=lambda it: said.append(str(it)))
+        assert any("kind='ends'" in line and "name='a'" in line for line in said)
+        assert "hunter" not in "".join(said)
+
+    def test_with_other_settings_records_those_encrypted(self, stand: Stand) -> None:
+        session = stand.open()
+        session.update(program=objects("a"), message="first")
+        recorded = history.releases(session)[0].config
+        before = session.config_file.read_text()
+        settings = {
+            **recorded,
+            "shop:replicas": ConfigValue("3"),
+            "shop:extra": ConfigValue("hunter4", secret=True),
+        }
+        outcome = session.update(program=objects("a"), message="second", config=settings)
+        assert outcome.succeeded, outcome.why
+        config = history.releases(session)[0].config
+        assert config["shop:replicas"].value == "3"
+        assert config["shop:token"] == recorded["shop:token"]
+        assert config["shop:extra"].encrypted
+        assert session.config_file.read_text() == before
+
+    def test_previewed_changes_nothing(self, stand: Stand) -> None:
+        session = stand.open()
+        changes = session.preview(program=objects("a"))
+        assert [(it.op, it.name) for it in changes.changed][-1] == ("create", "a")
+        assert history.releases(session) == []
+
+    def test_that_cannot_begin_for_a_wrong_passphrase_says_so(self, stand: Stand) -> None:
+        stand.open().update(program=objects("a"), message="first")
+        session = stand.open(PULUMI_CONFIG_PASSPHRASE="another")
+        with pytest.raises(AegisError) as raised:
+            session.update(program=objects("a"), message="second")
+        assert "cannot be decrypted with this passphrase" in raised.value.what
+        assert len(history.releases(session)) == 1
+
+    def test_that_finds_a_lock_names_its_holder(self, stand: Stand) -> None:
+        session = stand.open()
+        place = stand.root / "backend/.pulumi/locks/organization/shop/one"
+        place.mkdir(parents=True, exist_ok=True)
+        stamp = datetime.now(UTC).isoformat()
+        content = {"pid": os.getpid(), "username": "ann", "hostname": "ci-7", "timestamp": stamp}
+        (place / "theirs.json").write_text(json.dumps(content))
+        with pytest.raises(AegisError) as raised:
+            session.update(program=objects("a"), message="x")
+        assert "locked" in raised.value.what
+        assert f"ann@ci-7 (pid {os.getpid()})" in raised.value.why
+
+
+class TestTheLedger:
+    """Marks are in the stack itself."""
+
+    def test_is_seen_by_whoever_opens_the_stack(self, stand: Stand) -> None:
+        session = stand.open()
+        session.update(program=objects("a"), message="first")
+        session.update(program=objects("a", "b"), message="second")
+        newest, oldest = history.releases(session)
+        ledger.mark_verified(session, oldest)
+        name = ledger.fingerprint("sha256:1", session.settings())
+        ledger.refuse(session, newest, name, "it\ncrashed")
+        session.update(program=objects("a"), message="third")
+        again = stand.open()
+        entries = collect(again).entries
+        assert [it.notes for it in entries] == ["current", "refused", "verified"]
+        assert (ledger.is_refused(again, name) or "").startswith("it crashed (")
+        ledger.pardon(again, name)
+        assert ledger.is_refused(session, name) is None
+
+    def test_names_the_same_settings_whether_recorded_or_to_come(self, stand: Stand) -> None:
+        session = stand.open()
+        session.update(program=objects("a"), message="first")
+        recorded = history.releases(session)[0].config
+        assert ledger.fingerprint("i", recorded) == ledger.fingerprint("i", session.settings())
+
+
+class TestShowAndDiff:
+    """What people look at holds no secret."""
+
+    def test_say_what_a_release_had_and_what_differs(self, stand: Stand) -> None:
+        session = stand.open()
+        session.update(program=objects("a"), message="first")
+        _engine(stand)("config", "set", "--stack", "one", "replicas", "3")
+        session.update(program=objects("a", "b", data="y"), message="second")
+        shown = show.inspect(session, 2)
+        assert shown.settings == {"shop:replicas": "3", "shop:token": "[secret]"}
+        assert {it.name for it in shown.resources} >= {"a", "b"}
+        found = diff.compare(session, 1, 2)
+        assert [(it.what, it.before, it.after) for it in found.settings] == [
+            ("shop:replicas", "2", "3")
+        ]
+        assert [(it.name, it.change) for it in found.resources] == [
+            ("a", "changed"),
+            ("b", "added"),
+        ]
+        assert [(it.what, it.after) for it in found.resources[0].properties] == [("data.x", "y")]
+        assert "hunter" not in json.dumps([shown.as_json(), found.as_json()])
+
+    def test_refuse_a_number_that_is_not_there(self, stand: Stand) -> None:
+        session = stand.open()
+        session.update(program=objects("a"), message="first")
+        with pytest.raises(AegisError, match="there is no release 7"):
+            show.inspect(session, 7)
+
+
+class TestADeathInTheMiddle:
+    """The CLI is killed while it creates an object."""
+
+    @pytest.fixture
+    def session(self, stand: Stand) -> Session:
+        """A stack with a verified release, killed in the update after it."""
+        session = stand.open()
+        session.update(program=objects("a"), message="first")
+        ledger.mark_verified(session, history.releases(session)[0])
+        stand.tell("hang", "create ConfigMap")
+
+        def kill() -> None:
+            stand.wait_for("create ConfigMap b")
+            session.engine.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        outcome = session.update(program=objects("a", "b"), message="second")
+        killer.join()
+        assert outcome.killed
+        (stand.root / "hang").unlink()
+        return session
+
+    def test_is_seen_and_leads_back_to_the_verified_release(self, session: Session) -> None:
+        diagnosis = recover.diagnose(session)
+        assert [it.life for it in diagnosis.holders] == [Life.ORPHANED]
+        assert [str(it) for it in diagnosis.pending] == ["creating b"]
+        decision = recover.decide(diagnosis)
+        assert decision.action is recover.Action.RESTORE
+        assert decision.target is not None
+        assert decision.target.number == 1
+
+    def test_is_settled_so_that_the_object_begun_is_known_and_can_go(
+        self, stand: Stand, session: Session
+    ) -> None:
+        settled = recover.settle(session)
+        assert [str(it) for it in settled.confirmed] == ["creating b"]
+        diagnosis = recover.diagnose(session)
+        assert (diagnosis.holders, diagnosis.pending) == ((), ())
+        outcome = session.update(program=objects("a"), message="restore", refresh=True)
+        assert outcome.succeeded, outcome.why
+        stand.wait_for("delete ConfigMap b")
+        assert [it["id"] for it in _maps(session)] == ["a"]
+
+    def test_is_settled_so_that_an_object_never_made_is_forgotten(
+        self, stand: Stand, session: Session
+    ) -> None:
+        stand.tell("gone", "shop/b")
+        assert recover.tidy(session)
+        assert [it["id"] for it in _maps(session)] == ["a"]
+        assert "pending_operations" not in session.export()["deployment"]
+        assert not recover.tidy(session)
+
+
+def _maps(session: Session) -> list[dict[str, str]]:
+    resources = session.export()["deployment"]["resources"]
+    return [it for it in resources if it["type"] == CONFIG_MAP]

@@ -1,0 +1,174 @@
+"""The one place that runs the CLI, with a shell script in the CLI's place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ops.engine import Engine, Finished, explain, is_locked
+from ops.errors import AegisError
+
+SECONDS = 10
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    """An engine whose CLI is a script, to be written by `script`."""
+    return Engine(tmp_path, {"PATH": f"{tmp_path}:/usr/bin:/bin"})
+
+
+def script(directory: Path, text: str) -> None:
+    path = directory / "pulumi"
+    path.write_text("#!/bin/sh\n" + textwrap.dedent(text))
+    path.chmod(0o755)
+
+
+def wait_for(path: Path, text: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not (path.exists() and text in path.read_text()):
+        assert time.monotonic() < deadline, f"{path} never said {text}"
+        time.sleep(0.01)
+
+
+SLOW = """
+    trap 'echo interrupted >> said; exit 8' INT
+    echo running >> said
+    for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; done
+    echo ended >> said
+"""
+
+
+class TestARun:
+    """It gives back what the CLI said, and never more than that."""
+
+    def test_gives_code_and_both_streams(self, engine: Engine, tmp_path: Path) -> None:
+        script(tmp_path, 'echo "$*"; echo oh >&2; exit 3')
+        done = engine.run(["stack", "ls"])
+        assert done == Finished(3, "--non-interactive --color=never stack ls\n", "oh\n")
+
+    def test_feeds_what_is_not_to_be_on_a_command_line(
+        self, engine: Engine, tmp_path: Path
+    ) -> None:
+        script(tmp_path, "cat")
+        assert engine.run(["config", "set"], feed="hunter2").stdout == "hunter2"
+
+    def test_without_a_cli_says_so(self, tmp_path: Path) -> None:
+        with pytest.raises(AegisError, match="no pulumi CLI"):
+            Engine(tmp_path, {"PATH": str(tmp_path)}).run(["version"])
+
+    def test_does_not_show_what_was_printed_in_its_repr(self) -> None:
+        assert "hunter2" not in repr(Finished(0, "hunter2", "hunter2"))
+
+    @pytest.mark.parametrize(("version", "fits"), [("v3.259.0", True), ("3.237.9", False)])
+    def test_wants_a_cli_that_is_new_enough(
+        self, engine: Engine, tmp_path: Path, version: str, fits: bool
+    ) -> None:
+        script(tmp_path, f"echo {version}")
+        if fits:
+            assert engine.version() == "3.259.0"
+        else:
+            with pytest.raises(AegisError, match="at least"):
+                engine.version()
+
+
+class TestStopping:
+    """One interrupt, whoever asks and however often."""
+
+    def test_interrupts_the_run_once(self, engine: Engine, tmp_path: Path) -> None:
+        script(tmp_path, SLOW)
+
+        def ask() -> None:
+            wait_for(tmp_path / "said", "running")
+            engine.stop()
+            engine.stop()
+
+        asked = threading.Thread(target=ask)
+        asked.start()
+        done = engine.run(["up"], interruptible=True)
+        asked.join()
+        assert done.code == 8
+        assert (tmp_path / "said").read_text() == "running\ninterrupted\n"
+
+    def test_that_came_before_the_start_ends_the_run_too(
+        self, engine: Engine, tmp_path: Path
+    ) -> None:
+        script(tmp_path, SLOW)
+        engine.arm()
+        engine.stop()
+        assert engine.run(["up"], interruptible=True).code != 0
+        assert not (tmp_path / "said").exists() or "ended" not in (tmp_path / "said").read_text()
+
+    def test_does_not_touch_what_is_not_to_be_stopped(self, engine: Engine, tmp_path: Path) -> None:
+        script(tmp_path, "echo fine")
+        engine.stop()
+        assert engine.run(["stack", "export"]).stdout == "fine\n"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word on a parent's death")
+    def test_the_cli_is_told_to_stop_when_this_process_is_killed(
+        self, engine: Engine, tmp_path: Path
+    ) -> None:
+        script(tmp_path, SLOW)
+        program = (
+            "import sys; from pathlib import Path; from ops.engine import Engine;"
+            "Engine(Path(sys.argv[1]), {'PATH': sys.argv[2]}).run(['up'], interruptible=True)"
+        )
+        root = Path(__file__).parents[3]
+        path = engine.environment["PATH"]
+        child = subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path), path],
+            env={**os.environ, "PYTHONPATH": str(root)},
+        )
+        wait_for(tmp_path / "said", "running")
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        wait_for(tmp_path / "said", "interrupted")
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="sessions")
+    def test_a_terminals_interrupt_does_not_reach_the_cli_by_itself(
+        self, engine: Engine, tmp_path: Path
+    ) -> None:
+        script(tmp_path, "cut -d' ' -f6 /proc/$$/stat")
+        session = engine.run(["up"], interruptible=True).stdout.strip()
+        assert session != str(os.getsid(0))
+
+
+LOCKED = """error: the stack is currently locked by 1 lock(s). Either wait for the other process(es)
+  file:///b/.pulumi/locks/x.json: created by ann@ci-7 (pid 41) at 2026-01-02T03:04:05Z"""
+
+
+class TestFailures:
+    """The CLI's text is classified once."""
+
+    @pytest.mark.parametrize(
+        ("code", "text", "what"),
+        [
+            (255, LOCKED, "locked by another update"),
+            (255, "error: [409] Conflict: Another update is currently in progress.", "locked"),
+            (255, "error: incorrect passphrase", "cannot be decrypted"),
+            (6, "error: anything", "no such stack"),
+            (255, "error: no stack named 'x' found", "no such stack"),
+            (3, "error: PULUMI_ACCESS_TOKEN must be set for login", "does not know who you are"),
+            (255, "dial tcp 198.18.0.1:6443: connect: connection refused", "cannot be reached"),
+            (255, "write /x: no space left on device", "the disk that holds the state is full"),
+            (255, "error: could not unmarshal checkpoint: unexpected end of JSON", "be read"),
+            (255, "error: something else", "the update failed"),
+        ],
+    )
+    def test_are_named(self, code: int, text: str, what: str) -> None:
+        error = explain(Finished(code, "", text), "the update failed")
+        assert what in error.what
+        assert text.splitlines()[-1].strip().split("created by ")[-1][:9] in error.why
+
+    def test_of_a_lock_say_who_holds_it_and_since_when(self) -> None:
+        done = Finished(255, "", LOCKED)
+        assert is_locked(done)
+        why = explain(done, "").why
+        assert why == "ann@ci-7 (pid 41) since 2026-01-02T03:04:05Z"
