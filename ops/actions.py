@@ -253,7 +253,7 @@ class Actions:
             reason = "the stack has no Deployment, so there was nothing to judge"
             return Verdict(passed=True, reason=reason, notes=(reason,))
         with self.out.progress(f"the gate judges {self.stack}"):
-            return judge(self._connected(), list(workloads), gate, on_progress=self._tell_gate)
+            return judge(self.connected(), list(workloads), gate, on_progress=self._tell_gate)
 
     # Inside
 
@@ -261,7 +261,8 @@ class Actions:
         deployment = self.session.export().get("deployment") or {}
         return list(deployment.get("resources") or ())
 
-    def _connected(self) -> Cluster:
+    def connected(self) -> Cluster:
+        """Return the cluster the stack is in."""
         if self._cluster is None:
             from ops.cluster import connect
 
@@ -288,7 +289,7 @@ class Actions:
             if not workloads:
                 return Ran(run(self._tell))
             watch = Watch(
-                self._connected(),
+                self.connected(),
                 list(workloads),
                 gate,
                 on_progress=self._tell_rollouts,

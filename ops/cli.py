@@ -49,6 +49,9 @@ COMMANDS: tuple[_Bound, ...] = (
     _Bound("history", "history", _LOOK),
     _Bound("show", "show", _LOOK),
     _Bound("diff", "diff", _LOOK),
+    _Bound("recover", "recover", _FLOW),
+    _Bound("status", "status", _LOOK),
+    _Bound("gate check", "gate", (*_LOOK, ExitCode.GATE_FAILED)),
     _Bound("config restore", "config", _LOOK),
 )
 """The commands, in the order of the help."""

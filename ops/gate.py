@@ -370,7 +370,7 @@ class _Gate:
     def _tell(
         self, phase: str, figures: Figures | None = None, seconds_left: float | None = None
     ) -> None:
-        if self._on_progress is None:
+        if self._on_progress is None or not self.mirror.complete:
             return
         progress = Progress(
             phase=phase,

@@ -20,6 +20,31 @@ _UNAUTHORIZED = 401
 _AGAIN_SECONDS = 0.5
 
 
+def read_snapshot(cluster: Cluster, workload: Workload) -> Snapshot:
+    """Read once what a cluster holds of one Deployment.
+
+    Raises:
+        ApiError: It does not answer, or refuses.
+    """
+    found = (cluster.get(path.format(workload.namespace)) for path in _KINDS.values())
+    return _assembled(workload, *(list(listed.get("items") or ()) for listed in found))
+
+
+def _assembled(
+    workload: Workload, deployments: list[Object], sets: list[Object], pods: list[Object]
+) -> Snapshot:
+    deployment = next((d for d in deployments if d["metadata"]["name"] == workload.name), None)
+    if deployment is None:
+        return Snapshot(deployment=None)
+    owned = [s for s in sets if owner_of(s) == deployment["metadata"]["uid"]]
+    uids = {s["metadata"]["uid"] for s in owned}
+    return Snapshot(
+        deployment=deployment,
+        replica_sets=tuple(owned),
+        pods=tuple(pod for pod in pods if owner_of(pod) in uids),
+    )
+
+
 class Mirror:
     """The Deployments, ReplicaSets and pods of some namespaces; a context manager."""
 
@@ -98,16 +123,7 @@ class Mirror:
             deployments, sets, pods = (
                 list(self._objects.get((kind, workload.namespace), {}).values()) for kind in _KINDS
             )
-        deployment = next((d for d in deployments if d["metadata"]["name"] == workload.name), None)
-        if deployment is None:
-            return Snapshot(deployment=None)
-        owned = [s for s in sets if owner_of(s) == deployment["metadata"]["uid"]]
-        uids = {s["metadata"]["uid"] for s in owned}
-        return Snapshot(
-            deployment=deployment,
-            replica_sets=tuple(owned),
-            pods=tuple(pod for pod in pods if owner_of(pod) in uids),
-        )
+        return _assembled(workload, deployments, sets, pods)
 
     def _follow(self, kind: str, namespace: str) -> None:
         """Keep one kind of one namespace current until told to stop."""

@@ -1,0 +1,235 @@
+"""How a stack is just now: its release, its pods, what happened last, who works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ops.cluster import ApiError, Cluster
+from ops.evidence import Rollout, Snapshot, Workload, is_ready, restarts, rollout, version_of
+from ops.mirror import read_snapshot
+from ops.watch import told_event
+
+if TYPE_CHECKING:
+    from ops.locks import Holder
+    from ops.release import Deployed, Release
+
+EVENTS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pod:
+    """One pod.
+
+    Attributes:
+        name: Its name.
+        version: The version its label names.
+        image: The image of its first container.
+        new: Whether it is of the newest release of its Deployment.
+        ready: Whether it is ready.
+        going: Whether it is about to end.
+        restarts: How often its containers were started anew.
+        state: What keeps it from being ready, in a word; else ``ready`` or ``ending``.
+    """
+
+    name: str
+    version: str | None
+    image: str
+    new: bool
+    ready: bool
+    going: bool
+    restarts: int
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """One Deployment.
+
+    Attributes:
+        workload: Which one.
+        there: Whether the cluster has it.
+        rollout: How far its rollout is.
+        pods: Its pods.
+        events: The last warnings about them.
+    """
+
+    workload: Workload
+    there: bool
+    rollout: Rollout
+    pods: tuple[Pod, ...]
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A stack.
+
+    Attributes:
+        stack: Its name.
+        release: The release that is current; None when nothing was deployed.
+        deployed: What that release deployed, where it is known.
+        live: Its Deployments, as the cluster has them.
+        unreachable: Why the cluster could not be asked; empty when it could.
+        holders: Who works on the stack, or died doing so.
+    """
+
+    stack: str
+    release: Release | None
+    deployed: Deployed | None
+    live: tuple[Live, ...] = ()
+    unreachable: str = ""
+    holders: tuple[Holder, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every rollout is complete and everything could be looked at."""
+        return not self.unreachable and all(it.rollout.complete for it in self.live)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        release, deployed = self.release, self.deployed
+        return {
+            "stack": self.stack,
+            "release": None
+            if release is None
+            else {
+                "number": release.number,
+                "result": release.result,
+                "verified": release.verified,
+                "message": release.message,
+                "version": None if deployed is None else deployed.version,
+                "imageDigest": None if deployed is None else deployed.image_digest,
+            },
+            "healthy": self.healthy,
+            "workloads": [_live_json(live) for live in self.live],
+            "unreachable": self.unreachable,
+            "holders": [
+                {"life": it.life.value, "who": it.who, "since": it.since, "message": it.message}
+                for it in self.holders
+            ],
+        }
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+        lines = [f"stack     {self.stack}", f"release   {self._release()}"]
+        lines += [f"{it.life.value:<9} {it}" for it in self.holders]
+        if self.unreachable:
+            lines.append(f"cluster   not asked: {self.unreachable}")
+        for live in self.live:
+            lines += _live_lines(live)
+        return lines
+
+    def _release(self) -> str:
+        if self.release is None:
+            return "none: nothing has been deployed"
+        version = (self.deployed.version if self.deployed else None) or "version unknown"
+        mark = "verified" if self.release.verified else "NOT verified by a gate"
+        result = "" if self.release.succeeded else f", {self.release.result.upper()}"
+        return f"{self.release.number} ({version}), {mark}{result}"
+
+
+def look(cluster: Cluster, workloads: Sequence[Workload]) -> tuple[Live, ...]:
+    """Look at Deployments in a cluster.
+
+    Raises:
+        ApiError: It does not answer, or refuses.
+    """
+    return tuple(_look(cluster, workload) for workload in workloads)
+
+
+def pods_of(snapshot: Snapshot) -> tuple[Pod, ...]:
+    """Describe a Deployment's pods: the newest release's first."""
+    owner = snapshot.replica_set
+    uid = None if owner is None else owner["metadata"]["uid"]
+    pods = []
+    for pod in snapshot.pods:
+        owners = pod["metadata"].get("ownerReferences") or ()
+        going = pod["metadata"].get("deletionTimestamp") is not None
+        containers = (pod.get("spec") or {}).get("containers") or [{}]
+        pods.append(
+            Pod(
+                name=pod["metadata"]["name"],
+                version=version_of(pod),
+                image=str(containers[0].get("image", "")),
+                new=any(o.get("uid") == uid for o in owners),
+                ready=is_ready(pod) and not going,
+                going=going,
+                restarts=restarts(pod),
+                state="ending" if going else _state(pod),
+            )
+        )
+    return tuple(sorted(pods, key=lambda pod: (not pod.new, pod.going, pod.name)))
+
+
+def _look(cluster: Cluster, workload: Workload) -> Live:
+    snapshot = read_snapshot(cluster, workload)
+    try:
+        events = cluster.events(workload.namespace)
+    except ApiError:
+        events = []
+    # Of what is there now: what was said of pods that are gone is the past.
+    names = {thing["metadata"]["name"] for thing in (*snapshot.pods, *snapshot.replica_sets)}
+    warnings = dict.fromkeys(
+        f"{event['involvedObject']['name']}: {told_event(event)}"
+        for event in events
+        if event.get("type") == "Warning"
+        and event["involvedObject"].get("name") in {workload.name, *names}
+    )
+    return Live(
+        workload=workload,
+        there=snapshot.deployment is not None,
+        rollout=rollout(snapshot),
+        pods=pods_of(snapshot),
+        events=tuple(warnings)[-EVENTS:],
+    )
+
+
+def _state(pod: Mapping[str, Any]) -> str:
+    status = pod.get("status") or {}
+    if is_ready(pod):
+        return "ready"
+    every = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    for container in every:
+        state = container.get("state") or {}
+        for kind in ("waiting", "terminated"):
+            reason = (state.get(kind) or {}).get("reason")
+            if reason and reason != "Completed":
+                return str(reason)
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return str(condition.get("reason"))
+    return "not ready"
+
+
+def _live_json(live: Live) -> dict[str, Any]:
+    return {
+        "namespace": live.workload.namespace,
+        "name": live.workload.name,
+        "there": live.there,
+        "wanted": live.rollout.wanted,
+        "new": live.rollout.new,
+        "ready": live.rollout.ready,
+        "old": live.rollout.old,
+        "complete": live.rollout.complete,
+        "pods": [vars(pod) for pod in live.pods],
+        "events": list(live.events),
+    }
+
+
+def _live_lines(live: Live) -> list[str]:
+    if not live.there:
+        return [f"{live.workload}: NOT in the cluster"]
+    it = live.rollout
+    done = "complete" if it.complete else "in progress, or stuck"
+    lines = [
+        f"{live.workload}: rollout {done}; {it.ready} of {it.wanted} new pods ready, {it.old} old"
+    ]
+    for pod in live.pods:
+        age = "new" if pod.new else "old"
+        again = "" if not pod.restarts else f", {pod.restarts} restarts"
+        lines.append(f"  {age}  {pod.version or '-'}  {pod.name}  {pod.state}{again}")
+    if live.events:
+        lines += ["  last warnings:", *(f"    {event}" for event in live.events)]
+    return lines

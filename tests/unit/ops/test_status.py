@@ -1,0 +1,132 @@
+"""ops.status: what is said of a stack, from recorded objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from ops.cluster import ApiError, Cluster
+from ops.commands.gate import changed, render
+from ops.errors import AegisError, ExitCode
+from ops.evidence import Workload
+from ops.gate_settings import GateSettings
+from ops.output import Output
+from ops.status import Live, Status, look
+from ops.verdict import Verdict
+
+RECORDED = Path(__file__).parent / "recorded"
+WEB = Workload(namespace="shop", name="web")
+
+
+class RecordedCluster:
+    """Answers with what was recorded, and refuses everything else."""
+
+    def __init__(self, name: str, events: list[dict[str, Any]] | None = None) -> None:
+        self._found = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+        self._events = events
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        assert query is None
+        kinds = {
+            "/apis/apps/v1/namespaces/shop/deployments": [self._found["deployment"]],
+            "/apis/apps/v1/namespaces/shop/replicasets": self._found["replica_sets"],
+            "/api/v1/namespaces/shop/pods": self._found["pods"],
+        }
+        return {"items": kinds[path]}
+
+    def events(self, namespace: str, name: str | None = None) -> list[dict[str, Any]]:
+        assert (namespace, name) == ("shop", None)
+        if self._events is None:
+            raise ApiError(403, "events is forbidden")
+        return self._events
+
+
+def live(name: str, events: list[dict[str, Any]] | None = None) -> Live:
+    (found,) = look(cast(Cluster, RecordedCluster(name, events)), [WEB])
+    return found
+
+
+def status(name: str) -> Status:
+    return Status(stack="staging", release=None, deployed=None, live=(live(name),))
+
+
+STATES = [
+    ("crash-loop", "CrashLoopBackOff"),
+    ("image", "ErrImagePull"),
+    ("config", "CreateContainerConfigError"),
+    ("unschedulable", "Unschedulable"),
+    ("oom", "OOMKilled"),
+    ("unready", "not ready"),
+]
+
+
+@pytest.mark.parametrize(("name", "state"), STATES)
+def test_a_pod_that_hangs_says_in_what(name: str, state: str) -> None:
+    found = live(name)
+    (new,) = [pod for pod in found.pods if pod.new]
+    assert new.state == state
+    assert not new.ready
+    assert [pod.state for pod in found.pods if not pod.new and not pod.going] == ["ready"] * 2
+    assert not status(name).healthy
+
+
+def test_a_complete_rollout_is_healthy() -> None:
+    found = status("complete")
+    assert found.healthy
+    assert "web: rollout complete; 2 of 2 new pods ready, 0 old" in "\n".join(found.lines())
+
+
+def test_a_cluster_that_was_not_asked_is_not_healthy() -> None:
+    found = Status(stack="staging", release=None, deployed=None, unreachable="no answer")
+    assert not found.healthy
+    assert "cluster   not asked: no answer" in found.lines()
+
+
+def test_warnings_are_those_of_what_is_there_each_once() -> None:
+    name = live("crash").pods[0].name
+    event = {"type": "Warning", "reason": "BackOff", "message": "again"}
+    events = [
+        {**event, "involvedObject": {"name": "web-gone"}},
+        {**event, "involvedObject": {"name": name}},
+        {**event, "involvedObject": {"name": name}},
+        {**event, "type": "Normal", "involvedObject": {"name": name}},
+    ]
+    assert live("crash", events).events == (f"{name}: BackOff: again",)
+
+
+def test_events_that_may_not_be_read_hide_nothing_else() -> None:
+    assert live("crash").pods
+    assert live("crash").events == ()
+
+
+def test_the_document_says_what_the_text_says() -> None:
+    data = json.loads(json.dumps(status("crash").as_json()))
+    assert data["healthy"] is False
+    assert data["release"] is None
+    assert {pod["version"] for pod in data["workloads"][0]["pods"]} == {"1", "2"}
+
+
+class TestGateCheck:
+    """`aegis gate check --set`, and how a verdict is told."""
+
+    def test_changes_only_what_is_named(self) -> None:
+        before = GateSettings(bake_seconds=7, canary=3)
+        after = changed(before, ["p99Ms=300", "successRatio=0.5"])
+        assert after == GateSettings(bake_seconds=7, canary=3, p99_ms=300, success_ratio=0.5)
+
+    @pytest.mark.parametrize("change", ["p99Ms", "p99=1", "p99Ms=fast", "prometheus=up"])
+    def test_refuses_what_is_no_setting(self, change: str) -> None:
+        with pytest.raises(AegisError) as refused:
+            changed(GateSettings(), [change])
+        assert refused.value.code is ExitCode.USAGE
+
+    def test_a_verdict_that_failed_ends_with_its_own_code(self) -> None:
+        verdict = Verdict(passed=False, kind="latency", reason="too slow", serving="it serves")
+        with pytest.raises(AegisError, match="too slow") as failed:
+            render("staging", verdict, Output())
+        assert failed.value.code is ExitCode.GATE_FAILED
+        assert failed.value.details["gate"] == verdict.as_json()
