@@ -6,13 +6,10 @@ import json
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pulumi
 import pytest
 
 from ops import history, ledger, recover
@@ -22,105 +19,15 @@ from ops.errors import AegisError
 from ops.locks import Life
 from ops.release import ConfigValue
 from ops.stack import Session
-from tests.integration.accepting_provider import VERSIONS
-from tests.integration.conftest import write_program
+from tests.integration.shop import Stand, made_stand, maps, objects
 
 pytestmark = pytest.mark.integration
-
-CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
-SECONDS = 30
-
-
-@dataclass
-class Stand:
-    """A project with a stack and a provider that does what it is told.
-
-    Attributes:
-        root: Where all of it is.
-        environment: The environment it is opened in.
-    """
-
-    root: Path
-    environment: dict[str, str]
-
-    def open(self, **environment: str) -> Session:
-        """Open the stack."""
-        return Session.open("one", self.root / "project", {**self.environment, **environment})
-
-    def tell(self, what: str, text: str = "") -> None:
-        """Tell the provider what shall fail or hang, or which objects are gone."""
-        (self.root / what).write_text(text)
-
-    def wait_for(self, step: str) -> None:
-        """Wait until the provider has begun a step."""
-        deadline = time.monotonic() + SECONDS
-        journal = self.root / "journal"
-        while not journal.exists() or step not in journal.read_text():
-            assert time.monotonic() < deadline, f"{step} never began"
-            time.sleep(0.02)
 
 
 @pytest.fixture
 def stand(tmp_path: Path, programs: Path) -> Iterator[Stand]:
-    for name in ("project", "backend"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "project" / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
-    version = VERSIONS["kubernetes"]
-    plugin = tmp_path / f"home/plugins/resource-kubernetes-v{version}/pulumi-resource-kubernetes"
-    plugin.parent.mkdir(parents=True)
-    journal = str(tmp_path / "journal")
-    write_program(plugin, "tests.integration.accepting_provider", "kubernetes", journal)
-    made = Stand(
-        tmp_path,
-        {
-            "PATH": f"{programs}:/usr/bin:/bin",
-            "HOME": str(tmp_path),
-            "PULUMI_HOME": str(tmp_path / "home"),
-            "PULUMI_BACKEND_URL": f"file://{tmp_path / 'backend'}",
-            "PULUMI_CONFIG_PASSPHRASE": "of a test",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-        },
-    )
-    engine = _engine(made)
-    engine("stack", "init", "one")
-    engine("config", "set", "--stack", "one", "replicas", "2")
-    engine("config", "set", "--stack", "one", "--secret", "token", "hunter2")
-    try:
+    with made_stand(tmp_path, programs) as made:
         yield made
-    finally:
-        (tmp_path / "hang").unlink(missing_ok=True)
-        engine("cancel", "--yes", "--stack", "one")
-        engine("stack", "rm", "--force", "--yes", "--stack", "one")
-
-
-def _engine(stand: Stand) -> Callable[..., None]:
-    from ops.engine import Engine
-
-    engine = Engine(stand.root / "project", stand.environment)
-
-    def run(*arguments: str) -> None:
-        done = engine.run(arguments)
-        assert done.code == 0, done.stderr
-
-    return run
-
-
-def objects(*names: str, data: str = "") -> Callable[[], None]:
-    """A program that declares ConfigMaps."""
-
-    def program() -> None:
-        for name in names:
-            pulumi.CustomResource(
-                CONFIG_MAP,
-                name,
-                {"metadata": {"name": name, "namespace": "shop"}, "data": {"x": data}},
-                pulumi.ResourceOptions(version=VERSIONS["kubernetes"]),
-            )
-        pulumi.export("version", f"1.0.{len(names)}")
-        pulumi.export("secret", pulumi.Output.secret("hunter3"))
-
-    return program
 
 
 class TestAnUpdate:
@@ -254,7 +161,7 @@ class TestShowAndDiff:
     def test_say_what_a_release_had_and_what_differs(self, stand: Stand) -> None:
         session = stand.open()
         session.update(program=objects("a"), message="first")
-        _engine(stand)("config", "set", "--stack", "one", "replicas", "3")
+        stand.pulumi("config", "set", "--stack", "one", "replicas", "3")
         session.update(program=objects("a", "b", data="y"), message="second")
         shown = show.inspect(session, 2)
         assert shown.settings == {"shop:replicas": "3", "shop:token": "[secret]"}
@@ -283,22 +190,7 @@ class TestADeathInTheMiddle:
     @pytest.fixture
     def session(self, stand: Stand) -> Session:
         """A stack with a verified release, killed in the update after it."""
-        session = stand.open()
-        session.update(program=objects("a"), message="first")
-        ledger.mark_verified(session, history.releases(session)[0])
-        stand.tell("hang", "create ConfigMap")
-
-        def kill() -> None:
-            stand.wait_for("create ConfigMap b")
-            session.engine.kill()
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        outcome = session.update(program=objects("a", "b"), message="second")
-        killer.join()
-        assert outcome.killed
-        (stand.root / "hang").unlink()
-        return session
+        return stand.die_while_creating()
 
     def test_is_seen_and_leads_back_to_the_verified_release(self, session: Session) -> None:
         diagnosis = recover.diagnose(session)
@@ -319,18 +211,13 @@ class TestADeathInTheMiddle:
         outcome = session.update(program=objects("a"), message="restore", refresh=True)
         assert outcome.succeeded, outcome.why
         stand.wait_for("delete ConfigMap b")
-        assert [it["id"] for it in _maps(session)] == ["a"]
+        assert [it["id"] for it in maps(session)] == ["a"]
 
     def test_is_settled_so_that_an_object_never_made_is_forgotten(
         self, stand: Stand, session: Session
     ) -> None:
         stand.tell("gone", "shop/b")
         assert recover.tidy(session)
-        assert [it["id"] for it in _maps(session)] == ["a"]
+        assert [it["id"] for it in maps(session)] == ["a"]
         assert "pending_operations" not in session.export()["deployment"]
         assert not recover.tidy(session)
-
-
-def _maps(session: Session) -> list[dict[str, str]]:
-    resources = session.export()["deployment"]["resources"]
-    return [it for it in resources if it["type"] == CONFIG_MAP]

@@ -1,0 +1,195 @@
+"""`aegis recover`: put a stack in order after whoever worked on it died."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ops.commands.options import HERE, Directory, Json, Stack, open_actions, output_of
+
+if TYPE_CHECKING:
+    from ops.actions import Actions
+    from ops.locks import Holder
+    from ops.output import Output
+    from ops.recover import Decision, Diagnosis, Settled
+    from ops.release import Release
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """What was found, and what was done about it.
+
+    Attributes:
+        stack: The stack's name.
+        action: nothing, judge, restore or finish.
+        findings: What was found, a line each.
+        repairs: What was repaired in the state, a line each.
+        target: The release that was restored or judged.
+        done: Whether it was done, or only looked at.
+    """
+
+    stack: str
+    action: str
+    findings: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
+    target: int | None = None
+    done: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "stack": self.stack,
+            "action": self.action,
+            "findings": list(self.findings),
+            "repairs": list(self.repairs),
+            "target": self.target,
+            "done": self.done,
+        }
+
+
+def put_in_order(actions: Actions, *, take: bool = False, preview: bool = False) -> Recovered:
+    """Find out what state a stack is in, and bring it to its verified release or finish.
+
+    Args:
+        actions: The stack.
+        take: Whether to take away also a lock that cannot be told from a living one's.
+        preview: Whether to say what would be done, and no more.
+
+    Raises:
+        AegisError: Somebody alive works on it, or what was restored did not come up healthy.
+    """
+    from ops.recover import Action, decide, diagnose, explain, settle
+
+    diagnosis = diagnose(actions.session)
+    decision = decide(diagnosis)
+    findings = tuple(explain(diagnosis, decision))
+    found = Recovered(
+        stack=actions.stack,
+        action=decision.action.value,
+        findings=findings,
+        target=decision.target.number if decision.target is not None else None,
+        done=False,
+    )
+    for line in findings:
+        actions.out.say(line)
+    if preview or (decision.action is Action.NOTHING and not diagnosis.interrupted):
+        return replace(found, done=not preview)
+    settled = settle(actions.session, take=take)
+    repairs = tuple(_repairs(settled))
+    for line in repairs:
+        actions.out.say(line)
+    _act(actions, decision, diagnosis)
+    return replace(found, repairs=repairs, done=True)
+
+
+def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis) -> None:
+    from ops.recover import Action
+
+    if decision.action is Action.NOTHING:
+        return
+    with actions.claimed("recover", "recovery", 0):
+        if decision.action is Action.RESTORE and decision.target is not None:
+            _restore(actions, decision.target, decision.why)
+        elif decision.action is Action.JUDGE and decision.target is not None:
+            _judge(actions, decision.target, diagnosis.verified)
+        else:
+            _refresh(actions)
+
+
+def _restore(actions: Actions, target: Release, why: str) -> None:
+    from ops.rollback import refuse_gone, restore
+
+    replay = actions.replay(target, ())
+    replay.require(allow_data_loss=False)
+    refuse_gone(target, actions.presence(actions.deployed(target).images), actions)
+    restore(actions, target, replay, why=why)
+
+
+def _judge(actions: Actions, last: Release, verified: Release | None) -> None:
+    """Let the gate say what its deployer did not live to hear."""
+    from ops.errors import AegisError, ExitCode
+
+    verdict = actions.judge(actions.workloads(), actions.gate(last.config))
+    if verdict.passed:
+        actions.mark_verified(last)
+        return
+    if verified is None:
+        raise AegisError(
+            what=f"release {last.number} of {actions.stack} did not pass its gate",
+            why="\n".join([verdict.reason, *verdict.evidence]),
+            state=f"release {last.number} is deployed, and no release is verified",
+            next="aegis deploy, with what mends it",
+            code=ExitCode.NOT_ROLLED_BACK,
+        )
+    _restore(actions, verified, verdict.reason)
+
+
+def _refresh(actions: Actions) -> None:
+    from ops.errors import AegisError
+
+    with actions.out.progress(f"refreshing {actions.stack}"):
+        outcome = actions.session.refresh(message="aegis: refresh after an update was cut short")
+    if not outcome.succeeded:
+        raise AegisError(
+            what=f"{actions.stack} could not be refreshed",
+            why=outcome.why,
+            state="locks and pending operations are settled; what serves, serves on",
+            next="aegis recover, once the cluster answers",
+        )
+
+
+def _repairs(settled: Settled) -> list[str]:
+    lines = [f"taken away: the {_kind(it)} of {it}" for it in settled.cleared]
+    lines += [f"entered, for the refresh to look: {it}" for it in settled.confirmed]
+    lines += [f"left to the refresh: {it}" for it in settled.forgotten]
+    lines += [f"may have been created, look for it: {it.urn}" for it in settled.unknown]
+    return lines
+
+
+def _kind(holder: Holder) -> str:
+    return "lock" if holder.lock is not None else "claim"
+
+
+def render(recovered: Recovered, out: Output) -> None:
+    """Show what was done."""
+    out.document(recovered.as_json())
+    number = recovered.target
+    words = {
+        "nothing": f"{recovered.stack} is in order",
+        "judge": f"{recovered.stack} is in order: its gate has spoken",
+        "restore": f"{recovered.stack} is back at what release {number} deployed",
+        "finish": f"{recovered.stack} is settled as it is; no release is verified: aegis deploy",
+    }
+    if recovered.done:
+        out.show(words[recovered.action])
+    else:
+        out.show(f"would {recovered.action}; nothing was changed")
+
+
+def recover(
+    context: typer.Context,
+    *,
+    stack: Stack = None,
+    directory: Directory = HERE,
+    json: Json = False,  # noqa: ARG001 - its callback acts on it
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Say what it would do, and do nothing.")
+    ] = False,
+    take_lock: Annotated[
+        bool,
+        typer.Option(
+            "--take-lock",
+            help="Take also a lock whose holder cannot be seen from here. Be sure that it is dead.",
+        ),
+    ] = False,
+) -> None:
+    """Put a stack in order after whoever worked on it died.
+
+    Takes away orphaned locks, settles what was begun, and goes back to the verified release, or
+    finishes what only lacked the gate's verdict. Does nothing where nothing was left half-done.
+    """
+    out = output_of(context)
+    actions = open_actions(context, stack, directory)
+    render(put_in_order(actions, take=take_lock, preview=preview), out)

@@ -1,0 +1,119 @@
+"""`aegis recover` after the CLI was killed, and what it says of a stack in order."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops import history, ledger
+from ops.cli import main
+from ops.errors import ExitCode
+from ops.locks import Claim
+from ops.process import Machine
+from tests.integration.shop import Stand, made_stand, maps, objects
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def stand(tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
+    with made_stand(tmp_path, programs) as made:
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+def aegis(stand: Stand, *arguments: str) -> int:
+    """Run the command on the stack."""
+    return main([*arguments, "--stack", "one", "--directory", str(stand.root / "project")])
+
+
+def test_goes_back_to_the_verified_release_and_leaves_nothing_over(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = stand.die_while_creating()
+    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    document = json.loads(capsys.readouterr().out)
+    assert (document["action"], document["target"]) == ("restore", 1)
+    stand.wait_for("delete ConfigMap b")
+    assert [it["id"] for it in maps(session)] == ["a"]
+    newest = history.releases(session)[0]
+    assert (newest.restores, newest.verified, newest.succeeded) == (1, True, True)
+    assert session.store.locks() == []
+    assert session.store.claim() is None
+    assert aegis(stand, "recover") == ExitCode.OK
+    assert history.releases(session)[0].number == newest.number
+
+
+def test_only_says_what_it_would_do_with_preview(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = stand.die_while_creating()
+    assert aegis(stand, "recover", "--preview") == ExitCode.OK
+    said = capsys.readouterr()
+    assert "would restore; nothing was changed" in said.out
+    assert "never confirmed: creating b" in said.err
+    assert len(session.store.locks()) == 1
+    assert session.export()["deployment"]["pending_operations"]
+
+
+def test_asks_the_gate_when_only_its_verdict_is_missing(stand: Stand) -> None:
+    session = stand.open()
+    session.update(program=objects("a"), message="first")
+    ledger.mark_verified(session, history.releases(session)[0])
+    session.update(program=objects("a", "b"), message="second")
+    here = Machine.here()
+    left = Claim(
+        id="1",
+        who=f"ann@{here.host}",
+        boot=here.boot[:13],
+        pid=os.getpid(),
+        ticks=1,
+        since="2026-01-02T03:04:05Z",
+        intent="deploy",
+    )
+    session.store.write_claim(left.encode())
+    assert aegis(stand, "recover") == ExitCode.OK
+    newest = history.releases(session)[0]
+    assert (newest.number, newest.verified) == (2, True)
+    assert session.store.claim() is None
+
+
+def test_finishes_where_no_release_is_verified(stand: Stand) -> None:
+    session = stand.open()
+    session.update(program=objects("a"), message="first")
+    stand.tell("fail", "create ConfigMap")
+    assert not session.update(program=objects("a", "b"), message="second").succeeded
+    assert aegis(stand, "recover") == ExitCode.OK
+    newest = history.releases(session)[0]
+    assert newest.kind == "refresh"
+    assert [it["id"] for it in maps(session)] == ["a"]
+
+
+def test_refuses_while_somebody_alive_holds_the_stack(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = stand.open()
+    session.update(program=objects("a"), message="first")
+    stand.tell("fail", "create ConfigMap")
+    session.update(program=objects("a", "b"), message="second")
+    here = Machine.here()
+    process = here.find(os.getpid())
+    held = Claim(
+        id="1",
+        who=f"ann@{here.host}",
+        boot=here.boot[:13],
+        pid=os.getpid(),
+        ticks=None if process is None else process.ticks,
+        since="2026-01-02T03:04:05Z",
+        message="Ship it",
+    )
+    session.store.write_claim(held.encode())
+    assert aegis(stand, "recover", "--take-lock") == ExitCode.REFUSED
+    said = capsys.readouterr().err
+    assert f"ann@{here.host}, since 2026-01-02T03:04:05Z: Ship it" in said
+    assert session.store.claim() is not None
