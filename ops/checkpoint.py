@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,19 @@ def load(session: Session, release: Release) -> Checkpoint:
         "stack", "export", "--show-secrets", "--stack", session.reference, *version
     )
     return parse(exported["deployment"])
+
+
+def both(session: Session, release: Release) -> tuple[Checkpoint, Checkpoint]:
+    """Load what a release deployed and the state as it is now, at the same time.
+
+    Each costs most of its time in making a key of the passphrase, on a core of its own.
+
+    Raises:
+        AegisError: As `load` and `current` do.
+    """
+    with ThreadPoolExecutor(max_workers=1) as other:
+        now = other.submit(current, session)
+        return load(session, release), now.result()
 
 
 def current(session: Session) -> Checkpoint:

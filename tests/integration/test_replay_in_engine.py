@@ -43,11 +43,8 @@ class Stack:
 
     def plan(self, number: int, *, keep: tuple[str, ...] = ()) -> Replay:
         """Plan the restoring of a release."""
-        return replay.plan(
-            checkpoint.load(self.session, self.release(number)),
-            checkpoint.current(self.session),
-            keep=keep,
-        )
+        recorded, now = checkpoint.both(self.session, self.release(number))
+        return replay.plan(recorded, now, keep=keep)
 
     def release(self, number: int) -> Any:
         """A release of the history."""
@@ -297,3 +294,26 @@ def test_a_renamed_resource_keeps_its_object(stack: Stack) -> None:
     assert outcome.succeeded, outcome.failures
     assert stack.steps() == []
     assert json.dumps(stack.state(), sort_keys=True) == recorded
+
+
+def test_a_replay_that_fails_says_what_failed_once(stack: Stack) -> None:
+    def several(data: int) -> Callable[[], None]:
+        def program() -> None:
+            base = _thing("base", {"data": data})
+            for place in range(5):
+                _thing(f"more-{place}", {"data": data}, depends_on=[base])
+
+        return program
+
+    first = stack.deploy(several(1))
+    stack.deploy(several(2))
+    stack.journal.with_name("fail").write_text("update ConfigMap")
+    outcome = stack.restore(stack.plan(first))
+    assert not outcome.succeeded
+    assert [item.message for item in outcome.failures] == [
+        "update ConfigMap fails, as the test asks"
+    ]
+    assert "Traceback" not in outcome.text
+    stack.journal.with_name("fail").unlink()
+    assert stack.restore(stack.plan(first)).succeeded
+    assert len(stack.steps()) == 6
