@@ -90,7 +90,8 @@ def compare_settings(
         shown = (old.shown if old else "", new.shown if new else "")
         if MASK in shown[0] and shown[0] == shown[1]:
             shown = (MASK, f"{MASK}, set anew")
-        found.append(_difference(key, old, new, *shown))
+        change = ADDED if old is None else REMOVED if new is None else CHANGED
+        found.append(Difference(key, change, *shown))
     return tuple(found)
 
 
@@ -145,14 +146,10 @@ def _compare(path: str, old: Any, new: Any) -> Iterable[Difference]:  # noqa: AN
         yield Difference(path, CHANGED, _shown(old), _shown(new))
         return
     for inner, first, second in pairs:
-        if first is _ABSENT or second is _ABSENT:
-            yield _difference(
-                inner,
-                None if first is _ABSENT else first,
-                None if second is _ABSENT else second,
-                "" if first is _ABSENT else _shown(first),
-                "" if second is _ABSENT else _shown(second),
-            )
+        if first is _ABSENT:
+            yield Difference(inner, ADDED, "", _shown(second))
+        elif second is _ABSENT:
+            yield Difference(inner, REMOVED, _shown(first))
         else:
             yield from _compare(inner, first, second)
 
@@ -199,8 +196,3 @@ def _masked(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, dict):
         return {key: _masked(item) for key, item in value.items()}
     return [_masked(item) for item in value] if isinstance(value, list) else value
-
-
-def _difference(what: str, old: object, new: object, before: str, after: str) -> Difference:
-    change = ADDED if old is None else REMOVED if new is None else CHANGED
-    return Difference(what, change, before, after)
