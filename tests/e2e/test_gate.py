@@ -1,0 +1,299 @@
+"""The gate on a real cluster: how soon and why a release that cannot become good is refused.
+
+A small server under a Deployment of two in a namespace of its own, changed with kubectl, so that
+what is judged is the gate and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ops.cluster import Cluster, connect
+from ops.evidence import Workload
+from ops.gate import Progress, Stopped, judge
+from ops.gate_settings import GateSettings
+from ops.mirror import read_snapshot
+from ops.verdict import Verdict
+from ops.watch import Watch
+from tests.e2e.traffic import traffic
+
+NAMESPACE = "gate-tests"
+WEB = Workload(namespace=NAMESPACE, name="web")
+SETTINGS = GateSettings(
+    bake_seconds=3, probe_rate=20, p99_ms=300, unschedulable_seconds=2, unready_seconds=4
+)
+
+SERVER = """
+import http.server, json, os, time
+bad, slow = int(os.environ.get("BAD_EVERY", "0")), float(os.environ.get("SLOW", "0"))
+count = 0
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        global count
+        ready = self.path == "/readyz"
+        if not ready:
+            count += 1
+            time.sleep(slow)
+        failing = "UNREADY" in os.environ if ready else bad and count % bad == 0
+        body = json.dumps({"version": os.environ["SAYS"]}).encode()
+        self.send_response(503 if failing else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *words):
+        pass
+http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+"""
+CRASHING = "print('connecting to db:5432'); raise SystemExit('no such host')"
+EATING = "print('reading it all'); everything = bytearray(300_000_000); input()"
+
+
+def _container(version: str, **changes: Any) -> dict[str, Any]:
+    environment = {"SAYS": version, **changes.pop("environment", {})}
+    return {
+        "name": "web",
+        "image": os.environ["AEGIS_RUNTIME_IMAGE"],
+        "command": ["python3", "-u", "-c", changes.pop("program", SERVER)],
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "ports": [{"name": "http", "containerPort": 8000}],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1},
+        "resources": {"limits": {"memory": "64Mi"}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+        **changes,
+    }
+
+
+def _deployment(version: str, *, spec: dict[str, Any] | None = None, **changes: Any) -> Any:
+    labels = {"app": "web"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": NAMESPACE},
+        "spec": {
+            "replicas": 2,
+            "minReadySeconds": 1,
+            "progressDeadlineSeconds": 60,
+            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": {**labels, "app.kubernetes.io/version": version}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 4,
+                    "containers": [_container(version, **changes)],
+                },
+            },
+            **(spec or {}),
+        },
+    }
+
+
+def _kubectl(*words: str, given: object = None) -> str:
+    done = subprocess.run(
+        ["kubectl", *words],
+        input=None if given is None else json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _apply(thing: object) -> None:
+    _kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", given=thing)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """The lab's cluster, with the namespace and the Service of these tests."""
+    _apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    _apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web", "namespace": NAMESPACE},
+            "spec": {
+                "selector": {"app": "web"},
+                "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+            },
+        }
+    )
+    try:
+        yield connect()
+    finally:
+        _kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+@pytest.fixture
+def good(cluster: Cluster) -> Cluster:
+    """The cluster, with the good release serving."""
+    _apply(_deployment("1"))
+    verdict = judge(cluster, [WEB], replace(SETTINGS, bake_seconds=0))
+    assert verdict.passed, verdict.lines()
+    end = time.monotonic() + 20
+    while read_snapshot(cluster, WEB).old_pods:
+        assert time.monotonic() < end, "pods of the test before do not end"
+        time.sleep(0.2)
+    return cluster
+
+
+def _url() -> str:
+    shown = _kubectl("--namespace", NAMESPACE, "get", "service", "web", "--output", "json")
+    return f"http://{json.loads(shown)['spec']['clusterIP']}"
+
+
+def _judged(cluster: Cluster, **changes: Any) -> Verdict:
+    """Roll out a release, under traffic, and let the gate judge it."""
+    _apply(_deployment("2", **changes))
+    return judge(cluster, [WEB], SETTINGS)
+
+
+HANGS = [
+    ("crash", {"program": CRASHING}, "ended with exit code 1", 10),
+    ("image", {"image": "198.18.0.2:5000/aegis:none"}, "not found", 10),
+    ("unready", {"environment": {"UNREADY": "1"}}, "not become ready for 4 s", 15),
+    ("memory", {"program": EATING}, "more memory than its limit, 64Mi", 15),
+    (
+        "configuration",
+        {"envFrom": [{"configMapRef": {"name": "nowhere"}}]},
+        'configmap "nowhere" not found',
+        15,
+    ),
+    ("unschedulable", {"resources": {"requests": {"cpu": "100"}}}, "Insufficient cpu", 10),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "why", "seconds"), HANGS, ids=[h[0] for h in HANGS])
+def test_a_release_that_cannot_start_is_refused_soon_while_the_old_one_serves(
+    good: Cluster, kind: str, changes: dict[str, Any], why: str, seconds: float
+) -> None:
+    with traffic(_url(), watched="version") as seen:
+        verdict = _judged(good, **changes)
+    assert (verdict.passed, verdict.kind) == (False, kind), verdict.lines()
+    assert why in verdict.reason
+    assert verdict.seconds < seconds
+    assert "the release before still serves, 2 ready pods (1)" in verdict.serving
+    assert seen.failures == []
+    assert set(seen.answers) == {200}
+    assert seen.versions == ["1"]
+
+
+def test_the_verdict_on_a_crash_comes_within_a_second_of_it_and_quotes_the_log(
+    good: Cluster,
+) -> None:
+    verdict = _judged(good, program=CRASHING)
+    judged = time.time()
+    pods = json.loads(_kubectl("--namespace", NAMESPACE, "get", "pods", "--output", "json"))
+    ends = [
+        state["terminated"]["finishedAt"]
+        for pod in pods["items"]
+        for status in pod["status"].get("containerStatuses", ())
+        for state in (status["state"], status["lastState"])
+        if "terminated" in state and state["terminated"]["exitCode"] == 1
+    ]
+    # The cluster's stamps have whole seconds, rounded down.
+    crashed = time.strptime(min(ends), "%Y-%m-%dT%H:%M:%SZ")
+    assert judged - time.mktime((*crashed[:8], 0)) + time.timezone < 2.5
+    assert any("connecting to db:5432" in line for line in verdict.evidence)
+    assert any("no such host" in line for line in verdict.evidence)
+
+
+def test_a_release_of_another_version_is_refused_at_its_first_pod(good: Cluster) -> None:
+    verdict = _judged(good, environment={"SAYS": "1.9"})
+    assert verdict.kind == "version"
+    assert "with version 1.9; 2 was deployed" in verdict.reason
+    assert "the release before still serves" in verdict.serving
+
+
+def test_a_release_that_answers_every_fifth_request_with_an_error_is_refused(
+    good: Cluster,
+) -> None:
+    verdict = _judged(good, environment={"BAD_EVERY": "5"})
+    assert verdict.kind == "success-ratio", verdict.lines()
+    assert "(mostly: 503)" in verdict.reason
+
+
+def test_a_release_that_is_slow_is_refused(good: Cluster) -> None:
+    verdict = _judged(good, environment={"SLOW": "0.5"})
+    assert verdict.kind == "latency", verdict.lines()
+    assert "longer than 300 ms" in verdict.reason
+
+
+def test_a_canary_step_refuses_it_while_most_pods_are_old(good: Cluster) -> None:
+    _apply(_deployment("2", spec={"minReadySeconds": 10}, environment={"BAD_EVERY": "5"}))
+    verdict = judge(good, [WEB], replace(SETTINGS, canary=10))
+    assert verdict.kind == "success-ratio"
+    assert "while new pods were probed one by one" in verdict.reason
+    assert "the release before still serves, 2 ready pods (1)" in verdict.serving
+    assert "the new release serves too, 1 ready pod (2)" in verdict.serving
+
+
+def test_a_good_release_passes_and_no_request_is_lost(good: Cluster) -> None:
+    told: list[Progress] = []
+    with traffic(_url(), watched="version") as seen:
+        _apply(_deployment("3"))
+        verdict = judge(good, [WEB], SETTINGS, on_progress=told.append)
+    assert verdict.passed, verdict.lines()
+    assert verdict.figures is not None
+    assert verdict.figures.total >= 55
+    assert verdict.figures.failed == 0
+    assert list(dict.fromkeys(it.phase for it in told)) == ["rollout", "bake"]
+    assert seen.failures == []
+    assert seen.versions == ["1", "3"]
+
+
+def test_the_api_servers_proxy_will_do_where_no_address_is_routable(
+    good: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.probe.routable", lambda *_: False)
+    verdict = judge(good, [WEB], SETTINGS)
+    assert verdict.passed, verdict.lines()
+    assert verdict.via == "through the API server"
+    assert verdict.figures is not None
+    assert verdict.figures.total >= 55
+
+
+def test_a_container_that_dies_in_the_bake_time_is_evidence(good: Cluster) -> None:
+    dying = SERVER.replace(
+        "\nhttp.server",
+        "\nimport threading\nthreading.Timer(6, os._exit, [3]).start()\nhttp.server",
+    )
+    _apply(_deployment("4", program=dying))
+    verdict = judge(good, [WEB], replace(SETTINGS, bake_seconds=20))
+    assert verdict.kind == "crash", verdict.lines()
+    assert "ended with exit code 3" in verdict.reason
+
+
+def test_a_watch_tells_what_the_update_meanwhile_brings_and_nothing_of_before(
+    cluster: Cluster,
+) -> None:
+    _apply(_deployment("5", program=CRASHING))
+    assert not judge(cluster, [WEB], SETTINGS).passed
+    with Watch(cluster, [WEB], SETTINGS) as watch:
+        assert watch.wait(1.5) is None, "what hung before the update is not the update's"
+        _apply(_deployment("1"))
+        assert watch.wait(5) is None
+        _apply(_deployment("6", image="198.18.0.2:5000/aegis:none"))
+        failure = watch.wait(10)
+    assert failure is not None
+    assert failure.kind == "image"
+
+
+def test_a_gate_can_be_stopped(good: Cluster) -> None:
+    stop = threading.Event()
+    threading.Timer(1, stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        judge(good, [WEB], replace(SETTINGS, bake_seconds=60), stop=stop)
+    assert time.monotonic() - began < 5
