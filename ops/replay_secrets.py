@@ -19,7 +19,8 @@ from ops.errors import AegisError, ExitCode
 
 _SECRET_KINDS = frozenset({"kubernetes:core/v1:Secret"})
 _SECRET_FIELDS = frozenset({"data", "stringData"})
-_HASHED = re.compile(r"-[0-9a-z]{4,}$")
+_HASHED = re.compile(r"-(?:[0-9a-f]{6,}|[2-9bcdfghkmt]{10})$")
+"""How a name that follows its content ends: in hexadecimal, or in kustomize's alphabet."""
 _SHORTEST_PART = 6
 _SHORTEST_OPEN = 8
 
@@ -125,10 +126,10 @@ def keep_secrets(
     swapped = [
         _swapped(_swapped(item, there.get(item.urn, everywhere)), everywhere) for item in targets
     ]
+    urns, names = _current_names(swapped, pairs, set(there))
+    stated = {key: everywhere.value(value, hidden=False) for key, value in outputs.items()}
     return Kept(
-        _follow_current_names(swapped, pairs, set(there)),
-        {key: everywhere.value(value, hidden=False) for key, value in outputs.items()},
-        changes,
+        tuple(_renamed(item, urns, names) for item in swapped), _follow(stated, names), changes
     )
 
 
@@ -264,12 +265,12 @@ class _Swap:
         return text
 
 
-def _follow_current_names(
+def _current_names(
     targets: Sequence[Resource],
     pairs: Sequence[tuple[Resource, Resource | None]],
     kept: set[str],
-) -> tuple[Resource, ...]:
-    """Take the current name where the content is the current one, and let references follow."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The current URN and object name of each whose content is the current one now."""
     by_urn = {target.urn: now for target, now in pairs if now is not None and now is not target}
     urns: dict[str, str] = {}
     names: dict[str, str] = {}
@@ -277,42 +278,35 @@ def _follow_current_names(
         now = by_urn.get(item.urn)
         if now is None or item.urn not in kept or not _same_content(item, now):
             continue
-        urns[item.urn] = now.urn
-        if item.object_name and now.object_name:
+        if now.urn != item.urn:
+            urns[item.urn] = now.urn
+        if item.object_name and now.object_name and item.object_name != now.object_name:
             names[item.object_name] = now.object_name
-    urns = {old: new for old, new in urns.items() if old != new}
-    names = {old: new for old, new in names.items() if old != new}
-    if not urns and not names:
-        return tuple(targets)
-    return tuple(_renamed(item, urns, names) for item in targets)
+    return urns, names
 
 
 def _renamed(item: Resource, urns: Mapping[str, str], names: Mapping[str, str]) -> Resource:
     """A resource with other URNs and other objects' names in the place of some."""
-
-    def swap(value: Any) -> Any:  # noqa: ANN401 - any property value
-        if isinstance(value, dict):
-            return {key: swap(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [swap(inner) for inner in value]
-        return names.get(value, value) if isinstance(value, str) else value
-
-    def follow(value: Any) -> Any:  # noqa: ANN401 - any option
-        if isinstance(value, dict):
-            return {key: follow(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [follow(inner) for inner in value]
-        return urns.get(value, value) if isinstance(value, str) else value
-
     return replace(
         item,
         urn=urns.get(item.urn, item.urn),
-        inputs=swap(dict(item.inputs)),
-        outputs=swap(dict(item.outputs)),
+        inputs=_follow(item.inputs, names),
+        outputs=_follow(item.outputs, names),
         parent=urns.get(item.parent, item.parent),
         dependencies=tuple(urns.get(urn, urn) for urn in item.dependencies),
-        options=follow(dict(item.options)),
+        options=_follow(item.options, urns),
     )
+
+
+def _follow(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any property value
+    """A value with every text that is one of the names changed."""
+    if not names:
+        return value
+    if isinstance(value, Mapping):
+        return {key: _follow(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_follow(inner, names) for inner in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def _same_content(one: Resource, other: Resource) -> bool:

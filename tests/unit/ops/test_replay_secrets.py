@@ -125,6 +125,15 @@ def test_a_secret_named_by_its_hash_is_the_same_secret_with_another_content() ->
     assert changes(planned) == {("data.TOKEN", "changed")}
 
 
+def test_secrets_of_other_names_are_other_secrets() -> None:
+    one, two = (
+        thing(SECRET_KIND, f"web-{name}", {"data": secret({"TOKEN": packed(word)})})
+        for name, word in (("login", OLD), ("signing", NEW))
+    )
+    planned = plan(made(one), made(two))
+    assert changes(planned) == {("data.TOKEN", "added"), ("data.TOKEN", "removed")}
+
+
 def test_what_is_kept_whole_keeps_its_current_name_and_references_follow() -> None:
     planned = plan(made(*hashed(OLD, "aaaa1111")), made(*hashed(NEW, "bbbb2222")), keep=["TOKEN"])
     now = "api-secret-bbbb2222"
