@@ -33,9 +33,13 @@ SETTINGS = GateSettings(
 )
 
 SERVER = """
-import http.server, json, os, time
+import http.server, json, os, signal, threading, time
 bad, slow = int(os.environ.get("BAD_EVERY", "0")), float(os.environ.get("SLOW", "0"))
-count = 0
+count, closing = 0, threading.Event()
+def close(*_):
+    closing.set()
+    threading.Timer(1.5, os._exit, [0]).start()
+signal.signal(signal.SIGTERM, close)
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -48,6 +52,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.dumps({"version": os.environ["SAYS"]}).encode()
         self.send_response(503 if failing else 200)
         self.send_header("Content-Length", str(len(body)))
+        if closing.is_set():
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
     def log_message(self, *words):
@@ -117,6 +123,7 @@ def _apply(thing: object) -> None:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """The lab's cluster, with the namespace and the Service of these tests."""
+    _kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
     _apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     _apply(
         {
@@ -265,10 +272,7 @@ def test_the_api_servers_proxy_will_do_where_no_address_is_routable(
 
 
 def test_a_container_that_dies_in_the_bake_time_is_evidence(good: Cluster) -> None:
-    dying = SERVER.replace(
-        "\nhttp.server",
-        "\nimport threading\nthreading.Timer(6, os._exit, [3]).start()\nhttp.server",
-    )
+    dying = SERVER.replace("class H", "threading.Timer(6, os._exit, [3]).start()\nclass H")
     _apply(_deployment("4", program=dying))
     verdict = judge(good, [WEB], replace(SETTINGS, bake_seconds=20))
     assert verdict.kind == "crash", verdict.lines()
