@@ -182,9 +182,16 @@ def connect(context: str | None = None, kubeconfig: str | None = None) -> Cluste
             the account of the pod this runs in.
 
     Raises:
-        AegisError: There is no usable kubeconfig.
+        AegisError: There is no usable kubeconfig, or no client.
     """
-    from kubernetes import client, config
+    try:
+        from kubernetes import client, config
+    except ImportError as error:
+        raise AegisError(
+            what="the cluster cannot be reached: the Kubernetes client is not installed",
+            why=str(error),
+            next="pulumi install",
+        ) from error
 
     settings = client.Configuration()
     settings.retries = False
