@@ -58,12 +58,13 @@ def differences(stack: Config, project: Config, runs: Config) -> list[Difference
     found = []
     for key in sorted({*stack, *runs}):
         wanted, inherited, present = runs.get(key), project.get(key), stack.get(key)
-        if wanted is not None and present is None and _same(wanted, inherited):
+        if _same(wanted, present):
             continue
-        if wanted is None and present is None:
-            continue
-        if not _same(wanted, present):
+        if wanted is None or not _same(wanted, inherited):
             found.append(Difference(key, present, wanted))
+        elif present is not None:
+            # The project's own value holds again once the stack's is gone.
+            found.append(Difference(key, present, None))
     return found
 
 

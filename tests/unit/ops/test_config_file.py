@@ -62,6 +62,12 @@ def test_what_differs_is_told_and_the_projects_own_settings_are_left_to_it(
     assert [str(it) for it in found] == expected
 
 
+def test_a_setting_of_the_project_holds_again_once_the_stacks_own_is_gone() -> None:
+    found = differences(_config(size=9), _config(size=4), _config(size="4"))
+    assert [str(it) for it in found] == ["- shop:size"]
+    assert differences(_config(size=4), _config(size=4), _config(size="4")) == []
+
+
 def test_a_setting_is_changed_in_its_place_and_the_comments_stay() -> None:
     changes = [Difference("shop:level", None, ConfigValue("info"))]
     assert rewritten(FILE, changes, "shop") == FILE.replace("warning", "info")
