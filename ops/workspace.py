@@ -51,7 +51,7 @@ def find_project(directory: Path) -> Project:
     raise AegisError(
         what=f"{start} is in no Pulumi project",
         why="neither it nor a directory above it has a Pulumi.yaml",
-        next="go to the project's directory, or name it with --cwd",
+        next="go to the project's directory, or name it with --directory",
         code=ExitCode.USAGE,
     )
 
