@@ -113,6 +113,9 @@ class TestStandIns:
         odd = replace(built, checkout=tmp_path / "it's $HOME")
         module = odd.checkout / "lab" / "plugins" / "echo.py"
         module.parent.mkdir(parents=True)
+        # A package of its own, or the `lab` of this environment would be found first.
+        for package in (module.parent, module.parent.parent):
+            (package / "__init__.py").touch()
         module.write_text("import os, sys; print(sys.argv[1:], os.environ['WORD'])\n")
         target = tmp_path / "program"
         plugin_cache._write_program(odd, target, "lab.plugins.echo", {"WORD": "it's"})
