@@ -85,7 +85,7 @@ def _unharmed(at: Stand) -> Iterator[None]:
         yield
     assert seen.failures == []
     assert set(seen.answers) == {200}
-    assert seen.total > 100
+    assert seen.total > 20
     assert len(seen.versions) == 1
     assert _picture(at) == before
 
