@@ -55,6 +55,11 @@ class Figures:
         """The share that was answered well; 1 of none."""
         return 1.0 if self.total == 0 else (self.total - self.failed) / self.total
 
+    @property
+    def lost(self) -> int:
+        """How many got no answer at all: an error's name stands where a status would."""
+        return sum(count for what, count in self.outcomes.items() if not what.isdigit())
+
     def __str__(self) -> str:
         said = ", ".join(f"{what}: {count}" for what, count in self.outcomes.items())
         versions = ", ".join(f"{v}: {n}" for v, n in self.versions.items()) or "not named"

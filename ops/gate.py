@@ -27,6 +27,8 @@ from ops.watch import Rollouts, detail
 _LOOK_SECONDS = 0.2
 _LOST_SECONDS = 60.0
 _SERVICE_SECONDS = 10.0
+_CAUSE_SECONDS = 2.0
+"""How long after its first lost requests the kubelet may take to say that a container died."""
 _SLACK_SECONDS = 30
 
 Expected = Mapping[str, str]
@@ -225,7 +227,17 @@ class _Gate:
         short = shortcoming(figures, self.settings, planned)
         if short is not None:
             kind, why = short
+            if figures.lost:
+                self._await_cause()
             self._fail(kind, when + why, figures=figures)
+
+    def _await_cause(self) -> None:
+        """Let a container's death be the verdict, which says more than the requests it cost."""
+        end = time.monotonic() + _CAUSE_SECONDS
+        for now in self._rounds():
+            self._evidence(now)
+            if now > end:
+                return
 
     def _versions(self, figures: Figures) -> None:
         """Hold what the service named, once the old pods were gone, to what is expected."""

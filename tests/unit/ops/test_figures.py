@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ops.figures import (
     Answer,
+    Figures,
     allowed_failures,
     allowed_slow,
     figures_of,
@@ -106,3 +107,9 @@ class TestShortcoming:
         answers = [Answer(ok=True, what="200", milliseconds=1)] * 200
         answers.append(Answer(ok=False, what="timed out", milliseconds=9000))
         assert shortcoming(figures_of(answers, 1000), GateSettings()) is None
+
+
+def test_what_got_no_answer_is_lost_and_a_bad_answer_is_not() -> None:
+    figures = Figures(total=9, failed=5, outcomes={"200": 4, "503": 3, "connection refused": 2})
+    assert figures.lost == 2
+    assert Figures().lost == 0
