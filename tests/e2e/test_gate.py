@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 
 from ops.cluster import Cluster, connect
@@ -152,12 +153,23 @@ def good(cluster: Cluster) -> Cluster:
     while read_snapshot(cluster, WEB).old_pods:
         assert time.monotonic() < end, "pods of the test before do not end"
         time.sleep(0.2)
+    while not _answers():
+        # A Service that was just made is not routed before the node's proxy has heard of it.
+        assert time.monotonic() < end, "the Service does not answer"
+        time.sleep(0.2)
     return cluster
 
 
 def _url() -> str:
     shown = _kubectl("--namespace", NAMESPACE, "get", "service", "web", "--output", "json")
     return f"http://{json.loads(shown)['spec']['clusterIP']}"
+
+
+def _answers() -> bool:
+    try:
+        return httpx.get(f"{_url()}/version", timeout=2, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def _judged(cluster: Cluster, **changes: Any) -> Verdict:
