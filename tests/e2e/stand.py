@@ -162,7 +162,9 @@ def _clear(it: Stand) -> None:
     for stack in [row["name"] for row in json.loads(listed.standard_output)]:
         it.pulumi("cancel", "--stack", stack, "--yes", expect=None)
         it.pulumi("refresh", "--stack", stack, "--yes", "--clear-pending-creates", expect=None)
-        it.pulumi("destroy", "--stack", stack, "--yes", "--remove", "--skip-preview")
+        it.pulumi("destroy", "--stack", stack, "--yes", "--skip-preview")
+        # Not `destroy --remove`: that deletes Pulumi.<stack>.yaml, which the tests are to deploy.
+        it.pulumi("stack", "rm", stack, "--yes", "--preserve-config")
         it.stacks[:] = [name for name in it.stacks if name != stack]
 
 
