@@ -106,9 +106,9 @@ def unpack(settings: LabSettings) -> None:
     Raises:
         LabError: A package cannot be had or the disk is full; the cache keeps no half of it.
     """
-    target = unpacked_root(settings)
-    if target.is_dir():
+    if is_unpacked(settings):
         return
+    target = unpacked_root(settings)
     partial = target.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "archives").mkdir(parents=True)

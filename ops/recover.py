@@ -246,15 +246,24 @@ def tidy(session: Session, *, take: bool = False) -> Settled:
     """
     settled = settle(session, take=take)
     if settled:
-        outcome = session.refresh(message="aegis: refresh after an update was cut short")
-        if not outcome.succeeded:
-            raise AegisError(
-                what=f"{session.name} could not be refreshed after an update was cut short",
-                why=outcome.why,
-                state="locks and pending operations are settled; what serves, serves on",
-                next="aegis recover, once the cluster answers",
-            )
+        refresh(session)
     return settled
+
+
+def refresh(session: Session) -> None:
+    """Bring the state in line with the cluster, after what was left has been settled.
+
+    Raises:
+        AegisError: The cluster could not be asked.
+    """
+    outcome = session.refresh(message="aegis: refresh after an update was cut short")
+    if not outcome.succeeded:
+        raise AegisError(
+            what=f"{session.name} could not be refreshed after an update was cut short",
+            why=outcome.why,
+            state="locks and pending operations are settled; what serves, serves on",
+            next="aegis recover, once the cluster answers",
+        )
 
 
 def settle_operations(deployment: Mapping[str, Any]) -> Repair:

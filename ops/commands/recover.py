@@ -85,7 +85,7 @@ def put_in_order(actions: Actions, *, take: bool = False, preview: bool = False)
 
 
 def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis) -> None:
-    from ops.recover import Action
+    from ops.recover import Action, refresh
 
     if decision.action is Action.NOTHING:
         return
@@ -95,7 +95,8 @@ def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis) -> None:
         elif decision.action is Action.JUDGE and decision.target is not None:
             _judge(actions, decision.target, diagnosis.verified)
         else:
-            _refresh(actions)
+            with actions.out.progress(f"refreshing {actions.stack}"):
+                refresh(actions.session)
 
 
 def _restore(actions: Actions, target: Release, why: str) -> None:
@@ -124,20 +125,6 @@ def _judge(actions: Actions, last: Release, verified: Release | None) -> None:
             code=ExitCode.NOT_ROLLED_BACK,
         )
     _restore(actions, verified, verdict.reason)
-
-
-def _refresh(actions: Actions) -> None:
-    from ops.errors import AegisError
-
-    with actions.out.progress(f"refreshing {actions.stack}"):
-        outcome = actions.session.refresh(message="aegis: refresh after an update was cut short")
-    if not outcome.succeeded:
-        raise AegisError(
-            what=f"{actions.stack} could not be refreshed",
-            why=outcome.why,
-            state="locks and pending operations are settled; what serves, serves on",
-            next="aegis recover, once the cluster answers",
-        )
 
 
 def _repairs(settled: Settled) -> list[str]:
