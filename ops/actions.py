@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from ops import history, ledger, locks, recover
 from ops.errors import AegisError
 from ops.events import Changes, Event, Outcome
-from ops.evidence import Rollout, Workload
 from ops.gate_settings import GateSettings, gate_settings
 from ops.identity import called, images_of_state, is_shown, workloads_of_state
 from ops.output import Output
@@ -22,6 +21,7 @@ from ops.registry import Presence, look_up_all
 from ops.release import ConfigValue, Deployed, Release
 from ops.signals import Signals
 from ops.verdict import Verdict
+from ops.workload import Rollout, Workload
 
 if TYPE_CHECKING:
     from ops.cluster import Cluster

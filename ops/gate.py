@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from ops.cluster import ApiError, Cluster, Object
-from ops.evidence import Rollout, Snapshot, Workload, is_ready, version_of
 from ops.figures import Figures, shortcoming
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
@@ -23,6 +22,7 @@ from ops.probe import Prober, Route, identity, pod_port, pod_route, service_rout
 from ops.prometheus import prometheus_value
 from ops.verdict import Verdict
 from ops.watch import Rollouts, detail
+from ops.workload import Rollout, Snapshot, Workload, is_ready, version_of
 
 _LOOK_SECONDS = 0.2
 _LOST_SECONDS = 60.0

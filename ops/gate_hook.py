@@ -112,8 +112,8 @@ class GateHook:
 
     def _run(self, *, rollout_only: bool, stop: threading.Event) -> Verdict:
         from ops.cluster import connect
-        from ops.evidence import Workload
         from ops.gate import judge
+        from ops.workload import Workload
 
         workload = Workload(namespace=self.namespace, name=self.name, service=self.service)
         return judge(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ops.events import Step
-from ops.evidence import Workload
+from ops.workload import Workload
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 _DEPLOYMENT = "kubernetes:apps/v1:Deployment"

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ops.cluster import FORBIDDEN, Cluster, Object
-from ops.evidence import Snapshot, Workload, owner_of
+from ops.workload import Snapshot, Workload, owner_of
 
 _KINDS = {
     "deployments": "/apis/apps/v1/namespaces/{}/deployments",

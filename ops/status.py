@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.cluster import ApiError, Cluster
-from ops.evidence import Rollout, Snapshot, Workload, is_ready, restarts, rollout, version_of
 from ops.mirror import read_snapshot
 from ops.watch import told_event
+from ops.workload import Rollout, Snapshot, Workload, is_ready, restarts, rollout, version_of
 
 if TYPE_CHECKING:
     from ops.locks import Holder

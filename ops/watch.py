@@ -12,18 +12,11 @@ from types import TracebackType
 from typing import Self
 
 from ops.cluster import ApiError, Cluster
-from ops.evidence import (
-    Failure,
-    Observer,
-    Rollout,
-    Snapshot,
-    Workload,
-    rollout,
-    serving,
-)
+from ops.evidence import Failure, Observer
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
 from ops.verdict import Verdict
+from ops.workload import Rollout, Snapshot, Workload, rollout, serving
 
 LOG_LINES = 10
 EVENTS = 4

@@ -19,12 +19,12 @@ import httpx
 import pytest
 
 from ops.cluster import Cluster, connect
-from ops.evidence import Workload
 from ops.gate import Progress, Stopped, judge
 from ops.gate_settings import GateSettings
 from ops.mirror import read_snapshot
 from ops.verdict import Verdict
 from ops.watch import Watch
+from ops.workload import Workload
 from tests.e2e.traffic import traffic
 
 NAMESPACE = "gate-tests"

@@ -12,12 +12,12 @@ from typing import Any
 
 from ops.actions import Actions, Ran
 from ops.events import Changes, Outcome, Step
-from ops.evidence import Workload
 from ops.gate_settings import GateSettings
 from ops.output import Output
 from ops.registry import Presence
 from ops.release import ConfigValue, Deployed, Release
 from ops.verdict import Verdict
+from ops.workload import Workload
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

@@ -13,17 +13,9 @@ from typing import Any
 
 import pytest
 
-from ops.evidence import (
-    CONFIGURATION_SECONDS,
-    PULL_SECONDS,
-    REFUSED_SECONDS,
-    Failure,
-    Observer,
-    Snapshot,
-    rollout,
-    serving,
-)
+from ops.evidence import CONFIGURATION_SECONDS, PULL_SECONDS, REFUSED_SECONDS, Failure, Observer
 from ops.gate_settings import GateSettings
+from ops.workload import Snapshot, rollout, serving
 
 RECORDED = Path(__file__).parent / "recorded"
 SETTINGS = GateSettings(unschedulable_seconds=3, unready_seconds=5)

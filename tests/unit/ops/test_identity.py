@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ops.evidence import Workload
 from ops.identity import (
     images_of_state,
     images_of_steps,
@@ -12,6 +11,7 @@ from ops.identity import (
     workloads_of_state,
     workloads_of_steps,
 )
+from ops.workload import Workload
 from tests.unit.ops.stage import BAD, DEPLOYMENT, GOOD, step
 
 

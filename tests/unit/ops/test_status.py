@@ -12,11 +12,11 @@ import pytest
 from ops.cluster import ApiError, Cluster
 from ops.commands.gate import changed, render
 from ops.errors import AegisError, ExitCode
-from ops.evidence import Workload
 from ops.gate_settings import GateSettings
 from ops.output import Output
 from ops.status import Live, Status, look
 from ops.verdict import Verdict
+from ops.workload import Workload
 
 RECORDED = Path(__file__).parent / "recorded"
 WEB = Workload(namespace="shop", name="web")

@@ -1,0 +1,239 @@
+"""What a cluster holds of a Deployment: its pods, how far a rollout is, what serves.
+
+Pure: the objects come from elsewhere, as the API has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Object = Mapping[str, Any]
+
+_REVISION = "deployment.kubernetes.io/revision"
+_VERSION = "app.kubernetes.io/version"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A Deployment that is watched.
+
+    Attributes:
+        namespace: Its namespace.
+        name: Its name.
+        service: The Service it is probed through; None means the one that selects its pods.
+    """
+
+    namespace: str
+    name: str
+    service: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What a cluster holds of one Deployment at a moment.
+
+    Attributes:
+        deployment: The Deployment; None when there is none (yet).
+        replica_sets: The ReplicaSets it owns.
+        pods: The pods those own.
+    """
+
+    deployment: Object | None
+    replica_sets: tuple[Object, ...] = ()
+    pods: tuple[Object, ...] = ()
+
+    @property
+    def observed(self) -> bool:
+        """Whether the cluster has taken note of the Deployment as it is now."""
+        if self.deployment is None:
+            return False
+        generation = int(self.deployment["metadata"].get("generation", 0))
+        status = self.deployment.get("status") or {}
+        return int(status.get("observedGeneration", 0)) >= generation
+
+    @property
+    def replica_set(self) -> Object | None:
+        """The new release's ReplicaSet; None until the cluster has made it."""
+        if self.deployment is None or not self.observed:
+            return None
+        revision = _annotation(self.deployment, _REVISION)
+        for candidate in self.replica_sets:
+            if revision is not None and _annotation(candidate, _REVISION) == revision:
+                return candidate
+        return None
+
+    @property
+    def new_pods(self) -> tuple[Object, ...]:
+        """The new release's pods, without those that are going."""
+        owner = self.replica_set
+        if owner is None:
+            return ()
+        uid = owner["metadata"]["uid"]
+        return tuple(p for p in self.pods if owner_of(p) == uid and not _going(p))
+
+    @property
+    def old_pods(self) -> tuple[Object, ...]:
+        """The pods of releases before, also those that are going."""
+        owner = self.replica_set
+        uid = None if owner is None else owner["metadata"]["uid"]
+        return tuple(p for p in self.pods if owner_of(p) != uid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """How far a rollout is.
+
+    Attributes:
+        wanted: How many pods there are to be.
+        new: How many pods of the new release there are.
+        ready: How many of them are ready.
+        old: How many pods of releases before still serve.
+        complete: Whether it is done: every pod is new and available.
+    """
+
+    wanted: int
+    new: int
+    ready: int
+    old: int
+    complete: bool
+
+
+def rollout(snapshot: Snapshot) -> Rollout:
+    """Say how far a Deployment's rollout is."""
+    if snapshot.deployment is None:
+        return Rollout(wanted=0, new=0, ready=0, old=0, complete=False)
+    wanted = int(snapshot.deployment["spec"].get("replicas", 1))
+    status = snapshot.deployment.get("status") or {}
+    counts = [int(status.get(n, 0)) for n in ("updatedReplicas", "replicas", "availableReplicas")]
+    new = snapshot.new_pods
+    return Rollout(
+        wanted=wanted,
+        new=len(new),
+        ready=sum(map(is_ready, new)),
+        old=sum(1 for pod in snapshot.old_pods if not _going(pod)),
+        complete=snapshot.observed and counts == [wanted] * 3,
+    )
+
+
+def serving(snapshot: Snapshot) -> str:
+    """Say in a few words what serves at a moment, by release."""
+    old = [p for p in snapshot.old_pods if is_ready(p) and not _going(p)]
+    new = [p for p in snapshot.new_pods if is_ready(p)]
+    if not old and not new:
+        return "nothing serves: no pod is ready"
+    parts = []
+    if old:
+        parts.append(f"the release before still serves, {_count(old)}")
+    if new:
+        parts.append(f"the new release serves{' too' if old else ''}, {_count(new)}")
+    return "; ".join(parts)
+
+
+def version_of(pod: Object) -> str | None:
+    """Return the version a pod's label names."""
+    label: str | None = (pod["metadata"].get("labels") or {}).get(_VERSION)
+    return label
+
+
+def is_ready(pod: Object) -> bool:
+    """Return whether a pod is ready."""
+    return condition(pod, "Ready").get("status") == "True"
+
+
+def restarts(pod: Object) -> int:
+    """Return how often a pod's containers have been started anew."""
+    return sum(int(status.get("restartCount", 0)) for status, _ in container_statuses(pod))
+
+
+def owner_of(thing: Object) -> str | None:
+    """Return the uid of the object that controls another."""
+    for owner in thing["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            return str(owner["uid"])
+    return None
+
+
+def container_statuses(pod: Object) -> Iterator[tuple[Object, bool]]:
+    """Yield the status of each container and whether it is one that should never end."""
+    status = pod.get("status") or {}
+    always = {
+        container["name"]
+        for container in (pod.get("spec") or {}).get("initContainers") or ()
+        if container.get("restartPolicy") == "Always"
+    }
+    for found in status.get("initContainerStatuses") or ():
+        yield found, found["name"] in always
+    for found in status.get("containerStatuses") or ():
+        yield found, True
+
+
+def ends_of(status: Object, *, lasting: bool) -> tuple[int, Object, bool]:
+    """Return how often a container has ended, how it did last, and whether it was started anew."""
+    now = (status.get("state") or {}).get("terminated")
+    before = (status.get("lastState") or {}).get("terminated") or {}
+    waits = (status.get("state") or {}).get("waiting") is not None
+    # The count goes up at the start that follows an end, not at the end.
+    count = int(status.get("restartCount", 0)) + (1 if waits and before else 0)
+    if now is not None and (lasting or now.get("exitCode") != 0):
+        return count + 1, now, False
+    if not lasting and before.get("exitCode") == 0:
+        return 0, before, True
+    return count, before, True
+
+
+def readiness_budget(pod: Object, container: str) -> float:
+    """Return how long a container may be unready by its own readiness probe, in seconds."""
+    probe = _spec(pod, container).get("readinessProbe") or {}
+    period, misses = probe.get("periodSeconds", 10), probe.get("failureThreshold", 3)
+    return float(
+        probe.get("initialDelaySeconds", 0) + period * misses + probe.get("timeoutSeconds", 1)
+    )
+
+
+def _spec(pod: Object, container: str) -> Object:
+    spec = pod.get("spec") or {}
+    for candidate in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
+        if candidate["name"] == container:
+            found: Object = candidate
+            return found
+    return {}
+
+
+def image_of(pod: Object, container: str) -> str:
+    """Return the image a container is to run."""
+    return str(_spec(pod, container).get("image", "of the container"))
+
+
+def memory_limit(pod: Object, container: str) -> str:
+    """Return a container's memory limit, worded to follow something; empty when it has none."""
+    limits = (_spec(pod, container).get("resources") or {}).get("limits") or {}
+    return f", {limits['memory']}" if "memory" in limits else ""
+
+
+def _count(pods: list[Object]) -> str:
+    versions = sorted({version_of(pod) or "" for pod in pods} - {""})
+    named = f" ({', '.join(versions)})" if versions else ""
+    return f"{len(pods)} ready pod{'' if len(pods) == 1 else 's'}{named}"
+
+
+def condition(thing: Object, kind: str) -> Object:
+    """Return one of an object's conditions; empty when it has none of that kind."""
+    for found in (thing.get("status") or {}).get("conditions") or ():
+        if found.get("type") == kind:
+            one: Object = found
+            return one
+    return {}
+
+
+def _annotation(thing: Object, name: str) -> str | None:
+    value: str | None = (thing["metadata"].get("annotations") or {}).get(name)
+    return value
+
+
+def _going(pod: Object) -> bool:
+    return pod["metadata"].get("deletionTimestamp") is not None
