@@ -1,7 +1,9 @@
 """The processes a plugin starts, and their end.
 
 Every child leads a process group of its own: the engine's SIGINT reaches the plugin only, and the
-plugin ends the whole group, so that nothing a child started stays behind.
+plugin ends the whole group, so that nothing a child started stays behind. A plugin that is killed
+cannot do that, so the kernel ends its children: a program that outlives its language host keeps
+the engine waiting for it, and the stack locked, for ever.
 """
 
 from __future__ import annotations
@@ -10,11 +12,25 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import IO, Final
 
 _GRACE_SECONDS: Final = 1.0
+
+# Become the command, asking the kernel first for an end when the plugin dies. What it waits for is
+# the end of the thread that started it, so that thread has to wait for the child.
+_END_WITH_PLUGIN: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(130)
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    sys.exit(f"{sys.argv[2]}: {error.strerror}")
+"""
 
 
 class Children:
@@ -44,6 +60,9 @@ class Children:
             standard_input: What the process reads, less than a pipe holds (64 KiB); None for
                 nothing.
         """
+        if sys.platform == "linux":
+            prefix = [sys.executable, "-I", "-S", "-c", _END_WITH_PLUGIN, str(os.getpid())]
+            command = [*prefix, *command]
         with self._lock:
             process = subprocess.Popen(
                 command,

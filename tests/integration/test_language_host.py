@@ -183,6 +183,45 @@ def test_nothing_stays_behind_when_the_engine_ends(
     _until(lambda: project.processes() == [])
 
 
+def test_an_update_whose_language_host_is_killed_ends_with_an_error(project: Project) -> None:
+    project.write(
+        """
+        import pathlib, time
+        import pulumi
+
+        pulumi.ComponentResource("tests:index:Thing", "thing")
+        pathlib.Path("started").touch()
+        time.sleep(300)
+        """
+    )
+    engine = subprocess.Popen(
+        ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive"],
+        cwd=project.directory,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _until((project.directory / "started").exists)
+    programs = _children(engine.pid)
+    hosts = [pid for pid in programs if b"lab.plugins.language" in _command(pid)]
+    for pid in hosts:
+        os.kill(pid, signal.SIGKILL)
+    assert hosts
+    assert engine.wait(timeout=SECONDS) not in (0, -signal.SIGKILL)
+    assert project.processes() == []
+    project.write("")
+    assert project.pulumi("up", "--yes", "--skip-preview").returncode == 0
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def _until(condition: Callable[[], bool], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -73,3 +74,25 @@ def test_standard_input_is_handed_over(tmp_path: Path) -> None:
     with child.process.stdout as stream:
         assert stream.read() == b"secret"
     assert child.wait() == 0
+
+
+def test_a_process_ends_with_a_plugin_that_is_killed(tmp_path: Path) -> None:
+    plugin = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).resolve().parents[4])!r})
+from lab.plugins.children import Children
+child = Children().start(["sleep", "60"], environment=os.environ, directory=".")
+print(child.process.pid, flush=True)
+child.wait()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", plugin], cwd=tmp_path, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert alive(child)
+        process.kill()
+    deadline = time.monotonic() + 10
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(child)
