@@ -185,6 +185,7 @@ class ApiService(pulumi.ComponentResource):
             ),
         )
         if gate is not None:
+            gate.preview(self._args.image)
             self._passed_marker(deployment, marker_hooks)
 
     def _passed_marker(

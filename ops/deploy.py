@@ -15,6 +15,7 @@ from ops.decisions import Next, after_judgement, after_update, cause, headline
 from ops.errors import AegisError, ExitCode
 from ops.identity import images_of_steps, is_shown, workloads_of_steps
 from ops.ledger import fingerprint
+from ops.own_ledger import AGAIN
 from ops.release import Deployed, Release
 from ops.rollback import change_lines, named, remember, restore
 from ops.signals import Interrupted
@@ -114,6 +115,9 @@ def _deploy(actions: Actions, request: Request) -> Report:
         raise AegisError(what="not confirmed", state="nothing was changed")
     workloads = list(dict.fromkeys([*actions.workloads(), *workloads_of_steps(changes.steps)]))
     ran = actions.update(request.message or "aegis: deploy", workloads, gate)
+    if AGAIN in ran.outcome.why:
+        # The program's own gate: only the update knew the image, which it had to build first.
+        raise _rolled_back_before(actions, ran.outcome.why, ran.serving)
     images = images_of_steps([*changes.steps, *ran.outcome.steps])
     step = after_update(
         ran.outcome,
@@ -195,9 +199,14 @@ def _refuse_again(actions: Actions, images: str | None, *, force: bool) -> None:
     if force:
         actions.out.warn(f"this release was rolled back before, and is deployed anyway: {why}")
         return
-    raise AegisError(
+    raise _rolled_back_before(actions, why)
+
+
+def _rolled_back_before(actions: Actions, why: str, serving: str = "") -> AegisError:
+    return AegisError(
         what=f"this release was rolled back from {actions.stack} before",
         why=why,
+        state=serving or "nothing that runs was changed",
         next="aegis config restore brings the settings in line with what runs; "
         "--force deploys it all the same",
     )

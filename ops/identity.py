@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ops.events import Step
+from ops.ledger import joined
 from ops.workload import Workload
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -32,7 +33,7 @@ def images_of_steps(steps: Iterable[Step]) -> str | None:
         The references, joined; None when one of them is not known yet, or there is none.
     """
     last = {step.urn: step for step in steps if is_workload(step.type) and step.op not in _GONE}
-    return _joined(image for step in last.values() for image in step.images)
+    return joined(image for step in last.values() for image in step.images)
 
 
 def images_of_state(resources: Iterable[Mapping[str, Any]]) -> str | None:
@@ -49,7 +50,7 @@ def images_of_state(resources: Iterable[Mapping[str, Any]]) -> str | None:
             template = template.get(name) if isinstance(template, Mapping) else None
         for container in template if isinstance(template, Sequence) else ():
             found.append(str(container.get("image") or ""))
-    return _joined(found)
+    return joined(found)
 
 
 def workloads_of_state(resources: Iterable[Mapping[str, Any]]) -> list[Workload]:
@@ -83,8 +84,3 @@ def is_shown(step: Step) -> bool:
 def called(step: Step) -> str:
     """Return a step in a person's words: ``update Deployment api``."""
     return f"{step.op} {step.type.rpartition(':')[2]} {step.object or step.name}"
-
-
-def _joined(images: Iterable[str]) -> str | None:
-    every = sorted(set(images))
-    return None if not every or "" in every else " ".join(every)

@@ -3,6 +3,10 @@
 Kept in the stack's own tags, so that every machine and every backend has it: a service keeps tags
 of up to 256 characters under names of up to 40, and every other backend has a file of them beside
 the state. Marks name a release by its key, which outlives a pruned history.
+
+A gate inside a plain ``pulumi up`` cannot know the key of the release it judges: the history names
+an update only once it has ended. It leaves the moment instead, which `history` finds again in the
+update that was running then.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +30,9 @@ LONGEST = 256
 """The longest value a service takes for a tag."""
 MOST_CHUNKS = 40
 MOST_REFUSED = 50
+_MOMENT = "@"
+"""Before the moment of a mark that names no release."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -45,6 +52,10 @@ class Refusal:
     why: str
     when: datetime
 
+    def __str__(self) -> str:
+        """Say why and when."""
+        return f"{self.why} ({self.when:%Y-%m-%d %H:%M} UTC)"
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -53,10 +64,12 @@ class Ledger:
     Attributes:
         verified: The keys of the releases whose gate passed, oldest mark first.
         refusals: What may not be deployed again, by fingerprint.
+        passed: When gates passed inside an update that ran without a deployer, oldest first.
     """
 
     verified: tuple[str, ...]
     refusals: Mapping[str, Refusal]
+    passed: tuple[datetime, ...] = ()
 
     @property
     def refused(self) -> frozenset[str]:
@@ -77,6 +90,12 @@ def fingerprint(image_digest: str | None, config: Mapping[str, ConfigValue]) -> 
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def joined(images: Iterable[str]) -> str | None:
+    """Return images as one name for all of them; None when one is not known, or there is none."""
+    every = sorted(set(images))
+    return None if not every or "" in every else " ".join(every)
+
+
 def read(session: Session) -> Ledger:
     """Read the ledger of a stack."""
     return parse(session.tags())
@@ -85,34 +104,57 @@ def read(session: Session) -> Ledger:
 def parse(tags: Mapping[str, str]) -> Ledger:
     """Read the ledger from a stack's tags; what is damaged is passed by."""
     verified: list[str] = []
+    passed: list[datetime] = []
     for name in sorted(_chunks(tags), key=_place):
         for word in tags[name].split(","):
-            key = _expand(word)
-            if key is not None:
+            key = _expand(word.removeprefix(_MOMENT))
+            if key is None:
+                continue
+            if not word.startswith(_MOMENT):
                 verified.append(key)
+            elif (moment := _moment(key)) is not None:
+                passed.append(moment)
     refusals = (_refusal(name, value) for name, value in tags.items())
     return Ledger(
         tuple(dict.fromkeys(verified)),
         {refusal.fingerprint: refusal for refusal in refusals if refusal is not None},
+        tuple(passed),
     )
 
 
 def mark_verified(session: Session, release: Release) -> None:
     """Remember that a release passed its gate."""
     tags = session.tags()
-    if release.key in parse(tags).verified:
-        return
-    for name, value in verified_after(tags, release.key).items():
+    if release.key not in parse(tags).verified:
+        _set(session, verified_after(tags, release.key))
+
+
+def mark_passed(session: Session, moment: datetime) -> None:
+    """Remember that a gate passed at a moment, inside the update that runs just now."""
+    _set(session, passed_after(session.tags(), moment))
+
+
+def verified_after(tags: Mapping[str, str], key: str) -> dict[str, str | None]:
+    """The tags to set, or to remove (None), to mark one more release as verified."""
+    return _with_mark(tags, _shrink(key))
+
+
+def passed_after(tags: Mapping[str, str], moment: datetime) -> dict[str, str | None]:
+    """The tags to set, or to remove (None), to mark the moment at which a gate passed."""
+    microseconds = (moment - _EPOCH) // timedelta(microseconds=1)
+    return _with_mark(tags, _MOMENT + _shrink(str(microseconds)))
+
+
+def _set(session: Session, change: Mapping[str, str | None]) -> None:
+    for name, value in change.items():
         if value is None:
             session.remove_tag(name)
         else:
             session.set_tag(name, value)
 
 
-def verified_after(tags: Mapping[str, str], key: str) -> dict[str, str | None]:
-    """The tags to set, or to remove (None), to mark one more release as verified."""
+def _with_mark(tags: Mapping[str, str], word: str) -> dict[str, str | None]:
     names = sorted(_chunks(tags), key=_place)
-    word = _shrink(key)
     if not names:
         return {f"{VERIFIED}.0": word}
     last = names[-1]
@@ -154,7 +196,7 @@ def pardon(session: Session, fingerprint: str) -> None:
 def is_refused(session: Session, fingerprint: str) -> str | None:
     """Why this may not be deployed again; None when it may."""
     refusal = read(session).refusals.get(fingerprint)
-    return None if refusal is None else f"{refusal.why} ({refusal.when:%Y-%m-%d %H:%M} UTC)"
+    return None if refusal is None else str(refusal)
 
 
 def _scalar(item: ConfigValue) -> Any:  # noqa: ANN401 - any JSON value
@@ -194,6 +236,13 @@ def _shrink(key: str) -> str:
         number, rest = divmod(number, 36)
         digits = _DIGITS[rest] + digits
     return digits or "0"
+
+
+def _moment(microseconds: str) -> datetime | None:
+    try:
+        return _EPOCH + timedelta(microseconds=int(microseconds))
+    except OverflowError:
+        return None
 
 
 def _expand(word: str) -> str | None:

@@ -100,6 +100,12 @@ class Release:
         """Whether it is of a kind that can change what is deployed."""
         return self.kind in DEPLOYING
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether it changed nothing, so that it is the release before it once more."""
+        kinds = {kind for kind, count in self.changes.items() if count}
+        return self.kind == "update" and self.succeeded and kinds == {"same"}
+
 
 DEPLOYING = frozenset({"update", "destroy", "import", "resource-import"})
 """The kinds after which something else may be running than before. A refresh only looks."""

@@ -27,7 +27,7 @@ from ops.engine import Engine, Finished, explain, is_locked, last_lines
 from ops.errors import AegisError
 from ops.events import Changes, Failure, OnEvent, Outcome, Recorder
 from ops.release import ConfigValue
-from ops.workspace import PROJECT_FILES, find_project, locate_backend, pulumi_home, read_settings
+from ops.workspace import Project, find_project, locate_backend, pulumi_home, stack_settings
 
 if TYPE_CHECKING:
     from ops.automation import Runner
@@ -256,11 +256,8 @@ class Session:
 
     def settings(self) -> Mapping[str, ConfigValue]:
         """The settings the next update would record, as the files have them: secrets encrypted."""
-        places = [self.directory / name for name in PROJECT_FILES]
-        found: dict[str, ConfigValue] = {}
-        for path in (*places, self.config_file):
-            found.update(read_settings(path, self.project))
-        return found
+        place = Project(self.project, self.directory, self.settings_directory)
+        return stack_settings(place, self.name)
 
     def tags(self) -> Mapping[str, str]:
         """The stack's tags."""

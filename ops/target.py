@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ops.errors import AegisError, ExitCode
@@ -19,7 +20,8 @@ def choose(
     """Choose the release to restore.
 
     Without a number: the last verified release before the one that is deployed, where a rollback
-    counts as the release it restored, and releases that were refused are passed over.
+    counts as the release it restored, an update that changed nothing as the release it repeats,
+    and releases that were refused are passed over.
 
     Args:
         releases: The history, newest first.
@@ -86,12 +88,18 @@ def _deployed_number(releases: Sequence[Release]) -> int:
         return max((item.number for item in releases), default=0) + 1
     seen = {current.number}
     by_number = {item.number: item for item in releases}
-    while current.succeeded and current.restores is not None:
-        restored = by_number.get(current.restores)
-        if restored is None or restored.number in seen:
-            return current.restores
-        seen.add(restored.number)
-        current = restored
+    repeated = {new.number: old for new, old in pairwise(it for it in releases if it.deploys)}
+    while current.succeeded:
+        if current.restores is not None:
+            before = by_number.get(current.restores)
+            if before is None or before.number in seen:
+                return current.restores
+        elif current.unchanged and current.number in repeated:
+            before = repeated[current.number]
+        else:
+            break
+        seen.add(before.number)
+        current = before
     return current.number
 
 

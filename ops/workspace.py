@@ -110,6 +110,15 @@ def read_settings(path: Path, project: str) -> dict[str, ConfigValue]:
     return found
 
 
+def stack_settings(project: Project, stack: str) -> dict[str, ConfigValue]:
+    """The settings an update of a stack would record, as the files have them: secrets encrypted."""
+    found: dict[str, ConfigValue] = {}
+    own = project.settings_directory / f"Pulumi.{stack}.yaml"
+    for path in (*(project.directory / name for name in PROJECT_FILES), own):
+        found.update(read_settings(path, project.name))
+    return found
+
+
 def _read_project(path: Path) -> Project:
     try:
         content: Any = yaml.safe_load(path.read_text()) or {}

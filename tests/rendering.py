@@ -32,7 +32,12 @@ BUILT_DIGEST = f"sha256:{'b' * 64}"
 REGISTRY = "registry.example.com"
 TOKEN = "an-api-token-of-a-test"
 
-_ENVIRONMENT = {"AEGIS_REGISTRY": REGISTRY, "AEGIS_GIT_SHA": COMMIT}
+_ENVIRONMENT = {
+    "AEGIS_REGISTRY": REGISTRY,
+    "AEGIS_GIT_SHA": COMMIT,
+    # A preview asks the backend what was rolled back, except where a deployer does.
+    "AEGIS_GATE": "deployer",
+}
 _OUR_VARIABLES = ("AEGIS_", "GITHUB_SHA", "PULUMI_CONFIG", "PULUMI_K8S_")
 
 

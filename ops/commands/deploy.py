@@ -65,7 +65,7 @@ def deploy(
         wait_seconds=seconds(wait_lock),
     )
     out = output_of(context)
-    report = run(open_actions(context, stack, directory), request)
+    report = run(open_actions(context, stack, directory, force=force), request)
     out.document(report.as_json())
     release = report.release
     number = "" if release is None else f" is release {release.number}"

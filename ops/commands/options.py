@@ -21,6 +21,9 @@ HERE = Path()
 _VERDICT_IS_OURS = {"AEGIS_GATE": "deployer"}
 """What a program's own gate (:mod:`ops.gate_hook`) is told, so that none runs twice."""
 
+_INSISTING = {"AEGIS_FORCE": "true"}
+"""What it is told besides when what was rolled back is to be deployed all the same."""
+
 _MEANINGS = {
     ExitCode.OK: "what was asked for is done",
     ExitCode.NOT_ROLLED_BACK: "it failed, and the stack is not back at a verified release",
@@ -110,13 +113,23 @@ def output_of(context: typer.Context) -> Output:
     return running(context).out
 
 
-def open_actions(context: typer.Context, stack: str | None, directory: Path) -> Actions:
-    """Open a stack to change it; its program's own gate leaves the verdict to `aegis`."""
+def open_actions(
+    context: typer.Context, stack: str | None, directory: Path, *, force: bool = False
+) -> Actions:
+    """Open a stack to change it; its program's own gate leaves the verdict to `aegis`.
+
+    Args:
+        context: The command's context.
+        stack: The stack's name.
+        directory: The program's directory.
+        force: Whether the program is to deploy also what was rolled back before.
+    """
     from ops.actions import Actions
     from ops.stack import Session
 
     given = running(context)
-    session = Session.open(stack, directory, {**os.environ, **_VERDICT_IS_OURS})
+    variables = {**os.environ, **_VERDICT_IS_OURS, **(_INSISTING if force else {})}
+    session = Session.open(stack, directory, variables)
     return Actions(session, given.out, given.signals)
 
 

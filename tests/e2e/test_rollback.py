@@ -232,6 +232,42 @@ def test_a_release_that_cannot_be_restored_is_refused_with_the_reason(at: Stand)
         assert _pods(at) == pods
 
 
+def test_a_plain_update_counts_as_verified_when_its_gate_passed(at: Stand) -> None:
+    before = _newest(at, 1)[0]
+    at.configure("staging", "logLevel", "error")
+    at.up("staging")
+    plain = _newest(at, 1)[0]
+    assert (plain["result"], plain["verified"]) == ("succeeded", True)
+    at.up("staging")
+    again = _newest(at, 1)[0]
+    assert set(again["changes"]) == {"same"}
+    assert again["verified"] is True, "it is the release before it once more"
+    report = _json(at, "rollback", "--yes", expect=0)
+    assert report["restored"] == (before["restores"] or before["number"])
+    warned = at.pulumi("preview", *STACK)
+    assert "this release was rolled back before" in warned.output
+    found = {it["number"]: it["refused"] for it in _newest(at, 4)}
+    assert found[plain["number"]], "what it repeats is the same bad release"
+    assert found[again["number"]]
+    _aegis(at, "config", "restore", expect=0)
+    assert "rolled back before" not in at.pulumi("preview", *STACK).output
+
+
+def test_a_plain_update_without_a_gate_is_not_verified_and_rollback_says_so(at: Stand) -> None:
+    path = at.directory / "Pulumi.staging.yaml"
+    with_gate = path.read_text()
+    at.pulumi("config", "rm", "aegis:gate", *STACK)
+    at.up("staging")
+    plain = _newest(at, 1)[0]
+    assert (plain["result"], plain["verified"]) == ("succeeded", False)
+    path.write_text(with_gate)
+    assert _json(at, "deploy", "--yes", expect=0)["gate"]["passed"] is True
+    number = str(plain["number"])
+    shown = _aegis(at, "rollback", "--to", number, "--preview", expect=0)
+    assert "NOT verified by a gate" in shown.output
+    assert f"release {number}" in shown.output
+
+
 def test_the_stack_can_be_destroyed_after_all_that(at: Stand) -> None:
     at.pulumi("destroy", *STACK, "--yes", "--skip-preview")
     assert at.exported("staging") == []

@@ -36,7 +36,8 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Make `aegis deploy` fail in a way of the test's choice."""
 
     def install(error: BaseException) -> None:
-        def fail(*_: object) -> None:
+        def fail(*_: object, force: bool) -> None:
+            assert not force
             raise error
 
         monkeypatch.setattr("ops.commands.deploy.open_actions", fail)
@@ -173,7 +174,8 @@ def test_no_command_is_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_programs_gate_is_told_who_judges() -> None:
-    from ops.gate_hook import DEPLOYER, GATE_VARIABLE
+    from ops.gate_hook import DEPLOYER, FORCE_VARIABLE, GATE_VARIABLE
 
     assert {GATE_VARIABLE: DEPLOYER} == options._VERDICT_IS_OURS
+    assert {FORCE_VARIABLE: "true"} == options._INSISTING
     assert cli.NAME == "aegis"

@@ -9,6 +9,7 @@ from ops.deploy import Request, deploy
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Failure
 from ops.ledger import fingerprint
+from ops.own_ledger import AGAIN
 from ops.registry import Presence
 from ops.signals import Interrupted
 from tests.unit.ops.stage import (
@@ -148,6 +149,19 @@ def test_a_release_with_an_image_yet_to_be_built_is_not_taken_for_another() -> N
     stage.refusals[fingerprint("", stage.settings())] = "no"
     stage.refusals[fingerprint(None, stage.settings())] = "no"
     assert deploy(stage, YES).changed
+
+
+def test_an_image_that_turns_out_to_be_refused_once_it_is_built_needs_no_rollback() -> None:
+    said = f"error: this release {AGAIN}: CrashLoopBackOff"
+    failed = outcome(False, steps=[step("create")], failures=(Failure("urn::a", said),))
+    stage = _stage(updates=[Ran(failed, serving="the release before still serves")])
+    stage.changes = Changes((step(image=""),), {}, ())
+    error = _failure(stage)
+    assert error.code is ExitCode.REFUSED
+    assert "CrashLoopBackOff" in error.why
+    assert error.state == "the release before still serves"
+    assert "--force" in error.next
+    assert not any(it.startswith(("restore", "refuse")) for it in stage.did)
 
 
 def test_an_image_built_by_the_update_is_remembered_when_it_fails() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from ops.ledger import (
     Ledger,
     fingerprint,
     parse,
+    passed_after,
     verified_after,
 )
 from ops.release import ConfigValue
@@ -70,6 +72,24 @@ def test_damaged_marks_are_passed_by() -> None:
 
 
 CONFIG = {"a:b": ConfigValue("1"), "a:t": ConfigValue.recorded({"secure": "v1:x"})}
+
+
+class TestAGateThatPassedInsideAnUpdate:
+    """It knows the moment, and not yet which release it judges."""
+
+    NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+    def test_is_read_back_to_the_microsecond_beside_the_other_marks(self) -> None:
+        tags: dict[str, str] = {}
+        apply(tags, "36")
+        for name, value in passed_after(tags, self.NOW).items():
+            assert value is not None
+            tags[name] = value
+        apply(tags, "37")
+        assert parse(tags) == Ledger(("36", "37"), {}, (self.NOW,))
+
+    def test_is_passed_by_when_its_moment_is_none(self) -> None:
+        assert parse({"aegis:verified.0": "@" + "z" * 40 + ",@,@!"}).passed == ()
 
 
 class TestFingerprint:

@@ -50,6 +50,18 @@ def history(*rows: str | tuple[str, dict[str, Any]]) -> list[Release]:
         (("verified", "verified", ("", {"restores": 1}), "verified current"), 2),
         # A rollback that failed restored nothing.
         (("verified", "verified", ("failed current", {"restores": 1})), 2),
+        # An update that changed nothing is the release before it once more.
+        (("verified", "verified", ("verified current", {"changes": {"same": 3}})), 1),
+        (("verified", ("failed current", {"changes": {"same": 3}})), 1),
+        (
+            (
+                "verified",
+                "verified",
+                ("", {"restores": 2}),
+                ("verified current", {"changes": {"same": 3, "update": 0}}),
+            ),
+            1,
+        ),
         # One rollback of another.
         (
             (
@@ -97,6 +109,13 @@ def test_a_refusal_says_why(rows: tuple[Any, ...], to: int | None, why: str) -> 
     assert why in refused.value.why
     assert refused.value.code is ExitCode.REFUSED
     assert refused.value.next
+
+
+def test_where_only_unverified_releases_are_left_it_says_how_to_insist() -> None:
+    with pytest.raises(AegisError) as refused:
+        choose(history("", "failed", "", "verified current"))
+    assert refused.value.what == "no earlier release was verified by a gate"
+    assert refused.value.next.endswith("aegis rollback --to 3")
 
 
 def test_releases_that_name_each_other_end() -> None:

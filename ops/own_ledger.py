@@ -1,0 +1,124 @@
+"""The ledger as a program sees it that is being deployed: what is refused, and that a gate passed.
+
+A plain ``pulumi up`` has no deployer beside it, so the program itself asks and tells, of the one
+stack it runs for. Asking must cost a preview next to nothing: the tags are read once, in a thread
+beside the program, directly where the backend is a directory and with one run of the CLI elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ops.ledger import Refusal
+    from ops.stack import Session
+
+AGAIN = "was rolled back before"
+"""What is said of a release that is refused: words that a deployer recognises."""
+_PATIENCE = 30.0
+
+
+@dataclass(kw_only=True)
+class OwnLedger:
+    """The ledger of the stack that runs.
+
+    Attributes:
+        organization: Who has it, on a service.
+        project: Its project's name.
+        stack: Its name.
+        directory: Its project's directory.
+    """
+
+    organization: str
+    project: str
+    stack: str
+    directory: Path
+    _refusals: dict[str, Refusal] = field(default_factory=dict, init=False)
+    _error: Exception | None = field(default=None, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+
+    def begin(self) -> None:
+        """Begin to read."""
+        # A daemon: a program that ends before never waits for it.
+        self._thread = threading.Thread(target=self._read, name="ledger", daemon=True)
+        self._thread.start()
+
+    def refusal(self, images: Iterable[str]) -> str | None:
+        """Say why what is about to be deployed was rolled back before; None when it was not.
+
+        Args:
+            images: The images of its workloads.
+
+        Raises:
+            Exception: The backend could not be asked, or the settings not be read.
+        """
+        found = self._refused(images)
+        return None if found is None else str(found)
+
+    def passed(self, images: Iterable[str]) -> None:
+        """Write down that the gate passed in this update, which pardons what it deployed.
+
+        Raises:
+            Exception: The backend could not be told.
+        """
+        from ops import ledger
+
+        moment = datetime.now(UTC)
+        session = self._session()
+        ledger.mark_passed(session, moment)
+        refused = self._refused(images)
+        if refused is not None:
+            ledger.pardon(session, refused.fingerprint)
+
+    def _refused(self, images: Iterable[str]) -> Refusal | None:
+        if self._thread is None:
+            self.begin()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE)
+        if self._error is not None:
+            raise self._error
+        if not self._refusals:
+            return None
+        from ops.ledger import fingerprint, joined
+        from ops.workspace import find_project, stack_settings
+
+        named = joined(images)
+        if named is None:
+            return None
+        settings = stack_settings(find_project(self.directory), self.stack)
+        return self._refusals.get(fingerprint(named, settings))
+
+    def _read(self) -> None:
+        try:
+            from ops import ledger
+            from ops.backend import open_store
+            from ops.engine import Engine
+            from ops.workspace import find_project, locate_backend, pulumi_home
+
+            url = locate_backend(find_project(self.directory), os.environ, pulumi_home(os.environ))
+            engine = Engine(self.directory, os.environ)
+            store = open_store(url, self.project, self.stack, engine, self._reference(url))
+            self._refusals = dict(ledger.parse(store.tags()).refusals)
+        except Exception as error:
+            self._error = error
+
+    def _session(self) -> Session:
+        from ops.stack import Session
+        from ops.workspace import find_project, locate_backend, pulumi_home
+
+        url = locate_backend(find_project(self.directory), os.environ, pulumi_home(os.environ))
+        return Session.open(self._reference(url), self.directory)
+
+    def _reference(self, url: str) -> str:
+        """The stack's name as the CLI takes it: a service is told whose it is."""
+        from ops.backend import DIY
+
+        if url.partition("://")[0] in DIY:
+            return self.stack
+        return f"{self.organization}/{self.project}/{self.stack}"
