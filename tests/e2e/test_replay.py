@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ops.checkpoint import SECRET
+from tests.e2e.comparison import unlike_release
 from tests.e2e.foreign_stand import STACK, Foreign, foreign
 
 _FIRST, _SECOND, _THIRD = "first-password", "second-password", "third-password"
@@ -48,6 +49,8 @@ def test_a_release_is_restored_exactly_after_a_failed_one_and_after_a_good_one(
     outcome = far.restore(planned, "restore release 2")
     assert outcome.succeeded, outcome.failures
     assert far.live() == second
+    assert unlike_release(far, STACK, 2) == []
+    assert unlike_release(far, STACK, 1) != []
     assert far.pods() == pods, "the pods that served all the time were touched"
     far.unchanged("v2", _SECOND)
 
@@ -63,6 +66,7 @@ def test_a_release_is_restored_exactly_after_a_failed_one_and_after_a_good_one(
     outcome = far.restore(planned, "restore release 1")
     assert outcome.succeeded, outcome.failures
     assert far.live() == first
+    assert unlike_release(far, STACK, 1) == []
     assert _outputs(far)["login"] == {"user": "web", "password": _FIRST}
     far.unchanged("v1", _FIRST)
     assert SECRET in json.dumps(far.session().export()), "the secrets are secrets in the state"
@@ -106,6 +110,7 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
     outcome = far.restore(far.plan(number), "restore release 1 after a death")
     assert outcome.succeeded, outcome.failures
     assert far.live() == first
+    assert unlike_release(far, STACK, number) == []
     assert far.pods() == pods
     far.unchanged("v1", _FIRST)
 

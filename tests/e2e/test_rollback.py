@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.comparison import unlike_release
 from tests.e2e.stand import Finished, Stand, execute
 from tests.e2e.traffic import traffic
 
@@ -151,6 +152,8 @@ def test_a_changed_setting_and_secret_roll_out_and_back_by_hand_with_no_request_
     assert seen.failures == []
     assert set(seen.answers) == {200}
     assert _picture(at) == before
+    assert unlike_release(at, "staging", good) == []
+    assert unlike_release(at, "staging", changed["release"]) != []
     assert "secret" in shown.output.lower()
     assert TOKEN not in shown.output
     assert report["restored"] == good
@@ -202,6 +205,7 @@ def test_a_bad_image_is_rolled_back_with_nobody_typing_anything(
     back, bad = _newest(at, 2)
     assert (back["restores"], back["verified"]) == (good["restores"] or good["number"], True)
     assert (bad["result"], bad["refused"]) == ("failed", True)
+    assert unlike_release(at, "staging", back["restores"]) == []
     assert digest not in (at.directory / "Pulumi.staging.yaml").read_text()
     assert "rolled back" in _aegis(at, *words[:4], expect=3).output
     at.pulumi("preview", *STACK, "--expect-no-changes")
@@ -215,6 +219,7 @@ def test_a_setting_that_kills_the_pods_is_rolled_back_although_the_image_is_the_
     with _unharmed(at):
         failed = _json(at, "deploy", "--yes", expect=4)
     assert "aegis-api" in failed["error"]["why"]
+    assert unlike_release(at, "staging", _newest(at, 1)[0]["restores"]) == []
     _aegis(at, "config", "restore", expect=0)
     assert "memoryLimit" not in (at.directory / "Pulumi.staging.yaml").read_text()
     at.pulumi("preview", *STACK, "--expect-no-changes")
