@@ -34,11 +34,14 @@ def make_release(number: int, key: str, raw: Mapping[str, Any]) -> Release:
     """Make a release of a history file's content or of an item of the CLI's listing."""
     environment = raw.get("environment") or {}
     message = raw.get("message") or ""
+    kind, result = raw["kind"], raw.get("result") or "in-progress"
+    if not isinstance(kind, str) or not isinstance(result, str):
+        raise TypeError("its kind or its result is no text")
     return Release(
         number=number,
         key=key,
-        kind=raw["kind"],
-        result=raw.get("result") or "in-progress",
+        kind=kind,
+        result=result,
         started=_time(raw["startTime"]),
         ended=_time(raw["endTime"]) if raw.get("endTime") else None,
         message=message,
