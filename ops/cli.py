@@ -51,6 +51,7 @@ COMMANDS: tuple[_Bound, ...] = (
     _Bound("diff", "diff", _LOOK),
     _Bound("recover", "recover", _FLOW),
     _Bound("status", "status", _LOOK),
+    _Bound("drift", "drift", (*_FLOW, ExitCode.DIFFERENT)),
     _Bound("gate check", "gate", (*_LOOK, ExitCode.GATE_FAILED)),
     _Bound("config restore", "config", _LOOK),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,24 @@ class Cluster:
         response = self._send(path, query, headers=headers, seconds=seconds)
         return int(response.status), bytes(response.data)
 
+    def patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Object:
+        """Change an object by a JSON patch (RFC 6902).
+
+        Raises:
+            ApiError: It may not be changed, has changed meanwhile, or the server does not answer.
+        """
+        response = self._send(
+            path,
+            None,
+            headers={"Content-Type": "application/json-patch+json"},
+            seconds=READ_SECONDS,
+            body=json.dumps(list(operations)).encode(),
+        )
+        if response.status >= _FIRST_ERROR:
+            raise ApiError(response.status, _message(response.status, bytes(response.data)))
+        changed: Object = json.loads(response.data)
+        return changed
+
     def watch(
         self, path: str, query: Mapping[str, str], version: str, stop: threading.Event
     ) -> Iterator[tuple[str, Object]]:
@@ -149,14 +167,16 @@ class Cluster:
         headers: Mapping[str, str] | None,
         seconds: float,
         stream: bool = False,
+        body: bytes | None = None,
     ) -> Any:  # noqa: ANN401
         import urllib3
 
+        asked = {"fields": dict(query or {})} if body is None else {"body": body}
         try:
             return self._pool.request(
-                "GET",
+                "GET" if body is None else "PATCH",
                 self.address + path,
-                fields=dict(query or {}),
+                **asked,
                 headers={**self.headers(), **(headers or {})},
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
                 retries=False,
@@ -216,6 +236,16 @@ def connect(context: str | None = None, kubeconfig: str | None = None) -> Cluste
             next="kubectl config get-contexts",
         ) from error
     return Cluster(client.ApiClient(settings))
+
+
+def same_quantity(first: str, second: str) -> bool:
+    """Return whether two texts are the same quantity, such as ``1`` and ``1000m``."""
+    from kubernetes.utils.quantity import parse_quantity
+
+    try:
+        return bool(parse_quantity(first) == parse_quantity(second))
+    except ValueError:
+        return False
 
 
 def routable(host: str, port: int, seconds: float = 0.5) -> bool:

@@ -1,0 +1,218 @@
+"""`aegis drift`: what was changed in the cluster behind Pulumi's back, and putting it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ops.commands.options import (
+    HERE,
+    Directory,
+    Json,
+    Stack,
+    WaitLock,
+    Yes,
+    open_actions,
+    output_of,
+    seconds,
+)
+from ops.errors import AegisError, ExitCode
+
+if TYPE_CHECKING:
+    from ops.actions import Actions
+    from ops.drift import Drifted, Field
+    from ops.output import Output
+
+_SIGNS = {"changed": "~", "removed": "-", "added": "+"}
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What differs between a stack and its cluster.
+
+    Attributes:
+        stack: The stack's name.
+        compared: How many objects were compared.
+        objects: Those that are not as declared.
+        fixed: Whether they were put back.
+    """
+
+    stack: str
+    compared: int
+    objects: tuple[Drifted, ...] = ()
+    fixed: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "stack": self.stack,
+            "drift": bool(self.objects),
+            "fixed": self.fixed,
+            "compared": self.compared,
+            "objects": [item.as_json() for item in self.objects],
+        }
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+        if not self.objects:
+            return [f"{self.stack}: no drift; {self.compared} objects are as declared"]
+        lines = [f"{self.stack}: {len(self.objects)} of {self.compared} objects drifted"]
+        for item in self.objects:
+            lines.append(f"  {item.label}" + (": deleted" if item.gone else ""))
+            lines += [f"    {_SIGNS[field.change]} {_field(field)}" for field in item.fields]
+        return lines
+
+    def markdown(self) -> str:
+        """Return it for an issue."""
+        from ops import markdown as md
+
+        if not self.objects:
+            return f"**{md.text(self.stack)}**: no drift; {self.compared} objects are as declared\n"
+        head = f"**{md.text(self.stack)}**: {len(self.objects)} of {self.compared} objects drifted"
+        rows = []
+        for item in self.objects:
+            label = md.code(item.label)
+            if item.gone:
+                rows.append((label, "", "there", "**deleted**", ""))
+            for field in item.fields:
+                by = f"{md.text(field.by)} {md.text(field.at)}".strip()
+                declared, live = (md.code(it) if it else "" for it in (field.declared, field.live))
+                rows.append((label, md.code(field.path), declared, live, by))
+        columns = ("object", "field", "declared", "live", "by")
+        fix = f"Put it back: {md.code(f'aegis drift --fix --stack {self.stack}')}"
+        return md.fitted([head, fix, md.table(columns, rows)], 60_000)
+
+
+def inspect(actions: Actions) -> Drift:
+    """Compare a stack's state with the cluster.
+
+    Raises:
+        AegisError: The cluster does not answer, or the state cannot be decrypted.
+    """
+    from ops import checkpoint, live_objects
+    from ops.cluster import ApiError, same_quantity
+    from ops.drift import compare, is_object
+
+    state = checkpoint.current(actions.session)
+    wanted = [item for item in state.resources if is_object(item)]
+    try:
+        live = live_objects.read(actions.connected(), wanted)
+    except ApiError as error:
+        raise AegisError(
+            what=f"the objects of {actions.stack} cannot be read",
+            why=str(error),
+            next="kubectl get --raw /readyz says whether the API server answers",
+        ) from error
+    found = (compare(item, live[item.urn].object, same_quantity) for item in wanted)
+    drifted = (
+        replace(item, path=live[item.urn].path, live=live[item.urn].object)
+        for item in found
+        if item is not None
+    )
+    return Drift(actions.stack, len(wanted), tuple(drifted))
+
+
+def put_back(actions: Actions, drift: Drift, wait_seconds: float) -> None:
+    """Put back what the last release declared, rolling, behind its gate.
+
+    What somebody added is taken away first: an apply leaves fields alone that others own.
+
+    Raises:
+        AegisError: There is no succeeded release to put back, or it does not come up healthy.
+    """
+    from ops.rollback import Request, rollback
+
+    current = next((it for it in actions.releases() if it.current), None)
+    if current is None or not current.succeeded:
+        raise AegisError(
+            what=f"{actions.stack} has no succeeded release to put back",
+            why="the last update failed" if current else "nothing was deployed yet",
+            next=f"aegis recover --stack {actions.stack}",
+        )
+    for item in drift.objects:
+        _take_away(actions, item)
+    rollback(actions, Request(to=current.number, yes=True, wait_seconds=wait_seconds))
+
+
+def _take_away(actions: Actions, item: Drifted) -> None:
+    from ops.cluster import ApiError
+    from ops.drift import removal
+
+    if item.path is None or item.live is None:
+        return
+    patch = removal(item)
+    if not patch:
+        return
+    try:
+        actions.connected().patch(item.path, patch)
+    except ApiError as error:
+        raise AegisError(
+            what=f"what was added to {item.label} could not be taken away",
+            why=str(error),
+            state="nothing else was changed",
+            next=f"aegis drift --stack {actions.stack}, and once more with --fix",
+        ) from error
+
+
+def render(drift: Drift, out: Output, *, markdown: bool) -> None:
+    """Show what drifted."""
+    out.document(drift.as_json())
+    for line in [drift.markdown()] if markdown else drift.lines():
+        out.show(line)
+
+
+def drift(
+    context: typer.Context,
+    *,
+    stack: Stack = None,
+    directory: Directory = HERE,
+    json: Json = False,  # noqa: ARG001 - its callback acts on it
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Put everything back as the last release declared it.")
+    ] = False,
+    yes: Yes = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    wait_lock: WaitLock = "0",
+) -> None:
+    """Show what was changed in the cluster behind Pulumi's back: which field, by whom, when.
+
+    What control loops own, such as an autoscaler's replicas, is no drift.
+    """
+    actions = open_actions(context, stack, directory)
+    out = output_of(context)
+    found = inspect(actions)
+    if not found.objects or not fix:
+        render(found, out, markdown=markdown)
+        if found.objects:
+            raise typer.Exit(ExitCode.DIFFERENT)
+        return
+    for line in found.lines():
+        out.show(line)
+    if not yes and not out.confirm(f"Put {actions.stack} back as it was declared?"):
+        raise AegisError(what="not confirmed", state="nothing was changed")
+    put_back(actions, found, seconds(wait_lock))
+    left = inspect(actions)
+    out.document(
+        Drift(found.stack, found.compared, found.objects, fixed=not left.objects).as_json()
+    )
+    if left.objects:
+        raise AegisError(
+            what=f"{actions.stack} is not wholly back as it was declared",
+            why="\n".join(left.lines()),
+            state="the last release is restored; what is named is still different",
+            next=f"somebody or something keeps changing it: aegis drift --stack {actions.stack}",
+            code=ExitCode.DIFFERENT,
+        )
+    out.show("all of it is back as it was declared")
+
+
+def _field(field: Field) -> str:
+    shown = {
+        "changed": f"{field.path}: {field.declared} -> {field.live}",
+        "removed": f"{field.path}: {field.declared}",
+        "added": f"{field.path}: {field.live}",
+    }[field.change]
+    by = f"   by {field.by}" + (f", {field.at}" if field.at else "") if field.by else ""
+    return shown + by

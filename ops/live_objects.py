@@ -1,0 +1,111 @@
+"""The live objects that a state's resources stand for, read from the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from ops.checkpoint import Resource, plain
+from ops.cluster import NOT_FOUND, ApiError, Cluster, Object
+
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a resource stands for.
+
+    Attributes:
+        path: Where the API server has it; None when it does not know the kind.
+        object: The object; None when it is not there.
+    """
+
+    path: str | None
+    object: Object | None
+
+
+def read(cluster: Cluster, resources: Iterable[Resource]) -> Mapping[str, Live]:
+    """Read what resources stand for.
+
+    Args:
+        cluster: Where they are.
+        resources: Resources that declare one object each.
+
+    Returns:
+        What is there, by the resource's URN.
+
+    Raises:
+        ApiError: An object may not be read, or the server does not answer.
+    """
+    wanted = list(resources)
+    kinds = _Kinds(cluster)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        # One after the other, so that each group is asked for once.
+        paths = {item.urn: kinds.path(item) for item in wanted}
+        found = pool.map(lambda item: _get(cluster, paths[item.urn]), wanted)
+        return {
+            item.urn: Live(paths[item.urn], live) for item, live in zip(wanted, found, strict=True)
+        }
+
+
+def _get(cluster: Cluster, path: str | None) -> Object | None:
+    if path is None:
+        return None
+    try:
+        return cluster.get(path)
+    except ApiError as error:
+        if error.code == NOT_FOUND:
+            return None
+        raise
+
+
+class _Kinds:
+    """What the API server calls a kind in its paths."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._known: dict[str, dict[str, tuple[str, bool]]] = {}
+
+    def path(self, resource: Resource) -> str | None:
+        """Return where an object is; None when its kind is no longer known."""
+        version, kind, namespace, name = identity(resource)
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        if root not in self._known:
+            self._known[root] = self._ask(root)
+        found = self._known[root].get(kind)
+        if found is None:
+            return None
+        plural, namespaced = found
+        within = f"/namespaces/{quote(namespace)}" if namespaced else ""
+        return f"{root}{within}/{plural}/{quote(name)}"
+
+    def _ask(self, root: str) -> dict[str, tuple[str, bool]]:
+        try:
+            listed = self._cluster.get(root).get("resources", [])
+        except ApiError as error:
+            if error.code == NOT_FOUND:
+                return {}
+            raise
+        return {
+            item["kind"]: (item["name"], bool(item["namespaced"]))
+            for item in listed
+            if "/" not in item["name"]
+        }
+
+
+def identity(resource: Resource) -> tuple[str, str, str, str]:
+    """Return an object's API version, kind, namespace and name, as its state has them."""
+    namespace, _, name = resource.id.rpartition("/")
+    # The inputs may leave out what the type token and the id say.
+    _, _, token = resource.type.partition(":")
+    token_version, _, token_kind = token.rpartition(":")
+    declared: Any = resource.inputs
+    return (
+        str(plain(declared.get("apiVersion")) or token_version.removeprefix("core/")),
+        str(plain(declared.get("kind")) or token_kind),
+        namespace or "default",
+        name,
+    )
