@@ -23,6 +23,13 @@ from ops.engine import Engine, Finished
 from ops.events import Recorder
 
 _LAST_EVENTS_SECONDS = 5
+_TAKE_OVER = {"PULUMI_K8S_ENABLE_PATCH_FORCE": "true"}
+"""Has the Kubernetes provider take over fields that somebody set by hand since.
+
+A replay restores what was recorded: a conflict with last night's ``kubectl scale`` must not stop
+it. The provider's documentation of ``enablePatchForce`` names the variable; a stack that sets the
+option itself decides itself.
+"""
 
 
 class _EndedError(Exception):
@@ -41,6 +48,7 @@ class _Command(PulumiCommand):
         self.command = "pulumi"
         self.version = VersionInfo.parse(version)
         self._engine = engine
+        self.variables: Mapping[str, str] = {}
 
     def run(
         self,
@@ -54,7 +62,7 @@ class _Command(PulumiCommand):
             args,
             interruptible=True,
             directory=Path(cwd),
-            environment={**additional_env, "PULUMI_AUTOMATION_API": "true"},
+            environment={**additional_env, **self.variables, "PULUMI_AUTOMATION_API": "true"},
         )
         # One operation is one run: what the Automation API would ask after it is not wanted.
         raise _EndedError(done)
@@ -78,13 +86,15 @@ class Runner:
     """
 
     def __init__(self, engine: Engine, stack: str, directory: Path, version: str) -> None:
-        workspace = _Workspace(work_dir=str(directory), pulumi_command=_Command(engine, version))
+        self._command = _Command(engine, version)
+        workspace = _Workspace(work_dir=str(directory), pulumi_command=self._command)
         self._stack = Stack.select(stack, workspace)
 
     def run(self, command: str, recorder: Recorder, **options: Any) -> Finished:  # noqa: ANN401
         """Run up, preview, refresh or destroy, and return how the CLI ended."""
         given = {name: value for name, value in options.items() if value is not None}
         loops: list[asyncio.AbstractEventLoop] = []
+        self._command.variables = _TAKE_OVER if "program" in given else {}
         if "program" in given:
             given["program"] = _noting(given["program"], loops)
         try:

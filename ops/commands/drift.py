@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ops.actions import Actions
     from ops.drift import Drifted, Field
     from ops.output import Output
+    from ops.release import Release
 
 _SIGNS = {"changed": "~", "removed": "-", "added": "+"}
 
@@ -86,16 +87,20 @@ class Drift:
 
 
 def inspect(actions: Actions) -> Drift:
-    """Compare a stack's state with the cluster.
+    """Compare what a stack's last good release declared with the cluster.
+
+    Not its state: a refresh brings that in line with the cluster, drift and all.
 
     Raises:
-        AegisError: The cluster does not answer, or the state cannot be decrypted.
+        AegisError: There is no such release, its checkpoint cannot be decrypted, or the cluster
+            does not answer.
     """
     from ops import checkpoint, live_objects
     from ops.cluster import ApiError, same_quantity
     from ops.drift import compare, is_object
 
-    state = checkpoint.current(actions.session)
+    release = declared_by(actions)
+    state = checkpoint.load(actions.session, release)
     wanted = [item for item in state.resources if is_object(item)]
     try:
         live = live_objects.read(actions.connected(), wanted)
@@ -114,6 +119,22 @@ def inspect(actions: Actions) -> Drift:
     return Drift(actions.stack, len(wanted), tuple(drifted))
 
 
+def declared_by(actions: Actions) -> Release:
+    """Return the release that says what is to be there: the last one that succeeded.
+
+    Raises:
+        AegisError: There is none.
+    """
+    for release in actions.releases():
+        if release.deploys and release.succeeded:
+            return release
+    raise AegisError(
+        what=f"{actions.stack} has no succeeded release to compare with",
+        why="nothing was deployed yet, or nothing successfully",
+        next=f"aegis history --stack {actions.stack}",
+    )
+
+
 def put_back(actions: Actions, drift: Drift, wait_seconds: float) -> None:
     """Put back what the last release declared, rolling, behind its gate.
 
@@ -124,16 +145,10 @@ def put_back(actions: Actions, drift: Drift, wait_seconds: float) -> None:
     """
     from ops.rollback import Request, rollback
 
-    current = next((it for it in actions.releases() if it.current), None)
-    if current is None or not current.succeeded:
-        raise AegisError(
-            what=f"{actions.stack} has no succeeded release to put back",
-            why="the last update failed" if current else "nothing was deployed yet",
-            next=f"aegis recover --stack {actions.stack}",
-        )
+    release = declared_by(actions)
     for item in drift.objects:
         _take_away(actions, item)
-    rollback(actions, Request(to=current.number, yes=True, wait_seconds=wait_seconds))
+    rollback(actions, Request(to=release.number, yes=True, wait_seconds=wait_seconds))
 
 
 def _take_away(actions: Actions, item: Drifted) -> None:

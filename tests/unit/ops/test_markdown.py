@@ -1,0 +1,55 @@
+"""Markdown that hostile names cannot break out of."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops import markdown as md
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "a|b\n| c | d |",
+    "`code` and ``more``",
+    "[link](javascript:alert(1)) ![x](y)",
+    "@everyone",
+    "</code></details><img src=x onerror=y>",
+    "\u202egnp.exe\x1b[31m",
+    "<!-- aegis:preview -->",
+]
+
+
+@pytest.mark.parametrize("raw", HOSTILE)
+@pytest.mark.parametrize("make", [md.text, md.code])
+def test_hostile_text_stays_text(raw: str, make: object) -> None:
+    shown = make(raw)  # type: ignore[operator]
+    inner = shown.removeprefix("<code>").removesuffix("</code>")
+    assert "<" not in inner
+    assert "\n" not in inner
+    assert "\x1b" not in inner
+    assert "\u202e" not in inner
+    assert "@" not in inner
+    assert "|" not in inner.replace("\\|", "")
+
+
+@given(st.text(max_size=300))
+def test_a_block_is_closed_by_its_own_fence_only(raw: str) -> None:
+    shown = md.block(raw)
+    fence = shown[: len(shown) - len(shown.lstrip("`"))]
+    body = shown.split("\n")[1:-1]
+    assert shown.split("\n")[-1] == fence
+    assert not any(line.startswith(fence) for line in body)
+
+
+def test_what_does_not_fit_is_left_out_whole_and_said() -> None:
+    shown = md.fitted(["first", "x" * 500, "last"], 200)
+    assert shown.startswith("first")
+    assert "xxx" not in shown
+    assert "last" not in shown
+    assert "left out" in shown
+    assert len(shown) <= 200
+
+
+def test_everything_that_fits_is_kept() -> None:
+    assert md.fitted(["a", "b"], 1000) == "a\n\nb\n"
