@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops import history, ledger, locks, recover
+from ops import claims, history, ledger, recover
 from ops.errors import AegisError
 from ops.events import Changes, Event, Outcome
 from ops.gate_settings import GateSettings, gate_settings
@@ -26,6 +26,7 @@ from ops.workload import Rollout, Workload
 if TYPE_CHECKING:
     from ops.cluster import Cluster
     from ops.gate import Progress
+    from ops.guard import Guard
     from ops.replay import Replay
     from ops.stack import Program, Session
 
@@ -62,7 +63,8 @@ class Actions:
         self.out = out
         self.signals = signals
         self._cluster: Cluster | None = None
-        self._claim: locks.Claimed | None = None
+        self._claim: claims.Claimed | None = None
+        self._guard: Guard | None = None
 
     @property
     def stack(self) -> str:
@@ -88,19 +90,51 @@ class Actions:
         Raises:
             AegisError: Somebody else works on the stack.
         """
-        if not any(it.life is locks.Life.HELD for it in locks.holders(self.session)):
-            settled = recover.tidy(self.session)
-            if settled:
-                self.out.warn("an earlier update was cut short; its leftovers were settled first")
-        with locks.claimed(
-            self.session,
-            intent=intent,
-            message=message,
-            wait_seconds=wait_seconds,
-            on_wait=lambda holder: self.out.say(f"waiting for {holder}"),
-        ) as claim:
-            self._claim = claim
+        with self._claimed(intent, message, wait_seconds) as claim:
+            try:
+                settled = recover.tidy(self.session, mine=claim.id)
+                if claim.over and not settled:
+                    recover.refresh(self.session)
+                if claim.over or settled:
+                    self.out.warn("an earlier update was cut short; its leftovers were settled")
+                yield
+            except BaseException:
+                # Nothing was begun yet that would replace what the dead one left half-done.
+                claim.leaves = claim.claim.intent == claims.RECOVERY
+                raise
+
+    @contextmanager
+    def recovering(
+        self, message: str, *, take: bool = False, wait_seconds: float = 0.0
+    ) -> Iterator[claims.Claimed]:
+        """Follow whoever died at work on the stack, and keep others away while the block runs.
+
+        A block that fails leaves the claim, so that the next one knows that there is work left.
+
+        Args:
+            message: What to tell others.
+            take: Whether to follow also one who cannot be told from a living one.
+            wait_seconds: How long to wait for those who live.
+
+        Raises:
+            AegisError: Somebody alive works on the stack.
+        """
+        with self._claimed(claims.RECOVERY, message, wait_seconds, take=take) as claim:
+            claim.leaves = True
+            yield claim
+            claim.leaves = False
+
+    @contextmanager
+    def guarded(self, wanted: bool) -> Iterator[None]:
+        """Have another process put the stack in order should this one die in the block."""
+        if not wanted or self._claim is None:
             yield
+            return
+        from ops.guard import guarding
+
+        with guarding(self.session, self._claim, self.out) as self._guard:
+            yield
+        self._guard = None
 
     def becomes(self, intent: str, target: Release) -> None:
         """Say that the work has become another; what :mod:`ops.recover` would go on with."""
@@ -141,6 +175,7 @@ class Actions:
 
     def mark_verified(self, release: Release) -> None:
         """Remember that a release passed its gate."""
+        self._require_claim()
         ledger.mark_verified(self.session, release)
 
     def refuse(self, release: Release, fingerprint: str, why: str) -> None:
@@ -164,6 +199,9 @@ class Actions:
         def run(on_event: Callable[[Event], None]) -> Outcome:
             return self.session.update(message=message, on_event=on_event)
 
+        if self._claim is not None and self._claim.claim.intent == claims.RECOVERY:
+            # From now on the update is what a recovery would have to judge.
+            self._claim.becomes("deploy")
         return self._watched(f"updating {self.stack}", run, workloads, gate)
 
     def set_setting(self, key: str, value: str) -> Callable[[], None]:
@@ -253,9 +291,33 @@ class Actions:
             reason = "the stack has no Deployment, so there was nothing to judge"
             return Verdict(passed=True, reason=reason, notes=(reason,))
         with self.out.progress(f"the gate judges {self.stack}"):
-            return judge(self.connected(), list(workloads), gate, on_progress=self._tell_gate)
+            verdict = judge(self.connected(), list(workloads), gate, on_progress=self._tell_gate)
+        self._require_claim()
+        return verdict
 
     # Inside
+
+    @contextmanager
+    def _claimed(
+        self, intent: str, message: str, wait_seconds: float, *, take: bool = False
+    ) -> Iterator[claims.Claimed]:
+        with claims.claimed(
+            self.session,
+            intent=intent,
+            message=message,
+            wait_seconds=wait_seconds,
+            take=take,
+            own=None if self._claim is None else self._claim.id,
+            on_wait=lambda holder: self.out.say(f"waiting for {holder}"),
+        ) as claim:
+            self._claim = claim
+            claim.on_lost = self.session.stop
+            yield claim
+
+    def _require_claim(self) -> None:
+        """Go no further when somebody took the stack over while this process stood still."""
+        if self._claim is not None:
+            self._claim.require()
 
     def _resources(self) -> list[Mapping[str, object]]:
         deployment = self.session.export().get("deployment") or {}
@@ -285,9 +347,14 @@ class Actions:
         from ops.watch import Watch
 
         stop = self.session.stop
+        if self._guard is not None:
+            self._guard.begins()
+        self._require_claim()
         with self.out.progress(what), self.signals.stopping(stop):
             if not workloads:
-                return Ran(run(self._tell))
+                ran = Ran(run(self._tell))
+                self._require_claim()
+                return ran
             watch = Watch(
                 self.connected(),
                 list(workloads),
@@ -297,6 +364,7 @@ class Actions:
             )
             with watch:
                 outcome = run(self._tell)
+                self._require_claim()
                 return Ran(outcome, watch.failure, watch.serving())
 
     def _tell(self, event: Event) -> None:

@@ -82,14 +82,13 @@ class Store(Protocol):
     def claim(self) -> str | None:
         """The claim of `aegis` on the stack, as written."""
 
-    def take_claim(self, text: str) -> bool:
-        """Write a claim where there is none; False when somebody was quicker."""
+    def swap_claim(self, before: str | None, after: str | None) -> bool:
+        """Replace the claim, unless it is no longer what it was; False when it is not.
 
-    def write_claim(self, text: str) -> None:
-        """Write a claim over the one there is."""
-
-    def drop_claim(self) -> None:
-        """Take the claim away."""
+        Args:
+            before: The claim as it was read; None means that there is none.
+            after: The claim to write; None takes it away.
+        """
 
 
 def open_store(url: str, project: str, stack: str, engine: Engine, reference: str) -> Store:

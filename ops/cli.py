@@ -32,6 +32,7 @@ class _Bound(NamedTuple):
     words: str
     module: str
     codes: tuple[ExitCode, ...]
+    hidden: bool = False
 
 
 _FLOW = (
@@ -54,6 +55,7 @@ COMMANDS: tuple[_Bound, ...] = (
     _Bound("drift", "drift", (*_FLOW, ExitCode.DIFFERENT)),
     _Bound("gate check", "gate", (*_LOOK, ExitCode.GATE_FAILED)),
     _Bound("config restore", "config", _LOOK),
+    _Bound("guard", "guard", _FLOW, hidden=True),
 )
 """The commands, in the order of the help."""
 
@@ -76,7 +78,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     groups: dict[str, typer.Typer] = {}
-    for words, module, codes in COMMANDS:
+    for words, module, codes, hidden in COMMANDS:
         group, _, name = words.rpartition(" ")
         if group and group not in groups:
             groups[group] = typer.Typer(
@@ -87,7 +89,8 @@ def build() -> typer.Typer:
             )
             app.add_typer(groups[group])
         function = getattr(import_module(f"ops.commands.{module}"), name)
-        (groups[group] if group else app).command(name, epilog=exit_codes(*codes))(function)
+        bind = groups[group] if group else app
+        bind.command(name, epilog=exit_codes(*codes), hidden=hidden)(function)
 
     # With one command left, Typer would drop its name.
     @app.callback()

@@ -15,6 +15,8 @@ from ops.release import Release
 
 CLAIM = "aegis:claim"
 _SETTLE_SECONDS = 2.0
+_ID = 15
+"""A claim begins with what names it: a bracket, a quote and twelve digits, a quote."""
 _ALL = 1_000_000_000
 
 
@@ -95,21 +97,19 @@ class CliStore:
     def claim(self) -> str | None:  # noqa: D102
         return self.tags().get(CLAIM)
 
-    def take_claim(self, text: str) -> bool:  # noqa: D102
-        if self.claim() is not None:
+    def swap_claim(self, before: str | None, after: str | None) -> bool:  # noqa: D102
+        if self.claim() != before:
             return False
-        self.write_claim(text)
+        with self.engine.tagging:
+            if after is None:
+                self.engine.expect("stack", "tag", "rm", CLAIM, "--stack", self.reference)
+            else:
+                self.engine.expect("stack", "tag", "set", CLAIM, after, "--stack", self.reference)
+        if after is None or (before or "")[:_ID] == after[:_ID]:
+            return True
         # Tags know no "only if absent": whoever wrote last has it, once both have looked again.
         time.sleep(_SETTLE_SECONDS)
-        return self.claim() == text
-
-    def write_claim(self, text: str) -> None:  # noqa: D102
-        with self.engine.tagging:
-            self.engine.expect("stack", "tag", "set", CLAIM, text, "--stack", self.reference)
-
-    def drop_claim(self) -> None:  # noqa: D102
-        with self.engine.tagging:
-            self.engine.expect("stack", "tag", "rm", CLAIM, "--stack", self.reference)
+        return self.claim() == after
 
     def _history(self, size: int) -> list[dict[str, Any]]:
         arguments = ["stack", "history", "--json", "--stack", self.reference]

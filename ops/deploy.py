@@ -41,6 +41,7 @@ class Request:
         roll_back: Whether a failed release is replaced by the last verified one.
         force: Whether to deploy also what was rolled back, or what the registry does not have.
         wait_seconds: How long to wait for another deployer.
+        guard: Whether another process goes back should this one die.
     """
 
     image_digest: str | None = None
@@ -49,6 +50,7 @@ class Request:
     roll_back: bool = True
     force: bool = False
     wait_seconds: float = 0.0
+    guard: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,10 @@ def deploy(actions: Actions, request: Request) -> Report:
         AegisError: It was refused before any change, or failed; the code says whether the last
             verified release is restored.
     """
-    with actions.claimed(INTENT, request.message, request.wait_seconds):
+    with (
+        actions.claimed(INTENT, request.message, request.wait_seconds),
+        actions.guarded(request.guard),
+    ):
         undo: Callable[[], None] = _nothing
         if request.image_digest is not None:
             undo = actions.set_setting(DIGEST_SETTING, request.image_digest)

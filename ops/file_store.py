@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -141,35 +142,37 @@ class FileStore:
         except FileNotFoundError:
             return None
 
-    def take_claim(self, text: str) -> bool:  # noqa: D102
-        with self._written(text) as draft:
-            try:
-                self._claim.hardlink_to(draft)
-            except FileExistsError:
+    def swap_claim(self, before: str | None, after: str | None) -> bool:  # noqa: D102
+        with self._alone():
+            if self.claim() != before:
                 return False
+            if after is None:
+                self._claim.unlink(missing_ok=True)
+            else:
+                draft = self._claim.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+                try:
+                    draft.write_text(after)
+                    draft.replace(self._claim)
+                finally:
+                    draft.unlink(missing_ok=True)
         return True
-
-    def write_claim(self, text: str) -> None:  # noqa: D102
-        with self._written(text) as draft:
-            draft.replace(self._claim)
-
-    def drop_claim(self) -> None:  # noqa: D102
-        self._claim.unlink(missing_ok=True)
 
     @property
     def _claim(self) -> Path:
         return self.root.joinpath(".pulumi", "aegis", *self._scope, f"{self.stack}.claim")
 
     @contextmanager
-    def _written(self, text: str) -> Iterator[Path]:
-        """A file beside the claim's with this text, gone afterwards."""
-        self._claim.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._claim.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        draft.write_text(text)
+    def _alone(self) -> Iterator[None]:
+        """Keep others from the claim between a look at it and a change."""
+        directory = self._claim.parent
+        directory.mkdir(parents=True, exist_ok=True)
+        # The directory itself is locked: a file for it would stay behind for ever.
+        handle = os.open(directory, os.O_RDONLY)
         try:
-            yield draft
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
         finally:
-            draft.unlink(missing_ok=True)
+            os.close(handle)
 
     @cached_property
     def _scoped(self) -> bool:

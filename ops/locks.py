@@ -1,24 +1,18 @@
 """Who works on a stack: told from who did, and died.
 
 Two things say so. The CLI's own lock names a process and lasts for one operation. `aegis` adds a
-claim that lasts from the preview to the verdict of the gate, with a heart that beats: it tells
-other machines that its holder lives, by changing, so that no two clocks need agree.
+claim (:mod:`ops.claims`) that lasts from the preview to the verdict of the gate, with a heart that
+beats: it tells other machines that its holder lives, by changing, so that no two clocks need agree.
 """
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ops.backend import Lock
 from ops.errors import AegisError
@@ -29,7 +23,6 @@ if TYPE_CHECKING:
     from ops.stack import Session
 
 CLI = "pulumi"
-_LOOK_SECONDS = 1.0
 PATIENCE = 4
 """After this many beats that did not come, a claim's holder is dead."""
 
@@ -57,6 +50,7 @@ class Claim:
         intent: ``deploy`` or ``rollback``.
         target: The number of the release a rollback restores.
         beat: Counts up as long as the holder lives.
+        text: What was read; empty for a claim that was not.
     """
 
     id: str
@@ -69,6 +63,7 @@ class Claim:
     intent: str = ""
     target: int | None = None
     beat: int = 0
+    text: str = field(default="", repr=False, compare=False)
 
     @property
     def host(self) -> str:
@@ -102,9 +97,10 @@ class Claim:
                 target=None if target is None else int(target),
                 beat=int(beat),
                 message=str(message),
+                text=text,
             )
         except (ValueError, TypeError):
-            return cls(id=text, who="", boot="", pid=-1, ticks=None, since="")
+            return cls(id=text, who="", boot="", pid=-1, ticks=None, since="", text=text)
 
 
 @dataclass(frozen=True)
@@ -208,13 +204,22 @@ def judge_claim(
     return holder(Life.ORPHANED, f"its heart on {claim.host} has not beaten for {silence:.0f} s")
 
 
-def holders(session: Session, here: Machine | None = None) -> list[Holder]:
+def holders(
+    session: Session, here: Machine | None = None, *, mine: str | None = None
+) -> list[Holder]:
     """Everybody who has a lock or a claim on the stack, judged.
 
     A claim made on another machine is watched for some beats before it is called dead.
+
+    Args:
+        session: The stack.
+        here: This machine.
+        mine: The id of the claim of whoever asks, which does not count.
     """
     here = here or Machine.here()
     claim = read_claim(session)
+    if claim is not None and claim.id == mine:
+        claim = None
     judged = None
     if claim is not None:
         judged = judge_claim(
@@ -224,24 +229,32 @@ def holders(session: Session, here: Machine | None = None) -> list[Holder]:
     return [*found, judged] if judged is not None else found
 
 
-def clear(session: Session, *, take: bool = False, here: Machine | None = None) -> list[Holder]:
+def clear(
+    session: Session,
+    *,
+    take: bool = False,
+    here: Machine | None = None,
+    mine: str | None = None,
+) -> list[Holder]:
     """Take away what the dead left, and return it.
 
     Args:
         session: The stack.
         take: Whether to take away also what cannot be told from a living one's.
         here: This machine.
+        mine: The id of the claim of whoever asks, which stays.
 
     Raises:
         AegisError: Somebody alive holds the stack, or it cannot be told and may not be taken.
     """
-    found = holders(session, here)
+    found = holders(session, here, mine=mine)
     refuse_living(session.name, found, take=take)
     for holder in found:
         if holder.lock is not None:
             session.store.release_lock(holder.lock)
         if holder.claim is not None:
-            session.store.drop_claim()
+            # Not when it has become somebody else's since it was judged.
+            session.store.swap_claim(holder.claim.text, None)
     return found
 
 
@@ -263,128 +276,7 @@ def refuse_living(stack: str, found: Sequence[Holder], *, take: bool) -> None:
             )
 
 
-@dataclass
-class Claimed:
-    """A claim that is held, its heart beating.
-
-    Attributes:
-        session: The stack.
-        claim: What is written down.
-    """
-
-    session: Session
-    claim: Claim
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _over: threading.Event = field(default_factory=threading.Event, repr=False)
-
-    def becomes(self, intent: str, target: int | None = None) -> None:
-        """Say that the work has become another, such as the rollback of a failed deploy."""
-        self._write(intent=intent, target=target)
-
-    def beat(self) -> None:
-        """Beat until the work is over; a beat that cannot be written is skipped."""
-        while not self._over.wait(self.session.store.beat_seconds):
-            with suppress(AegisError, OSError):
-                self._write(beat=self.claim.beat + 1)
-
-    def end(self) -> None:
-        """Stop the heart, and give the claim up unless somebody took it."""
-        self._over.set()
-        with self._lock:
-            found = read_claim(self.session)
-            if found is not None and found.id == self.claim.id:
-                self.session.store.drop_claim()
-
-    def _write(self, **changes: Any) -> None:  # noqa: ANN401 - the claim's own attributes
-        with self._lock:
-            if self._over.is_set():
-                return
-            found = read_claim(self.session)
-            if found is not None and found.id != self.claim.id:
-                return  # Somebody insisted on taking it: it is theirs now.
-            self.claim = replace(self.claim, **changes)
-            self.session.store.write_claim(self.claim.encode())
-
-
-@contextmanager
-def claimed(
-    session: Session,
-    *,
-    intent: str,
-    message: str = "",
-    target: int | None = None,
-    wait_seconds: float = 0,
-    on_wait: Callable[[Holder], None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[Claimed]:
-    """Claim the stack for everything in the block.
-
-    What the dead left is not taken over here: `recover` comes first.
-
-    Args:
-        session: The stack.
-        intent: ``deploy`` or ``rollback``; what `recover` goes on with.
-        message: What to tell others.
-        target: The release a rollback restores.
-        wait_seconds: How long to wait for others.
-        on_wait: Told for whom it waits, once for each.
-        clock: A clock.
-        sleep: Waits.
-
-    Raises:
-        AegisError: Somebody else holds it still, or somebody died who held it.
-    """
-    mine = _make(Machine.here(), intent=intent, message=message, target=target)
-    deadline, told = clock() + wait_seconds, ""
-    while True:
-        found = holders(session)
-        _refuse_dead(session.name, found)
-        if not found and session.store.take_claim(mine.encode()):
-            break
-        if clock() >= deadline:
-            refuse_living(session.name, found, take=False)
-        elif found and str(found[0]) != told and on_wait is not None:
-            told = str(found[0])
-            on_wait(found[0])
-        sleep(_LOOK_SECONDS)
-    held = Claimed(session, mine)
-    heart = threading.Thread(target=held.beat, name="claim", daemon=True)
-    heart.start()
-    try:
-        yield held
-    finally:
-        held.end()
-        heart.join()
-
-
 def read_claim(session: Session) -> Claim | None:
     """The claim on the stack; None when there is none."""
     raw = session.store.claim()
     return None if raw is None else Claim.decode(raw)
-
-
-def _refuse_dead(stack: str, found: Sequence[Holder]) -> None:
-    for holder in found:
-        if holder.life is Life.ORPHANED:
-            raise AegisError(
-                what=f"{stack} was left in the middle of something",
-                why=f"{holder}\n{holder.why}",
-                state="as it was left; what serves, serves on",
-                next="aegis recover",
-            )
-
-
-def _make(here: Machine, *, intent: str, message: str, target: int | None) -> Claim:
-    process = here.find(os.getpid())
-    return Claim(
-        id=uuid.uuid4().hex[:12],
-        who=f"{getpass.getuser()}@{here.host}",
-        boot=here.boot[:13],
-        pid=os.getpid(),
-        ticks=None if process is None else process.ticks,
-        since=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        message=" ".join(message.split()),
-        intent=intent,
-        target=target,
-    )

@@ -167,20 +167,27 @@ class Repair:
     unknown: list[Pending] = field(default_factory=list)
 
 
-def diagnose(session: Session, here: Machine | None = None) -> Diagnosis:
+def diagnose(
+    session: Session, here: Machine | None = None, *, found: Sequence[Holder] | None = None
+) -> Diagnosis:
     """Say what state the stack is in. Nothing is changed.
+
+    Args:
+        session: The stack.
+        here: This machine.
+        found: Who had locks and claims on it, when they were taken over already.
 
     Raises:
         AegisError: The state cannot be read; the error names the file and its newest backup.
     """
-    found = history.releases(session)
+    releases = history.releases(session)
     operations = session.export()["deployment"].get("pending_operations") or ()
     return Diagnosis(
         stack=session.name,
-        holders=tuple(holders(session, here)),
+        holders=tuple(holders(session, here) if found is None else found),
         pending=tuple(_pending(operation) for operation in operations),
-        last=next((release for release in found if release.deploys), None),
-        verified=next((release for release in found if release.verified), None),
+        last=next((release for release in releases if release.deploys), None),
+        verified=next((release for release in releases if release.verified), None),
     )
 
 
@@ -206,7 +213,13 @@ def decide(diagnosis: Diagnosis) -> Decision:
     return Decision(Action.RESTORE, verified, why)
 
 
-def settle(session: Session, *, take: bool = False, here: Machine | None = None) -> Settled:
+def settle(
+    session: Session,
+    *,
+    take: bool = False,
+    here: Machine | None = None,
+    mine: str | None = None,
+) -> Settled:
     """Take away what the dead left, and settle what they had begun.
 
     The state is then as true as it can be without asking the cluster: a refresh comes next, and
@@ -218,11 +231,12 @@ def settle(session: Session, *, take: bool = False, here: Machine | None = None)
         session: The stack.
         take: Whether to take away also a lock that cannot be told from a living one's.
         here: This machine.
+        mine: The id of the caller's own claim, which stays.
 
     Raises:
         AegisError: Somebody alive holds the stack, or it cannot be told and may not be taken.
     """
-    cleared = clear(session, take=take, here=here)
+    cleared = clear(session, take=take, here=here, mine=mine)
     state = session.export()
     if not (state["deployment"].get("pending_operations") or ()):
         return Settled(cleared=tuple(cleared))
@@ -236,15 +250,20 @@ def settle(session: Session, *, take: bool = False, here: Machine | None = None)
     )
 
 
-def tidy(session: Session, *, take: bool = False) -> Settled:
+def tidy(session: Session, *, take: bool = False, mine: str | None = None) -> Settled:
     """Settle what the dead left, and bring the state in line with the cluster if anything was.
 
     What a deploy or a rollback begins with; costs nothing when nothing was left.
 
+    Args:
+        session: The stack.
+        take: As for `settle`.
+        mine: As for `settle`.
+
     Raises:
         AegisError: As `settle` does, or the cluster could not be asked.
     """
-    settled = settle(session, take=take)
+    settled = settle(session, take=take, mine=mine)
     if settled:
         refresh(session)
     return settled

@@ -39,6 +39,7 @@ class Request:
         keep: Secrets whose current value is kept.
         allow_data_loss: Whether data may be destroyed on the way.
         wait_seconds: How long to wait for another deployer.
+        guard: Whether another process goes on should this one die.
     """
 
     to: int | None = None
@@ -47,6 +48,7 @@ class Request:
     keep: Sequence[str] = ()
     allow_data_loss: bool = False
     wait_seconds: float = 0.0
+    guard: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,10 @@ def rollback(actions: Actions, request: Request) -> Report:
     Raises:
         AegisError: It was refused before any change, or did not come up healthy.
     """
-    with actions.claimed(INTENT, "rollback", request.wait_seconds):
+    with (
+        actions.claimed(INTENT, "rollback", request.wait_seconds),
+        actions.guarded(request.guard),
+    ):
         releases = actions.releases()
         target = choose(releases, request.to)
         replay = actions.replay(target, request.keep)

@@ -8,6 +8,7 @@ import typer
 
 from ops.commands.options import (
     HERE,
+    DetachGuard,
     Directory,
     Json,
     Stack,
@@ -47,6 +48,7 @@ def deploy(
         ),
     ] = False,
     wait_lock: WaitLock = "0",
+    detach_guard: DetachGuard = False,
 ) -> None:
     """Deploy what the program declares, behind its gate.
 
@@ -63,6 +65,7 @@ def deploy(
         roll_back=not no_rollback,
         force=force,
         wait_seconds=seconds(wait_lock),
+        guard=detach_guard,
     )
     out = output_of(context)
     report = run(open_actions(context, stack, directory, force=force), request)

@@ -86,6 +86,14 @@ WaitLock = Annotated[
         help="How long to wait for another deployer, such as 30s or 5m; 0 refuses at once.",
     ),
 ]
+DetachGuard = Annotated[
+    bool,
+    typer.Option(
+        "--detach-guard",
+        help="Start a second process that goes back to the verified release should this one be "
+        "killed or hang.",
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -49,54 +49,75 @@ class Recovered:
         }
 
 
-def put_in_order(actions: Actions, *, take: bool = False, preview: bool = False) -> Recovered:
+def put_in_order(
+    actions: Actions,
+    *,
+    take: bool = False,
+    preview: bool = False,
+    by: str = "",
+    wait_seconds: float = 0.0,
+) -> Recovered:
     """Find out what state a stack is in, and bring it to its verified release or finish.
 
     Args:
         actions: The stack.
         take: Whether to take away also a lock that cannot be told from a living one's.
         preview: Whether to say what would be done, and no more.
+        by: Who does it, when it is no person; history is told.
+        wait_seconds: How long to wait for those who live.
 
     Raises:
         AegisError: Somebody alive works on it, or what was restored did not come up healthy.
     """
-    from ops.recover import Action, decide, diagnose, explain, settle
+    from ops.recover import Action, decide, diagnose, settle
 
-    diagnosis = diagnose(actions.session)
-    decision = decide(diagnosis)
+    if not by:
+        diagnosis = diagnose(actions.session)
+        decision = decide(diagnosis)
+        in_order = decision.action is Action.NOTHING and not diagnosis.interrupted
+        if preview or in_order:
+            return replace(_told(actions, diagnosis, decision), done=not preview)
+    with actions.recovering(by or "recovery", take=take, wait_seconds=wait_seconds) as claim:
+        # Looked at once more: another recovery may have been quicker.
+        diagnosis = diagnose(actions.session, found=claim.over)
+        decision = decide(diagnosis)
+        found = _told(actions, diagnosis, decision)
+        settled = settle(actions.session, take=take, mine=claim.id)
+        dead = tuple(it for it in claim.over if it.claim is not None)
+        repairs = tuple(_repairs(replace(settled, cleared=(*settled.cleared, *dead))))
+        for line in repairs:
+            actions.out.say(line)
+        _act(actions, decision, diagnosis, by)
+    return replace(found, repairs=repairs, done=True)
+
+
+def _told(actions: Actions, diagnosis: Diagnosis, decision: Decision) -> Recovered:
+    from ops.recover import explain
+
     findings = tuple(explain(diagnosis, decision))
-    found = Recovered(
+    for line in findings:
+        actions.out.say(line)
+    return Recovered(
         stack=actions.stack,
         action=decision.action.value,
         findings=findings,
         target=decision.target.number if decision.target is not None else None,
         done=False,
     )
-    for line in findings:
-        actions.out.say(line)
-    if preview or (decision.action is Action.NOTHING and not diagnosis.interrupted):
-        return replace(found, done=not preview)
-    settled = settle(actions.session, take=take)
-    repairs = tuple(_repairs(settled))
-    for line in repairs:
-        actions.out.say(line)
-    _act(actions, decision, diagnosis)
-    return replace(found, repairs=repairs, done=True)
 
 
-def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis) -> None:
+def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis, by: str) -> None:
     from ops.recover import Action, refresh
 
     if decision.action is Action.NOTHING:
         return
-    with actions.claimed("recover", "recovery", 0):
-        if decision.action is Action.RESTORE and decision.target is not None:
-            _restore(actions, decision.target, decision.why)
-        elif decision.action is Action.JUDGE and decision.target is not None:
-            _judge(actions, decision.target, diagnosis.verified)
-        else:
-            with actions.out.progress(f"refreshing {actions.stack}"):
-                refresh(actions.session)
+    if decision.action is Action.RESTORE and decision.target is not None:
+        _restore(actions, decision.target, f"{by}: {decision.why}" if by else decision.why)
+    elif decision.action is Action.JUDGE and decision.target is not None:
+        _judge(actions, decision.target, diagnosis.verified, by)
+    else:
+        with actions.out.progress(f"refreshing {actions.stack}"):
+            refresh(actions.session)
 
 
 def _restore(actions: Actions, target: Release, why: str) -> None:
@@ -108,7 +129,7 @@ def _restore(actions: Actions, target: Release, why: str) -> None:
     restore(actions, target, replay, why=why)
 
 
-def _judge(actions: Actions, last: Release, verified: Release | None) -> None:
+def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -> None:
     """Let the gate say what its deployer did not live to hear."""
     from ops.errors import AegisError, ExitCode
 
@@ -124,7 +145,7 @@ def _judge(actions: Actions, last: Release, verified: Release | None) -> None:
             next="aegis deploy, with what mends it",
             code=ExitCode.NOT_ROLLED_BACK,
         )
-    _restore(actions, verified, verdict.reason)
+    _restore(actions, verified, f"{by}: {verdict.reason}" if by else verdict.reason)
 
 
 def _repairs(settled: Settled) -> list[str]:

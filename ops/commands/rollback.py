@@ -8,6 +8,7 @@ import typer
 
 from ops.commands.options import (
     HERE,
+    DetachGuard,
     Directory,
     Json,
     Stack,
@@ -53,6 +54,7 @@ def rollback(
         ),
     ] = False,
     wait_lock: WaitLock = "0",
+    detach_guard: DetachGuard = False,
 ) -> None:
     """Restore a release exactly: images, settings, secrets, everything it declared.
 
@@ -69,6 +71,7 @@ def rollback(
         keep=keep or (),
         allow_data_loss=allow_data_loss,
         wait_seconds=seconds(wait_lock),
+        guard=detach_guard,
     )
     out = output_of(context)
     report = run(open_actions(context, stack, directory), request)

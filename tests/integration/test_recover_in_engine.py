@@ -76,7 +76,7 @@ def test_asks_the_gate_when_only_its_verdict_is_missing(stand: Stand) -> None:
         since="2026-01-02T03:04:05Z",
         intent="deploy",
     )
-    session.store.write_claim(left.encode())
+    session.store.swap_claim(session.store.claim(), left.encode())
     assert aegis(stand, "recover") == ExitCode.OK
     newest = history.releases(session)[0]
     assert (newest.number, newest.verified) == (2, True)
@@ -112,7 +112,7 @@ def test_refuses_while_somebody_alive_holds_the_stack(
         since="2026-01-02T03:04:05Z",
         message="Ship it",
     )
-    session.store.write_claim(held.encode())
+    session.store.swap_claim(session.store.claim(), held.encode())
     assert aegis(stand, "recover", "--take-lock") == ExitCode.REFUSED
     said = capsys.readouterr().err
     assert f"ann@{here.host}, since 2026-01-02T03:04:05Z: Ship it" in said

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.backend import Lock
+from ops.claims import RECOVERY, claimed
 from ops.errors import AegisError
 from ops.ledger import LONGEST
 from ops.locks import (
     Claim,
     Holder,
     Life,
-    claimed,
     clear,
     holders,
     judge_claim,
@@ -230,17 +230,69 @@ class TestClaiming:
     def test_leaves_what_somebody_else_took_alone(self, backend: MadeBackend) -> None:
         session = backend.session()
         with claimed(session, intent="deploy"):
-            session.store.write_claim(claim().encode())
+            session.store.swap_claim(session.store.claim(), claim().encode())
         found = read_claim(session)
         assert found is not None
         assert found.who == "ann@ci-9"
 
-    def test_sends_to_recover_where_somebody_died(self, backend: MadeBackend) -> None:
+    def test_follows_whoever_died_and_says_whom(self, backend: MadeBackend) -> None:
         session = backend.session()
         _leave(session.store, pid=2**22 + 1)
-        with pytest.raises(AegisError) as raised, claimed(session, intent="deploy"):
+        with claimed(session, intent="deploy") as held:
+            assert [it.life for it in held.over] == [Life.ORPHANED]
+            assert held.claim.intent == RECOVERY, "until the dead one's work is replaced"
+            held.becomes("deploy")
+        assert read_claim(session) is None
+
+    def test_of_two_who_find_the_same_dead_one_goes_on(self, backend: MadeBackend) -> None:
+        session, found = backend.session(), []
+        _leave(session.store, pid=2**22 + 1)
+        dead = session.store.claim()
+        with claimed(session, intent="deploy") as held:
+            found.append(session.store.swap_claim(dead, "the second one's"))
+            assert read_claim(session) == held.claim
+        assert found == [False]
+
+    def test_one_that_was_left_is_followed_by_who_left_it_only(self, backend: MadeBackend) -> None:
+        session = backend.session()
+        with claimed(session, intent="deploy") as held:
+            held.leaves = True
+        with pytest.raises(AegisError), claimed(session, intent="deploy"):
             pass
-        assert raised.value.next == "aegis recover"
+        with claimed(session, intent="deploy", own=held.id):
+            pass
+        assert read_claim(session) is None
+
+    def test_a_deployer_that_stood_still_notices_that_it_was_followed(
+        self, backend: MadeBackend
+    ) -> None:
+        session, now = backend.session(), [0.0]
+        with claimed(session, intent="deploy") as held:
+            held.clock = lambda: now[0]
+            held.becomes("rollback", 1)
+            session.store.swap_claim(session.store.claim(), claim(message="recovery").encode())
+            held.require()
+            now[0] += 3 * session.store.beat_seconds
+            with pytest.raises(AegisError) as raised:
+                held.require()
+            assert "ann@ci-9" in raised.value.why
+            assert "recovery" in raised.value.why
+            with pytest.raises(AegisError):
+                held.becomes("deploy")
+        found = read_claim(session)
+        assert found is not None
+        assert found.who == "ann@ci-9"
+
+    def test_a_claim_that_somebody_took_and_gave_up_is_not_taken_back(
+        self, backend: MadeBackend
+    ) -> None:
+        session = backend.session()
+        with claimed(session, intent="deploy") as held:
+            session.store.swap_claim(session.store.claim(), None)
+            with pytest.raises(AegisError) as raised:
+                held.becomes("rollback")
+            assert "nobody any more" in raised.value.why
+        assert read_claim(session) is None
 
 
 class TestClearing:
@@ -305,4 +357,4 @@ def _lock(backend: MadeBackend, host: str, pid: int) -> Path:
 def _leave(store: object, **changes: object) -> None:
     here = Machine.here()
     left = claim(who=f"ann@{here.host}", boot=here.boot[:13], **changes)
-    store.write_claim(left.encode())  # type: ignore[attr-defined]
+    store.swap_claim(store.claim(), left.encode())  # type: ignore[attr-defined]
