@@ -91,7 +91,7 @@ class Runner:
         self._stack = Stack.select(stack, workspace)
 
     def run(self, command: str, recorder: Recorder, **options: Any) -> Finished:  # noqa: ANN401
-        """Run up, preview, refresh or destroy, and return how the CLI ended."""
+        """Run up, preview, preview_refresh, refresh or destroy; return how the CLI ended."""
         given = {name: value for name, value in options.items() if value is not None}
         loops: list[asyncio.AbstractEventLoop] = []
         self._command.variables = _TAKE_OVER if "program" in given else {}

@@ -25,7 +25,7 @@ import yaml
 from ops.backend import Store, open_store
 from ops.engine import Engine, Finished, explain, is_locked, last_lines
 from ops.errors import AegisError
-from ops.events import Changes, Failure, OnEvent, Outcome, Recorder
+from ops.events import Changes, Event, Failure, OnEvent, Outcome, Recorder, Step
 from ops.release import ConfigValue
 from ops.workspace import Project, find_project, locate_backend, pulumi_home, stack_settings
 
@@ -206,6 +206,24 @@ class Session:
             message=message or None,
             clear_pending_creates=clear_pending or None,
         )
+
+    def drift(self) -> tuple[Step, ...]:
+        """What is not live as it was declared: changed or gone. Nothing is changed, not the state.
+
+        Raises:
+            AegisError: When it could not be asked for.
+        """
+        found: list[Step] = []
+
+        def note(event: Event) -> None:
+            if event.kind == "ends" and event.step is not None and event.step.changes:
+                found.append(event.step)
+
+        recorder = Recorder(note)
+        done, _ = self._run("preview_refresh", recorder)
+        if done.code:
+            raise self._unusable(done, recorder, f"the drift of {self.name} could not be seen")
+        return tuple(found)
 
     def destroy(self, *, message: str = "", on_event: OnEvent | None = None) -> Outcome:
         """Delete every resource of the stack.

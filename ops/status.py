@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.cluster import ApiError, Cluster
+from ops.identity import is_shown
 from ops.mirror import read_snapshot
 from ops.watch import told_event
 from ops.workload import Rollout, Snapshot, Workload, is_ready, restarts, rollout, version_of
 
 if TYPE_CHECKING:
+    from ops.events import Step
     from ops.locks import Holder
     from ops.release import Deployed, Release
 
@@ -63,6 +65,35 @@ class Live:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drift:
+    """How what is live differs from what was declared.
+
+    Attributes:
+        found: What differs, a line each.
+        unknown: Why nobody knows; empty when it was looked at.
+    """
+
+    found: tuple[str, ...] = ()
+    unknown: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines; ``drifted`` is null where nobody knows."""
+        drifted = None if self.unknown else bool(self.found)
+        return {"drifted": drifted, "found": list(self.found), "unknown": self.unknown}
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+        if self.unknown:
+            return [f"drift     not looked for: {self.unknown}"]
+        if not self.found:
+            return ["drift     none: what was declared is live"]
+        return [
+            "drift     YES: changed by something else than a deploy",
+            *map(_indented, self.found),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """A stack.
 
@@ -73,6 +104,7 @@ class Status:
         live: Its Deployments, as the cluster has them.
         unreachable: Why the cluster could not be asked; empty when it could.
         holders: Who works on the stack, or died doing so.
+        drift: How what is live differs from what was declared.
     """
 
     stack: str
@@ -81,6 +113,7 @@ class Status:
     live: tuple[Live, ...] = ()
     unreachable: str = ""
     holders: tuple[Holder, ...] = ()
+    drift: Drift = Drift(unknown="nobody asked")
 
     @property
     def healthy(self) -> bool:
@@ -109,6 +142,7 @@ class Status:
                 {"life": it.life.value, "who": it.who, "since": it.since, "message": it.message}
                 for it in self.holders
             ],
+            "drift": self.drift.as_json(),
         }
 
     def lines(self) -> list[str]:
@@ -117,6 +151,7 @@ class Status:
         lines += [f"{it.life.value:<9} {it}" for it in self.holders]
         if self.unreachable:
             lines.append(f"cluster   not asked: {self.unreachable}")
+        lines += self.drift.lines()
         for live in self.live:
             lines += _live_lines(live)
         return lines
@@ -137,6 +172,11 @@ def look(cluster: Cluster, workloads: Sequence[Workload]) -> tuple[Live, ...]:
         ApiError: It does not answer, or refuses.
     """
     return tuple(_look(cluster, workload) for workload in workloads)
+
+
+def drift_of(steps: Sequence[Step]) -> Drift:
+    """Word what a refresh would take note of."""
+    return Drift(found=tuple(_drifted(step) for step in steps if is_shown(step)))
 
 
 def pods_of(snapshot: Snapshot) -> tuple[Pod, ...]:
@@ -161,6 +201,18 @@ def pods_of(snapshot: Snapshot) -> tuple[Pod, ...]:
             )
         )
     return tuple(sorted(pods, key=lambda pod: (not pod.new, pod.going, pod.name)))
+
+
+def _drifted(step: Step) -> str:
+    what = f"{step.type.rpartition(':')[2]} {step.object or step.name}"
+    if step.op == "delete":
+        return f"{what} is gone"
+    paths = ", ".join(sorted(step.paths) or step.diffs)
+    return f"{what} is not as it was declared" + (f": {paths}" if paths else "")
+
+
+def _indented(line: str) -> str:
+    return f"    {line}"
 
 
 def _look(cluster: Cluster, workload: Workload) -> Live:

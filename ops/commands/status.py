@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,16 +11,22 @@ from ops.commands.options import HERE, Directory, Json, Stack, open_actions, out
 
 if TYPE_CHECKING:
     from ops.actions import Actions
+    from ops.locks import Holder
     from ops.output import Output
-    from ops.status import Live, Status
+    from ops.status import Drift, Live, Status
 
 
-def inspect(actions: Actions) -> Status:
-    """Look at a stack; a cluster that does not answer is part of what is found."""
+def inspect(actions: Actions, *, drift: bool = True) -> Status:
+    """Look at a stack; a cluster that does not answer is part of what is found.
+
+    Args:
+        actions: The stack.
+        drift: Whether to look for drift, too, which takes seconds.
+    """
     from ops import locks
     from ops.cluster import ApiError
     from ops.errors import AegisError
-    from ops.status import Status, look
+    from ops.status import Drift, Status, look
 
     release = next((it for it in actions.releases() if it.current), None)
     live: tuple[Live, ...] = ()
@@ -30,14 +37,36 @@ def inspect(actions: Actions) -> Status:
         unreachable = str(error)
     except AegisError as error:
         unreachable = f"{error.what}: {error.why}"
+    holders = tuple(locks.holders(actions.session))
+    found = Drift(unknown="nobody asked")
+    if drift:
+        found = _drift(actions, unreachable, holders)
     return Status(
         stack=actions.stack,
         release=release,
         deployed=None if release is None else actions.deployed(release),
         live=live,
         unreachable=unreachable,
-        holders=tuple(locks.holders(actions.session)),
+        holders=holders,
+        drift=found,
     )
+
+
+def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder]) -> Drift:
+    """Look for drift, unless the answer could only be late or about the middle of something."""
+    from ops.errors import AegisError
+    from ops.locks import Life
+    from ops.status import Drift, drift_of
+
+    if unreachable:
+        return Drift(unknown="the cluster was not asked")
+    if any(it.life is Life.HELD for it in holders):
+        return Drift(unknown="somebody changes the stack just now")
+    try:
+        with actions.out.progress(f"comparing {actions.stack} with what is live"):
+            return drift_of(actions.session.drift())
+    except AegisError as error:
+        return Drift(unknown=f"{error.what}: {error.why}")
 
 
 def render(status: Status, out: Output) -> None:
@@ -52,7 +81,12 @@ def status(
     stack: Stack = None,
     directory: Directory = HERE,
     *,
+    drift: Annotated[
+        bool,
+        typer.Option(help="Compare what is live with what was declared; takes some seconds."),
+    ] = True,
     json: Json = False,  # noqa: ARG001 - its callback acts on it
 ) -> None:
-    """Show what runs now: the release, its pods, the last warnings, who works on the stack."""
-    render(inspect(open_actions(context, stack, directory)), output_of(context))
+    """Show what runs now: release, pods, last warnings, drift, who works on the stack."""
+    actions = open_actions(context, stack, directory)
+    render(inspect(actions, drift=drift), output_of(context))

@@ -237,6 +237,20 @@ def test_a_release_that_cannot_be_restored_is_refused_with_the_reason(at: Stand)
         assert _pods(at) == pods
 
 
+def test_status_tells_what_runs_and_what_somebody_changed_by_hand(at: Stand) -> None:
+    said = _json(at, "status", expect=0)
+    assert said["drift"] == {"drifted": False, "found": [], "unknown": ""}
+    assert said["holders"] == []
+    (live,) = said["workloads"]
+    assert [(it["new"], it["ready"]) for it in live["pods"]] == [(True, True)] * 2
+    deployment = ("--namespace", NAMESPACE, "scale", "deployment/aegis-api")
+    at.kubectl(*deployment, "--replicas=1")
+    shown = _aegis(at, "status", expect=0)
+    assert "Deployment aegis-api is not as it was declared: spec.replicas" in shown.output
+    assert "not looked for" in _aegis(at, "status", "--no-drift", expect=0).output
+    at.kubectl(*deployment, "--replicas=2")
+
+
 def test_a_plain_update_counts_as_verified_when_its_gate_passed(at: Stand) -> None:
     before = _newest(at, 1)[0]
     at.configure("staging", "logLevel", "error")

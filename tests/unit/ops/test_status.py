@@ -12,9 +12,10 @@ import pytest
 from ops.cluster import ApiError, Cluster
 from ops.commands.gate import changed, render
 from ops.errors import AegisError, ExitCode
+from ops.events import Step
 from ops.gate_settings import GateSettings
 from ops.output import Output
-from ops.status import Live, Status, look
+from ops.status import Drift, Live, Status, drift_of, look
 from ops.verdict import Verdict
 from ops.workload import Workload
 
@@ -130,3 +131,33 @@ class TestGateCheck:
             render("staging", verdict, Output())
         assert failed.value.code is ExitCode.GATE_FAILED
         assert failed.value.details["gate"] == verdict.as_json()
+
+
+class TestDrift:
+    """What is live and was not deployed so."""
+
+    DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+
+    def test_names_what_changed_and_what_is_gone_and_nothing_else(self) -> None:
+        steps = [
+            Step("update", "urn::web", self.DEPLOYMENT, "web", paths={"spec.replicas": "update"}),
+            Step("delete", "urn::s", "kubernetes:core/v1:Service", "s", object="web-1f"),
+            Step("update", "urn::c", "foreign:app:Web", "c", custom=False),
+            Step("refresh", "urn::r", self.DEPLOYMENT, "r"),
+        ]
+        drift = drift_of(steps)
+        assert drift.found == (
+            "Deployment web is not as it was declared: spec.replicas",
+            "Service web-1f is gone",
+        )
+        assert drift.as_json()["drifted"] is True
+        assert drift.lines()[0].startswith("drift     YES")
+
+    def test_is_none_when_nothing_was_found(self) -> None:
+        assert drift_of([]).as_json() == {"drifted": False, "found": [], "unknown": ""}
+        assert drift_of([]).lines() == ["drift     none: what was declared is live"]
+
+    def test_is_unknown_when_nobody_could_look(self) -> None:
+        found = Status(stack="s", release=None, deployed=None, drift=Drift(unknown="no cluster"))
+        assert found.as_json()["drift"]["drifted"] is None
+        assert "drift     not looked for: no cluster" in found.lines()
