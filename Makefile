@@ -5,13 +5,16 @@ PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --pyt
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up down env status test unit check format requirements
+.PHONY: help venv policy up down env status test unit check format requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 venv: ## make .venv from the pinned requirements, unless it is current
 	@$(PYTHON) lab/bootstrap.py
+
+policy: ## make policy/.venv, which `pulumi preview --policy-pack policy` runs in, unless it is current
+	@$(PYTHON) lab/bootstrap.py policy
 
 up: venv ## bring up the lab and deploy development  (plugins=official: download Pulumi's providers)
 	@$(VENV)/python -m lab up $(if $(plugins),--plugins $(plugins))
@@ -25,7 +28,7 @@ env: venv ## print what makes a shell use the lab:  eval "$$(make -s env)"
 status: venv ## say whether the lab is up
 	@$(VENV)/python -m lab status
 
-test: up ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
+test: up policy ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
 	@$(VENV)/python -m lab exec -- $(VENV)/python -m pytest tests/ -v --cov=app $(args)
 
 unit: venv ## the quick tests: no cluster, no engine
@@ -44,5 +47,6 @@ requirements: venv ## pin anew what the requirements*.in files ask for
 	@$(PIP_COMPILE) --upgrade requirements-dev.in --output-file requirements-dev.txt
 	@$(PIP_COMPILE) --constraint requirements-dev.txt requirements.in --output-file requirements.txt
 	@$(PIP_COMPILE) --constraint requirements-dev.txt app/requirements.in --output-file app/requirements.txt
+	@$(PIP_COMPILE) --upgrade policy/requirements.in --output-file policy/requirements.txt
 	@$(PIP_COMPILE) --upgrade requirements-bootstrap.in --output-file requirements-bootstrap.txt
 	@$(PIP_COMPILE) --no-annotate lab/tools/requirements-go.in --output-file lab/tools/requirements-go.txt

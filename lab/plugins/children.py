@@ -48,6 +48,7 @@ class Children:
         environment: Mapping[str, str],
         directory: str,
         output: int | IO[bytes] | None = None,
+        errors: int | None = None,
         standard_input: bytes | None = None,
     ) -> Child:
         """Start a process; its output goes where the plugin's goes, or to a pipe.
@@ -57,12 +58,15 @@ class Children:
             environment: All of its environment.
             directory: Its working directory.
             output: ``subprocess.PIPE`` for stdout and stderr in one pipe, None to inherit both.
+            errors: ``subprocess.PIPE`` for a pipe of its own for stderr.
             standard_input: What the process reads, less than a pipe holds (64 KiB); None for
                 nothing.
         """
         if sys.platform == "linux":
             prefix = [sys.executable, "-I", "-S", "-c", _END_WITH_PLUGIN, str(os.getpid())]
             command = [*prefix, *command]
+        if errors is None and output is not None:
+            errors = subprocess.STDOUT
         with self._lock:
             process = subprocess.Popen(
                 command,
@@ -70,7 +74,7 @@ class Children:
                 cwd=directory,
                 stdin=subprocess.DEVNULL if standard_input is None else subprocess.PIPE,
                 stdout=output,
-                stderr=subprocess.STDOUT if output is not None else None,
+                stderr=errors,
                 process_group=0,
             )
             child = Child(process)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lab.plugin_cache import STAND_IN_MARK
 from lab.settings import load
 from lab.toolchain import PULUMI, Toolchain
 from tests.integration.accepting_provider import VERSIONS
@@ -125,10 +126,11 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "pulumi").symlink_to(cli)
     beside = cli.resolve().with_name(LANGUAGE)
     host = str(beside) if beside.exists() else shutil.which(LANGUAGE)
-    if host is not None:
+    if host is not None and STAND_IN_MARK.encode() not in Path(host).read_bytes()[:200]:
         (directory / LANGUAGE).symlink_to(host)
         return directory
-    executor = cli.resolve().with_name(f"{LANGUAGE}-exec")
+    # The lab's stand-in: this checkout's, whichever one the lab was brought up from.
+    executor = Toolchain(load(os.environ, ROOT)).path(PULUMI).with_name(f"{LANGUAGE}-exec")
     if not executor.exists():
         pytest.skip(f"no {LANGUAGE} on PATH, and the lab's stand-in has no {executor.name}")
     write_program(directory / LANGUAGE, "lab.plugins.language", AEGIS_LANGUAGE_EXEC=str(executor))

@@ -1,7 +1,7 @@
 """The LanguageRuntime service: what the engine asks of a language host.
 
-Runs programs, tells which plugins they need, installs their requirements. Code generation and
-plugins written in Python are left to the official host and answered UNIMPLEMENTED.
+Runs programs and policy packs, tells which plugins they need, installs their requirements. Code
+generation is left to the official host and answered UNIMPLEMENTED.
 """
 # ruff: noqa: N802, ARG001, ARG002 - the protocol names the methods and their arguments
 
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from lab.plugins.children import Children
+from lab.plugins.children import Child, Children
+from lab.plugins.language import run_plugin
 from lab.plugins.language.install import InstallFailed, install
 from lab.plugins.language.interpreter import (
     Interpreter,
@@ -121,6 +122,30 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             self._children.forget(child)
         return _outcome(code, stopped=child.stopped)
 
+    def RunPlugin(
+        self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
+    ) -> Iterator[language_pb2.RunPluginResponse]:
+        """Run a plugin written in Python until the engine has no more use for it."""
+        try:
+            command, python = run_plugin.command(
+                request.info.program_directory, _options(request.info), request.args
+            )
+        except LanguageError as error:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+
+        def end_with_the_call(child: Child) -> None:
+            if not context.add_callback(child.stop):
+                child.stop()
+
+        given = dict(pair.split("=", 1) for pair in request.env if "=" in pair)
+        yield from run_plugin.run(
+            self._children,
+            command,
+            environment=python.environment({**os.environ, **given}),
+            directory=request.pwd,
+            started=end_with_the_call,
+        )
+
     @answers
     def Cancel(self, request: Empty, context: grpc.ServicerContext) -> Empty:
         """Stop the running program."""
@@ -223,8 +248,8 @@ def _left_to_official(name: str) -> Any:  # noqa: ANN401 - a servicer's method
     def refuse(self: LanguageHost, request: object, context: grpc.ServicerContext) -> None:
         context.abort(
             grpc.StatusCode.UNIMPLEMENTED,
-            f"the lab's stand-in for {OFFICIAL} has no {name}: it runs programs and installs "
-            "their requirements. Install the official language host for the rest",
+            f"the lab's stand-in for {OFFICIAL} has no {name}: it runs programs and policy packs "
+            "and installs their requirements. Install the official language host for the rest",
         )
 
     return refuse
@@ -236,7 +261,6 @@ for _name in (
     "GenerateProject",
     "Link",
     "Pack",
-    "RunPlugin",
     "Template",
 ):
     setattr(LanguageHost, _name, _left_to_official(_name))

@@ -145,22 +145,36 @@ class TestBootstrap:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setattr(bootstrap, "VENV", str(tmp_path))
-        Path(bootstrap.stamp()).touch()
+        monkeypatch.setattr(sys, "argv", ["bootstrap.py"])
+        Path(bootstrap.stamp(str(tmp_path), bootstrap.INSTALLER, bootstrap.REQUIREMENTS)).touch()
         monkeypatch.setattr("shutil.rmtree", lambda *_, **__: pytest.fail("removed"))
         bootstrap.main()
 
     def test_its_own_python_does_not_make_it_stale(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        before = bootstrap.stamp()
+        before = bootstrap.stamp(bootstrap.VENV, bootstrap.REQUIREMENTS)
         monkeypatch.setattr(sys, "executable", f"{bootstrap.VENV}/bin/python3")
-        assert bootstrap.stamp() == before
+        assert bootstrap.stamp(bootstrap.VENV, bootstrap.REQUIREMENTS) == before
 
     def test_other_requirements_or_another_python_do(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        before = bootstrap.stamp()
+        requirements = tmp_path / "requirements.txt"
+        requirements.write_text("one==1\n")
+        before = bootstrap.stamp(bootstrap.VENV, str(requirements))
         monkeypatch.setattr(sys, "base_prefix", "/opt/other")
-        assert bootstrap.stamp() != before
+        assert bootstrap.stamp(bootstrap.VENV, str(requirements)) != before
         monkeypatch.undo()
-        (tmp_path / "requirements.txt").write_text("one-more==1\n")
-        monkeypatch.setattr(bootstrap, "REQUIREMENTS", str(tmp_path / "requirements.txt"))
-        assert bootstrap.stamp() != before
+        requirements.write_text("one-more==1\n")
+        assert bootstrap.stamp(bootstrap.VENV, str(requirements)) != before
+
+    def test_the_policy_packs_is_made_only_when_asked_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[str] = []
+        monkeypatch.setattr(bootstrap, "ensure", lambda place, *_, **__: made.append(place))
+        monkeypatch.setattr(sys, "argv", ["bootstrap.py"])
+        bootstrap.main()
+        assert made == [bootstrap.VENV]
+        monkeypatch.setattr(sys, "argv", ["bootstrap.py", "policy"])
+        bootstrap.main()
+        assert made[1:] == [bootstrap.VENV, bootstrap.POLICY_VENV]

@@ -163,8 +163,8 @@ def test_about_names_the_program_s_python(host: LanguageHost, tmp_path: Path) ->
 
 def test_code_generation_is_left_to_the_official_host(host: LanguageHost) -> None:
     call = context()
-    with pytest.raises(AbortedError, match="stand-in for pulumi-language-python has no RunPlugin"):
-        host.RunPlugin(language_pb2.RunPluginRequest(), call)
+    with pytest.raises(AbortedError, match="has no GeneratePackage"):
+        host.GeneratePackage(language_pb2.GeneratePackageRequest(), call)
     assert call.code is grpc.StatusCode.UNIMPLEMENTED
 
 
