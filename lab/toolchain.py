@@ -24,6 +24,8 @@ from lab.settings import LabSettings
 
 PULUMI_VERSION = "3.259.0"
 KUBERNETES_VERSION = "1.35.4"
+VEGETA_VERSION = "12.13.0"
+HELM_VERSION = "4.3.1"
 MINIMUM_GO = (1, 25)
 
 KUBE_PROGRAMS = (
@@ -78,6 +80,20 @@ KUBE = Tool(
     ),
 )
 COREDNS = Tool(name="coredns", module="kubernetes", package="./coredns")
+VEGETA = Tool(
+    name="vegeta",
+    module="load",
+    package="github.com/tsenart/vegeta/v12",
+    definitions=(("main.Version", VEGETA_VERSION),),
+)
+"""The load generator of the end-to-end tests, built when the first of them needs it."""
+HELM = Tool(
+    name="helm",
+    module="helm",
+    package="helm.sh/helm/v4/cmd/helm",
+    definitions=(("helm.sh/helm/v4/internal/version.version", f"v{HELM_VERSION}"),),
+)
+"""What `bench/` compares with; nothing else needs it."""
 
 
 class Toolchain:

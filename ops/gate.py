@@ -79,7 +79,8 @@ def judge(
         workloads: Its Deployments.
         settings: What is asked of it.
         expected: What it must say of itself; by default the version its pods are labelled with.
-        rollout_only: Whether to wait for the rollout alone, without the bake time.
+        rollout_only: Whether to wait for the rollout alone, its canary step with it, without the
+            bake time.
         on_progress: Told about each change and about each round of the bake time.
         stop: Set by another thread to end it early.
 
@@ -98,7 +99,7 @@ def judge(
             stop=stop,
         )
         try:
-            gate.roll_out(canary=settings.canary > 0 and not rollout_only)
+            gate.roll_out(canary=settings.canary > 0)
             figures = None if rollout_only else gate.bake()
         except _Failed as failed:
             verdict = failed.verdict

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from tests.e2e.releases import push
 from tests.e2e.stand import Stand
 from tests.e2e.traffic import traffic
 
@@ -166,7 +167,7 @@ def test_a_release_that_crashes_fails_the_update_while_the_old_one_serves(at: St
     base = at.environment["AEGIS_RUNTIME_IMAGE"]
     pulled = at.pulumi("stack", "output", "imageDigest", "--stack", "production")
     good = pulled.standard_output.strip()
-    crashing = _push_as_release(at, base)
+    crashing = push(at.environment, base, "crashing")
     at.configure("production", "imageDigest", crashing)
     at.configure("production", "progressDeadlineSeconds", "20")
     with traffic(at.address(PRODUCTION)) as seen:
@@ -183,23 +184,6 @@ def test_a_release_that_crashes_fails_the_update_while_the_old_one_serves(at: St
     at.up("production")
     deployment = _deployment(at, PRODUCTION)
     assert deployment["status"]["readyReplicas"] == deployment["status"]["replicas"] == 4
-
-
-def _push_as_release(at: Stand, image: str) -> str:
-    """Push an image under the service's name and return its digest."""
-    import docker
-
-    repository = f"{at.environment['AEGIS_REGISTRY']}/aegis"
-    client = docker.DockerClient(base_url=at.environment["DOCKER_HOST"])
-    try:
-        client.images.get(image).tag(repository, "crashing")
-        for line in client.images.push(repository, "crashing", stream=True, decode=True):
-            assert "error" not in line, line
-        attributes = client.images.get(f"{repository}:crashing").attrs
-    finally:
-        client.close()
-    digests = [d for d in attributes["RepoDigests"] if d.startswith(f"{repository}@")]
-    return str(digests[0].partition("@")[2])
 
 
 def test_destroy_leaves_nothing(at: Stand) -> None:

@@ -1,78 +1,240 @@
 """Requests that do not stop while something changes: bounded in rate, number and time.
 
-Goes only to an address inside the lab's own network.
+Three kinds of clients at once, each a stream of its own:
+
+- `new`: vegeta, a new connection for each request;
+- `kept`: vegeta on connections it keeps, as most clients do. Go's client quietly repeats a GET
+  whose kept connection was closed before an answer began, so it would hide such a loss;
+- `strict`: a client of ours on kept connections that repeats nothing;
+- `slow`, on demand: vegeta, requests that take longer than the pod that got them has to live.
+
+Rates are fixed beforehand, so a service that stalls is not asked less. Addresses outside the lab's
+network are refused.
 """
 
 from __future__ import annotations
 
+import base64
+import csv
+import ipaddress
+import json
+import os
+import signal
+import subprocess
+import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
+from lab import settings
+from lab.progress import Step
+from lab.toolchain import VEGETA, Toolchain
+
 PER_SECOND = 100
-MOST = 60_000
+SLOW_PER_SECOND = 4
+SLOW_SECONDS = 1.5
+MOST_PER_SECOND = 2_000
+MOST_SECONDS = 600
+_TIMEOUT = 10
+_STRICT_CLIENTS = 2
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one request.
+
+    Attributes:
+        at: When it was sent, in seconds since the epoch.
+        stream: Which kind of client sent it.
+        status: The answer's status; 0 when there was none.
+        seconds: How long it took.
+        version: The value of the watched field; empty when the answer has none.
+        error: Why there was no answer.
+    """
+
+    at: float
+    stream: str
+    status: int
+    seconds: float
+    version: str = ""
+    error: str = ""
 
 
 @dataclass
 class Seen:
-    """What the requests saw.
+    """What the requests saw; complete when the traffic has ended."""
 
-    Attributes:
-        answers: How often each status came back.
-        failures: What went wrong, one entry a failed request.
-        versions: Which values of the watched field came back, in order of first sight.
-    """
+    requests: list[Answer] = field(default_factory=list)
 
-    answers: Counter[int] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-    versions: list[str] = field(default_factory=list)
+    @property
+    def answers(self) -> Counter[int]:
+        """How often each status came back."""
+        return Counter(it.status for it in self.requests if it.status)
+
+    @property
+    def failures(self) -> list[str]:
+        """The requests that were not answered, a line each."""
+        lost = (it for it in self.requests if not it.status)
+        return [f"{it.at:.3f} {it.stream}: {it.error}" for it in lost]
+
+    @property
+    def versions(self) -> list[str]:
+        """Which values of the watched field came back, in order of first sight."""
+        return list(dict.fromkeys(it.version for it in self.requests if it.version))
 
     @property
     def total(self) -> int:
         """How many requests were sent."""
-        return self.answers.total() + len(self.failures)
+        return len(self.requests)
 
 
 @contextmanager
-def traffic(url: str, *, watched: str = "gitSha") -> Iterator[Seen]:
-    """Send requests to `/version` while the block runs, half of them on new connections.
+def traffic(
+    url: str, *, watched: str = "gitSha", slow: bool = False, per_second: int = PER_SECOND
+) -> Iterator[Seen]:
+    """Send requests to a service while the block runs.
 
     Args:
-        url: The service's URL.
-        watched: The field of the answer whose values are collected.
+        url: The service's URL, inside the lab.
+        watched: The field of `/version`'s answer whose values are collected.
+        slow: Whether to ask for slow answers, too; the service needs `/slow?seconds=`.
+        per_second: The rate of all short requests together.
 
     Yields:
-        What was seen so far; complete when the block has ended.
+        What was seen; filled when the block has ended.
     """
+    _require_inside(url)
+    assert per_second <= MOST_PER_SECOND
     seen = Seen()
+    strict = min(per_second / 4, 20)
+    rate = round((per_second - strict) / 2)
+    streams = [("new", f"{url}/version", rate, False), ("kept", f"{url}/version", rate, True)]
+    if slow:
+        streams.append(("slow", f"{url}/slow?seconds={SLOW_SECONDS}", SLOW_PER_SECOND, False))
+    found: list[Answer] = []
+    try:
+        with ExitStack() as stack:
+            for name, target, often, keep in streams:
+                stack.enter_context(_vegeta(name, target, often, keep, watched, found))
+            stack.enter_context(_strict(f"{url}/version", strict, watched, found))
+            yield seen
+    finally:
+        seen.requests[:] = sorted(found, key=lambda it: it.at)
+
+
+def percentile(requests: Sequence[Answer], share: float) -> float:
+    """Return what a share of the answered requests did not take longer than, in milliseconds."""
+    took = sorted(it.seconds for it in requests if it.status)
+    return 1000 * took[min(len(took) - 1, int(share * len(took)))] if took else 0.0
+
+
+@cache
+def vegeta() -> str:
+    """Return the load generator's path; it is built from its pinned module the first time."""
+    lab = settings.load(os.environ, _ROOT)
+    return str(Toolchain(lab).build(VEGETA, Step("build vegeta")))
+
+
+@contextmanager
+def _vegeta(  # noqa: PLR0917 - one stream's whole description
+    stream: str, target: str, rate: int, keep: bool, watched: str, found: list[Answer]
+) -> Iterator[None]:
+    with tempfile.TemporaryDirectory() as directory:
+        results = Path(directory) / "results.bin"
+        argv = [
+            *(vegeta(), "attack", "-rate", f"{rate}/1s", "-duration", f"{MOST_SECONDS}s"),
+            *("-timeout", f"{_TIMEOUT}s", "-redirects", "-1", "-max-workers", "200"),
+            *(f"-keepalive={str(keep).lower()}", "-max-body", "1024", "-output", str(results)),
+        ]
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            # No proxy, whatever the shell that runs the tests has.
+            env={"PATH": os.environ["PATH"]},
+        )
+        assert process.stdin is not None
+        process.stdin.write(f"GET {target}\n".encode())
+        process.stdin.close()
+        process.stdin = None
+        try:
+            yield
+        finally:
+            early = process.poll() is not None
+            # It sends no more, and waits for the answers to what it has sent.
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=_TIMEOUT + 20)
+            assert not early, f"vegeta ended before its time: {said.decode()}"
+            assert process.returncode == 0, said.decode()
+            found += _read(stream, results, watched)
+
+
+def _read(stream: str, results: Path, watched: str) -> Iterator[Answer]:
+    encoded = results.with_suffix(".csv")
+    argv = [vegeta(), "encode", "-to", "csv", "-output", str(encoded), str(results)]
+    subprocess.run(argv, check=True, timeout=120)
+    with encoded.open(newline="") as rows:
+        for at, status, latency, _, _, error, body, *_ in csv.reader(rows):
+            yield Answer(
+                at=int(at) / 1e9,
+                stream=stream,
+                status=int(status),
+                seconds=int(latency) / 1e9,
+                version=_version(base64.b64decode(body), watched),
+                # A status is an answer; vegeta calls those above 399 an error as well.
+                error="" if int(status) else error,
+            )
+
+
+@contextmanager
+def _strict(url: str, rate: float, watched: str, found: list[Answer]) -> Iterator[None]:
     stop = threading.Event()
 
-    def work(*, keep: bool) -> None:
-        with httpx.Client(timeout=10, trust_env=False) as client:
-            while not stop.is_set() and seen.total < MOST:
-                headers = {} if keep else {"Connection": "close"}
+    def work() -> None:
+        with httpx.Client(timeout=_TIMEOUT, trust_env=False) as client:
+            due, end = time.monotonic(), time.monotonic() + MOST_SECONDS
+            while not stop.wait(max(0.0, due - time.monotonic())) and due < end:
+                at, began = time.time(), time.monotonic()
+                status, version, error = 0, "", ""
                 try:
-                    answer = client.get(f"{url}/version", headers=headers)
-                except httpx.HTTPError as error:
-                    seen.failures.append(f"{time.monotonic():.3f} {error!r}")
-                    continue
-                seen.answers[answer.status_code] += 1
-                value = str(answer.json().get(watched)) if answer.status_code == 200 else ""
-                if value and value not in seen.versions:
-                    seen.versions.append(value)
-                stop.wait(4 / PER_SECOND)
+                    answer = client.get(url)
+                    status, version = answer.status_code, _version(answer.content, watched)
+                except httpx.HTTPError as failed:
+                    error = repr(failed)
+                took = time.monotonic() - began
+                found.append(Answer(at, "strict", status, took, version, error))
+                due = max(due + _STRICT_CLIENTS / rate, time.monotonic())
 
-    workers = [threading.Thread(target=work, kwargs={"keep": i % 2 == 0}) for i in range(4)]
+    workers = [threading.Thread(target=work) for _ in range(_STRICT_CLIENTS)]
     for worker in workers:
         worker.start()
     try:
-        yield seen
+        yield
     finally:
         stop.set()
         for worker in workers:
-            worker.join(timeout=15)
+            worker.join(timeout=_TIMEOUT + 5)
+
+
+def _version(body: bytes, watched: str) -> str:
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return ""
+    return str(said.get(watched, "")) if isinstance(said, dict) else ""
+
+
+def _require_inside(url: str) -> None:
+    network = settings.load(os.environ, _ROOT).addresses.network
+    address = ipaddress.ip_address(urlsplit(url).hostname or "")
+    assert address in network, f"{address} is not the lab's; no load goes there"

@@ -1,0 +1,1 @@
+"""Side-by-side measurements on the lab; see README.md."""

@@ -1,0 +1,204 @@
+"""Every healthy way to change what runs, under a steady load: how many requests fail.
+
+    python -m lab exec -- python -m bench.zero_downtime --requests 200000 --rate 600
+
+Staging is deployed on the lab; then the scenarios follow each other, round after round, until as
+many requests were sent as asked for. Each request of each scenario counts, those of the slow kind
+and on kept connections too. A request fails when it is not answered, or not with status 200.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count, cycle
+
+from bench.crash import RESULTS
+from bench.staging import GOOD, NAMESPACE, STACK, TOKEN, Staging, staging
+from lab.toolchain import VEGETA_VERSION
+from tests.e2e.releases import push_release
+from tests.e2e.traffic import MOST_PER_SECOND, Answer, percentile, traffic
+
+_MINUTES = 60.0
+
+
+@dataclass
+class Row:
+    """What was seen in one scenario, over all its rounds.
+
+    Attributes:
+        scenario: Its name.
+        rounds: How often it was played.
+        seconds: How long, in all.
+        requests: What became of each request.
+    """
+
+    scenario: str
+    rounds: int = 0
+    seconds: float = 0.0
+    requests: list[Answer] = field(default_factory=list)
+
+    def failed(self) -> Counter[str]:
+        """Count what failed, by status or error."""
+        bad = (it for it in self.requests if it.status != 200)  # noqa: PLR2004 - HTTP's
+        return Counter(str(it.status or it.error) for it in bad)
+
+    def short(self) -> list[Answer]:
+        """Return the requests that are meant to be answered at once."""
+        return [it for it in self.requests if it.stream != "slow"]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the row for machines."""
+        return {
+            "scenario": self.scenario,
+            "rounds": self.rounds,
+            "seconds": round(self.seconds, 1),
+            "requests": len(self.requests),
+            "byClient": dict(sorted(Counter(it.stream for it in self.requests).items())),
+            "failed": self.failed().total(),
+            "failures": dict(self.failed()),
+            "p50Ms": round(percentile(self.short(), 0.5), 1),
+            "p99Ms": round(percentile(self.short(), 0.99), 1),
+        }
+
+
+class Scenarios:
+    """The healthy changes, each of which leaves a verified release behind."""
+
+    def __init__(self, stack: Staging) -> None:
+        self.stack = stack
+        built = str(stack.at.outputs("staging")["imageDigest"])
+        other = push_release(stack.at.environment, built, "1.1.0")
+        self._images = cycle([(other, "1.1.0"), (stack.good, GOOD)])
+        self._levels = cycle(["error", "warning"])
+        self._secrets = (f"{TOKEN}-{number}" for number in count(1))
+
+    def all(self) -> dict[str, Callable[[], None]]:
+        """Return them by name, in the order they are played."""
+        return {
+            "new image": self.image,
+            "scale up": lambda: self._deploy(scale="1"),
+            "scale down": lambda: self._deploy(scale="0.5"),
+            "a setting": lambda: self._deploy(logLevel=next(self._levels)),
+            "a secret": self.secret,
+            "rollback by hand": self.back,
+            "automated rollback": self.crash,
+        }
+
+    def image(self) -> None:
+        """Deploy another image."""
+        digest, version = next(self._images)
+        self._deploy(imageDigest=digest, version=version)
+
+    def secret(self) -> None:
+        """Rotate the secret."""
+        at = self.stack.at
+        at.pulumi("config", "set", "--secret", "aegis:apiToken", next(self._secrets), *STACK)
+        self._deploy()
+
+    def back(self) -> None:
+        """Go back to the release before."""
+        self.stack.report("rollback", "--yes")
+        self.stack.aegis("config", "restore")
+
+    def crash(self) -> None:
+        """Deploy an image that crashes, and be rolled back; it never serves."""
+        path = self.stack.at.directory / "Pulumi.staging.yaml"
+        kept = path.read_bytes()
+        self.stack.change({"imageDigest": self.stack.crashing, "version": "2.0.0"})
+        self.stack.report("deploy", "--yes", "--force", expect=4)
+        path.write_bytes(kept)
+
+    def _deploy(self, **settings: object) -> None:
+        self.stack.change(settings)
+        self.stack.report("deploy", "--yes", "--force")
+
+
+def play(stack: Staging, least: int, rate: int, seconds: float) -> Iterator[tuple[Row, Row]]:
+    """Play the scenarios in turn until enough requests were sent or the time is over.
+
+    Yields:
+        The row of the scenario that was just played, as a whole and for this round alone.
+    """
+    scenarios = Scenarios(stack).all()
+    rows = {name: Row(name) for name in scenarios}
+    end = time.monotonic() + seconds
+    for name in cycle(scenarios):
+        began = time.monotonic()
+        with traffic(
+            stack.at.address(NAMESPACE), watched="version", slow=True, per_second=rate
+        ) as seen:
+            scenarios[name]()
+        took = time.monotonic() - began
+        rows[name].rounds += 1
+        rows[name].seconds += took
+        rows[name].requests += seen.requests
+        yield rows[name], Row(name, 1, took, list(seen.requests))
+        complete = len({row.rounds for row in rows.values()}) == 1
+        enough = sum(len(row.requests) for row in rows.values()) >= least
+        if time.monotonic() > end or (complete and enough):
+            return
+
+
+def table(rows: list[Row]) -> str:
+    """Return the figures as a Markdown table."""
+    lines = [
+        "| scenario | rounds | requests | failed | p50, ms | p99, ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in [*rows, _all(rows)]:
+        shown = row.as_json()
+        cells = (shown[key] for key in ("rounds", "requests", "failed", "p50Ms", "p99Ms"))
+        lines.append(f"| {row.scenario} | " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _all(rows: list[Row]) -> Row:
+    requests = [it for row in rows for it in row.requests]
+    return Row("all", sum(r.rounds for r in rows), sum(r.seconds for r in rows), requests)
+
+
+def main() -> int:
+    """Measure, print the table, write the figures down; 1 when a request failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--rate", type=int, default=600, help="short requests a second, in all")
+    parser.add_argument("--seconds", type=float, default=20 * _MINUTES, help="stop after so long")
+    asked = parser.parse_args()
+    if not 1 <= asked.rate <= MOST_PER_SECOND:
+        parser.error(f"--rate: 1 to {MOST_PER_SECOND}")
+    rows: dict[str, Row] = {}
+    with staging() as stack:
+        for row, now in play(stack, asked.requests, asked.rate, asked.seconds):
+            rows[row.scenario] = row
+            print(json.dumps(now.as_json()), flush=True)
+    found = list(rows.values())
+    print(table(found))
+    when = datetime.now(UTC)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"zero-downtime-{when:%Y-%m-%dT%H%M%SZ}.json").write_text(
+        json.dumps(
+            {
+                "measured": f"{when:%Y-%m-%d %H:%M} UTC",
+                "vegeta": VEGETA_VERSION,
+                "processors": os.cpu_count(),
+                "rate": asked.rate,
+                "scenarios": [row.as_json() for row in found],
+                "all": _all(found).as_json(),
+            },
+            indent=1,
+        )
+        + "\n"
+    )
+    return 1 if _all(found).failed() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
