@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops import claims, history, ledger, recover
+from ops import checkout, claims, history, ledger, recover
 from ops.errors import AegisError
 from ops.events import Changes, Event, Outcome
 from ops.gate_settings import GateSettings, gate_settings
@@ -150,6 +150,14 @@ class Actions:
     def deployed(self, release: Release) -> Deployed:
         """Return what a release deployed."""
         return history.deployed(self.session, release)
+
+    def outputs(self, release: Release) -> Mapping[str, object]:
+        """Return what a release's program said of itself, by name."""
+        return dict(self.session.store.outputs(release) or {})
+
+    def checked_out(self) -> str | None:
+        """Return the commit the program is checked out at; None where nobody can tell."""
+        return checkout.commit(self.session.directory)
 
     def settings(self) -> Config:
         """Return the settings the next update would use."""

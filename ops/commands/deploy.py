@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,10 @@ from ops.commands.options import (
     output_of,
     seconds,
 )
+
+if TYPE_CHECKING:
+    from ops.deploy import Report
+    from ops.output import Output
 
 
 def deploy(
@@ -68,7 +72,11 @@ def deploy(
         guard=detach_guard,
     )
     out = output_of(context)
-    report = run(open_actions(context, stack, directory, force=force), request)
+    tell(run(open_actions(context, stack, directory, force=force), request), out)
+
+
+def tell(report: Report, out: Output) -> None:
+    """Show what a deploy came to."""
     out.document(report.as_json())
     release = report.release
     number = "" if release is None else f" is release {release.number}"

@@ -130,6 +130,12 @@ class Stage(Actions):
     def deployed(self, release: Release) -> Deployed:
         return Deployed(f"1.{release.number}", "sha256:" + "a" * 64, (GOOD,))
 
+    def outputs(self, release: Release) -> Mapping[str, object]:
+        return {"version": f"1.{release.number}", "imageDigest": "sha256:" + "a" * 64}
+
+    def checked_out(self) -> str | None:
+        return "c0ffee" * 6
+
     def settings(self) -> Mapping[str, ConfigValue]:
         return {"a:logLevel": ConfigValue("debug")}
 

@@ -63,7 +63,9 @@ def test_every_command_has_the_common_options_and_its_exit_codes(
 ) -> None:
     assert main([*bound.words.split(), "--help"]) == ExitCode.OK
     text = capsys.readouterr().out
-    for option in ("--stack", "--json", "--directory"):
+    # A promotion is between two stacks: both are its arguments.
+    stack = ("{source}", "{target}") if bound.words == "promote" else ("--stack",)
+    for option in (*stack, "--json", "--directory"):
         assert option in text
     assert "Exit codes:" in text
     for code in {*bound.codes, ExitCode.USAGE}:

@@ -1,0 +1,75 @@
+"""`aegis promote`: the image that one stack verified, deployed to another."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ops.commands.deploy import tell
+from ops.commands.options import (
+    HERE,
+    Directory,
+    Json,
+    WaitLock,
+    Yes,
+    open_actions,
+    output_of,
+    seconds,
+)
+
+
+def promote(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="The stack that verified the image.")],
+    target: Annotated[str, typer.Argument(help="The stack that is to run it.")],
+    *,
+    directory: Directory = HERE,
+    json: Json = False,  # noqa: ARG001 - its callback has seen it
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show what it would do, and do nothing.")
+    ] = False,
+    yes: Yes = False,
+    message: Annotated[
+        str, typer.Option("--message", "-m", help="What history says about it.")
+    ] = "",
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Promote also what no gate has passed.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Deploy also what was rolled back from the target before."),
+    ] = False,
+    wait_lock: WaitLock = "0",
+) -> None:
+    """Deploy to one stack the image that another one verified, with the target's own settings.
+
+    Shows what else differs between the two, builds nothing, and is judged by the target's gate: a
+    release that fails is replaced by the target's last verified one.
+    """
+    from ops.errors import AegisError, ExitCode
+    from ops.promotion import Request
+    from ops.promotion import promote as run
+
+    if source == target:
+        raise AegisError(
+            what=f"{source} cannot be promoted to itself",
+            next="aegis promote SOURCE TARGET, such as: aegis promote staging production",
+            code=ExitCode.USAGE,
+        )
+    request = Request(
+        preview=preview,
+        yes=yes,
+        unverified=unverified,
+        force=force,
+        message=message,
+        wait_seconds=seconds(wait_lock),
+    )
+    report = run(
+        open_actions(context, source, directory), open_actions(context, target, directory), request
+    )
+    out = output_of(context)
+    if preview:
+        out.document(report.as_json())
+        return
+    tell(report, out)

@@ -1,0 +1,231 @@
+"""Promotion: the image that one stack verified, deployed to another with that one's settings.
+
+Nothing is built. What differs between the two stacks besides the image is shown before it is done;
+the deploy itself, its gate and its rollback are :mod:`ops.deploy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ops import deploy
+from ops.comparison import Difference, compare_settings
+from ops.errors import AegisError
+from ops.release import Deployed, Release
+from ops.rollback import change_lines
+
+if TYPE_CHECKING:
+    from ops.actions import Actions, Config
+    from ops.events import Changes
+
+VERSION_SETTING = "version"
+_SHORT = 10
+_OF_THE_IMAGE = (deploy.DIGEST_SETTING, VERSION_SETTING)
+"""Settings that the promotion itself sets; that they differ is no news."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is to be promoted.
+
+    Attributes:
+        stack: The stack that has it.
+        release: The release there.
+        deployed: What it runs.
+    """
+
+    stack: str
+    release: Release
+    deployed: Deployed
+
+    @property
+    def digest(self) -> str:
+        """The image's digest.
+
+        Raises:
+            AegisError: It is not known.
+        """
+        if self.deployed.image_digest is None:
+            raise AegisError(
+                what=f"release {self.release.number} of {self.stack} cannot be promoted",
+                why="its checkpoint names no image by digest, and a digest is what is promoted",
+                next=f"aegis show {self.release.number} --stack {self.stack}",
+            )
+        return self.deployed.image_digest
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: ``staging's release 12 (1.4.2)``."""
+        version = f" ({self.deployed.version})" if self.deployed.version else ""
+        return f"{self.stack}'s release {self.release.number}{version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        preview: Whether to show what it would do, and no more.
+        yes: Whether to go on without asking.
+        unverified: Whether to promote also what no gate has passed.
+        force: Whether to deploy also what was rolled back from the target before.
+        message: What history says; empty means what was promoted.
+        wait_seconds: How long to wait for another deployer.
+    """
+
+    preview: bool = False
+    yes: bool = False
+    unverified: bool = False
+    force: bool = False
+    message: str = ""
+    wait_seconds: float = 0.0
+
+
+def candidate(source: Actions, *, unverified: bool) -> Candidate:
+    """Return what a stack runs now, if it may be promoted.
+
+    Args:
+        source: The stack that has it.
+        unverified: Whether to take also what no gate has passed.
+
+    Raises:
+        AegisError: It may not; the message says why.
+    """
+    current = next((it for it in source.releases() if it.current), None)
+    if current is None or current.kind == "destroy":
+        raise AegisError(
+            what=f"there is nothing in {source.stack} to promote",
+            why="nothing is deployed there",
+            next=f"aegis deploy --stack {source.stack}",
+        )
+    number = current.number
+    if not current.succeeded:
+        raise AegisError(
+            what=f"what runs in {source.stack} may not be promoted",
+            why=f"its last update, release {number}, {current.result}",
+            next=f"aegis rollback --stack {source.stack}, or correct it and deploy again",
+        )
+    if not current.verified and not unverified:
+        raise AegisError(
+            what=f"release {number} of {source.stack} may not be promoted",
+            why="no gate has passed it",
+            next=f"aegis deploy --stack {source.stack} runs its gate; --unverified insists",
+        )
+    if not current.verified:
+        source.out.warn(f"release {number} of {source.stack} was never verified by a gate")
+    return Candidate(source.stack, current, source.deployed(current))
+
+
+def promote(source: Actions, target: Actions, request: Request) -> deploy.Report:
+    """Deploy to one stack the image that another one verified.
+
+    Raises:
+        AegisError: It was refused before any change, or failed; the code says whether the target's
+            last verified release is restored.
+    """
+    found = candidate(source, unverified=request.unverified)
+    digest = found.digest
+    for line in summary(found, target, target.checked_out()):
+        target.out.show(line)
+    if _is_other_code(found.release, target.checked_out()):
+        target.out.warn(
+            f"this checkout is not what {found.label} was deployed from: "
+            "the image is the same, what surrounds it may not be"
+        )
+    undo = _name_version(source, target, found)
+    try:
+        if request.preview:
+            return _preview(target, digest)
+        return deploy.deploy(
+            target,
+            deploy.Request(
+                image_digest=digest,
+                message=request.message or f"aegis: promote {found.label}",
+                yes=request.yes,
+                force=request.force,
+                wait_seconds=request.wait_seconds,
+            ),
+        )
+    except BaseException:
+        undo()
+        raise
+    finally:
+        if request.preview:
+            undo()
+
+
+def summary(found: Candidate, target: Actions, checkout: str | None) -> list[str]:
+    """Say what is promoted, and what else differs between the two stacks."""
+    current = next((it for it in target.releases() if it.current), None)
+    runs = Deployed() if current is None else target.deployed(current)
+    mark = "verified" if found.release.verified else "NOT verified"
+    programs = (
+        f"{found.stack} ran {_short(found.release.git_commit)}, "
+        f"{target.stack} runs {_short(current.git_commit if current else None)}, "
+        f"this checkout is {_short(checkout)}"
+    )
+    lines = [
+        f"promote {found.label}, {mark}, to {target.stack}",
+        f"  image     {found.digest}",
+        f"  replaces  {_ran(current, runs)}",
+        f"  program   {programs}",
+    ]
+    lines += [
+        f"  setting   {it.what}: {it.before or '(not set)'} in {found.stack}, "
+        f"{it.after or '(not set)'} in {target.stack}"
+        for it in settings_that_differ(found.release.config, target.settings())
+    ]
+    return lines
+
+
+def settings_that_differ(source: Config, target: Config) -> Sequence[Difference]:
+    """Return the settings that differ, but for those that name the image. Secrets are masked."""
+    return [
+        it
+        for it in compare_settings(source, target)
+        if it.what.rpartition(":")[2] not in _OF_THE_IMAGE
+    ]
+
+
+def _preview(target: Actions, digest: str) -> deploy.Report:
+    undo = target.set_setting(deploy.DIGEST_SETTING, digest)
+    try:
+        changes: Changes = target.preview()
+    finally:
+        undo()
+    for line in ("what changes:", *change_lines(changes)):
+        target.out.show(line)
+    current = next((it for it in target.releases() if it.current), None)
+    deployed = Deployed() if current is None else target.deployed(current)
+    return deploy.Report(
+        release=current, deployed=replace(deployed, image_digest=digest), changed=False
+    )
+
+
+def _name_version(source: Actions, target: Actions, found: Candidate) -> Callable[[], None]:
+    """Set the version that goes with the image; return what takes it back.
+
+    Only for a program that says both of itself, by the names this project gives them: what a
+    setting called `version` means to another one nobody knows.
+    """
+    said = source.outputs(found.release)
+    if not found.deployed.version or not {VERSION_SETTING, deploy.DIGEST_SETTING} <= set(said):
+        return lambda: None
+    return target.set_setting(VERSION_SETTING, found.deployed.version)
+
+
+def _is_other_code(release: Release, checkout: str | None) -> bool:
+    return None not in (release.git_commit, checkout) and release.git_commit != checkout
+
+
+def _ran(release: Release | None, runs: Deployed) -> str:
+    if release is None:
+        return "nothing: it is the first release there"
+    version = f" ({runs.version})" if runs.version else ""
+    return f"release {release.number}{version}, {runs.image_digest or 'image not known'}"
+
+
+def _short(commit: str | None) -> str:
+    return commit[:_SHORT] if commit else "an unknown commit"
