@@ -7,12 +7,12 @@ or has to be asked of somebody, goes through :class:`Actions`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops import checkout, claims, history, ledger, recover
-from ops.errors import AegisError
+from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
 from ops.gate_settings import GateSettings, gate_settings
 from ops.identity import called, images_of_state, is_shown, workloads_of_state
@@ -56,6 +56,10 @@ class Actions:
         session: The stack, open.
         out: Where progress goes.
         signals: What signals do meanwhile.
+
+    Attributes:
+        cut_short: Whether an update before this work ended unrecorded, so that what is deployed
+            is not what the history's last release deployed.
     """
 
     def __init__(self, session: Session, out: Output, signals: Signals) -> None:
@@ -65,6 +69,7 @@ class Actions:
         self._cluster: Cluster | None = None
         self._claim: claims.Claimed | None = None
         self._guard: Guard | None = None
+        self.cut_short = False
 
     @property
     def stack(self) -> str:
@@ -90,12 +95,16 @@ class Actions:
         Raises:
             AegisError: Somebody else works on the stack.
         """
+        self.session.tags()  # Without the marks nothing is begun: no release would be verified.
+        self.require_room()
         with self._claimed(intent, message, wait_seconds) as claim:
             try:
+                self.cut_short = recover.is_unrecorded(self.session)
                 settled = recover.tidy(self.session, mine=claim.id)
                 if claim.over and not settled:
                     recover.refresh(self.session)
                 if claim.over or settled:
+                    self.cut_short = True
                     self.out.warn("an earlier update was cut short; its leftovers were settled")
                 yield
             except BaseException:
@@ -139,7 +148,16 @@ class Actions:
     def becomes(self, intent: str, target: Release) -> None:
         """Say that the work has become another; what :mod:`ops.recover` would go on with."""
         if self._claim is not None:
-            self._claim.becomes(intent, target.number)
+            with suppress(AegisError, OSError):  # It only helps whoever has to recover.
+                self._claim.becomes(intent, target.number)
+
+    def require_room(self) -> None:
+        """See that there is room for what an update writes.
+
+        Raises:
+            AegisError: There is not.
+        """
+        self.session.store.require_room()
 
     # What there is
 
@@ -182,17 +200,39 @@ class Actions:
     # What is remembered
 
     def mark_verified(self, release: Release) -> None:
-        """Remember that a release passed its gate."""
+        """Remember that a release passed its gate.
+
+        Raises:
+            AegisError: It did, but that could not be written down.
+        """
         self._require_claim()
-        ledger.mark_verified(self.session, release)
+        try:
+            ledger.mark_verified(self.session, release)
+        except AegisError as error:
+            raise AegisError(
+                what=f"release {release.number} is good, but could not be marked as verified: "
+                + error.what,
+                why=error.why,
+                state=f"release {release.number} is deployed, healthy, and NOT marked as verified",
+                next=f"mend that, then: aegis deploy --stack {self.stack}; with nothing to change "
+                "it lets the gate judge what runs, and marks it",
+                code=ExitCode.NOT_ROLLED_BACK,
+            ) from error
 
     def refuse(self, release: Release, fingerprint: str, why: str) -> None:
         """Remember that a release may not be deployed again unless insisted on."""
-        ledger.refuse(self.session, release, fingerprint, why)
+        try:
+            ledger.refuse(self.session, release, fingerprint, why)
+        except AegisError as error:
+            # What was rolled back is rolled back all the same.
+            self.out.warn(f"release {release.number} could not be marked as refused\n{error}")
 
     def pardon(self, fingerprint: str) -> None:
         """Forget a refusal."""
-        ledger.pardon(self.session, fingerprint)
+        try:
+            ledger.pardon(self.session, fingerprint)
+        except AegisError as error:
+            self.out.warn(f"the refusal of this release could not be forgotten\n{error}")
 
     # What the program declares
 

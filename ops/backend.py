@@ -7,6 +7,7 @@ through the CLI. One file that cannot be read never hides the others.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -68,6 +69,23 @@ class Store(Protocol):
 
     def tags(self) -> Mapping[str, str]:
         """The stack's tags."""
+
+    def require_room(self) -> None:
+        """See that there is room for what an update writes, as far as that can be seen.
+
+        Raises:
+            AegisError: There is not. A state that is written to a full disk is cut short.
+        """
+
+    def keep_tags(self) -> None:
+        """Keep a copy of the tags, which have just been changed, where the store keeps none."""
+
+    def ordered(self) -> AbstractContextManager[None]:
+        """See that what is recorded during the block counts as later than all before it.
+
+        A store that is no service orders its history by the clocks of whoever wrote it, and one
+        may have been set back.
+        """
 
     def locks(self) -> list[Lock]:
         """Who claims the stack; an empty list when nobody does or the store does not say."""

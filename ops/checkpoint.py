@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.errors import AegisError
+from ops.records import FAULTS, fault_of, read_json
 
 if TYPE_CHECKING:
     from ops.release import Release
@@ -158,6 +159,10 @@ def parse(deployment: Mapping[str, Any]) -> Checkpoint:
     )
 
 
+class _DamagedError(Exception):
+    """A checkpoint's file that cannot be read; the text says why."""
+
+
 def load(session: Session, release: Release) -> Checkpoint:
     """Load what a release deployed.
 
@@ -170,8 +175,21 @@ def load(session: Session, release: Release) -> Checkpoint:
     """
     path = session.store.checkpoint_file(release)
     if path is not None:
-        return parse(_decrypt(session, path))
+        try:
+            return parse(_decrypt(session, path))
+        except _DamagedError as damage:
+            raise AegisError(
+                what=f"the checkpoint of release {release.number} of {session.name} cannot be read",
+                why=f"{path}: {damage}",
+                next="choose another release: aegis history, then aegis rollback --to N",
+            ) from damage
     encrypted = session.store.checkpoint(release)
+    if encrypted is None and session.backend_url.startswith("file:"):
+        raise AegisError(
+            what=f"there is no checkpoint of release {release.number} of {session.name}",
+            why=f"its file is gone from {session.backend_url}, where its record still is",
+            next="choose another release: aegis history, then aegis rollback --to N",
+        )
     if encrypted is None:
         raise AegisError(
             what=f"there is no checkpoint of release {release.number} of {session.name}",
@@ -217,9 +235,9 @@ def _decrypt(session: Session, path: Path) -> Mapping[str, Any]:
     """Have the CLI decrypt a checkpoint file, as the state of a scratch backend."""
     suffix = "".join(path.suffixes[-2:] if path.suffix != ".json" else path.suffixes[-1:])
     if suffix == ".json":
-        text = path.read_text()
-        if not _has_secrets(text):
-            return dict(_latest(text, path))
+        latest = _latest(path)
+        if not _has_secrets(json.dumps(latest)):
+            return latest
     # Made readable for its owner alone, and removed with all that is in it.
     with tempfile.TemporaryDirectory(prefix="aegis-checkpoint-") as name:
         root = Path(name)
@@ -246,15 +264,14 @@ def _decrypt(session: Session, path: Path) -> Mapping[str, Any]:
     return dict(json.loads(done.stdout)["deployment"])
 
 
-def _latest(text: str, path: Path) -> Mapping[str, Any]:
+def _latest(path: Path) -> Mapping[str, Any]:
     try:
-        return dict(json.loads(text)["checkpoint"]["latest"] or {})
-    except (ValueError, KeyError, TypeError) as error:
-        raise AegisError(
-            what=f"the checkpoint {path} cannot be read",
-            why=str(error),
-            next="choose another release: aegis history",
-        ) from error
+        latest = dict(read_json(path)["checkpoint"]["latest"] or {})
+        for resource in latest.get("resources") or ():
+            _ = resource["urn"], resource["type"]
+    except FAULTS as error:
+        raise _DamagedError(fault_of(error)) from error
+    return latest
 
 
 def _has_secrets(text: str) -> bool:

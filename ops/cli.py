@@ -5,6 +5,7 @@ Nothing here or in :mod:`ops.commands` imports what is slow to import before a c
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -127,6 +128,8 @@ def main(arguments: Sequence[str] | None = None, *, output: Output | None = None
             # Whoever read has seen enough; nothing more can be said there.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return ExitCode.OK
+        except OSError as error:
+            return out.fail(_machine_fault(error))
         except Exception as error:
             return _fail_on(error, out, arguments)
     return int(code or ExitCode.OK)
@@ -138,6 +141,22 @@ def _interrupted(signal: str) -> AegisError:
         state="nothing was being changed just then; what was done before stays",
         next="aegis status",
         code=ExitCode.INTERRUPTED,
+    )
+
+
+def _machine_fault(error: OSError) -> AegisError:
+    """Word what the machine refused: a full disk, a file that is somebody else's."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    trace = "".join(traceback.format_exception(error)) if os.environ.get(_DEBUG) else ""
+    where = f"{error.filename}: " if error.filename else ""
+    return AegisError(
+        what="a disk is full" if full else "a file or a connection that is needed cannot be used",
+        why=trace or f"{where}{error.strerror or error}",
+        state="as it was left; what serves, serves on",
+        next="make room where the state is and in the temporary directory, then: aegis recover"
+        if full
+        else "mend that, then: aegis recover",
+        code=ExitCode.NOT_ROLLED_BACK,
     )
 
 

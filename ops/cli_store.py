@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,15 @@ class CliStore:
     def tags(self) -> Mapping[str, str]:  # noqa: D102
         raw = self.engine.expect_json("stack", "tag", "ls", "--json", "--stack", self.reference)
         return {str(name): str(value) for name, value in raw.items()}
+
+    def require_room(self) -> None:  # noqa: D102
+        return
+
+    def keep_tags(self) -> None:  # noqa: D102
+        return
+
+    def ordered(self) -> AbstractContextManager[None]:  # noqa: D102
+        return nullcontext()
 
     def locks(self) -> list[Lock]:  # noqa: D102
         return []

@@ -119,6 +119,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
     if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
     workloads = list(dict.fromkeys([*actions.workloads(), *workloads_of_steps(changes.steps)]))
+    before = _newest(actions)
     ran = actions.update(request.message or "aegis: deploy", workloads, gate)
     if AGAIN in ran.outcome.why:
         # The program's own gate: only the update knew the image, which it had to build first.
@@ -138,7 +139,9 @@ def _deploy(actions: Actions, request: Request) -> Report:
         step = after_judgement(
             verdict, interrupted=actions.interrupted, roll_back=request.roll_back
         )
-    newest = next((it for it in actions.releases() if it.deploys), None)
+    newest = _newest(actions)
+    if newest is not None and before is not None and newest.key == before.key:
+        newest = None  # It ended before it could be recorded: the last one is the one before.
     if step is Next.KEEP:
         if newest is not None:
             actions.mark_verified(newest)
@@ -156,6 +159,10 @@ def _deploy(actions: Actions, request: Request) -> Report:
     if step is Next.RESTORE:
         raise _restored(actions, newest, images, why, serving)
     raise _ended(actions, step, why, serving)
+
+
+def _newest(actions: Actions) -> Release | None:
+    return next((it for it in actions.releases() if it.deploys), None)
 
 
 def _judge(actions: Actions, request: Request) -> Verdict:
@@ -241,7 +248,8 @@ def _restored(
     """Replace a failed release by the last verified one; return what to tell."""
     actions.out.warn(f"the release failed: {headline(why)}")
     try:
-        target = choose(actions.releases())
+        target = choose(actions.releases(), interrupted=failed is None)
+        actions.require_room()
         replay = actions.replay(target, ())
         replay.require()
     except AegisError as refusal:

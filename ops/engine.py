@@ -217,11 +217,15 @@ def last_lines(text: str, count: int = 12) -> str:
 
 _LOCKED = re.compile(r"the stack is currently locked by|\[409\] Conflict: Another update")
 _HOLDER = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
+_HOW_TO_DECRYPT = (
+    "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the one it was made with\n"
+    "if it is: the encryptionsalt in Pulumi.<stack>.yaml is damaged, or another stack's"
+)
 _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         re.compile(r"incorrect passphrase|passphrase must be set|failed to decrypt", re.IGNORECASE),
         "the stack's secrets cannot be decrypted with this passphrase",
-        "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the one it was made with",
+        _HOW_TO_DECRYPT,
     ),
     (
         re.compile(r"no stack named .* found|stack .* not found", re.IGNORECASE),
@@ -245,7 +249,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE),
         "the disk that holds the state is full",
-        "make room, then: aegis recover",
+        "make room, then: aegis recover; a state that was cut short meanwhile has a copy beside it",
     ),
     (
         re.compile(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import os
 import re
+import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,10 +24,15 @@ from ops.cli_store import CliStore
 from ops.engine import Engine
 from ops.errors import AegisError
 from ops.records import FAULTS, UNREADABLE, fault_of, has_zstd, key_of, make_release, read_json
-from ops.release import Release
+from ops.release import UNKNOWN, Release
 
 _STACK = "pulumi:pulumi:Stack"
 _HEAD = 16_384
+_COPIES_OF_STATE = 6
+"""The state, what it is written to first, what it was, its backup, and the history's checkpoint,
+which may all be on the disk at once; and one to spare."""
+_BESIDE_STATE = 128 * 1024
+"""Bytes for the update's record, its lock, tags, a claim."""
 _FIRST_RESOURCE = re.compile(r'"resources"\s*:\s*\[\s*\{')
 
 
@@ -55,6 +62,9 @@ class FileStore:
                 next="see that PULUMI_BACKEND_URL names the backend, and that its disk is there",
             )
         if self._state_file() is None:
+            copy = self._copy()
+            if copy is not None:
+                raise _gone(self._stacks / f"{self.stack}.json", copy, len(self._names()))
             stacks = sorted({path.name.partition(".json")[0] for path in self._stack_files()})
             raise AegisError(
                 what=f"there is no stack {self.stack} of {self.project} in this backend",
@@ -78,10 +88,12 @@ class FileStore:
             return None
         try:
             content = read_json(path)
-            latest = content["checkpoint"]["latest"]
-            return {"version": content["version"], "deployment": latest or {}}
+            latest = content["checkpoint"]["latest"] or {}
+            for resource in latest.get("resources") or ():
+                _ = resource["urn"], resource["type"]
+            return {"version": content["version"], "deployment": latest}
         except FAULTS as error:
-            raise _damaged(path, error, self._backups()) from error
+            raise _damaged(path, error, self._copy()) from error
 
     def checkpoint(self, release: Release) -> dict[str, Any] | None:  # noqa: D102
         path = self.checkpoint_file(release)
@@ -120,8 +132,57 @@ class FileStore:
         except FileNotFoundError:
             return {}
         except FAULTS as error:
-            raise _damaged(path, error) from error
+            copy = self._kept_tags
+            raise _damaged_tags(path, error, copy if copy.exists() else None) from error
         return {str(name): str(value) for name, value in tags.items()}
+
+    def require_room(self) -> None:  # noqa: D102
+        path = self._state_file() or self._stacks
+        disk = os.statvfs(path)
+        free = disk.f_bavail * disk.f_frsize
+        needed = _COPIES_OF_STATE * path.stat().st_size + _BESIDE_STATE
+        if free < needed:
+            raise AegisError(
+                what="the disk that holds the state is full",
+                why=f"{self.root} has room for {free // 1024} KiB; an update needs "
+                f"{needed // 1024} KiB for the state, its copies and its record",
+                next="make room, then: aegis recover, and the same again",
+            )
+
+    def keep_tags(self) -> None:  # noqa: D102
+        # The marks of verified releases stand nowhere else, and the CLI makes no backup of them.
+        # Without a copy nothing is wrong yet: a full disk must not undo what is done.
+        with suppress(OSError):
+            self._kept_tags.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._kept_tags.with_suffix(f".tags.{os.getpid()}.{threading.get_ident()}")
+            try:
+                shutil.copyfile(self._stacks / f"{self.stack}.pulumi-tags", draft)
+                draft.replace(self._kept_tags)
+            finally:
+                draft.unlink(missing_ok=True)
+
+    @contextmanager
+    def ordered(self) -> Iterator[None]:  # noqa: D102
+        before = self._names()
+        try:
+            yield
+        finally:
+            known, last = set(before), int(key_of(before[-1])) if before else 0
+            # Where it cannot be done, only the order in the history is another than it was.
+            with suppress(OSError, AegisError):
+                for name in self._names():
+                    if name not in known:
+                        last = max(int(key_of(name)), last + 1)
+                        self._stamp(key_of(name), last)
+
+    def _stamp(self, key: str, stamp: int) -> None:
+        """Name a release's files by another time than the one they were written at."""
+        if int(key) == stamp:
+            return
+        start = f"{self.stack}-{key}."
+        # The checkpoint first: a release without one can be seen, one of nothing cannot.
+        for path in sorted(self._history.glob(f"{glob.escape(start)}*")):
+            path.rename(path.with_name(f"{self.stack}-{stamp}.{path.name.removeprefix(start)}"))
 
     def locks(self) -> list[Lock]:  # noqa: D102
         directory = self.root / ".pulumi" / "locks" / self._qualified
@@ -138,7 +199,7 @@ class FileStore:
 
     def claim(self) -> str | None:  # noqa: D102
         try:
-            return self._claim.read_text()
+            return self._claim.read_text(errors="replace")
         except FileNotFoundError:
             return None
 
@@ -156,6 +217,10 @@ class FileStore:
                 finally:
                     draft.unlink(missing_ok=True)
         return True
+
+    @property
+    def _kept_tags(self) -> Path:
+        return self._claim.with_suffix(".tags")
 
     @property
     def _claim(self) -> Path:
@@ -179,12 +244,13 @@ class FileStore:
         """Whether the layout has a directory for each project; the oldest one has not."""
         meta = self.root / ".pulumi" / "meta.yaml"
         try:
-            version = (yaml.safe_load(meta.read_text()) or {}).get("version", 0)
+            return int((yaml.safe_load(meta.read_text()) or {}).get("version", 0)) > 0
         except FileNotFoundError:
             return False
-        except (OSError, yaml.YAMLError, AttributeError) as error:
-            raise _damaged(meta, error) from error
-        return int(version) > 0
+        except (yaml.YAMLError, *FAULTS) as error:
+            damaged = _damaged(meta, error)
+            damaged.next = f"write it anew: echo 'version: 1' > {meta}"
+            raise damaged from error
 
     @property
     def _scope(self) -> tuple[str, ...]:
@@ -214,10 +280,14 @@ class FileStore:
         # A change of compression may leave the file of before: the CLI takes the newest, too.
         return max(present, key=lambda path: path.stat().st_mtime_ns, default=None)
 
-    def _backups(self) -> list[Path]:
+    def _copy(self) -> Path | None:
+        """The newest copy of the state that can be read."""
         directory = self.root.joinpath(".pulumi", "backups", *self._scope, self.stack)
-        paths = directory.glob(f"{self.stack}.*.json*") if directory.is_dir() else ()
-        return sorted(path for path in paths if not path.name.endswith(".attrs"))
+        paths = [*directory.glob(f"{self.stack}.*.json*")] if directory.is_dir() else []
+        paths.append(self._stacks / f"{self.stack}.json.bak")
+        there = [path for path in paths if path.suffix != ".attrs" and path.exists()]
+        there.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        return next(filter(_is_state, there), None)
 
     def _names(self) -> list[str]:
         """The names of the history files, oldest first; the order gives the numbers."""
@@ -241,7 +311,7 @@ class FileStore:
             return Release(
                 number=number,
                 key=key,
-                kind="unknown",
+                kind=UNKNOWN,
                 result=UNREADABLE,
                 started=datetime.fromtimestamp(int(key) / 1e9, UTC),
                 message=f"{path}: {fault_of(error)}",
@@ -265,10 +335,39 @@ def _read_lock(path: Path) -> Lock | None:
         return Lock(place=str(path), fault=fault_of(error))
 
 
-def _damaged(path: Path, error: Exception, backups: Sequence[Path] = ()) -> AegisError:
-    newest = f"; the newest backup is {backups[-1]}" if backups else ""
+def _is_state(path: Path) -> bool:
+    try:
+        return bool(read_json(path)["checkpoint"])
+    except FAULTS:
+        return False
+
+
+def _gone(path: Path, copy: Path, updates: int) -> AegisError:
+    return AegisError(
+        what=f"the stack's state is gone: there is no {path}",
+        why=f"its history is there ({updates} updates), and so is a copy of the state",
+        next=f"put the newest copy in its place: cp {copy} {path}\n"
+        "then aegis recover. Do not make the stack anew: it would know nothing of what runs",
+    )
+
+
+def _damaged_tags(path: Path, error: Exception, copy: Path | None) -> AegisError:
+    found = _damaged(path, error)
+    if copy is not None:
+        found.next = f"put its copy in its place: cp {copy} {path}"
+        return found
+    found.why += "\nit says which releases are verified, and there is no copy of it"
+    found.next = (
+        f"move it away: mv {path} {path}.damaged\n"
+        "then aegis deploy: it lets the gate judge what runs, and marks it as verified again"
+    )
+    return found
+
+
+def _damaged(path: Path, error: Exception, copy: Path | None = None) -> AegisError:
+    newest = f"; the newest copy that can be read is {copy}" if copy else ""
     return AegisError(
         what=f"{path} cannot be read",
         why=fault_of(error) + newest,
-        next=f"put the backup in its place: cp {backups[-1]} {path}" if backups else "",
+        next=f"put it in its place: cp {copy} {path}\nthen aegis recover" if copy else "",
     )

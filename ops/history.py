@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ops import ledger
+from ops.errors import AegisError
 from ops.release import Deployed, Release
 
 if TYPE_CHECKING:
@@ -32,11 +33,28 @@ def releases(session: Session, *, limit: int | None = None) -> list[Release]:
         session: The stack.
         limit: How many; only these are read, and what they repeat.
     """
+    return _marked(session, ledger.read(session), limit)
+
+
+def legible(
+    session: Session, *, limit: int | None = None
+) -> tuple[list[Release], AegisError | None]:
+    """The releases, without their marks when those cannot be read, and why they cannot.
+
+    To look at. What changes a stack needs `releases`: without marks nothing is verified.
+    """
+    try:
+        return releases(session, limit=limit), None
+    except AegisError as fault:
+        return _marked(session, ledger.parse({}), limit), fault
+
+
+def _marked(session: Session, book: ledger.Ledger, limit: int | None) -> list[Release]:
     found, read = session.store.releases(limit), limit
     while read is not None and len(found) == read and found[-1].unchanged:
         read *= 4
         found = session.store.releases(read)
-    return marked(found, ledger.read(session))[:limit]
+    return marked(found, book)[:limit]
 
 
 def marked(found: Sequence[Release], book: ledger.Ledger) -> list[Release]:
@@ -108,6 +126,30 @@ def shared(keys: Collection[str], found: Sequence[Release], *, earlier: bool) ->
         every.update(old.key for new, old in pairs if new.key in every)
     every.update(new.key for new, old in reversed(pairs) if old.key in every)
     return frozenset(every)
+
+
+def unrecorded(session: Session, newest: Release | None) -> bool:
+    """Whether the state has changed since the last operation that the history has.
+
+    An update that could not be recorded, for the disk was full, leaves nothing else behind.
+
+    Args:
+        session: The stack.
+        newest: The history's last operation, of whatever kind.
+    """
+    if newest is None or not session.backend_url.startswith("file:"):
+        return False  # A service records before it says that it did; others do not show it.
+    if session.store.checkpoint_file(newest) is None:
+        return newest.deploys  # Recorded in half, which is what a disk had room for.
+    recorded = session.store.checkpoint(newest)
+    if recorded is None:
+        return False
+    return _declared(recorded) != _declared(session.export()["deployment"])
+
+
+def _declared(deployment: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    found = deployment.get("resources") or ()
+    return [(it["urn"], it.get("id"), bool(it.get("delete")), it.get("inputs")) for it in found]
 
 
 def newest(session: Session) -> Release | None:

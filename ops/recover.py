@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ops import history
 from ops.errors import AegisError
 from ops.locks import Holder, Life, clear, holders
+from ops.records import UNREADABLE
 from ops.release import Release
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Diagnosis:
         pending: What was begun and never confirmed.
         last: The last release that could change what is deployed.
         verified: The newest verified release.
+        unrecorded: Whether something changed the state that the history does not have.
     """
 
     stack: str
@@ -93,6 +95,7 @@ class Diagnosis:
     pending: tuple[Pending, ...] = ()
     last: Release | None = None
     verified: Release | None = None
+    unrecorded: bool = False
 
     @property
     def left_behind(self) -> tuple[Holder, ...]:
@@ -102,13 +105,15 @@ class Diagnosis:
     @property
     def interrupted(self) -> bool:
         """Whether somebody ended in the middle of an operation."""
-        return bool(self.pending or self.left_behind)
+        return bool(self.pending or self.left_behind or self.unrecorded)
 
     @property
     def says(self) -> tuple[str, ...]:
         """The findings, a line each."""
         lines = [f"{_kind(holder)} of {holder}: {holder.why}" for holder in self.holders]
         lines += [f"never confirmed: {pending}" for pending in self.pending]
+        if self.unrecorded:
+            lines.append("the state was changed by something that the history does not have")
         if self.last is not None and not self.last.succeeded:
             lines.append(f"release {self.last.number}, the last, {self.last.result}")
         return tuple(lines)
@@ -187,7 +192,8 @@ def diagnose(
         holders=tuple(holders(session, here) if found is None else found),
         pending=tuple(_pending(operation) for operation in operations),
         last=next((release for release in releases if release.deploys), None),
-        verified=next((release for release in releases if release.verified), None),
+        verified=next((it for it in releases if it.verified and it.result != UNREADABLE), None),
+        unrecorded=is_unrecorded(session),
     )
 
 
@@ -199,10 +205,12 @@ def decide(diagnosis: Diagnosis) -> Decision:
     """
     last, verified = diagnosis.last, diagnosis.verified
     intents = {holder.claim.intent for holder in diagnosis.left_behind if holder.claim is not None}
-    failed = last is not None and not last.succeeded
+    # Whether one that cannot be read failed nobody knows; what it began and left undone is seen.
+    failed = last is not None and not last.succeeded and last.result != UNREADABLE
     if not diagnosis.interrupted and not failed:
         return Decision(Action.NOTHING, None, "nothing was left half-done")
-    complete = not diagnosis.pending and not failed and last is not None
+    whole = not diagnosis.pending and not diagnosis.unrecorded
+    complete = whole and not failed and last is not None
     if complete and "deploy" in intents and not _has_lock(diagnosis):
         if last is not None and last.verified:
             return Decision(Action.NOTHING, None, f"release {last.number} is verified")
@@ -336,6 +344,14 @@ def explain(diagnosis: Diagnosis, decision: Decision) -> Sequence[str]:
     elif decision.action is not Action.NOTHING:
         lines.append(decision.why)
     return lines
+
+
+def is_unrecorded(session: Session) -> bool:
+    """Whether something changed the state that the history does not have, as far as it shows."""
+    try:
+        return history.unrecorded(session, history.newest(session))
+    except AegisError:
+        return False  # The last checkpoint cannot be read; the state, of which it is a copy, can.
 
 
 def _pending(operation: Mapping[str, Any]) -> Pending:

@@ -98,7 +98,7 @@ class Release:
     @property
     def deploys(self) -> bool:
         """Whether it is of a kind that can change what is deployed."""
-        return self.kind in DEPLOYING
+        return self.kind in DEPLOYING or self.kind == UNKNOWN
 
     @property
     def unchanged(self) -> bool:
@@ -107,6 +107,8 @@ class Release:
         return self.kind == "update" and self.succeeded and kinds == {"same"}
 
 
+UNKNOWN = "unknown"
+"""The kind of one whose record cannot be read: it may have deployed, and counts as if it had."""
 DEPLOYING = frozenset({"update", "destroy", "import", "resource-import"})
 """The kinds after which something else may be running than before. A refresh only looks."""
 

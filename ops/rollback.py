@@ -104,7 +104,7 @@ def rollback(actions: Actions, request: Request) -> Report:
         actions.guarded(request.guard),
     ):
         releases = actions.releases()
-        target = choose(releases, request.to)
+        target = choose(releases, request.to, interrupted=actions.cut_short)
         replay = actions.replay(target, request.keep)
         deployed = actions.deployed(target)
         if not request.preview:
@@ -289,6 +289,7 @@ def _unhealthy(actions: Actions, target: Release, why: str, serving: str) -> Aeg
         what=f"THE ROLLBACK of {actions.stack} to release {target.number} DID NOT COME UP HEALTHY",
         why=why,
         state=_serving("the stack is NOT at a verified release", serving),
-        next=f"aegis status --stack {actions.stack}; a person is needed now",
+        next=f"aegis status --stack {actions.stack}; a person is needed now\n"
+        f"once the cause is gone: aegis recover --stack {actions.stack}",
         code=ExitCode.NOT_ROLLED_BACK,
     )

@@ -27,7 +27,14 @@ from ops.engine import Engine, Finished, explain, is_locked, last_lines
 from ops.errors import AegisError
 from ops.events import Changes, Event, Failure, OnEvent, Outcome, Recorder, Step
 from ops.release import ConfigValue
-from ops.workspace import Project, find_project, locate_backend, pulumi_home, stack_settings
+from ops.workspace import (
+    Project,
+    find_project,
+    locate_backend,
+    pulumi_home,
+    read_yaml,
+    stack_settings,
+)
 
 if TYPE_CHECKING:
     from ops.automation import Runner
@@ -285,15 +292,18 @@ class Session:
         """Set one of the stack's tags."""
         with self.engine.tagging:
             self.engine.expect("stack", "tag", "set", name, value, "--stack", self.reference)
+            self.store.keep_tags()
 
     def remove_tag(self, name: str) -> None:
         """Remove one of the stack's tags."""
         with self.engine.tagging:
             self.engine.expect("stack", "tag", "rm", name, "--stack", self.reference)
+            self.store.keep_tags()
 
     def _operate(self, command: str, recorder: Recorder, **options: Any) -> Outcome:  # noqa: ANN401
         started, clock = datetime.now(UTC), time.monotonic()
-        done, begun = self._run(command, recorder, **options)
+        with self.store.ordered():
+            done, begun = self._run(command, recorder, **options)
         if done.code and not begun and not recorder.said and done.code > 0:
             raise self._unusable(done, recorder, f"the {command} of {self.name} did not begin")
         return Outcome(
@@ -373,7 +383,7 @@ class Session:
         """How the stack encrypts, from its config file or, failing that, from its state."""
         names = ("secretsprovider", "encryptedkey", "encryptionsalt", "environment")
         if self.config_file.exists():
-            content = yaml.safe_load(self.config_file.read_text()) or {}
+            content = read_yaml(self.config_file)
             found = {name: content[name] for name in names if name in content}
             if found:
                 return found

@@ -91,13 +91,7 @@ def read_settings(path: Path, project: str) -> dict[str, ConfigValue]:
     Raises:
         AegisError: The file is not YAML.
     """
-    try:
-        content: Any = yaml.safe_load(path.read_text()) or {}
-    except FileNotFoundError:
-        return {}
-    except (OSError, yaml.YAMLError) as error:
-        raise AegisError(what=f"{path} cannot be used", why=str(error)) from error
-    config = content.get("config")
+    config = read_yaml(path).get("config")
     declared = path.name in PROJECT_FILES
     found = {}
     for key, raw in (config if isinstance(config, dict) else {}).items():
@@ -117,6 +111,31 @@ def stack_settings(project: Project, stack: str) -> dict[str, ConfigValue]:
     for path in (*(project.directory / name for name in PROJECT_FILES), own):
         found.update(read_settings(path, project.name))
     return found
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The content of a project's or a stack's file; none where there is no such file.
+
+    Raises:
+        AegisError: The file is not YAML, or not what such a file is.
+    """
+    try:
+        content: Any = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise _unusable(path, str(error)) from error
+    if not isinstance(content, dict):
+        raise _unusable(path, "it is not a file of settings, `name: value` a line")
+    return content
+
+
+def _unusable(path: Path, why: str) -> AegisError:
+    return AegisError(
+        what=f"{path} cannot be used",
+        why=why,
+        next=f"mend it, or take the last one that was right: git checkout -- {path.name}",
+    )
 
 
 def _read_project(path: Path) -> Project:

@@ -12,6 +12,7 @@ import typer
 from ops.commands.options import HERE, Directory, Json, Stack, output_of
 
 if TYPE_CHECKING:
+    from ops.errors import AegisError
     from ops.output import Output
     from ops.release import Deployed, Release
     from ops.stack import Session
@@ -116,10 +117,12 @@ def collect(session: Session, *, limit: int | None = SHOWN) -> Listing:
     from ops.release import Deployed
 
     # One more than is listed: a rollback at the end of the list took its place.
-    found = history.releases(session, limit=None if limit is None else limit + 1)
+    found, unmarked = history.legible(session, limit=None if limit is None else limit + 1)
     replaced = relations(found)
     replacing = {old: new for new, old in replaced.items()}
     unreadable = [item.message for item in found if item.result == UNREADABLE]
+    if unmarked is not None:
+        unreadable.append(f"which releases are verified is not known: {told(unmarked)}")
     entries = []
     for release in found[:limit]:
         deployed = Deployed()
@@ -127,11 +130,16 @@ def collect(session: Session, *, limit: int | None = SHOWN) -> Listing:
             try:
                 deployed = history.glance(session, release)
             except AegisError as error:
-                unreadable.append(f"{error.what}: {error.why}")
+                unreadable.append(told(error))
         number = release.number
         entries.append(Entry(release, deployed, replaced.get(number), replacing.get(number)))
     more = found[len(entries)].number if len(found) > len(entries) else 0
     return Listing(session.name, tuple(entries), more, tuple(unreadable))
+
+
+def told(error: AegisError) -> str:
+    """Word why something cannot be shown, and what mends it."""
+    return "\n".join(filter(None, (f"{error.what}: {error.why}", error.next)))
 
 
 def relations(releases: Sequence[Release]) -> dict[int, int]:

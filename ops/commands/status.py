@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ops.locks import Holder
     from ops.output import Output
     from ops.status import Drift, Live, Status
+    from ops.workload import Workload
 
 
 def inspect(actions: Actions, *, drift: bool = True) -> Status:
@@ -23,16 +24,24 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
         actions: The stack.
         drift: Whether to look for drift, too, which takes seconds.
     """
-    from ops import locks
+    from ops import history, locks
     from ops.cluster import ApiError
     from ops.errors import AegisError
     from ops.status import Drift, Status, look
 
-    release = next((it for it in actions.releases() if it.current), None)
+    releases, unmarked = history.legible(actions.session)
+    release = next((it for it in releases if it.current), None)
+    if unmarked is not None:
+        actions.out.warn(f"which releases are verified is not known\n{unmarked}")
     live: tuple[Live, ...] = ()
     unreachable = ""
+    workloads: list[Workload] = []
     try:
-        live = look(actions.connected(), actions.workloads())
+        workloads = actions.workloads()
+    except AegisError as error:
+        actions.out.warn(f"what should run is not known\n{error}")
+    try:
+        live = look(actions.connected(), workloads)
     except ApiError as error:
         unreachable = str(error)
     except AegisError as error:

@@ -100,6 +100,7 @@ class Stage(Actions):
     presences: list[Presence] = field(default_factory=list)
     did: list[str] = field(default_factory=list)
     signalled: bool = False
+    cut_short: bool = False
     running: str | None = BAD
 
     def __post_init__(self) -> None:
@@ -122,6 +123,9 @@ class Stage(Actions):
 
     def becomes(self, intent: str, target: Release) -> None:
         self.did.append(f"becomes {intent} {target.number}")
+
+    def require_room(self) -> None:
+        pass
 
     def releases(self) -> list[Release]:
         newest = next((it.key for it in self.history if it.deploys), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ops import history
 from ops.errors import AegisError
 from ops.records import UNREADABLE
 from tests.unit.ops.made_backend import DIGEST, MadeBackend, deployment
+
+COPY = '{"checkpoint": {"latest": {}}}'
 
 
 @pytest.fixture
@@ -151,16 +154,28 @@ class TestDamage:
         assert [it.number for it in found] == [2, 1]
         assert found[1].result == "succeeded"
 
-    def test_a_damaged_state_is_named_with_its_newest_backup(self, backend: MadeBackend) -> None:
+    def test_a_damaged_state_is_named_with_its_newest_copy_that_can_be_read(
+        self, backend: MadeBackend
+    ) -> None:
         backups = backend.pulumi / "backups" / "shop" / "staging"
         backups.mkdir(parents=True)
-        for moment in ("1", "2"):
-            (backups / f"staging.179000000000000000{moment}.json").write_text("{}")
+        for moment, content in enumerate((COPY, COPY, "{"), start=1):
+            path = backups / f"staging.179000000000000000{moment}.json"
+            path.write_text(content)
+            os.utime(path, (moment, moment))
         backend.state.write_text('{"version": 3, "checkpoint": {"la')
         with pytest.raises(AegisError) as raised:
             backend.session().export()
         assert str(backend.state) in raised.value.what
         assert "staging.1790000000000000002.json" in raised.value.next
+
+    def test_a_state_that_is_gone_is_not_a_stack_that_never_was(self, backend: MadeBackend) -> None:
+        backend.update()
+        backend.state.with_suffix(".json.bak").write_text(COPY)
+        backend.state.unlink()
+        with pytest.raises(AegisError, match="state is gone") as raised:
+            backend.session().store.require()
+        assert f"staging.json.bak {backend.state}" in raised.value.next
 
     def test_a_damaged_checkpoint_is_named(self, backend: MadeBackend) -> None:
         key = backend.update()
@@ -181,6 +196,57 @@ class TestDamage:
         backend.tags.write_text("{")
         with pytest.raises(AegisError, match="pulumi-tags cannot be read"):
             history.releases(backend.session())
+
+    def test_damaged_tags_leave_the_history_readable(self, backend: MadeBackend) -> None:
+        backend.update()
+        backend.tags.write_text("{")
+        found, fault = history.legible(backend.session())
+        assert [it.number for it in found] == [1]
+        assert fault is not None
+        assert ".damaged" in fault.next
+
+    def test_damaged_tags_have_a_copy(self, backend: MadeBackend) -> None:
+        backend.tags.write_text('{"tags": {"a": "b"}}')
+        store = backend.session().store
+        store.keep_tags()
+        backend.tags.write_text("")
+        with pytest.raises(AegisError) as raised:
+            store.tags()
+        copy = raised.value.next.split()[-2]
+        backend.tags.write_bytes(Path(copy).read_bytes())
+        assert store.tags() == {"a": "b"}
+
+    def test_the_newest_counts_as_deployed_though_it_cannot_be_read(
+        self, backend: MadeBackend
+    ) -> None:
+        backend.update()
+        backend.file(backend.update()).write_text("{")
+        newest, older = history.releases(backend.session())
+        assert (newest.current, older.current) == (True, False)
+
+
+class TestOrder:
+    """Numbers follow the order of things, whatever the clocks said."""
+
+    def test_what_a_clock_that_was_set_back_recorded_is_the_last(
+        self, backend: MadeBackend
+    ) -> None:
+        last = backend.update(message="last")
+        with backend.session().store.ordered():
+            made = backend.update(message="new")
+            for kind in ("history", "checkpoint"):
+                old = backend.file(made, kind)
+                old.rename(backend.file(str(int(last) - 5), kind))
+        newest, before = history.releases(backend.session())
+        assert (newest.message, before.message) == ("new", "last")
+        assert newest.key == str(int(last) + 1)
+        assert backend.file(newest.key, "checkpoint").exists()
+
+    def test_nothing_is_renamed_when_the_clock_is_right(self, backend: MadeBackend) -> None:
+        backend.update()
+        with backend.session().store.ordered():
+            made = backend.update()
+        assert history.releases(backend.session())[0].key == made
 
 
 class TestDeployed:
