@@ -358,7 +358,7 @@ class TestFullDisk:
         small_disk.unlink()
         shop.is_whole("web-v3")
 
-    @pytest.mark.parametrize("left", [0, 2, 4])
+    @pytest.mark.parametrize("left", [0, 2])
     def test_in_the_middle_of_an_update_loses_nothing(
         self, shop: Shop, small_disk: Path, left: int
     ) -> None:
