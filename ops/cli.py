@@ -47,6 +47,7 @@ _LOOK = (ExitCode.OK, ExitCode.REFUSED)
 
 COMMANDS: tuple[_Bound, ...] = (
     _Bound("deploy", "deploy", _FLOW),
+    _Bound("preview", "preview", _LOOK),
     _Bound("rollback", "rollback", _FLOW),
     _Bound("promote", "promote", _FLOW),
     _Bound("history", "history", _LOOK),

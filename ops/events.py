@@ -37,6 +37,10 @@ class Step:
         namespace: The object's namespace, for an object of a cluster that names one.
         object: The object's own name, likewise; empty while it is not known.
         images: What its pods run, for a workload; empty texts stand for what is not known yet.
+        images_before: What they ran before.
+        replicas: How many pods a workload is to have; None where that is not said.
+        replicas_before: How many it had.
+        strategy: How a workload replaces its pods; empty where that is not said.
     """
 
     op: str
@@ -51,6 +55,10 @@ class Step:
     namespace: str = ""
     object: str = ""
     images: tuple[str, ...] = ()
+    images_before: tuple[str, ...] = ()
+    replicas: int | None = None
+    replicas_before: int | None = None
+    strategy: str = ""
 
     @property
     def changes(self) -> bool:
@@ -86,6 +94,23 @@ OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
+class Violation:
+    """A rule of a policy pack that something would break.
+
+    Attributes:
+        rule: The rule's name.
+        message: What is wrong and how it is mended.
+        urn: The resource; empty for the stack as a whole.
+        mandatory: Whether an update is refused for it.
+    """
+
+    rule: str
+    message: str
+    urn: str = ""
+    mandatory: bool = False
+
+
+@dataclass(frozen=True)
 class Changes:
     """What a preview would change.
 
@@ -93,11 +118,18 @@ class Changes:
         steps: Every step, those that change nothing too.
         summary: How many resources by operation.
         warnings: What it warned of.
+        violations: The policies it would break, where a pack was asked.
     """
 
     steps: tuple[Step, ...] = ()
     summary: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    violations: tuple[Violation, ...] = ()
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether a mandatory policy would be broken."""
+        return any(violation.mandatory for violation in self.violations)
 
     @property
     def changed(self) -> tuple[Step, ...]:
@@ -167,6 +199,7 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
     paths = metadata.detailed_diff or {}
     state = metadata.new or metadata.old
     inputs = (state.inputs if state is not None else None) or {}
+    before = (metadata.old.inputs if metadata.old is not None else None) or {}
     return Step(
         op=_value(metadata.op),
         urn=str(metadata.urn),
@@ -180,7 +213,15 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
         namespace=_known(_at(inputs, "metadata", "namespace")),
         object=_known(_at(inputs, "metadata", "name")),
         images=_images(inputs),
+        images_before=_images(before),
+        replicas=_count(_at(inputs, "spec", "replicas")),
+        replicas_before=_count(_at(before, "spec", "replicas")),
+        strategy=_known(_at(inputs, "spec", "strategy", "type")),
     )
+
+
+def _count(value: Any) -> int | None:  # noqa: ANN401 - any JSON value
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _images(inputs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -261,6 +302,7 @@ class Recorder:
     error: Exception | None = None
     began: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
+    violations: list[Violation] = field(default_factory=list)
 
     def __call__(self, raw: Any) -> None:  # noqa: ANN401 - the Automation API's event
         """Take one of the engine's events.
@@ -270,6 +312,8 @@ class Recorder:
         self.began.set()
         if raw.cancel_event is not None:
             self.ended.set()
+        if raw.policy_event is not None:
+            self.violations.append(_violation(raw.policy_event))
         event = translate(raw)
         if event is None:
             return
@@ -301,6 +345,16 @@ class Recorder:
     def warnings(self) -> tuple[str, ...]:
         """What the update warned of."""
         return tuple(event.message for event in self.said if event.severity == "warning")
+
+
+def _violation(said: Any) -> Violation:  # noqa: ANN401 - the Automation API's event
+    # The engine's own text has the pack's name and colours around the rule's message.
+    return Violation(
+        rule=str(said.policy_name),
+        message=_plain(str(said.message)),
+        urn=str(said.resource_urn or ""),
+        mandatory=said.enforcement_level == "mandatory",
+    )
 
 
 def _severe(event: Event) -> bool:

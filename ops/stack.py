@@ -129,6 +129,7 @@ class Session:
         refresh: bool = False,
         on_event: OnEvent | None = None,
         config: Mapping[str, ConfigValue] | None = None,
+        policy_packs: Sequence[str] = (),
     ) -> Changes:
         """Say what an update would change, and change nothing.
 
@@ -138,9 +139,10 @@ class Session:
             refresh: Whether to read the live objects first.
             on_event: Told everything as it happens, on another thread.
             config: Settings to use in place of the stack's config file.
+            policy_packs: Directories of policy packs to ask as well.
 
         Raises:
-            AegisError: When the preview failed.
+            AegisError: When the preview failed, for another reason than a policy.
         """
         recorder = Recorder(on_event)
         with self._settings(config) as config_file:
@@ -151,10 +153,13 @@ class Session:
                 exclude=list(exclude) or None,
                 refresh=refresh or None,
                 config_file=config_file,
+                policy_packs=list(policy_packs) or None,
             )
-        if done.code:
+        violations = tuple(dict.fromkeys(recorder.violations))
+        changes = Changes(tuple(recorder.steps), recorder.summary, recorder.warnings(), violations)
+        if done.code and not changes.forbidden:
             raise self._unusable(done, recorder, f"the preview of {self.name} failed")
-        return Changes(tuple(recorder.steps), recorder.summary, recorder.warnings())
+        return changes
 
     def update(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lab import lifecycle, settings, stacks
@@ -12,6 +13,13 @@ from lab.errors import LabError
 from lab.settings import LabSettings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# How quick an example is says something of the machine, nothing of the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
 _left_out = pytest.StashKey[list[str]]()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.events import Changes, Event, Failure, Outcome, Recorder, Step, translate
+from ops.events import Changes, Event, Failure, Outcome, Recorder, Step, Violation, translate
 
 URN = "urn:pulumi:staging::shop::kubernetes:apps/v1:Deployment::web"
 KINDS = (
@@ -18,6 +18,7 @@ KINDS = (
     "diagnostic_event",
     "summary_event",
     "cancel_event",
+    "policy_event",
 )
 
 
@@ -132,6 +133,17 @@ class TestTheRecord:
         recorder(said("two"))
         assert isinstance(recorder.error, ValueError)
         assert len(recorder.said) == 2
+
+    def test_keeps_the_policies_that_are_broken(self) -> None:
+        recorder = Recorder()
+        said = SimpleNamespace(
+            policy_name="digest",
+            message="<{%fg 1%}>pin it<{%reset%}>",
+            resource_urn=URN,
+            enforcement_level="mandatory",
+        )
+        recorder(raw(policy_event=said))
+        assert recorder.violations == [Violation("digest", "pin it", URN, mandatory=True)]
 
     def test_knows_that_the_update_has_said_everything(self) -> None:
         recorder = Recorder()

@@ -1,0 +1,99 @@
+"""`aegis preview`: what a change would do to the stacks, for the people who review it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ops.commands.options import HERE, Directory, Json, output_of
+from ops.errors import AegisError, ExitCode
+
+if TYPE_CHECKING:
+    from ops.output import Output
+    from ops.preview import StackPreview
+
+
+def look(
+    stacks: Sequence[str | None], directory: Path, policy_packs: Sequence[Path] = ()
+) -> list[StackPreview]:
+    """Preview stacks, side by side; one that cannot be previewed says why.
+
+    Args:
+        stacks: Their names; None stands for the selected one.
+        directory: The program's directory.
+        policy_packs: Directories of policy packs to ask as well.
+    """
+    packs = [str(path.resolve()) for path in policy_packs]
+    # Never more at once than the machine can run: a preview is all computation.
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+        return list(pool.map(lambda stack: _one(stack, directory, packs), stacks))
+
+
+def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPreview:
+    from ops.preview import StackPreview
+    from ops.stack import Session
+
+    name = stack or ""
+    try:
+        session = Session.open(stack, directory)
+        name = session.name
+        return StackPreview(stack=name, changes=session.preview(policy_packs=packs))
+    except AegisError as error:
+        return StackPreview(stack=name or "the selected stack", error=error)
+
+
+def render(previews: Sequence[StackPreview], out: Output, *, markdown: bool) -> None:
+    """Show what the change would do."""
+    from ops import preview
+
+    out.document({"stacks": [it.as_json() for it in previews]})
+    if markdown:
+        out.show(preview.markdown(previews))
+        return
+    for it in previews:
+        for line in preview.lines(it):
+            out.show(line)
+
+
+def preview(
+    context: typer.Context,
+    *,
+    stack: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stack",
+            "-s",
+            help="A stack; may be repeated. Without it, the one that was selected.",
+            show_default=False,
+        ),
+    ] = None,
+    directory: Directory = HERE,
+    json: Json = False,  # noqa: ARG001 - its callback acts on it
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
+    ] = False,
+    policy_pack: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--policy-pack",
+            help="The directory of a policy pack to ask as well; may be repeated.",
+            show_default=False,
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+) -> None:
+    """Show what a change would do: resources, images, replicas, what it costs, broken policies.
+
+    Several stacks are previewed side by side. What replaces or deletes is named with what it means
+    for the service and its data.
+    """
+    found = look(stack or [None], directory, policy_pack or ())
+    render(found, output_of(context), markdown=markdown)
+    if not all(it.good for it in found):
+        raise typer.Exit(ExitCode.REFUSED)

@@ -1,0 +1,150 @@
+"""What reviewers are told: the danger first, nothing of it markup, nothing too long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ops.errors import AegisError
+from ops.events import Changes, Step, Violation
+from ops.preview import MARK, Danger, StackPreview, counts, images, lines, markdown, replicas, risks
+
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+OLD = "registry:5000/aegis@sha256:" + "a" * 64
+
+
+def step(op: str, kind: str = DEPLOYMENT, name: str = "api", **more: Any) -> Step:
+    urn = f"urn:pulumi:s::p::{kind}::{name}"
+    return Step(op=op, urn=urn, type=kind, name=name, object=name, **more)
+
+
+def core(kind: str) -> str:
+    return f"kubernetes:core/v1:{kind}"
+
+
+class TestRisks:
+    """What a change can cost."""
+
+    @pytest.mark.parametrize(
+        ("given", "danger"),
+        [
+            (step("replace", keys=("spec.selector",)), Danger.DOWNTIME),
+            (step("delete"), Danger.DOWNTIME),
+            (step("update", replicas=0, replicas_before=2), Danger.DOWNTIME),
+            (step("update", strategy="Recreate"), Danger.DOWNTIME),
+            (step("update", replicas=1, replicas_before=2), Danger.CAPACITY),
+            (step("replace", core("Service"), keys=("spec.clusterIP",)), Danger.DOWNTIME),
+            (step("delete", core("Service")), Danger.DOWNTIME),
+            (step("delete", core("Namespace")), Danger.DATA),
+            (step("replace", core("PersistentVolumeClaim")), Danger.DATA),
+            (step("delete", "kubernetes:policy/v1:PodDisruptionBudget"), Danger.CAPACITY),
+        ],
+    )
+    def test_are_named(self, given: Step, danger: Danger) -> None:
+        [risk] = risks(Changes((given,)))
+        assert risk.danger is danger
+        assert "api" in risk.resource
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            step("update", replicas=3, replicas_before=2, strategy="RollingUpdate"),
+            step("create"),
+            step("same", strategy="Recreate"),
+            step("delete", core("ConfigMap")),
+            step("replace", core("Secret")),
+        ],
+    )
+    def test_what_costs_nothing_is_none(self, given: Step) -> None:
+        assert risks(Changes((given,))) == []
+
+    def test_a_replacement_says_which_field_forces_it(self) -> None:
+        [risk] = risks(Changes((step("replace", keys=("spec.selector",)),)))
+        assert "spec.selector" in risk.why
+
+    def test_the_worst_comes_first(self) -> None:
+        given = (
+            step("update", replicas=1, replicas_before=2),
+            step("delete", core("Namespace"), "n"),
+        )
+        assert [it.danger for it in risks(Changes(given))] == [Danger.DATA, Danger.CAPACITY]
+
+
+class TestTheTable:
+    """Counts, images, replicas."""
+
+    def test_a_replacements_three_steps_count_once(self) -> None:
+        given = tuple(step(op) for op in ("create-replacement", "replace", "delete-replaced"))
+        assert counts(Changes(given)) == {"+": 0, "~": 0, "-": 0, "±": 1}
+
+    def test_components_and_providers_are_not_counted(self) -> None:
+        given = (
+            step("create", "pulumi:providers:kubernetes"),
+            step("create", "aegis:x:Y", custom=False),
+        )
+        assert sum(counts(Changes(given)).values()) == 0
+
+    def test_an_image_that_has_to_be_built_is_not_known(self) -> None:
+        given = step("update", images=("",), images_before=(OLD,))
+        assert images(Changes((given,))) == (f"aegis@sha256:{'a' * 12}", "built by the update")
+
+    def test_replicas_are_summed(self) -> None:
+        given = (
+            step("update", replicas=3, replicas_before=2),
+            step("same", name="b", replicas=1, replicas_before=1),
+        )
+        assert replicas(Changes(given)) == (3, 4)
+
+
+class TestTheComment:
+    """One comment, found again by its mark."""
+
+    def preview(self, *steps: Step, **more: Any) -> StackPreview:
+        return StackPreview(stack="staging", changes=Changes(steps, **more))
+
+    def test_it_begins_with_its_mark(self) -> None:
+        assert markdown([self.preview()]).startswith(MARK)
+
+    def test_violations_stand_above_risks_and_risks_above_the_table(self) -> None:
+        text = markdown(
+            [
+                self.preview(
+                    step("delete"),
+                    violations=(Violation("digest", "pin it", mandatory=True),),
+                )
+            ]
+        )
+        assert text.index("CAUTION") < text.index("WARNING") < text.index("| stack |")
+
+    def test_hostile_names_stay_text(self) -> None:
+        text = markdown([self.preview(step("create", name="</code><script>|@all"))])
+        assert "<script>" not in text
+        assert "@all" not in text
+
+    def test_a_stack_that_cannot_be_previewed_says_so(self) -> None:
+        failed = StackPreview(
+            stack="production", error=AegisError(what="no passphrase", why="none is set")
+        )
+        text = markdown([self.preview(), failed])
+        assert "could not be previewed: no passphrase" in text
+        assert not failed.good
+
+    def test_it_is_never_too_long(self) -> None:
+        many = [step("update", name=f"n{i}", diffs=("spec",) * 50) for i in range(2000)]
+        text = markdown([self.preview(*many)], limit=5000)
+        assert len(text) <= 5000
+        assert "| staging |" in text
+        assert "left out" in text
+
+    def test_a_mandatory_violation_is_not_good_and_an_advice_is(self) -> None:
+        assert not self.preview(violations=(Violation("a", "b", mandatory=True),)).good
+        assert self.preview(violations=(Violation("a", "b"),)).good
+
+
+def test_the_terminal_names_risks_and_resources() -> None:
+    changes = Changes((step("replace", keys=("spec.selector",), diffs=("spec",)),))
+    text = "\n".join(lines(StackPreview(stack="staging", changes=changes)))
+    assert "staging: ±1" in text
+    assert "DOWNTIME  Deployment api" in text
+    assert "± Deployment api [spec]" in text
