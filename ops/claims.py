@@ -136,8 +136,8 @@ def claimed(
 ) -> Iterator[Claimed]:
     """Claim the stack for everything in the block, after whoever died at work on it.
 
-    The locks of the dead and what they had begun are the caller's to settle; the claim's intent
-    is to recover, then, until it becomes another.
+    The locks of the dead are taken away; what they had begun is the caller's to settle, and the
+    claim's intent is to recover, then, until it becomes another.
 
     Args:
         session: The stack.
@@ -171,6 +171,10 @@ def claimed(
             on_wait(waits_for[0])
         sleep(_LOOK_SECONDS)
     held = Claimed(session, mine, tuple(found))
+    for holder in found:
+        # Now: a lock from another machine could not be judged again without that one's claim.
+        if holder.lock is not None:
+            session.store.release_lock(holder.lock)
     heart = threading.Thread(target=held.beat, name="claim", daemon=True)
     heart.start()
     try:

@@ -94,6 +94,9 @@ def rewritten(text: str, changes: list[Difference], project: str) -> str:
         new = [] if change.runs is None else _dumped(change.key, change.runs, indent)
         if change.key in places:
             key, value = places[change.key]
+            if len(new) == 1 and value.end_mark.line == key.start_mark.line:
+                # A comment behind a value is about the setting, and stays with it.
+                new = [new[0].rstrip("\n") + lines[value.end_mark.line][value.end_mark.column :]]
             edits.append((key.start_mark.line, _after(value, lines), new))
         else:
             edits.append((last, last, new))

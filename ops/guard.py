@@ -56,7 +56,7 @@ class Ending(Enum):
     """There is nothing to do for a guard."""
     UNBEGUN = "it died before it changed anything"
     """Nothing either."""
-    DIED = "it died"
+    DIED = "it died, or a signal cut it short"
     SILENT = "it stands still"
 
 

@@ -55,7 +55,13 @@ class Output:
 
     def say(self, text: str) -> None:
         """Tell what happens, in a line that stays."""
-        print(text, file=self._messages, flush=True)
+        if self._status is None:
+            print(text, file=self._messages, flush=True)
+            return
+        from rich.text import Text
+
+        # Past the console it would be appended to the line that changes.
+        self._status.console.print(Text(text), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Tell what somebody should know who did not ask."""
@@ -65,7 +71,9 @@ class Output:
     def status(self, text: str) -> None:
         """Tell how things are just now: overwritten on a terminal, now and then elsewhere."""
         if self._status is not None:
-            self._status.update(text)
+            from rich.markup import escape
+
+            self._status.update(escape(text))
             return
         due = self._clock() - self._said_at >= _PLAIN_SECONDS
         if due and text != self._said:

@@ -119,6 +119,7 @@ class Watch:
         self._cluster = cluster
         self._mirror = Mirror(cluster, [workload.namespace for workload in workloads])
         self._rollouts = Rollouts(self._mirror, workloads, settings, upcoming=upcoming)
+        self._upcoming = upcoming
         self._on_progress, self._on_failure = on_progress, on_failure
         self._stop = threading.Event()
         self._failure: Verdict | None = None
@@ -167,7 +168,9 @@ class Watch:
         return self._rollouts.serving()
 
     def _run(self) -> None:
-        seen, last, started = 0, None, time.monotonic()
+        seen, started = 0, time.monotonic()
+        # How far the rollout before got is no news.
+        last = self._rollouts.progress() if self._upcoming else None
         while not self._stop.is_set():
             found = self._rollouts.failure(time.monotonic())
             if found is not None:

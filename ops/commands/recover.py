@@ -83,8 +83,7 @@ def put_in_order(
         decision = decide(diagnosis)
         found = _told(actions, diagnosis, decision)
         settled = settle(actions.session, take=take, mine=claim.id)
-        dead = tuple(it for it in claim.over if it.claim is not None)
-        repairs = tuple(_repairs(replace(settled, cleared=(*settled.cleared, *dead))))
+        repairs = tuple(_repairs(replace(settled, cleared=(*claim.over, *settled.cleared))))
         for line in repairs:
             actions.out.say(line)
         _act(actions, decision, diagnosis, by)

@@ -18,7 +18,7 @@ from ops.claims import claimed
 from ops.commands.guard import go_on
 from ops.commands.recover import Recovered
 from ops.errors import AegisError, ExitCode
-from ops.guard import Ending, arguments, end, environment, guarding, watch
+from ops.guard import Ending, _at_work, arguments, end, environment, guarding, watch
 from ops.output import Output
 from tests.unit.ops.made_backend import MadeBackend
 
@@ -107,6 +107,13 @@ def test_a_pipeline_does_not_find_the_guard_and_no_secret_is_on_its_command_line
 
 class TestGuarding:
     """The worker's side, with a real second process."""
+
+    @pytest.fixture(autouse=True)
+    def _ended(self) -> Iterator[None]:
+        """Wait for the guards of a test: each finds that there is nothing to do for it."""
+        yield
+        while _at_work:
+            _at_work.pop().wait(20)
 
     @pytest.mark.parametrize("error", [None, AegisError(what="no")], ids=["done", "refused"])
     def test_of_work_that_ended_leaves_nothing(

@@ -244,6 +244,13 @@ class TestClaiming:
             held.becomes("deploy")
         assert read_claim(session) is None
 
+    def test_takes_the_locks_of_the_dead_away(self, backend: MadeBackend) -> None:
+        _lock(backend, Machine.here().host, 2**22 + 1)
+        session = backend.session()
+        with claimed(session, intent="deploy") as held:
+            assert [it.lock is not None for it in held.over] == [True]
+            assert session.store.locks() == []
+
     def test_of_two_who_find_the_same_dead_one_goes_on(self, backend: MadeBackend) -> None:
         session, found = backend.session(), []
         _leave(session.store, pid=2**22 + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 
@@ -72,9 +73,13 @@ def test_a_status_in_a_pipe_is_written_now_and_then_and_only_when_it_is_new() ->
 def test_a_status_on_a_terminal_is_one_line_that_changes() -> None:
     it = _Streams(terminal=True)
     with it.out.progress("rolling [out]"):
-        it.out.status("1 of [2]")
+        it.out.status("1 of [red]")
         it.out.say("a line that stays")
-    assert "a line that stays" in it.messages.getvalue()
+    lines = it.messages.getvalue().splitlines()
+    (stays,) = (line for line in lines if "a line that stays" in line)
+    plain = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "\n", stays)
+    assert "a line that stays" in plain.splitlines(), "alone, not behind the line that changes"
+    assert "1 of [red]" in it.messages.getvalue()
     assert it.out.live
 
 

@@ -1,0 +1,70 @@
+"""`aegis config restore` on a settings file that a person wrote, after a rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ops import history, ledger
+from ops.cli import main
+from ops.errors import ExitCode
+from tests.integration.shop import Stand, made_stand, objects
+
+pytestmark = pytest.mark.integration
+
+WRITTEN = """\
+# Who asks for this stack: the shop's team.
+config:
+  shop:replicas: "2"  # enough for now
+  # The gate; see the runbook.
+  shop:gate:
+    bakeSeconds: 0
+    prometheus:
+      url: http://198.18.0.9
+      query: sum(rate(x[1m]))
+      most: 0.5
+  shop:regions:
+    - north
+    - {name: south, weight: 3}
+"""
+
+
+@pytest.fixture
+def stand(tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
+    with made_stand(tmp_path, programs) as made:
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+def test_brings_every_setting_back_and_keeps_what_a_person_wrote_beside_it(stand: Stand) -> None:
+    session = stand.open()
+    path = session.config_file
+    before = path.read_text()
+    salt = next(line for line in before.splitlines() if line.startswith("encryptionsalt"))
+    token = before[before.index("  shop:token:") :]
+    token = "".join(f"{line}\n" for line in token.splitlines()[:2])
+    path.write_text(f"{salt}\n{WRITTEN}{token}")
+    good = path.read_text()
+    session.update(program=objects("a"), message="good")
+    ledger.mark_verified(session, history.releases(session)[0])
+
+    stand.pulumi("config", "set", "--stack", "one", "replicas", "9")
+    stand.pulumi("config", "set", "--stack", "one", "--secret", "token", "rotated")
+    stand.pulumi("config", "set", "--stack", "one", "--path", "shop:regions[1].weight", "7")
+    stand.pulumi("config", "set", "--stack", "one", "surprise", "yes")
+    session.update(program=objects("a", "b"), message="bad")
+    where = ("--stack", "one", "--directory", str(stand.root / "project"))
+    assert main(["rollback", "--to", "1", "--yes", *where]) == ExitCode.OK
+
+    bad = path.read_text()
+    assert main(["config", "restore", "--preview", *where]) == ExitCode.OK
+    assert path.read_text() == bad
+    assert main(["config", "restore", *where]) == ExitCode.OK
+    restored = path.read_text()
+    assert yaml.safe_load(restored) == yaml.safe_load(good), "secrets by their ciphertext"
+    for line in filter(lambda line: "#" in line, WRITTEN.splitlines()):
+        assert line in restored
