@@ -6,6 +6,7 @@ or has to be asked of somebody, goes through :class:`Actions`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ops.stack import Program, Session
 
 Config = Mapping[str, ConfigValue]
+_NEWEST = 3
+"""So many records are read to find an update that has just ended."""
 Run = Callable[[Callable[[Event], None]], Outcome]
 
 
@@ -165,6 +168,11 @@ class Actions:
         """Return the stack's releases, newest first."""
         return history.releases(self.session)
 
+    def newest(self) -> Release | None:
+        """Return the newest release that could change what is deployed."""
+        found = history.releases(self.session, limit=_NEWEST)
+        return next((it for it in found if it.deploys), None)
+
     def deployed(self, release: Release) -> Deployed:
         """Return what a release deployed."""
         return history.deployed(self.session, release)
@@ -273,9 +281,7 @@ class Actions:
         from ops import checkpoint, replay
 
         self.out.say(f"reading what release {target.number} declared")
-        return replay.plan(
-            checkpoint.load(self.session, target), checkpoint.current(self.session), keep=keep
-        )
+        return replay.plan(*checkpoint.both(self.session, target), keep=keep)
 
     def preview_replay(self, replay: Replay, target: Release) -> Changes:
         """Preview the restoring of a release."""
@@ -284,7 +290,7 @@ class Actions:
                 program=_program(replay),
                 exclude=replay.preview_exclude,
                 refresh=True,
-                config=target.config,
+                config=self._recorded(replay, target),
             )
 
     def restore(
@@ -295,21 +301,38 @@ class Actions:
         workloads: Sequence[Workload],
         gate: GateSettings,
     ) -> Ran:
-        """Restore a release as a new update, watching its rollouts."""
-        if replay.revivals:
-            self.session.import_state(replay.revive(self.session.export()))
+        """Restore a release as a new update, watching its rollouts.
+
+        The update ends, and deletes what the release does not have, once they are complete.
+        """
+        config = self._recorded(replay, target)
+        if replay.prepares:
+            self.session.import_state(replay.prepare(self.session.export()))
+        ended = threading.Event()
+
+        def settle() -> str | None:
+            return self._settled(replay.workloads, gate, ended)
 
         def run(on_event: Callable[[Event], None]) -> Outcome:
             return self.session.update(
-                program=_program(replay),
+                program=_program(replay, settle),
                 message=message,
                 refresh=True,
                 exclude=replay.exclude,
-                config=target.config,
+                config=config,
                 on_event=on_event,
             )
 
-        return self._watched(f"restoring release {target.number}", run, workloads, gate)
+        def stop() -> None:
+            ended.set()
+            self.session.stop()
+
+        try:
+            return self._watched(
+                f"restoring release {target.number}", run, workloads, gate, stop=stop
+            )
+        finally:
+            ended.set()
 
     # The gate
 
@@ -330,6 +353,16 @@ class Actions:
                 why=str(error),
                 next=f"pulumi config set --path '{self.session.project}:gate.bakeSeconds' 15",
             ) from error
+
+    def recorded_gate(self, release: Release) -> GateSettings | None:
+        """Read the gate a release was deployed with; None when it had none that can be read."""
+        if f"{self.session.project}:gate" not in release.config:
+            return None
+        try:
+            return self.gate(release.config)
+        except AegisError as error:
+            self.out.warn(f"the gate of release {release.number} cannot be read: {error.why}")
+            return None
 
     def judge(self, workloads: Sequence[Workload], gate: GateSettings) -> Verdict:
         """Let the gate judge what runs."""
@@ -388,13 +421,44 @@ class Actions:
             )
         return self._cluster
 
+    def _recorded(self, replay: Replay, target: Release) -> Config:
+        """The settings that a rollback records."""
+        if not replay.swaps:
+            return target.config
+        from ops.replay_settings import kept_settings
+
+        session = self.session
+        return kept_settings(target.config, replay.swaps, session.decrypted, session.encrypted)
+
+    def _settled(
+        self, workloads: Sequence[Workload], gate: GateSettings, ended: threading.Event
+    ) -> str | None:
+        """Wait until rollouts are complete; return why they never will be."""
+        from ops.gate import Stopped, judge
+
+        if not workloads:
+            return None
+        try:
+            verdict = judge(self.connected(), workloads, gate, rollout_only=True, stop=ended)
+        except Stopped:
+            return "stopped before the rollout was complete"
+        except AegisError as error:
+            return f"the rollout cannot be watched: {error}"
+        return None if verdict.passed else "\n".join([verdict.reason, *verdict.evidence])
+
     def _watched(
-        self, what: str, run: Run, workloads: Sequence[Workload], gate: GateSettings
+        self,
+        what: str,
+        run: Run,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+        *,
+        stop: Callable[[], None] | None = None,
     ) -> Ran:
         """Run an update; stop it as soon as its rollout cannot succeed any more."""
         from ops.watch import Watch
 
-        stop = self.session.stop
+        stop = stop or self.session.stop
         if self._guard is not None:
             self._guard.begins()
         self._require_claim()
@@ -437,7 +501,7 @@ class Actions:
         self.out.status(f"{progress.phase}: {progress.figures}{rest}")
 
 
-def _program(replay: Replay) -> Program:
+def _program(replay: Replay, settle: Callable[[], str | None] | None = None) -> Program:
     from ops.replay import program
 
-    return program(replay)
+    return program(replay, settle)

@@ -163,6 +163,23 @@ class _DamagedError(Exception):
     """A checkpoint's file that cannot be read; the text says why."""
 
 
+def record(item: Resource) -> dict[str, Any]:
+    """A resource as a state records it, its secrets in plain text: for `Session.import_state`."""
+    raw: dict[str, Any] = {
+        "urn": item.urn,
+        "custom": item.custom,
+        "id": item.id,
+        "type": item.type,
+        "inputs": _recorded(item.inputs),
+        "outputs": _recorded(item.outputs),
+        "parent": item.parent,
+        "dependencies": list(item.dependencies),
+        "provider": item.provider,
+        **{key: _recorded(value) for key, value in item.options.items()},
+    }
+    return {key: value for key, value in raw.items() if value not in ("", [], {})}
+
+
 def load(session: Session, release: Release) -> Checkpoint:
     """Load what a release deployed.
 
@@ -272,6 +289,15 @@ def _latest(path: Path) -> Mapping[str, Any]:
     except FAULTS as error:
         raise _DamagedError(fault_of(error)) from error
     return latest
+
+
+def _recorded(value: Any) -> Any:  # noqa: ANN401 - any property value
+    """Turn the form that the engine is told secrets in into the state's."""
+    if is_secret(value):
+        return {SIGNATURE: SECRET, "plaintext": json.dumps(_recorded(value["value"]))}
+    if isinstance(value, Mapping):
+        return {key: _recorded(inner) for key, inner in value.items()}
+    return [_recorded(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _has_secrets(text: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 
 from ops.events import Outcome
+from ops.gate_settings import GateSettings
 from ops.verdict import Verdict
 
 
@@ -79,3 +81,28 @@ def cause(outcome: Outcome, verdict: Verdict | None) -> str:
 def headline(text: str) -> str:
     """Return the first line of a cause, for a history's message or a mark."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "unknown")
+
+
+def gate_of_rollback(own: GateSettings | None, standard: GateSettings | None) -> GateSettings:
+    """Decide what a rollback is judged by.
+
+    What describes the release is its own: the path, whether it names its version, how long it may
+    take to start. How closely it is looked at, and what is asked of its answers, is the stricter
+    of its own gate and the one that a release passed last: an old, lax gate does not weaken the
+    judgement, and the gate of a release that failed, which may be the very mistake, has no say.
+
+    Args:
+        own: The gate the release was deployed with; None when it had none.
+        standard: The gate of the newest verified release; None when there is none.
+    """
+    if own is None or standard is None:
+        return own or standard or GateSettings()
+    return replace(
+        own,
+        bake_seconds=max(own.bake_seconds, standard.bake_seconds),
+        success_ratio=max(own.success_ratio, standard.success_ratio),
+        p99_ms=min(own.p99_ms, standard.p99_ms),
+        probe_rate=max(own.probe_rate, standard.probe_rate),
+        crashes=min(own.crashes, standard.crashes),
+        prometheus=own.prometheus or standard.prometheus,
+    )

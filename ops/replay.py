@@ -14,14 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ops import replay_loss, replay_revival, replay_secrets
+from ops import replay_images, replay_loss, replay_revival, replay_secrets
 from ops.checkpoint import SIGNATURE, STACK, Checkpoint, Resource
 from ops.errors import AegisError
 from ops.replay_loss import Loss, Rerun
 from ops.replay_revival import Revival
 from ops.replay_secrets import SecretChange
+from ops.workload import Workload
 
 _HOOKS_OF_A_DELETION = ("BeforeDelete", "AfterDelete", "OnError")
+_DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 _MOVED = {
     **dict.fromkeys(("Deployment", "DaemonSet", "ReplicaSet"), "apps"),
     **dict.fromkeys(("Ingress", "NetworkPolicy"), "networking.k8s.io"),
@@ -35,12 +37,15 @@ class Replay:
     """A release, ready to be restored.
 
     Attributes:
-        resources: What is registered, in order. What builds images stands in it as it is now.
+        resources: What is registered, in order.
         providers: The default providers' records, by URN: for their versions.
         outputs: The stack's outputs.
         aliases: More URNs that a resource has had: those it has now, after a renaming.
         exclude: The URNs that the update must leave alone.
         revivals: Objects that only wait to be deleted and are the release's own.
+        images: Images' records that the state gets from the release, so that nothing is built.
+        absent: The URNs of those that are not in the state yet.
+        swaps: The values that are kept: what the release had, and what is current.
         deletes: What there is now and the release does not have; deleted last.
         losses: Data that would be destroyed.
         reruns: Jobs and Pods that would run again.
@@ -56,6 +61,9 @@ class Replay:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     revivals: tuple[Revival, ...] = ()
+    images: tuple[Resource, ...] = field(default=(), repr=False)
+    absent: frozenset[str] = frozenset()
+    swaps: tuple[tuple[Any, Any], ...] = field(default=(), repr=False)
     deletes: tuple[Resource, ...] = field(default=(), repr=False)
     losses: tuple[Loss, ...] = ()
     reruns: tuple[Rerun, ...] = ()
@@ -66,12 +74,29 @@ class Replay:
 
     @property
     def preview_exclude(self) -> tuple[str, ...]:
-        """What a preview must leave alone: before `revive` the engine would refuse the revived."""
-        return (*self.exclude, *(item.urn for item in self.revivals))
+        """What a preview must leave alone: before `prepare` the engine would refuse the revived."""
+        there = [urn for urn in self.exclude if urn not in self.absent]
+        return (*there, *(item.urn for item in self.revivals))
 
-    def revive(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """The state to begin from when there are `revivals`; see `replay_revival`."""
-        return replay_revival.revive(state, self.revivals)
+    @property
+    def prepares(self) -> bool:
+        """Whether the state has to be changed by `prepare` before the update."""
+        return bool(self.revivals or self.images)
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """The Deployments that it restores."""
+        return tuple(
+            Workload(namespace=namespace or "default", name=name)
+            for item in self.resources
+            if item.type == _DEPLOYMENT and not item.external
+            for namespace, _, name in [item.id.rpartition("/")]
+            if name
+        )
+
+    def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The state to begin from; see `replay_revival` and `replay_images`. Has secrets in it."""
+        return replay_images.put(replay_revival.revive(state, self.revivals), self.images)
 
     def require(self, *, allow_data_loss: bool = False) -> None:
         """Refuse a replay that must not be carried out.
@@ -121,12 +146,18 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
     wanted = [item for item in recorded if not item.is_default_provider and item.type != STACK]
     images = {item.urn for item in wanted if replay_loss.builds_image(item)}
     known = {item.urn for item in wanted} | set(defaults)
-    excluded = {urn for urn in images if urn in present and present[urn].provider_urn in known}
-    # One that is not there now could only be built anew, from another tree: nothing needs it, for
-    # what runs the image names its digest.
+    there = {urn for urn in images if urn in present and present[urn].provider_urn in known}
+    entered = {item.urn: item for item in replay_images.absent(checkpoint, current)}
+    # One that can be neither left nor entered could only be built anew, from another tree: nothing
+    # needs it, for what runs the image names its digest.
+    excluded = there | (images & set(entered))
     dropped = images - excluded
     targets = [
-        _as_it_is(present[item.urn], item) if item.urn in excluded else item
+        replay_images.as_recorded(present[item.urn], item)
+        if item.urn in there
+        else entered[item.urn]
+        if item.urn in excluded
+        else item
         for item in wanted
         if item.urn not in dropped
     ]
@@ -158,6 +189,16 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
         aliases={old: (new,) for old, new in now_called.items()},
         exclude=tuple(sorted(excluded)),
         revivals=revivals,
+        images=(
+            *entered.values(),
+            *(
+                item
+                for item in resources
+                if item.urn in there and replay_images.differs(present[item.urn], item)
+            ),
+        ),
+        absent=frozenset(excluded - there),
+        swaps=kept.swaps,
         deletes=tuple(item for item in gone if item.custom and not item.is_provider),
         losses=tuple(replay_loss.losses(fresh, gone, now)),
         reruns=tuple(replay_loss.reruns(resources, {**now, **was})),
@@ -168,16 +209,16 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
     )
 
 
-def program(replay: Replay) -> Callable[[], Any]:
-    """The inline program that carries a replay out, for an update or a preview."""
+def program(replay: Replay, settle: Callable[[], str | None] | None = None) -> Callable[[], Any]:
+    """The inline program that carries a replay out, for an update or a preview.
+
+    Args:
+        replay: The replay.
+        settle: Waits, in an update, until what was registered serves; returns why it never will.
+    """
     from ops.replay_program import registering
 
-    return registering(replay)
-
-
-def _as_it_is(now: Resource, recorded: Resource) -> Resource:
-    """What builds an image: the update leaves it as it is, in the place the release has it."""
-    return replace(now, parent=recorded.parent)
+    return registering(replay, settle)
 
 
 def _renamed_since(targets: Sequence[Resource], present: Mapping[str, Resource]) -> dict[str, str]:

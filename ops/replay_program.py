@@ -24,12 +24,26 @@ from ops.replay import Replay
 _INTERNAL = "__internal"
 _AT_ONCE = 64
 
+Settle = Callable[[], str | None]
 
-def registering(replay: Replay) -> Callable[[], Awaitable[None]]:
-    """The program that registers what a replay restores."""
+
+def registering(replay: Replay, settle: Settle | None = None) -> Callable[[], Awaitable[None]]:
+    """The program that registers what a replay restores.
+
+    Args:
+        replay: The replay.
+        settle: Waits until what was registered serves, and returns why it never will. The engine
+            deletes once the program has ended: what only the pods of the release before need goes
+            after them, and a rollout that fails fails the update before anything is deleted.
+    """
 
     async def run() -> None:
         await _Registration(replay).run()
+        if settle is None or pulumi.runtime.is_dry_run():
+            return
+        why = await asyncio.to_thread(settle)
+        if why:
+            raise pulumi.RunError(why)
 
     return run
 
@@ -53,8 +67,12 @@ class _Registration:
             raise pulumi.RunError("a replay runs as an inline program of a stack")
         self._root = await _urn(stack)
         await self._bind_hooks()
+        # A preview does not find what `Replay.prepare` enters into the state.
+        missing = self._replay.absent if pulumi.runtime.is_dry_run() else frozenset()
         try:
             for resource in self._replay.resources:
+                if resource.urn in missing:
+                    continue
                 self._tasks[resource.urn] = asyncio.ensure_future(self._register(resource))
             await self._finish()
         finally:

@@ -11,7 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ops.checkpoint import Resource, is_secret, plain
@@ -57,11 +57,18 @@ class Kept:
         resources: The resources, with the current values in place.
         outputs: The stack's outputs, likewise.
         changes: Every secret that changes or would have.
+        swaps: The values that are kept: what the release had, and what is current.
     """
 
-    resources: tuple[Resource, ...]
-    outputs: Mapping[str, Any]
+    resources: tuple[Resource, ...] = field(repr=False)
+    outputs: Mapping[str, Any] = field(repr=False)
     changes: tuple[SecretChange, ...]
+    swaps: tuple[tuple[Any, Any], ...] = field(default=(), repr=False)
+
+
+def swapped_setting(value: Any, swaps: Sequence[tuple[Any, Any]]) -> Any:  # noqa: ANN401
+    """A decrypted secret setting of the release, with the values that are kept in it."""
+    return _Swap(swaps).value(value, hidden=True)
 
 
 def keep_secrets(
@@ -129,7 +136,10 @@ def keep_secrets(
     urns, names = _current_names(swapped, pairs, set(there))
     stated = {key: everywhere.value(value, hidden=False) for key, value in outputs.items()}
     return Kept(
-        tuple(_renamed(item, urns, names) for item in swapped), _follow(stated, names), changes
+        tuple(_renamed(item, urns, names) for item in swapped),
+        _follow(stated, names),
+        changes,
+        tuple((old, new) for _, old, new in wanted),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ops.decisions import cause, headline
+from ops.decisions import cause, gate_of_rollback, headline
 from ops.errors import AegisError, ExitCode
 from ops.identity import called, is_shown
 from ops.ledger import fingerprint
@@ -130,7 +130,8 @@ def rollback(actions: Actions, request: Request) -> Report:
                 raise AegisError(what="not confirmed", state="nothing was changed")
         failed = next((it for it in releases if it.current), None)
         runs = actions.images() if failed is not None else None
-        done = restore(actions, target, replay, why="")
+        standard = next((it for it in releases if it.verified), None)
+        done = restore(actions, target, replay, why="", standard=standard)
         if failed is not None and failed.number != target.number and failed.restores is None:
             remember(actions, failed, runs, f"rolled back by hand to release {target.number}")
         return _finished(report, done)
@@ -151,7 +152,14 @@ class Restored:
     seconds: float
 
 
-def restore(actions: Actions, target: Release, replay: Replay, *, why: str) -> Restored:
+def restore(
+    actions: Actions,
+    target: Release,
+    replay: Replay,
+    *,
+    why: str,
+    standard: Release | None = None,
+) -> Restored:
     """Restore a release and let the gate judge it.
 
     Args:
@@ -159,12 +167,14 @@ def restore(actions: Actions, target: Release, replay: Replay, *, why: str) -> R
         target: The release.
         replay: Its replay.
         why: Why it is done with nobody asking; empty when a person did.
+        standard: The newest verified release: its gate is what was last held to be good.
 
     Raises:
         AegisError: It did not come up healthy, or a signal ended it.
     """
     actions.becomes(INTENT, target)
-    gate = actions.gate(target.config)
+    last = None if standard is None else actions.recorded_gate(standard)
+    gate = gate_of_rollback(actions.recorded_gate(target), last)
     before = actions.workloads()
     ran = actions.restore(replay, target, message(target, why), before, gate)
     if actions.interrupted and not ran.outcome.succeeded:
@@ -189,7 +199,7 @@ def restore(actions: Actions, target: Release, replay: Replay, *, why: str) -> R
     if not verdict.passed:
         reason = "\n".join([verdict.reason, *verdict.evidence])
         raise _unhealthy(actions, target, reason, verdict.serving)
-    newest = next((it for it in actions.releases() if it.deploys), None)
+    newest = actions.newest()
     if newest is not None and newest.succeeded:
         actions.mark_verified(newest)
     return Restored(newest, verdict, ran.outcome.duration)

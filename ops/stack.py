@@ -26,7 +26,7 @@ from ops.backend import Store, open_store
 from ops.engine import Engine, Finished, explain, is_locked, last_lines
 from ops.errors import AegisError
 from ops.events import Changes, Event, Failure, OnEvent, Outcome, Recorder, Step
-from ops.release import ConfigValue
+from ops.release import SECURE, ConfigValue
 from ops.workspace import (
     Project,
     find_project,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 Program = Callable[[], None]
 _CANCELLED = 8
+_SCRATCH = "encrypted"
 
 
 @dataclass
@@ -262,10 +263,12 @@ class Session:
 
     def import_state(self, state: Mapping[str, Any]) -> None:
         """Put a state in the place of the stack's. Surgery, for recovery only."""
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump(state, file)
-            file.flush()
-            self.engine.expect("stack", "import", "--stack", self.reference, "--file", file.name)
+        # Not through a file: secrets may be in it.
+        done = self.engine.run(
+            ["stack", "import", "--stack", self.reference], feed=json.dumps(state)
+        )
+        if done.code:
+            raise explain(done, "pulumi stack import failed")
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs; secrets are masked."""
@@ -283,6 +286,22 @@ class Session:
             key: ConfigValue(item.get("objectValue", item.get("value")), secret=item["secret"])
             for key, item in raw.items()
         }
+
+    def decrypted(self, config: Mapping[str, ConfigValue]) -> Mapping[str, Any]:
+        """Decrypt settings as a history file has them."""
+        with self._settings(config) as path:
+            flags = ("--json", "--show-secrets", "--config-file", str(path))
+            raw = self.engine.expect_json("config", *flags, "--stack", self.reference)
+        return {
+            key: raw[key].get("objectValue", raw[key].get("value")) for key in config if key in raw
+        }
+
+    def encrypted(self, text: str) -> str:
+        """Encrypt a text as the stack's settings are."""
+        key = f"{self.project}:{_SCRATCH}"
+        with self._settings({key: ConfigValue(text, secret=True)}) as path:
+            content = yaml.safe_load(Path(str(path)).read_text())
+        return str(content["config"][key][SECURE])
 
     def settings(self) -> Mapping[str, ConfigValue]:
         """The settings the next update would record, as the files have them: secrets encrypted."""

@@ -108,8 +108,8 @@ class Foreign:
     def restore(self, planned: Replay, message: str) -> Outcome:
         """Carry a replay out."""
         session = self.session()
-        if planned.revivals:
-            session.import_state(planned.revive(session.export()))
+        if planned.prepares:
+            session.import_state(planned.prepare(session.export()))
         return session.update(
             program=replay.program(planned), message=message, refresh=True, exclude=planned.exclude
         )

@@ -98,6 +98,8 @@ class Stage(Actions):
     refusals: dict[str, str] = field(default_factory=dict)
     replayed: Replayed = field(default_factory=Replayed)
     presences: list[Presence] = field(default_factory=list)
+    gates: dict[int, GateSettings | None] = field(default_factory=dict)
+    judged_by: list[GateSettings] = field(default_factory=list)
     did: list[str] = field(default_factory=list)
     signalled: bool = False
     cut_short: bool = False
@@ -145,6 +147,12 @@ class Stage(Actions):
 
     def gate(self, settings: Mapping[str, ConfigValue]) -> GateSettings:
         return GateSettings(bake_seconds=len(settings))
+
+    def recorded_gate(self, release: Release) -> GateSettings | None:
+        return self.gates.get(release.number, self.gate(release.config))
+
+    def newest(self) -> Release | None:
+        return next((it for it in self.releases() if it.deploys), None)
 
     def workloads(self) -> list[Workload]:
         return [Workload(namespace="n", name="a")]
@@ -201,6 +209,7 @@ class Stage(Actions):
 
     def judge(self, workloads: Sequence[Workload], gate: GateSettings) -> Verdict:
         self.did.append("judge")
+        self.judged_by.append(gate)
         verdict = self.verdicts.pop(0)
         if isinstance(verdict, BaseException):
             raise verdict

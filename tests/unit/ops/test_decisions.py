@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ops.decisions import Next, after_judgement, after_update, cause, headline, touched
+from ops.decisions import (
+    Next,
+    after_judgement,
+    after_update,
+    cause,
+    gate_of_rollback,
+    headline,
+    touched,
+)
 from ops.events import Failure, Outcome
+from ops.gate_settings import GateSettings, Prometheus
 from tests.unit.ops.stage import CRASHED, FAILED, PASSED, outcome, step
 
 BUILT = step("create", type="docker:index/image:Image")
@@ -67,3 +78,29 @@ def test_the_cause_is_what_was_seen_rather_than_that_the_update_was_stopped() ->
 def test_a_headline_is_the_first_line_that_says_something() -> None:
     assert headline("\n  a\nb") == "a"
     assert headline("") == "unknown"
+
+
+class TestTheGateOfARollback:
+    """An old release's gate, or none, does not weaken the judgement; a failed one's has no say."""
+
+    def test_without_a_gate_of_its_own_a_release_is_held_to_the_one_passed_last(self) -> None:
+        standard = GateSettings(bake_seconds=40, path="/health")
+        assert gate_of_rollback(None, standard) == standard
+        assert gate_of_rollback(None, None) == GateSettings()
+
+    def test_the_stricter_figure_holds_whichever_has_it(self) -> None:
+        lax = GateSettings(bake_seconds=0, success_ratio=0.5, p99_ms=9000, probe_rate=1, crashes=9)
+        strict = GateSettings(
+            bake_seconds=9, success_ratio=1, p99_ms=200, probe_rate=20, crashes=1, path="/new"
+        )
+        assert gate_of_rollback(lax, strict) == replace(strict, path="/version")
+        assert gate_of_rollback(strict, lax) == strict
+
+    def test_what_describes_the_release_is_its_own(self) -> None:
+        own = GateSettings(path="/old", version_check=False, unready_seconds=90, canary=3)
+        chosen = gate_of_rollback(own, GateSettings(unready_seconds=5))
+        assert chosen == own
+
+    def test_a_query_that_the_release_did_not_have_is_asked_too(self) -> None:
+        query = Prometheus(url="http://p", query="q", most=1)
+        assert gate_of_rollback(GateSettings(), GateSettings(prometheus=query)).prometheus == query

@@ -8,7 +8,7 @@ import pytest
 
 from ops.errors import AegisError
 from ops.replay import plan
-from tests.unit.ops.states import CONFIG_KIND, DEFAULT, made, state, thing, urn
+from tests.unit.ops.states import CONFIG_KIND, DEFAULT, made, secret, state, thing, urn
 
 IMAGE = "docker:index/image:Image"
 JOB = "kubernetes:batch/v1:Job"
@@ -48,25 +48,63 @@ def test_what_is_only_there_now_is_deleted_but_no_provider_is_named() -> None:
     assert [item.name for item in planned.deletes] == ["new"]
 
 
-def test_an_image_stays_as_it_is_and_what_names_it_still_does() -> None:
-    web = thing(DEPLOYMENT, "web", dependencies=[urn(IMAGE, "web")])
-    old = thing(IMAGE, "web", {"imageName": "shop:1"})
-    new = thing(IMAGE, "web", {"imageName": "shop:2"})
-    planned = plan(made(old, web), made(new, web))
-    assert planned.exclude == (urn(IMAGE, "web"),)
-    image, deployment = planned.resources
-    assert image.inputs["imageName"] == "shop:2"
-    assert deployment.dependencies == (urn(IMAGE, "web"),)
+class TestImages:
+    """What was built is neither built again nor forgotten."""
 
+    WEB: Any = thing(DEPLOYMENT, "web", dependencies=[urn(IMAGE, "web")])
+    OLD: Any = thing(
+        IMAGE,
+        "web",
+        {"imageName": "shop:1", "login": secret("hidden")},
+        outputs={"repoDigest": "shop@1"},
+        dependencies=[urn(CONFIG_KIND, "gone")],
+    )
 
-def test_an_image_that_is_gone_is_not_built_and_nothing_waits_for_it() -> None:
-    depends = {"spec": [urn(IMAGE, "web")]}
-    web = thing(DEPLOYMENT, "web", dependencies=[urn(IMAGE, "web")], propertyDependencies=depends)
-    planned = plan(made(thing(IMAGE, "web"), web), made())
-    assert planned.exclude == ()
-    (deployment,) = planned.resources
-    assert deployment.dependencies == ()
-    assert deployment.options["propertyDependencies"] == {"spec": []}
+    def test_the_state_gets_the_releases_own_record_in_the_place_of_the_present_one(self) -> None:
+        new = thing(IMAGE, "web", {"imageName": "shop:2"}, outputs={"repoDigest": "shop@2"})
+        planned = plan(made(self.OLD, self.WEB), made(new, self.WEB))
+        assert planned.exclude == planned.preview_exclude == (urn(IMAGE, "web"),)
+        assert planned.resources[1].dependencies == (urn(IMAGE, "web"),)
+        before = {"deployment": state(new, self.WEB)}
+        after = planned.prepare(before)["deployment"]["resources"]
+        assert after[2] == {**new, "inputs": self.OLD["inputs"], "outputs": self.OLD["outputs"]}
+        assert after[3] == self.WEB
+        assert before == {"deployment": state(new, self.WEB)}
+        assert "hidden" not in repr(planned)
+
+    def test_a_record_that_is_right_already_is_left_alone(self) -> None:
+        planned = plan(made(self.OLD, self.WEB), made(self.OLD))
+        assert not planned.prepares
+        assert planned.exclude == (urn(IMAGE, "web"),)
+
+    def test_one_that_is_not_there_now_is_entered_with_all_that_it_needs(self) -> None:
+        group = thing("aegis:image:Image", "group", custom=False)
+        image = {**self.OLD, "parent": group["urn"]}
+        planned = plan(made(group, image, self.WEB), made(self.WEB))
+        after = planned.prepare({"deployment": state(self.WEB)})["deployment"]["resources"]
+        assert [item["urn"] for item in after[3:]] == [group["urn"], image["urn"]]
+        assert "dependencies" not in after[-1], "it depends on nothing that is not there"
+        # Before it is entered, a preview cannot leave it alone.
+        assert planned.exclude == (urn(IMAGE, "web"),)
+        assert planned.preview_exclude == ()
+        assert planned.absent == {urn(IMAGE, "web")}
+
+    def test_one_whose_provider_is_gone_is_not_built_and_nothing_waits_for_it(self) -> None:
+        depends = {"spec": [urn(IMAGE, "web")]}
+        web = {**self.WEB, "propertyDependencies": depends}
+        lost = {**self.OLD, "provider": "urn:pulumi:s::p::pulumi:providers:docker::mine::7"}
+        planned = plan(made(lost, web), made())
+        assert planned.exclude == ()
+        (deployment,) = planned.resources
+        assert deployment.dependencies == ()
+        assert deployment.options["propertyDependencies"] == {"spec": []}
+
+    def test_the_record_of_what_a_deletion_takes_from_the_registry_is_left_alone(self) -> None:
+        kind = "docker:index/registryImage:RegistryImage"
+        old, new = (thing(kind, "web", {"name": f"shop:{it}"}) for it in (1, 2))
+        planned = plan(made(old), made(new))
+        assert not planned.prepares
+        assert planned.exclude == (urn(kind, "web"),)
 
 
 class TestLeftBehind:
@@ -85,7 +123,7 @@ class TestLeftBehind:
         assert (revival.id, revival.instead_of) == ("s/settings-1", "s/settings-2")
         assert planned.preview_exclude == (self.OLD["urn"],)
         exported: Any = {"version": 3, "deployment": now}
-        revived = planned.revive(exported)["deployment"]["resources"][2:]
+        revived = planned.prepare(exported)["deployment"]["resources"][2:]
         # In the place of its replacement: everything still comes after what it depends on.
         assert revived == [self.OLD, web, {**self.NEW, "delete": True}]
         assert exported["deployment"]["resources"][2] == self.NEW, "the given state is not changed"
@@ -93,7 +131,7 @@ class TestLeftBehind:
     def test_its_own_object_is_taken_back_when_nothing_replaced_it(self) -> None:
         now: Any = state({**self.OLD, "delete": True})
         planned = plan(made(self.OLD), made(*now["resources"][2:]))
-        assert planned.revive({"deployment": now})["deployment"]["resources"][2:] == [self.OLD]
+        assert planned.prepare({"deployment": now})["deployment"]["resources"][2:] == [self.OLD]
 
     def test_another_objects_record_is_left_alone(self) -> None:
         other = thing(CONFIG_KIND, "settings", {"metadata": {"name": "other", "namespace": "s"}})

@@ -6,6 +6,7 @@ import pytest
 
 from ops.actions import Ran
 from ops.errors import AegisError, ExitCode
+from ops.gate_settings import GateSettings
 from ops.registry import Presence
 from ops.replay_loss import Loss, Rerun
 from ops.replay_secrets import SecretChange
@@ -50,6 +51,21 @@ def test_the_last_verified_release_is_restored_judged_and_the_present_one_refuse
     ]
     assert report.as_json()["restored"] == 1
     assert report.as_json()["release"] == 3
+
+
+def test_a_lax_gate_of_the_release_does_not_weaken_the_judgement() -> None:
+    gates = {1: GateSettings(bake_seconds=0), 2: GateSettings(bake_seconds=30)}
+    stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED], gates=gates)
+    rollback(stage, Request(yes=True))
+    assert [gate.bake_seconds for gate in stage.judged_by] == [30]
+
+
+def test_the_gate_of_a_release_that_never_passed_one_has_no_say() -> None:
+    gates = {1: GateSettings(bake_seconds=5), 2: GateSettings(bake_seconds=30, p99_ms=1)}
+    stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED], gates=gates)
+    stage.history = [release(2), release(1, verified=True)]
+    rollback(stage, Request(yes=True))
+    assert stage.judged_by == [gates[1]]
 
 
 def test_a_preview_shows_and_changes_nothing() -> None:
