@@ -5,7 +5,7 @@ PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --pyt
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy up down env status test unit check format requirements
+.PHONY: help venv policy scan up down env status test unit check format requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -13,8 +13,12 @@ help: ## list the targets
 venv: ## make .venv from the pinned requirements, unless it is current
 	@$(PYTHON) lab/bootstrap.py
 
-policy: ## make policy/.venv, which `pulumi preview --policy-pack policy` runs in, unless it is current
+policy: ## make policy/.venv, the environment of `pulumi preview --policy-pack policy`
 	@$(PYTHON) lab/bootstrap.py policy
+
+scan: ## run checkov over the manifests of every stack (makes policy/.checkov)
+	@$(PYTHON) lab/bootstrap.py scan
+	@$(VENV)/python -m pytest tests/integration/test_manifests_scanned.py -q $(args)
 
 up: venv ## bring up the lab and deploy development  (plugins=official: download Pulumi's providers)
 	@$(VENV)/python -m lab up $(if $(plugins),--plugins $(plugins))
@@ -48,5 +52,6 @@ requirements: venv ## pin anew what the requirements*.in files ask for
 	@$(PIP_COMPILE) --constraint requirements-dev.txt requirements.in --output-file requirements.txt
 	@$(PIP_COMPILE) --constraint requirements-dev.txt app/requirements.in --output-file app/requirements.txt
 	@$(PIP_COMPILE) --upgrade policy/requirements.in --output-file policy/requirements.txt
+	@$(PIP_COMPILE) --upgrade policy/requirements-checkov.in --output-file policy/requirements-checkov.txt
 	@$(PIP_COMPILE) --upgrade requirements-bootstrap.in --output-file requirements-bootstrap.txt
 	@$(PIP_COMPILE) --no-annotate lab/tools/requirements-go.in --output-file lab/tools/requirements-go.txt

@@ -1,6 +1,7 @@
 """Makes the checkout's `.venv` from the pinned, hashed requirements, unless it is current.
 
-With the argument `policy` it makes the policy pack's own, `policy/.venv`, with `.venv`'s installer.
+With the argument `policy` it makes the policy pack's own as well, `policy/.venv`; with `scan` that
+of checkov, `policy/.checkov`.
 
 Runs on any Python 3 with nothing installed, so that a wrong Python gets a sentence instead of
 a syntax error: no f-strings, nothing newer here.
@@ -17,8 +18,11 @@ MINIMUM = (3, 11)
 EXIT_REFUSED = 3
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(CHECKOUT, ".venv")
-POLICY_VENV = os.path.join(CHECKOUT, "policy", ".venv")
-POLICY_REQUIREMENTS = os.path.join(CHECKOUT, "policy", "requirements.txt")
+POLICY = os.path.join(CHECKOUT, "policy")
+OTHERS = {
+    "policy": (os.path.join(POLICY, ".venv"), os.path.join(POLICY, "requirements.txt")),
+    "scan": (os.path.join(POLICY, ".checkov"), os.path.join(POLICY, "requirements-checkov.txt")),
+}
 INSTALLER = os.path.join(CHECKOUT, "requirements-bootstrap.txt")
 REQUIREMENTS = os.path.join(CHECKOUT, "requirements-dev.txt")
 
@@ -128,8 +132,9 @@ def main() -> None:
             "install a newer one and name it: make PYTHON=/path/to/python{} ...".format(wanted),
         )
     ensure(VENV, REQUIREMENTS, INSTALLER, REQUIREMENTS, bare=False)
-    if sys.argv[1:] == ["policy"]:
-        ensure(POLICY_VENV, POLICY_REQUIREMENTS, POLICY_REQUIREMENTS, bare=True)
+    for name in sys.argv[1:]:
+        directory, requirements = OTHERS[name]
+        ensure(directory, requirements, requirements, bare=True)
 
 
 if __name__ == "__main__":

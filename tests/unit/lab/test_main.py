@@ -177,4 +177,4 @@ class TestBootstrap:
         assert made == [bootstrap.VENV]
         monkeypatch.setattr(sys, "argv", ["bootstrap.py", "policy"])
         bootstrap.main()
-        assert made[1:] == [bootstrap.VENV, bootstrap.POLICY_VENV]
+        assert made[1:] == [bootstrap.VENV, bootstrap.OTHERS["policy"][0]]

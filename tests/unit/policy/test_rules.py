@@ -18,6 +18,8 @@ BOX = f"{POD}.containers.0"
 SECURITY = f"{BOX}.securityContext"
 ROLLING = "spec.strategy.rollingUpdate"
 DIGEST = f"sha256:{'a' * 64}"
+HOST_PORT = {"containerPort": 8000, "hostPort": 80}
+RBAC = "rbac.authorization.k8s.io"
 PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIE"
 
 FAILING: list[tuple[str, str, dict[str, Any], str]] = [
@@ -49,6 +51,7 @@ FAILING: list[tuple[str, str, dict[str, Any], str]] = [
     ("resource-limits", "Deployment", {f"{BOX}.resources": GONE}, "limits.cpu"),
     ("probes", "Deployment", {f"{BOX}.startupProbe": GONE}, "Add one"),
     ("probes", "Deployment", {f"{BOX}.readinessProbe": GONE}, "requests reach a pod"),
+    ("probes", "Deployment", {f"{BOX}.livenessProbe": GONE}, "stays for ever"),
     ("probes", "Deployment", {f"{BOX}.livenessProbe.httpGet.path": "/readyz"}, "asks the same"),
     ("probes", "Deployment", {f"{BOX}.livenessProbe.periodSeconds": 1}, "Raise periodSeconds"),
     ("grace-period", "Deployment", {f"{POD}.terminationGracePeriodSeconds": 25}, "30 or more"),
@@ -96,7 +99,12 @@ FAILING: list[tuple[str, str, dict[str, Any], str]] = [
         {f"{POD}.volumes": [{"name": "node", "hostPath": {"path": "/"}}]},
         "Use another kind",
     ),
-    ("no-privilege", "Deployment", {f"{BOX}.ports": [{"hostPort": 80}]}, "Use a Service"),
+    (
+        "no-privilege",
+        "Deployment",
+        {f"{BOX}.ports": [HOST_PORT]},
+        "Use a Service",
+    ),
     (
         "no-privilege",
         "Namespace",
@@ -212,8 +220,8 @@ def _role(rules: list[dict[str, Any]]) -> Resource:
 def _binding(role: str, subject: str) -> Resource:
     inputs = {
         "metadata": {"name": "b"},
-        "roleRef": {"kind": "ClusterRole", "name": role},
-        "subjects": [{"kind": "Group", "name": subject}],
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": subject}],
     }
     kind = "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding"
     return resource("production", kind, "b", inputs)
