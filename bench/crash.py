@@ -228,7 +228,7 @@ class Peers:
         items = self._objects(self.stack.image(digest), level)
         path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
         where = ("--namespace", KUBECTL_NAMESPACE)
-        self.at.kubectl(*where, "apply", "--server-side", "--filename", str(path))
+        self.at.kubectl(*where, "apply", "--server-side", "--force-conflicts", "-f", str(path))
 
     def status(self, expect: int | None = 0) -> int:
         """Wait for kubectl's rollout."""
@@ -273,9 +273,7 @@ def by_kubectl(peers: Peers) -> bool:
     where = ("--namespace", KUBECTL_NAMESPACE)
     peers.at.kubectl(*where, "rollout", "undo", "deployment/aegis-api")
     peers.status()
-    back = peers.level(KUBECTL_NAMESPACE) == "warning"
-    peers.apply(peers.stack.good, "warning")
-    return back
+    return peers.level(KUBECTL_NAMESPACE) == "warning"
 
 
 TOOLS: dict[str, tuple[str, Callable[[Peers], bool]]] = {
@@ -295,6 +293,8 @@ def measure(peers: Peers, tool: str) -> Run:
         configuration = deploy(peers)
         ended = time.monotonic()
         restored = eye.wait_restored()
+    if not configuration:
+        peers.apply(stack.good, "warning")
     assert eye.crashed is not None, "no container was seen to crash"
     return Run(
         tool=tool,

@@ -268,7 +268,7 @@ def _restored(
         what=f"the release failed on {actions.stack}",
         why=why,
         state=f"rolled back to {named(target, deployed)}, verified",
-        next=f"aegis history --stack {actions.stack}",
+        next=_next(actions.stack, target, failed),
         code=ExitCode.ROLLED_BACK,
         details={
             "failed": None if failed is None else failed.number,
@@ -280,6 +280,15 @@ def _restored(
                 seconds=done.seconds,
             ).as_json(),
         },
+    )
+
+
+def _next(stack: str, target: Release, failed: Release | None) -> str:
+    """Say how to see what was wrong, and how to get it out of the settings."""
+    shown = "aegis history" if failed is None else f"aegis diff {target.number} {failed.number}"
+    return (
+        f"{shown} --stack {stack} shows what was changed; "
+        f"aegis config restore --stack {stack} takes it out of the settings"
     )
 
 

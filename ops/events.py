@@ -5,6 +5,7 @@ The engine's events are translated here once; nothing else knows their shape.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ _SEVERE = "error"
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine writes in place of a text that only the update will know."""
 _MASKED = "[secret]"
+_HOOK = re.compile(r'^(?:before|after) hook "[^"]*" failed: (?:error: )?')
+"""The engine's words before the error of a program's hook, which says itself what is wrong."""
 _INLINE = "python inline source runtime error: "
 
 
@@ -333,7 +336,11 @@ class Recorder:
 
     def failures(self, otherwise: str) -> tuple[Failure, ...]:
         """The reasons the update gave, or the text given when it gave none."""
-        said = [Failure(event.urn, event.message) for event in self.said if _severe(event)]
+        said = [
+            Failure(event.urn, _HOOK.sub("", event.message))
+            for event in self.said
+            if _severe(event)
+        ]
         # The engine repeats at the stack's level that the update failed.
         causes = [item for item in said if item.urn and not _is_echo(item.message)] or said
         about = {item.urn for item in causes}

@@ -215,11 +215,14 @@ class GateHook:
         )
 
     def message(self, verdict: Verdict) -> str:
-        """Word a verdict that failed as the error of the update."""
+        """Word a verdict that failed as the error of the update; a deployer wants the why alone."""
         from ops.errors import AegisError
 
         probes = [] if verdict.figures is None else [f"probes: {verdict.figures}"]
         why = "\n".join([verdict.reason, *verdict.evidence, *probes])
+        if self._by_deployer:
+            # What it does next is not what a person would be told to do.
+            return why
         error = AegisError(
             what=f"{self.stack} failed its gate",
             why=why,

@@ -264,6 +264,7 @@ def test_a_bad_release_is_rolled_back_with_nobody_typing_anything(
     print(exposure)  # noqa: T201 - the figure of the ready-but-failing releases, by `pytest -s`
 
     assert bad.evidence in failed["error"]["why"]
+    assert "hook" not in failed["error"]["why"], "the engine's words are not the reason"
     assert failed["error"]["state"].startswith("rolled back to release")
     assert failed["rollback"]["gate"]["passed"] is True
     assert _picture(at) == before

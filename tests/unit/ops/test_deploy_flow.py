@@ -64,6 +64,7 @@ def test_evidence_during_the_rollout_restores_the_last_verified_release() -> Non
     assert error.code is ExitCode.ROLLED_BACK
     assert "ValueError: boom" in error.why
     assert error.state == "rolled back to release 1 (1.1), verified"
+    assert error.next.startswith("aegis diff 1 2 --stack s shows what was changed")
     assert stage.did[3:] == [
         "replay 1",
         "becomes rollback 1",

@@ -115,6 +115,11 @@ class TestTheRecord:
     def test_is_what_was_said_of_the_stack_when_nothing_else_was(self) -> None:
         assert self.failures(said("no such program")) == (Failure("", "no such program"),)
 
+    def test_a_hooks_own_words_are_the_reason(self) -> None:
+        message = 'after hook "web-gate" failed: 3 of 40 probes failed\nlast events:'
+        found = self.failures(said(message, urn=URN))
+        assert found == (Failure(URN, "3 of 40 probes failed\nlast events:"),)
+
     def test_is_a_step_that_failed_without_a_word(self) -> None:
         assert self.failures(raw(res_op_failed_event=step())) == (Failure(URN, "update failed"),)
 
