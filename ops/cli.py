@@ -57,6 +57,8 @@ COMMANDS: tuple[_Bound, ...] = (
     _Bound("status", "status", _LOOK),
     _Bound("drift", "drift", (*_FLOW, ExitCode.DIFFERENT)),
     _Bound("gate check", "gate", (*_LOOK, ExitCode.GATE_FAILED)),
+    _Bound("github comment", "github", _LOOK),
+    _Bound("github issue", "github", _LOOK),
     _Bound("config restore", "config", _LOOK),
     _Bound("guard", "guard", _FLOW, hidden=True),
 )
@@ -65,6 +67,7 @@ COMMANDS: tuple[_Bound, ...] = (
 _GROUPS = {
     "config": "The stack's settings file and what runs.",
     "gate": "The conditions a release has to meet.",
+    "github": "What a pipeline leaves on GitHub.",
 }
 
 

@@ -64,8 +64,12 @@ def test_every_command_has_the_common_options_and_its_exit_codes(
     assert main([*bound.words.split(), "--help"]) == ExitCode.OK
     text = capsys.readouterr().out
     # A promotion is between two stacks: both are its arguments.
-    stack = ("{source}", "{target}") if bound.words == "promote" else ("--stack",)
-    for option in (*stack, "--json", "--directory"):
+    about: tuple[str, ...] = ("--stack", "--directory")
+    if bound.words == "promote":
+        about = ("{source}", "{target}")
+    if bound.words.startswith("github "):
+        about = ("GITHUB_TOKEN",)
+    for option in (*about, "--json"):
         assert option in text
     assert "Exit codes:" in text
     for code in {*bound.codes, ExitCode.USAGE}:

@@ -1,0 +1,128 @@
+"""What is left on GitHub: one of each, however often the pipeline runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ops.cli import main
+from ops.errors import AegisError, ExitCode
+from ops.github import GitHub
+
+MARK = "<!-- aegis preview -->"
+
+
+class FakeGitHub:
+    """Comments and issues of one repository; an unexpected request is an error of the test."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
+        self.comments: list[dict[str, Any]] = []
+        self.issues: list[dict[str, Any]] = []
+        self.writes: list[str] = []
+        self.tokens: set[str] = set()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.tokens.add(request.headers["authorization"])
+        if self.status >= 400:
+            return httpx.Response(self.status, json={"message": "Bad credentials"})
+        path = request.url.path.removeprefix("/repos/acme/aegis/")
+        content = json.loads(request.content) if request.content else {}
+        if request.method != "GET":
+            self.writes.append(f"{request.method} {path}")
+        kept = self.comments if "comments" in path else self.issues
+        if request.method == "GET":
+            page = int(request.url.params["page"])
+            shown = [it for it in kept if it.get("state", "open") == "open"]
+            return httpx.Response(200, json=shown[(page - 1) * 100 : page * 100])
+        if request.method == "POST":
+            number = len(kept) + 1
+            kept.append({"id": number, "number": number, "html_url": f"u/{number}", **content})
+            return httpx.Response(201, json=kept[-1])
+        found = next(it for it in kept if str(it["id"]) == path.rpartition("/")[2])
+        found.update(content)
+        return httpx.Response(200, json=found)
+
+    def open(self) -> GitHub:
+        """The repository as the code under test sees it."""
+        return GitHub("acme/aegis", "t0ken", "https://api.test", httpx.MockTransport(self))
+
+
+class TestTheComment:
+    """One a pull request."""
+
+    def test_is_made_once_and_edited_afterwards(self) -> None:
+        fake = FakeGitHub()
+        left = [fake.open().comment(7, MARK, text).action for text in ("one", "two", "two")]
+        assert left == ["created", "edited", "unchanged"]
+        assert [it["body"] for it in fake.comments] == [f"{MARK}\ntwo"]
+
+    def test_is_found_behind_a_hundred_others(self) -> None:
+        fake = FakeGitHub()
+        fake.comments = [{"id": i, "body": "x", "html_url": ""} for i in range(1, 151)]
+        fake.comments.append({"id": 151, "body": f"{MARK}\nold", "html_url": "u/151"})
+        assert fake.open().comment(7, MARK, "new").action == "edited"
+
+    def test_the_mark_is_not_written_twice(self) -> None:
+        fake = FakeGitHub()
+        fake.open().comment(7, MARK, f"{MARK}\ntext")
+        assert fake.comments[0]["body"].count(MARK) == 1
+
+
+class TestTheIssue:
+    """One a subject, closed when it is gone."""
+
+    def test_its_life(self) -> None:
+        fake = FakeGitHub()
+        github = fake.open()
+        assert github.close(MARK, "gone").action == "unchanged"
+        assert github.issue("Drift", MARK, "a").action == "created"
+        assert github.issue("Drift", MARK, "a").action == "unchanged"
+        assert github.issue("Drift", MARK, "b").action == "edited"
+        assert github.close(MARK, "gone").action == "closed"
+        assert fake.issues[0]["state"] == "closed"
+        assert github.issue("Drift", MARK, "c").action == "created"
+
+    def test_a_pull_request_that_quotes_the_mark_is_none(self) -> None:
+        fake = FakeGitHub()
+        fake.issues = [{"id": 1, "number": 1, "body": MARK, "pull_request": {}, "html_url": ""}]
+        assert fake.open().issue("Drift", MARK, "a").action == "created"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "expired"), (403, "fork"), (404, "owner/name"), (500, "again")]
+)
+def test_a_refusal_says_what_to_do_and_never_the_token(status: int, words: str) -> None:
+    with pytest.raises(AegisError) as caught:
+        FakeGitHub(status).open().comment(7, MARK, "x")
+    assert words in caught.value.next
+    assert "t0ken" not in str(caught.value)
+
+
+def test_no_answer_is_said() -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no route", request=request)
+
+    github = GitHub("acme/aegis", "t0ken", "https://api.test", httpx.MockTransport(fail))
+    with pytest.raises(AegisError, match="does not answer"):
+        github.comment(7, MARK, "x")
+
+
+def test_without_a_jobs_variables_it_says_which_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("GITHUB_TOKEN", "GITHUB_REPOSITORY"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "a.md").write_text("x")
+    arguments = ["--pull-request", "7", "--file", str(tmp_path / "a.md")]
+    assert main(["github", "comment", *arguments]) == ExitCode.REFUSED
+    assert "GITHUB_REPOSITORY and GITHUB_TOKEN are not set" in capsys.readouterr().err
+
+
+def test_an_issue_needs_a_text_or_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["github", "issue", "--subject", "drift"]) == ExitCode.USAGE
+    assert "--close" in capsys.readouterr().err
