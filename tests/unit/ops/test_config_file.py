@@ -73,6 +73,12 @@ def test_a_setting_is_changed_in_its_place_and_the_comments_stay() -> None:
     assert rewritten(FILE, changes, "shop") == FILE.replace("warning", "info")
 
 
+def test_a_comment_behind_a_value_stays_behind_the_new_one() -> None:
+    text = FILE.replace("warning", "'warning'  # for now")
+    changes = [Difference("shop:level", None, ConfigValue("info"))]
+    assert rewritten(text, changes, "shop") == FILE.replace("warning", "info  # for now")
+
+
 def test_a_ciphertext_comes_back_as_it_was_recorded() -> None:
     recorded = ConfigValue.recorded({"secure": "v1:old"})
     changed = rewritten(FILE, [Difference("shop:token", None, recorded)], "shop")
