@@ -1,24 +1,32 @@
 """The store of a stack: its history, state, tags and locks, read and never reinterpreted.
 
-A file store is read directly, which is what makes 5,000 updates quick. Every other one is asked
-through the CLI. One file that cannot be read never hides the others.
+A store that is no service is read directly, wherever it is; a service is asked through the CLI.
+One file that cannot be read never hides the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from ops.bucket import Bucket
 from ops.engine import Engine
 from ops.release import Release
 
 DIY = ("file", "s3", "gs", "azblob", "postgres", "mem")
 """The schemes of the stores that are no service."""
+_BUCKETS = {
+    "s3": ("ops.s3_bucket", "S3Bucket"),
+    "gs": ("ops.gs_bucket", "GsBucket"),
+    "azblob": ("ops.azblob_bucket", "AzblobBucket"),
+    "postgres": ("ops.postgres_bucket", "PostgresBucket"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Lock:
         pid: The process on it; None when the lock does not say.
         since: When it was taken; None when the lock does not say.
         fault: Why its file cannot be read; empty when it can.
+        key: What its store calls it.
     """
 
     place: str
@@ -40,6 +49,22 @@ class Lock:
     pid: int | None = None
     since: datetime | None = None
     fault: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A checkpoint as it is kept.
+
+    Attributes:
+        place: Where, for a person.
+        ending: How its name ends: ``.json``, ``.json.gz`` or ``.json.zst``.
+        content: What is there, its secrets encrypted.
+    """
+
+    place: str
+    ending: str
+    content: bytes = field(repr=False)
 
 
 class Store(Protocol):
@@ -64,8 +89,8 @@ class Store(Protocol):
     def outputs(self, release: Release) -> dict[str, Any] | None:
         """The program's outputs in a release's checkpoint; None when it takes reading all of it."""
 
-    def checkpoint_file(self, release: Release) -> Path | None:
-        """The file with it, as it is, possibly compressed; None where it is not a file."""
+    def recorded(self, release: Release) -> Recorded | None:
+        """The same, as it is kept; None where the store keeps none."""
 
     def tags(self) -> Mapping[str, str]:
         """The stack's tags."""
@@ -112,13 +137,30 @@ class Store(Protocol):
 def open_store(url: str, project: str, stack: str, engine: Engine, reference: str) -> Store:
     """Open the store at a backend's address."""
     # They import this module for its words.
+    from ops.bucket_store import BucketStore
     from ops.cli_store import CliStore
     from ops.file_store import FileStore
 
     scheme = urlsplit(url).scheme
     if scheme == "file":
         return FileStore(_path(url, engine), project, stack, engine, reference)
-    return CliStore(url, engine, reference, versioned=scheme not in DIY)
+    if scheme not in _BUCKETS:
+        return CliStore(engine, reference)
+    module, name = _BUCKETS[scheme]
+    # Each brings a library of its own, which not everybody has, and which takes its time.
+    bucket: Bucket = getattr(import_module(module), name)(url, engine.environment)
+    return BucketStore(bucket, project, stack, engine, reference)
+
+
+def read_tags(
+    url: str, project: str, stack: str, engine: Engine, reference: str
+) -> Mapping[str, str]:
+    """Read a stack's tags with nothing installed but the CLI, as a program of Pulumi has it."""
+    from ops.cli_store import CliStore
+
+    if urlsplit(url).scheme == "file":
+        return open_store(url, project, stack, engine, reference).tags()
+    return CliStore(engine, reference).tags()
 
 
 def _path(url: str, engine: Engine) -> Path:

@@ -1,14 +1,14 @@
 """A recorded state: what a release deployed, resource by resource, its secrets decrypted.
 
-A checkpoint of a file backend is decrypted by the CLI itself: put into a scratch backend as the
-state of a stack of the same name, and exported from there with the same passphrase or key. What
-lies on the disk meanwhile is as encrypted as it was; what is decrypted goes through a pipe.
+A checkpoint of a backend that is no service is decrypted by the CLI itself: put into a scratch
+backend as the state of a stack of the same name, and exported from there with the same passphrase
+or key. What lies on the disk meanwhile is as encrypted as it was; what is decrypted goes through a
+pipe.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.errors import AegisError
-from ops.records import FAULTS, fault_of, read_json
+from ops.records import FAULTS, fault_of, unpack
 
 if TYPE_CHECKING:
+    from ops.backend import Recorded
     from ops.release import Release
     from ops.stack import Session
 
@@ -190,18 +191,18 @@ def load(session: Session, release: Release) -> Checkpoint:
     Raises:
         AegisError: The backend keeps no checkpoint of it, or it cannot be decrypted.
     """
-    path = session.store.checkpoint_file(release)
-    if path is not None:
+    recorded = session.store.recorded(release)
+    if recorded is not None:
         try:
-            return parse(_decrypt(session, path))
+            return parse(_decrypt(session, recorded))
         except _DamagedError as damage:
             raise AegisError(
                 what=f"the checkpoint of release {release.number} of {session.name} cannot be read",
-                why=f"{path}: {damage}",
+                why=f"{recorded.place}: {damage}",
                 next="choose another release: aegis history, then aegis rollback --to N",
             ) from damage
     encrypted = session.store.checkpoint(release)
-    if encrypted is None and session.backend_url.startswith("file:"):
+    if encrypted is None and not session.backend_url.startswith("http"):
         raise AegisError(
             what=f"there is no checkpoint of release {release.number} of {session.name}",
             why=f"its file is gone from {session.backend_url}, where its record still is",
@@ -211,8 +212,7 @@ def load(session: Session, release: Release) -> Checkpoint:
         raise AegisError(
             what=f"there is no checkpoint of release {release.number} of {session.name}",
             why=f"{session.backend_url} does not hand out what it recorded",
-            next="`pulumi stack export --version` works on Pulumi Cloud; a file backend keeps "
-            "its checkpoints beside its history",
+            next="choose another release: aegis history, then aegis rollback --to N",
         )
     if not _has_secrets(json.dumps(encrypted)):
         return parse(encrypted)
@@ -248,11 +248,10 @@ def current(session: Session) -> Checkpoint:
     return parse(state["deployment"])
 
 
-def _decrypt(session: Session, path: Path) -> Mapping[str, Any]:
-    """Have the CLI decrypt a checkpoint file, as the state of a scratch backend."""
-    suffix = "".join(path.suffixes[-2:] if path.suffix != ".json" else path.suffixes[-1:])
-    if suffix == ".json":
-        latest = _latest(path)
+def _decrypt(session: Session, recorded: Recorded) -> Mapping[str, Any]:
+    """Have the CLI decrypt a checkpoint, as the state of a scratch backend."""
+    if recorded.ending == ".json":
+        latest = _latest(recorded)
         if not _has_secrets(json.dumps(latest)):
             return latest
     # Made readable for its owner alone, and removed with all that is in it.
@@ -261,7 +260,7 @@ def _decrypt(session: Session, path: Path) -> Mapping[str, Any]:
         stacks = root / "backend" / ".pulumi" / "stacks" / session.project
         stacks.mkdir(parents=True)
         (root / "backend" / ".pulumi" / "meta.yaml").write_text("version: 1\n")
-        shutil.copyfile(path, stacks / f"{session.name}{suffix}")
+        (stacks / f"{session.name}{recorded.ending}").write_bytes(recorded.content)
         done = session.engine.run(
             [
                 *("stack", "export", "--show-secrets"),
@@ -271,19 +270,26 @@ def _decrypt(session: Session, path: Path) -> Mapping[str, Any]:
                 "PULUMI_BACKEND_URL": f"file://{root / 'backend'}",
                 # A checkpoint that was cut short is to be seen, not to be repaired.
                 "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+                **_passphrase_file(session),
             },
             directory=root,
         )
     if done.code:
         from ops.engine import explain
 
-        raise explain(done, f"the checkpoint {path} cannot be read")
+        raise explain(done, f"the checkpoint {recorded.place} cannot be read")
     return dict(json.loads(done.stdout)["deployment"])
 
 
-def _latest(path: Path) -> Mapping[str, Any]:
+def _passphrase_file(session: Session) -> Mapping[str, str]:
+    """The file with the passphrase, named so that it is found from everywhere."""
+    named = session.environment.get("PULUMI_CONFIG_PASSPHRASE_FILE")
+    return {"PULUMI_CONFIG_PASSPHRASE_FILE": str(session.directory / named)} if named else {}
+
+
+def _latest(recorded: Recorded) -> Mapping[str, Any]:
     try:
-        latest = dict(read_json(path)["checkpoint"]["latest"] or {})
+        latest = dict(unpack(recorded.content)["checkpoint"]["latest"] or {})
         for resource in latest.get("resources") or ():
             _ = resource["urn"], resource["type"]
     except FAULTS as error:

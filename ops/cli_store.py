@@ -1,4 +1,4 @@
-"""Any store, asked through the CLI: what works everywhere, at 0.3 s a question."""
+"""A service as the store, asked through the CLI: 0.3 s a question, and its network."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ops.backend import Lock
+from ops.backend import Lock, Recorded
 from ops.engine import Engine, explain
 from ops.records import key_of, make_release
 from ops.release import Release
@@ -23,19 +22,15 @@ _ALL = 1_000_000_000
 
 @dataclass
 class CliStore:
-    """Any store, asked through the CLI.
+    """A service, asked through the CLI: it numbers updates and keeps their checkpoints.
 
     Attributes:
-        url: Its address.
         engine: The CLI.
         reference: The stack's name on its command line.
-        versioned: Whether it numbers updates itself and keeps their checkpoints, as a service does.
     """
 
-    url: str
     engine: Engine = field(repr=False)
     reference: str
-    versioned: bool = False
 
     def require(self) -> None:  # noqa: D102
         # Listing tags asks the backend for the stack, and changes nothing.
@@ -44,16 +39,13 @@ class CliStore:
             raise explain(done, f"the stack {self.reference} could not be opened")
 
     def releases(self, limit: int | None = None) -> list[Release]:  # noqa: D102
-        # Only a service says an update's number; elsewhere it is the place in the whole history.
-        size = limit if limit is not None and self.versioned else _ALL
-        raw = self._history(size)
+        raw = self._history(_ALL if limit is None else limit)
         total = len(raw)
-        made = [
+        return [
             make_release(number, str(number), item)
             for place, item in enumerate(raw)
             for number in [int(item.get("version") or 0) or total - place]
         ]
-        return made if limit is None else made[:limit]
 
     def renamed(self, limit: int | None, names: Sequence[str]) -> list[Release]:
         """The history of a file store, with the keys its file names give."""
@@ -69,16 +61,13 @@ class CliStore:
 
     def checkpoint(self, release: Release) -> dict[str, Any] | None:  # noqa: D102
         arguments = ["stack", "export", "--stack", self.reference]
-        if self.versioned:
-            arguments += ["--version", str(release.number)]
-        elif not release.current:
-            return None
+        arguments += ["--version", str(release.number)]
         return dict(self.engine.expect_json(*arguments)["deployment"])
 
     def outputs(self, release: Release) -> dict[str, Any] | None:  # noqa: D102, ARG002
         return None
 
-    def checkpoint_file(self, release: Release) -> Path | None:  # noqa: D102, ARG002
+    def recorded(self, release: Release) -> Recorded | None:  # noqa: D102, ARG002
         return None
 
     def tags(self) -> Mapping[str, str]:  # noqa: D102

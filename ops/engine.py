@@ -64,6 +64,8 @@ class Engine:
 
     directory: Path
     environment: Mapping[str, str] = field(repr=False)
+    hidden: str | None = field(default=None, repr=False)
+    """A password in the backend's address, which the CLI prints when it cannot open it."""
     tagging: threading.Lock = field(default_factory=threading.Lock, repr=False)
     """Held while tags are changed: the CLI reads all of them and writes all of them back."""
     _running: subprocess.Popen[bytes] | None = field(default=None, repr=False)
@@ -128,7 +130,7 @@ class Engine:
                 if interruptible:
                     with self._lock:
                         self._running = None
-            return Finished(code, _text(out), _text(err))
+            return Finished(code, self._text(out), self._text(err))
 
     def expect(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
         """Run the CLI and return what it printed.
@@ -193,6 +195,11 @@ class Engine:
             )
         return text
 
+    def _text(self, stream: Any) -> str:  # noqa: ANN401 - the file object tempfile returns
+        stream.seek(0)
+        text = str(stream.read().decode(errors="replace"))
+        return text.replace(f":{self.hidden}@", ":****@") if self.hidden else text
+
     def _started(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
             self._running = process
@@ -203,11 +210,6 @@ class Engine:
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-
-
-def _text(stream: Any) -> str:  # noqa: ANN401 - the file object tempfile returns
-    stream.seek(0)
-    return str(stream.read().decode(errors="replace"))
 
 
 def last_lines(text: str, count: int = 12) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from ops.backend import Lock
+from ops.backend import Lock, Recorded
 from ops.cli_store import CliStore
 from ops.engine import Engine
 from ops.errors import AegisError
@@ -79,7 +79,7 @@ class FileStore:
         if limit is not None:
             found = found[:limit]
         if any(name.endswith(".zst") for _, name in found) and not has_zstd():
-            return CliStore("file://", self.engine, self.reference).renamed(limit, names)
+            return CliStore(self.engine, self.reference).renamed(limit, names)
         return [self._release(number, name) for number, name in found]
 
     def state(self) -> dict[str, Any] | None:  # noqa: D102
@@ -96,7 +96,7 @@ class FileStore:
             raise _damaged(path, error, self._copy()) from error
 
     def checkpoint(self, release: Release) -> dict[str, Any] | None:  # noqa: D102
-        path = self.checkpoint_file(release)
+        path = self._checkpoint_file(release)
         if path is None:
             return None
         if path.suffix == ".zst" and not has_zstd():
@@ -118,7 +118,17 @@ class FileStore:
             return None
         return dict(found.get("outputs") or {}) if found.get("type") == _STACK else None
 
-    def checkpoint_file(self, release: Release) -> Path | None:  # noqa: D102
+    def recorded(self, release: Release) -> Recorded | None:  # noqa: D102
+        path = self._checkpoint_file(release)
+        if path is None:
+            return None
+        try:
+            ending = path.name.removeprefix(f"{self.stack}-{release.key}.checkpoint")
+            return Recorded(str(path), ending, path.read_bytes())
+        except OSError as error:
+            raise _damaged(path, error) from error
+
+    def _checkpoint_file(self, release: Release) -> Path | None:
         for ending in ("", ".gz", ".zst"):
             path = self._history / f"{self.stack}-{release.key}.checkpoint.json{ending}"
             if path.exists():

@@ -139,7 +139,7 @@ def unrecorded(session: Session, newest: Release | None) -> bool:
     """
     if newest is None or not session.backend_url.startswith("file:"):
         return False  # A service records before it says that it did; others do not show it.
-    if session.store.checkpoint_file(newest) is None:
+    if session.store.recorded(newest) is None:
         return newest.deploys  # Recorded in half, which is what a disk had room for.
     recorded = session.store.checkpoint(newest)
     if recorded is None:

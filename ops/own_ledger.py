@@ -97,14 +97,14 @@ class OwnLedger:
     def _read(self) -> None:
         try:
             from ops import ledger
-            from ops.backend import open_store
+            from ops.backend import read_tags
             from ops.engine import Engine
             from ops.workspace import find_project, locate_backend, pulumi_home
 
             url = locate_backend(find_project(self.directory), os.environ, pulumi_home(os.environ))
             engine = Engine(self.directory, os.environ)
-            store = open_store(url, self.project, self.stack, engine, self._reference(url))
-            self._refusals = dict(ledger.parse(store.tags()).refusals)
+            tags = read_tags(url, self.project, self.stack, engine, self._reference(url))
+            self._refusals = dict(ledger.parse(tags).refusals)
         except Exception as error:
             self._error = error
 

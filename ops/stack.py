@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ops.backend import Store, open_store
+from ops.bucket import password_of, shown_url
 from ops.engine import Engine, Finished, explain, is_locked, last_lines
 from ops.errors import AegisError
 from ops.events import Changes, Event, Failure, OnEvent, Outcome, Recorder, Step
@@ -33,6 +34,7 @@ from ops.workspace import (
     locate_backend,
     pulumi_home,
     read_yaml,
+    stack_name,
     stack_settings,
 )
 
@@ -54,7 +56,7 @@ class Session:
         project: The project's name.
         directory: The project's directory.
         settings_directory: Where the stacks' config files are.
-        backend_url: Where its state is.
+        backend_url: Where its state is; a password in it is masked.
         pulumi_home: The CLI's own directory.
         engine: The CLI.
         store: The state and history, read directly where that can be.
@@ -95,9 +97,9 @@ class Session:
         project = find_project(directory)
         home = pulumi_home(variables)
         url = locate_backend(project, variables, home)
-        engine = Engine(project.directory, variables)
+        engine = Engine(project.directory, variables, hidden=password_of(url))
         reference = stack or variables.get("PULUMI_STACK") or _selected(engine)
-        name = reference.rpartition("/")[2]
+        name = stack_name(reference, project.name, url)
         store = open_store(url, project.name, name, engine, reference)
         store.require()
         return cls(
@@ -106,7 +108,7 @@ class Session:
             project=project.name,
             directory=project.directory,
             settings_directory=project.settings_directory,
-            backend_url=url,
+            backend_url=shown_url(url),
             pulumi_home=home,
             engine=engine,
             store=store,

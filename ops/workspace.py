@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -17,6 +18,10 @@ from ops.errors import AegisError, ExitCode
 from ops.release import ConfigValue
 
 PROJECT_FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
+_ORGANIZATION = "organization"
+"""What a backend that is no service calls the owner of everything."""
+_LONGEST_REFERENCE = 2
+_SERVICES = ("http", "https")
 _DECLARATION = {"value", "default", "type", "description", "secret", "items"}
 
 
@@ -83,6 +88,44 @@ def locate_backend(project: Project, environment: Mapping[str, str], home: Path)
             next="pulumi login",
         )
     return str(current)
+
+
+def stack_name(reference: str, project: str, backend_url: str) -> str:
+    """The name in a reference such as ``acme/shop/staging``, once it is one of this project's.
+
+    Args:
+        reference: ``staging``, ``acme/staging`` or ``acme/shop/staging``.
+        project: The project whose directory this is.
+        backend_url: The backend.
+
+    Raises:
+        AegisError: It names another project's stack, an organization where there are none, or
+            nothing.
+    """
+    *before, name = reference.split("/")
+    whole = f"{_ORGANIZATION}/{project}/{name or 'staging'}"
+    if not all([name, *before]) or len(before) > _LONGEST_REFERENCE:
+        raise AegisError(
+            what=f"{reference!r} is no name of a stack",
+            why=f"a stack is called {whole.rpartition('/')[2]}, or in full {whole}",
+            next="pulumi stack ls",
+            code=ExitCode.USAGE,
+        )
+    if len(before) == _LONGEST_REFERENCE and before[1] != project:
+        raise AegisError(
+            what=f"{reference} is a stack of the project {before[1]}",
+            why=f"this is the directory of the project {project}",
+            next=f"name the directory of {before[1]} with --directory",
+            code=ExitCode.USAGE,
+        )
+    if before and before[0] != _ORGANIZATION and urlsplit(backend_url).scheme not in _SERVICES:
+        raise AegisError(
+            what=f"{reference} names the organization {before[0]}",
+            why=f"this backend has none; its stacks are called {_ORGANIZATION}/PROJECT/STACK",
+            next=f"--stack {name}, or log in to the backend that has {before[0]}",
+            code=ExitCode.USAGE,
+        )
+    return name
 
 
 def read_settings(path: Path, project: str) -> dict[str, ConfigValue]:

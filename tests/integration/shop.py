@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +75,20 @@ class Stand:
 
 
 @contextmanager
-def made_stand(tmp_path: Path, programs: Path) -> Iterator[Stand]:
-    """Make the project and its stack ``one``; take both away."""
+def made_stand(
+    tmp_path: Path,
+    programs: Path,
+    backend: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Stand]:
+    """Make the project and its stack ``one``; take both away.
+
+    Args:
+        tmp_path: A directory for all of it.
+        programs: Where the CLI is.
+        backend: The backend's address; a directory of its own when empty.
+        environment: What that backend needs in the environment.
+    """
     for name in ("project", "backend"):
         (tmp_path / name).mkdir()
     (tmp_path / "project" / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
@@ -91,10 +103,11 @@ def made_stand(tmp_path: Path, programs: Path) -> Iterator[Stand]:
             "PATH": f"{programs}:/usr/bin:/bin",
             "HOME": str(tmp_path),
             "PULUMI_HOME": str(tmp_path / "home"),
-            "PULUMI_BACKEND_URL": f"file://{tmp_path / 'backend'}",
+            "PULUMI_BACKEND_URL": backend or f"file://{tmp_path / 'backend'}",
             "PULUMI_CONFIG_PASSPHRASE": "of a test",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            **(environment or {}),
         },
     )
     made.pulumi("stack", "init", "one")

@@ -308,8 +308,9 @@ def test_a_kept_secret_is_in_the_settings_that_are_recorded(stack: Stack) -> Non
 def test_a_checkpoint_is_read_however_the_backend_packs_it(stack: Stack, packed: str) -> None:
     stack.deploy(lambda: pulumi.export("word", Output.secret("hidden")))
     release = stack.session.store.releases(limit=1)[0]
-    path = stack.session.store.checkpoint_file(release)
-    assert path is not None
+    recorded = stack.session.store.recorded(release)
+    assert recorded is not None
+    path = Path(recorded.place)
     if packed:
         path.with_name(path.name + packed).write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
@@ -325,9 +326,9 @@ def test_a_checkpoint_packed_with_zstd_is_read_by_the_cli(stack: Stack) -> None:
     )
     assert done.succeeded
     release = session.store.releases(limit=1)[0]
-    path = session.store.checkpoint_file(release)
-    assert path is not None
-    assert path.suffix == ".zst"
+    recorded = session.store.recorded(release)
+    assert recorded is not None
+    assert recorded.ending == ".json.zst"
     assert checkpoint.plain(checkpoint.load(session, release).outputs["word"]) == "hidden"
 
 

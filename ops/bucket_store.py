@@ -1,0 +1,280 @@
+"""The store the CLI keeps by itself in a bucket or a table: read directly.
+
+That is what makes 5,000 updates quick: names give the numbers, and only what is shown is read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from ops.backend import Lock, Recorded
+from ops.bucket import Bucket, Entry
+from ops.cli_store import CliStore
+from ops.engine import Engine
+from ops.errors import AegisError
+from ops.records import FAULTS, UNREADABLE, fault_of, has_zstd, key_of, make_release, unpack
+from ops.release import UNKNOWN, Release
+
+_STACK = "pulumi:pulumi:Stack"
+_HEAD = 16_384
+_ENDINGS = ("", ".gz", ".zst")
+_FIRST_RESOURCE = re.compile(r'"resources"\s*:\s*\[\s*\{')
+_STATE = re.compile(r"\.json(\.gz|\.zst)?$")
+
+
+@dataclass
+class BucketStore:
+    """A store without a service that is not a directory.
+
+    Attributes:
+        bucket: Where it is.
+        project: The project's name.
+        stack: The stack's name.
+        engine: The CLI, for what is not read directly.
+        reference: The stack's name on its command line.
+    """
+
+    bucket: Bucket
+    project: str
+    stack: str
+    engine: Engine = field(repr=False)
+    reference: str
+
+    def require(self) -> None:  # noqa: D102 - the protocol says it
+        self.bucket.require()
+        if self._state_entry() is None:
+            listed = self.bucket.list(f"{self._stacks}/")
+            stacks = sorted({it.name.partition(".json")[0] for it in listed if _is_state(it)})
+            raise AegisError(
+                what=f"there is no stack {self.stack} of {self.project} in this backend",
+                why="it has " + (", ".join(stacks) if stacks else f"no stack of {self.project}"),
+                next=f"pulumi stack init {self.stack}",
+            )
+
+    def releases(self, limit: int | None = None) -> list[Release]:  # noqa: D102
+        names = self._names()
+        found = list(enumerate(names, start=1))
+        found.reverse()
+        if limit is not None:
+            found = found[:limit]
+        if any(name.endswith(".zst") for _, name in found) and not has_zstd():
+            return CliStore(self.engine, self.reference).renamed(limit, names)
+        contents = self.bucket.read_many(f"{self._history}/{name}" for _, name in found)
+        return [self._release(number, name, contents) for number, name in found]
+
+    def state(self) -> dict[str, Any] | None:  # noqa: D102
+        entry = self._state_entry()
+        if entry is None or (entry.key.endswith(".zst") and not has_zstd()):
+            return None
+        try:
+            content = unpack(self.bucket.read(entry.key))
+            latest = content["checkpoint"]["latest"] or {}
+            for resource in latest.get("resources") or ():
+                _ = resource["urn"], resource["type"]
+            return {"version": content["version"], "deployment": latest}
+        except FAULTS as error:
+            raise self._damaged(entry.key, error, self._backups()) from error
+
+    def checkpoint(self, release: Release) -> dict[str, Any] | None:  # noqa: D102
+        found = self.recorded(release)
+        if found is None or (found.ending.endswith(".zst") and not has_zstd()):
+            return None
+        try:
+            return dict(unpack(found.content)["checkpoint"]["latest"] or {})
+        except FAULTS as error:
+            raise self._damaged(self._checkpoint_key(release, found.ending), error) from error
+
+    def outputs(self, release: Release) -> dict[str, Any] | None:  # noqa: D102
+        try:
+            head = self.bucket.read(self._checkpoint_key(release, ".json"), _HEAD)
+            text = head.decode(errors="ignore")
+            # The stack is the first resource; the others, nearly all of the file, are not read.
+            start = _FIRST_RESOURCE.search(text)
+            found = json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
+        except (OSError, ValueError):
+            return None
+        return dict(found.get("outputs") or {}) if found.get("type") == _STACK else None
+
+    def recorded(self, release: Release) -> Recorded | None:  # noqa: D102
+        for ending in (f".json{compressed}" for compressed in _ENDINGS):
+            key = self._checkpoint_key(release, ending)
+            try:
+                return Recorded(self.bucket.place(key), ending, self.bucket.read(key))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise self._damaged(key, error) from error
+        return None
+
+    def tags(self) -> Mapping[str, str]:  # noqa: D102
+        key = f"{self._stacks}/{self.stack}.pulumi-tags"
+        try:
+            tags = unpack(self.bucket.read(key))["tags"] or {}
+        except FileNotFoundError:
+            return {}
+        except FAULTS as error:
+            raise self._damaged(key, error) from error
+        return {str(name): str(value) for name, value in tags.items()}
+
+    def require_room(self) -> None:  # noqa: D102
+        return
+
+    def keep_tags(self) -> None:  # noqa: D102
+        # The marks of verified releases stand nowhere else, and the CLI makes no backup of them.
+        # Without a copy nothing is wrong yet: it must not undo what is done.
+        with suppress(AegisError, OSError):
+            tags = self._read_if_any(f"{self._stacks}/{self.stack}.pulumi-tags")
+            kept = self._claim.removesuffix(".claim") + ".tags"
+            if tags is not None:
+                self.bucket.swap(kept, self._read_if_any(kept), tags)
+
+    def _read_if_any(self, key: str) -> bytes | None:
+        try:
+            return self.bucket.read(key)
+        except FileNotFoundError:
+            return None
+
+    def ordered(self) -> AbstractContextManager[None]:  # noqa: D102
+        return nullcontext()
+
+    def locks(self) -> list[Lock]:  # noqa: D102
+        scope = f"organization/{self.project}/" if self._scoped else ""
+        keys = [
+            entry.key
+            for entry in self.bucket.list(f".pulumi/locks/{scope}{self.stack}/")
+            if entry.key.endswith(".json")
+        ]
+        read = self.bucket.read_many(keys) if keys else {}
+        found = (self._lock(key, read[key]) for key in keys)
+        return [lock for lock in found if lock is not None]
+
+    def release_lock(self, lock: Lock) -> None:  # noqa: D102
+        self.bucket.delete(lock.key)
+
+    @property
+    def beat_seconds(self) -> float:  # noqa: D102
+        return self.bucket.beat_seconds
+
+    def claim(self) -> str | None:  # noqa: D102
+        try:
+            return self.bucket.read(self._claim).decode(errors="replace")
+        except FileNotFoundError:
+            return None
+
+    def swap_claim(self, before: str | None, after: str | None) -> bool:  # noqa: D102
+        old = None if before is None else before.encode()
+        return self.bucket.swap(self._claim, old, None if after is None else after.encode())
+
+    @cached_property
+    def _scoped(self) -> bool:
+        """Whether the layout has a place for each project; the oldest one has not."""
+        meta = ".pulumi/meta.yaml"
+        try:
+            return int((yaml.safe_load(self.bucket.read(meta)) or {}).get("version", 0)) > 0
+        except FileNotFoundError:
+            return False
+        except (yaml.YAMLError, *FAULTS) as error:
+            raise self._damaged(meta, error) from error
+
+    @property
+    def _scope(self) -> str:
+        return f"/{self.project}" if self._scoped else ""
+
+    @property
+    def _claim(self) -> str:
+        return f".pulumi/aegis{self._scope}/{self.stack}.claim"
+
+    @cached_property
+    def _stacks(self) -> str:
+        return f".pulumi/stacks{self._scope}"
+
+    @cached_property
+    def _history(self) -> str:
+        return f".pulumi/history{self._scope}/{self.stack}"
+
+    def _checkpoint_key(self, release: Release, ending: str) -> str:
+        return f"{self._history}/{self.stack}-{release.key}.checkpoint{ending}"
+
+    def _state_entry(self) -> Entry | None:
+        listed = self.bucket.list(f"{self._stacks}/{self.stack}.json")
+        names = {f"{self.stack}.json{ending}" for ending in _ENDINGS}
+        present = [entry for entry in listed if entry.name in names]
+        # A change of compression may leave the file of before: the CLI takes the newest, too.
+        return max(present, key=lambda entry: entry.modified, default=None)
+
+    def _backups(self) -> list[str]:
+        listed = self.bucket.list(f".pulumi/backups{self._scope}/{self.stack}/{self.stack}.")
+        return [entry.key for entry in listed if _is_state(entry)]
+
+    def _names(self) -> list[str]:
+        """The names of the history files, oldest first; the order gives the numbers."""
+        pattern = re.compile(re.escape(self.stack) + r"-(\d+)\.history\.json(?:\.gz|\.zst)?")
+        try:
+            listed = self.bucket.list(f"{self._history}/")
+        except OSError as error:
+            raise self._damaged(self._history, error) from error
+        matched = (pattern.fullmatch(entry.name) for entry in listed)
+        keyed = sorted((int(match[1]), match[0]) for match in matched if match is not None)
+        return [name for _, name in keyed]
+
+    def _release(self, number: int, name: str, contents: Mapping[str, bytes | OSError]) -> Release:
+        key, place = key_of(name), f"{self._history}/{name}"
+        try:
+            content = contents[place]
+            if isinstance(content, OSError):
+                raise content
+            return make_release(number, key, unpack(content))
+        except FAULTS as error:
+            return Release(
+                number=number,
+                key=key,
+                kind=UNKNOWN,
+                result=UNREADABLE,
+                started=datetime.fromtimestamp(int(key) / 1e9, UTC),
+                message=f"{self.bucket.place(place)}: {fault_of(error)}",
+            )
+
+    def _lock(self, key: str, content: bytes | OSError) -> Lock | None:
+        place = self.bucket.place(key)
+        try:
+            if isinstance(content, OSError):
+                raise content
+            raw = json.loads(content)
+            stamp = re.sub(r"(\.\d{6})\d+", r"\1", raw["timestamp"])
+            return Lock(
+                place=place,
+                key=key,
+                who=f"{raw['username']}@{raw['hostname']}",
+                host=raw["hostname"],
+                pid=int(raw["pid"]),
+                since=datetime.fromisoformat(stamp),
+            )
+        except FileNotFoundError:
+            return None  # Its holder ended between the listing and the reading.
+        except FAULTS as error:
+            return Lock(place=place, key=key, fault=fault_of(error))
+
+    def _damaged(self, key: str, error: Exception, backups: Sequence[str] = ()) -> AegisError:
+        place, following = self.bucket.place(key), ""
+        newest = self.bucket.place(backups[-1]) if backups else ""
+        if newest:
+            copied = self.bucket.copy_command.format(newest, place)
+            following = f"put the backup in its place{copied and ': '}{copied}"
+        return AegisError(
+            what=f"{place} cannot be read",
+            why=fault_of(error) + (f"; the newest backup is {newest}" if newest else ""),
+            next=following,
+        )
+
+
+def _is_state(entry: Entry) -> bool:
+    return _STATE.search(entry.name) is not None

@@ -1,0 +1,164 @@
+"""History and rollback on the kinds of backend there is a server for, by the real CLI."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops import checkpoint, claims, history, locks
+from ops.bucket_store import BucketStore
+from ops.errors import AegisError
+from ops.locks import Life
+from ops.stack import Session
+from tests.integration import servers
+from tests.integration.servers import PASSWORD, Server
+from tests.integration.shop import Stand, made_stand, maps, objects
+from tests.rendering import ROOT
+
+pytestmark = pytest.mark.integration
+KINDS: dict[str, Callable[[], AbstractContextManager[Server]]] = {
+    "postgres": servers.postgres,
+    "s3": servers.s3,
+}
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said.
+
+    Attributes:
+        code: Its exit code.
+        text: All it printed.
+        document: The JSON document on its standard output.
+    """
+
+    code: int
+    text: str
+    document: Any
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server that runs as long as this file's tests."""
+    with KINDS[request.param]() as running:
+        yield running
+
+
+@pytest.fixture
+def stand(
+    server: Server, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stand]:
+    """A stack whose backend is on the server."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)  # The libraries look nowhere else.
+    with made_stand(tmp_path, programs, server.url, server.environment) as made:
+        yield made
+
+
+def aegis(stand: Stand, *arguments: str) -> Said:
+    """Run the command as a person does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.cli", *arguments, "--json", "--stack", "one"],
+        cwd=stand.root / "project",
+        env={**stand.environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    text = done.stdout + done.stderr
+    for hidden in (PASSWORD, "hunter2", "hunter3"):
+        assert hidden not in text
+    return Said(done.returncode, text, json.loads(done.stdout) if done.stdout else None)
+
+
+def test_a_release_of_before_is_listed_shown_compared_and_restored(stand: Stand) -> None:
+    for number, packing in enumerate(({}, {"PULUMI_DIY_BACKEND_ZSTD": "true"}, {}), start=1):
+        session = stand.open(**packing)
+        program = objects("a", *("b" * (number > 1)), data=f"of release {number}")
+        outcome = session.update(program=program, message=f"change {number}")
+        assert outcome.succeeded, outcome.failures
+    before = {"of release 2"}
+
+    listed = aegis(stand, "history", "--limit", "2").document
+    assert [(it["number"], it["message"]) for it in listed["releases"]] == [
+        (3, "change 3"),
+        (2, "change 2"),
+    ]
+    assert listed["more"] == 1
+    shown = aegis(stand, "show", "2")
+    assert (shown.code, "change 2" in shown.text) == (0, True)
+    compared = aegis(stand, "diff", "1", "2")
+    assert "ConfigMap" in compared.text
+
+    done = aegis(stand, "rollback", "--to", "2", "--yes")
+    assert done.code == 0, done.text
+    assert {it["inputs"]["data"]["x"] for it in maps(stand.open())} == before  # type: ignore[index]
+    newest = history.releases(stand.open())[0]
+    assert (newest.number, newest.restores, newest.result) == (4, 2, "succeeded")
+    assert newest.config["shop:token"].encrypted
+    restored = checkpoint.load(stand.open(), newest)
+    assert checkpoint.plain(restored.outputs["secret"]) == "hunter3"
+
+
+def test_a_lock_of_the_dead_is_seen_and_taken_away_and_a_claim_is_had_by_one(stand: Stand) -> None:
+    session = stand.open()
+    store = session.store
+    assert isinstance(store, BucketStore)
+    who = {"pid": 4_000_000, "username": "ann", "hostname": socket.gethostname()}
+    text = json.dumps({**who, "timestamp": "2026-01-02T03:04:05.123456789Z"})
+    assert store.bucket.swap(".pulumi/locks/organization/shop/one/x.json", None, text.encode())
+    assert [it.life for it in locks.holders(session)] == [Life.ORPHANED]
+    with pytest.raises(AegisError, match="locked by another update") as raised:
+        session.update(program=objects("a"), message="while it is locked")
+    assert "ann@" in raised.value.why
+    locks.clear(session)
+    assert locks.holders(session) == []
+
+    with claims.claimed(session, intent="deploy", message="ship it"):
+        assert not store.swap_claim(None, "another")
+        assert not store.swap_claim("another", None)
+        assert [it.message for it in locks.holders(session)] == ["ship it"]
+    assert store.claim() is None
+
+
+def test_projects_in_one_backend_do_not_mix(stand: Stand) -> None:
+    assert stand.open().update(program=objects("a"), message="ours").succeeded
+    project = stand.root / "project" / "Pulumi.yaml"
+    project.write_text("name: mall\nruntime: python\n")
+    with pytest.raises(AegisError, match="no stack one of mall"):
+        stand.open()
+    with pytest.raises(AegisError, match="a stack of the project shop"):
+        Session.open("organization/shop/one", project.parent, stand.environment)
+    project.write_text("name: shop\nruntime: python\n")
+    full = Session.open("organization/shop/one", project.parent, stand.environment)
+    assert [it.message for it in history.releases(full)] == ["ours"]
+
+
+def test_a_backend_that_nobody_uses_yet_has_no_stack(server: Server, stand: Stand) -> None:
+    elsewhere = replace(
+        stand, environment={**stand.environment, "PULUMI_BACKEND_URL": server.other}
+    )
+    with pytest.raises(AegisError, match="no stack one of shop"):
+        elsewhere.open()
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password(
+    stand: Stand, server: Server
+) -> None:
+    gone = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:9", server.url)
+    environment = {**stand.environment, "PULUMI_BACKEND_URL": gone, "AWS_MAX_ATTEMPTS": "1"}
+    said = aegis(replace(stand, environment=environment), "history")
+    assert said.code == 3
+    assert "backend cannot be reached" in said.text

@@ -1,0 +1,52 @@
+"""A store that is far away: how much of it is read for what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ops.bucket import Entry
+from ops.bucket_store import BucketStore
+from ops.engine import Engine
+from tests.unit.ops.directory_bucket import DirectoryBucket
+from tests.unit.ops.made_backend import MadeBackend
+
+UPDATES, SHOWN = 5_000, 20
+
+
+@dataclass
+class Counted(DirectoryBucket):
+    """A directory that counts what is read of it."""
+
+    reads: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    def list(self, start: str) -> list[Entry]:
+        found = super().list(start)
+        if "/history/" not in start:
+            return found
+        record = found[0]
+        stem = record.key.partition("-")[0]
+        first = 1_790_000_000_000_000_000
+        ends = ("checkpoint", "history")
+        return [
+            Entry(f"{stem}-{first + number}.{end}.json")
+            for number in range(UPDATES)
+            for end in ends
+        ]
+
+    def read_many(self, keys: Iterable[str]) -> Mapping[str, bytes | OSError]:
+        self.reads.extend(keys)
+        content = next((self.root / ".pulumi/history/shop/staging").glob("*.history.json"))
+        return dict.fromkeys(self.reads, content.read_bytes())
+
+
+def test_of_5000_updates_only_those_shown_are_read(tmp_path: Path) -> None:
+    backend = MadeBackend(tmp_path)
+    backend.update()
+    bucket = Counted(tmp_path / "backend")
+    store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
+    found = store.releases(SHOWN)
+    assert [it.number for it in found] == list(range(UPDATES, UPDATES - SHOWN, -1))
+    assert len(bucket.reads) == SHOWN
