@@ -16,11 +16,15 @@ from ops.workload import (
     condition,
     container_statuses,
     ends_of,
+    holdup,
     image_of,
     is_ready,
     memory_limit,
+    probe_of,
+    ran_seconds,
     readiness_budget,
     rollout,
+    startup_budget,
 )
 
 _IMAGE_NAME = ("InvalidImageName", "ErrImageNeverPull")
@@ -37,14 +41,18 @@ CONFIGURATION_SECONDS = 2.0
 REFUSED_SECONDS = 5.0
 """How long pods may be refused: a quota may come free as old pods end."""
 
+DEADLINE_SECONDS = 2.0
+"""How long a progress deadline must be exceeded: at first it may be that of the rollout before,
+which the cluster has not yet taken back."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """Evidence that a rollout can no longer succeed.
 
     Attributes:
-        kind: What it is: crash, memory, image, configuration, unschedulable, unready, refused,
-            deadline or paused.
+        kind: What it is: crash, startup, memory, image, configuration, unschedulable, unready,
+            refused, deadline or paused.
         reason: It, in one line.
         pod: The pod that shows it.
         container: The container that shows it.
@@ -66,6 +74,7 @@ class Observer:
         self._since: dict[tuple[str, ...], float] = {}
         self._seen: set[tuple[str, ...]] = set()
         self._forgiven: dict[tuple[str, str], int] | None = None
+        self._started: set[tuple[str, str]] = set()
 
     def observe(self, snapshot: Snapshot, now: float) -> Failure | None:
         """Return the evidence there is at a moment.
@@ -92,6 +101,12 @@ class Observer:
         if snapshot.deployment is None or not snapshot.observed:
             return
         pods = snapshot.new_pods
+        self._started.update(
+            (pod["metadata"]["uid"], status["name"])
+            for pod in pods
+            for status, _ in container_statuses(pod)
+            if status.get("started")
+        )
         yield from self._crashes(pods)
         for pod in pods:
             yield from self._waiting(pod, now)
@@ -119,6 +134,13 @@ class Observer:
         if state.get("reason") == "OOMKilled":
             limit = memory_limit(pod, status["name"])
             kind, why = "memory", f"was killed for using more memory than its limit{limit}"
+        elif self._never_started(pod, status["name"], state):
+            budget = startup_budget(pod, status["name"])
+            kind = "startup"
+            why = (
+                f"was ended after {ran_seconds(state):g} s, exit code {code}: its startup probe "
+                f"never passed, for which it had {budget:g} s"
+            )
         elif state.get("reason") in ("StartError", "ContainerCannotRun"):
             kind, why = "crash", f"could not be started: {_line(state.get('message'))}"
         else:
@@ -130,6 +152,15 @@ class Observer:
             container=status["name"],
             ended=ended,
         )
+
+    def _never_started(self, pod: Object, container: str, state: Object) -> bool:
+        """Return whether a container ended because its startup probe used up its budget."""
+        budget = startup_budget(pod, container)
+        if budget is None or (pod["metadata"]["uid"], container) in self._started:
+            return False
+        # The probe that is one too many comes a period before the budget ends.
+        period = float(probe_of(pod, container, "startupProbe").get("periodSeconds", 10))
+        return ran_seconds(state) >= budget - period
 
     def _waiting(self, pod: Object, now: float) -> Iterator[Failure]:
         name = pod["metadata"]["name"]
@@ -195,13 +226,16 @@ class Observer:
     def _of_controller(self, snapshot: Snapshot, now: float) -> Iterator[Failure]:
         deployment = snapshot.deployment or {}
         progressing = condition(deployment, "Progressing")
-        if progressing.get("reason") == "ProgressDeadlineExceeded":
-            pods = [p["metadata"]["name"] for p in snapshot.new_pods if not is_ready(p)]
+        exceeded = progressing.get("reason") == "ProgressDeadlineExceeded"
+        if exceeded and self._held(now, "deadline") >= DEADLINE_SECONDS:
+            late = next((p for p in snapshot.new_pods if not is_ready(p)), None)
+            container, why = (None, "") if late is None else holdup(late)
             seconds = deployment["spec"].get("progressDeadlineSeconds", 600)
             yield Failure(
                 kind="deadline",
-                reason=f"the rollout made no progress for {seconds} s, its progress deadline",
-                pod=pods[0] if pods else None,
+                reason=f"the rollout made no progress for {seconds} s, its progress deadline{why}",
+                pod=None if late is None else late["metadata"]["name"],
+                container=container,
             )
         refused = condition(snapshot.replica_set or {}, "ReplicaFailure")
         if refused.get("status") == "True" and self._held(now, "refused") >= REFUSED_SECONDS:

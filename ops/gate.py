@@ -170,6 +170,7 @@ class _Gate:
         """Probe the services for the bake time; None when there is nothing to probe."""
         services = [s for s in map(self._service, self.workloads) if s is not None]
         if self.settings.bake_seconds <= 0:
+            self._prometheus()
             return None
         if not services:
             self.notes.append("no Service selects the pods, so no requests were sent")

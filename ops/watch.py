@@ -202,7 +202,7 @@ def detail(cluster: Cluster, workload: Workload, failure: Failure) -> tuple[str,
         log = cluster.logs(
             namespace, failure.pod, failure.container, previous=failure.ended, lines=LOG_LINES
         )
-        if not log and failure.kind in ("crash", "memory"):
+        if not log and failure.kind in ("crash", "startup", "memory"):
             # It may have been started anew, or not yet, since it was looked at.
             log = cluster.logs(
                 namespace,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 Object = Mapping[str, Any]
@@ -188,11 +189,55 @@ def ends_of(status: Object, *, lasting: bool) -> tuple[int, Object, bool]:
 
 def readiness_budget(pod: Object, container: str) -> float:
     """Return how long a container may be unready by its own readiness probe, in seconds."""
-    probe = _spec(pod, container).get("readinessProbe") or {}
+    return _budget(probe_of(pod, container, "readinessProbe"))
+
+
+def startup_budget(pod: Object, container: str) -> float | None:
+    """Return how long a container may take to start, in seconds; None when nothing says it."""
+    probe = probe_of(pod, container, "startupProbe")
+    return _budget(probe) - float(probe.get("timeoutSeconds", 1)) if probe else None
+
+
+def _budget(probe: Object) -> float:
     period, misses = probe.get("periodSeconds", 10), probe.get("failureThreshold", 3)
     return float(
         probe.get("initialDelaySeconds", 0) + period * misses + probe.get("timeoutSeconds", 1)
     )
+
+
+def probe_of(pod: Object, container: str, name: str) -> Object:
+    """Return one of a container's probes; empty when it has none of that name."""
+    found: Object = _spec(pod, container).get(name) or {}
+    return found
+
+
+def ran_seconds(terminated: Object) -> float:
+    """Return for how long a container ran that has ended; both times are the node's own."""
+    try:
+        began, ended = (
+            datetime.fromisoformat(terminated[name]) for name in ("startedAt", "finishedAt")
+        )
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+    return (ended - began).total_seconds()
+
+
+def holdup(pod: Object) -> tuple[str | None, str]:
+    """Return the container that keeps a pod from being ready, and why, worded to follow on."""
+    name = pod["metadata"]["name"]
+    for status in (pod.get("status") or {}).get("containerStatuses") or ():
+        if status.get("ready"):
+            continue
+        container = status["name"]
+        waiting = ((status.get("state") or {}).get("waiting") or {}).get("reason")
+        if waiting:
+            why = f"waits ({waiting})"
+        elif probe_of(pod, container, "startupProbe") and not status.get("started"):
+            why = "runs, but its startup probe has not passed"
+        else:
+            why = "is not ready"
+        return container, f"; container {container} of pod {name} {why}"
+    return None, ""
 
 
 def _spec(pod: Object, container: str) -> Object:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,11 +21,12 @@ import pytest
 
 from ops.cluster import Cluster, connect
 from ops.gate import Progress, Stopped, judge
-from ops.gate_settings import GateSettings
+from ops.gate_settings import GateSettings, Prometheus
 from ops.mirror import read_snapshot
 from ops.verdict import Verdict
 from ops.watch import Watch
 from ops.workload import Workload
+from tests.e2e.prometheus_stand import prometheus
 from tests.e2e.traffic import traffic
 
 NAMESPACE = "gate-tests"
@@ -32,6 +34,8 @@ WEB = Workload(namespace=NAMESPACE, name="web")
 SETTINGS = GateSettings(
     bake_seconds=3, probe_rate=20, p99_ms=300, unschedulable_seconds=2, unready_seconds=4
 )
+PATIENT = replace(SETTINGS, unready_seconds=30)
+"""For what is good: a machine that does much else starts it slowly."""
 
 SERVER = """
 import http.server, json, os, signal, threading, time
@@ -51,6 +55,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(slow)
         failing = "UNREADY" in os.environ if ready else bad and count % bad == 0
         body = json.dumps({"version": os.environ["SAYS"]}).encode()
+        if self.path == "/metrics":
+            body = b"web_queue_length %s\\n" % os.environ.get("QUEUE", "3").encode()
         self.send_response(503 if failing else 200)
         self.send_header("Content-Length", str(len(body)))
         if closing.is_set():
@@ -147,7 +153,7 @@ def cluster() -> Iterator[Cluster]:
 def good(cluster: Cluster) -> Cluster:
     """The cluster, with the good release serving."""
     _apply(_deployment("1"))
-    verdict = judge(cluster, [WEB], replace(SETTINGS, bake_seconds=0))
+    verdict = judge(cluster, [WEB], replace(PATIENT, bake_seconds=0))
     assert verdict.passed, verdict.lines()
     end = time.monotonic() + 20
     while read_snapshot(cluster, WEB).old_pods:
@@ -187,6 +193,18 @@ HANGS = [
         "configuration",
         {"envFrom": [{"configMapRef": {"name": "nowhere"}}]},
         'configmap "nowhere" not found',
+    ),
+    (
+        "startup",
+        {
+            "environment": {"UNREADY": "1"},
+            "startupProbe": {
+                "httpGet": {"path": "/readyz", "port": "http"},
+                "periodSeconds": 1,
+                "failureThreshold": 3,
+            },
+        },
+        "its startup probe never passed, for which it had 3 s",
     ),
     ("unschedulable", {"resources": {"requests": {"cpu": "100"}}}, "Insufficient cpu"),
 ]
@@ -254,7 +272,7 @@ def test_a_good_release_passes_and_no_request_is_lost(good: Cluster) -> None:
     told: list[Progress] = []
     with traffic(_url(), watched="version") as seen:
         _apply(_deployment("3"))
-        verdict = judge(good, [WEB], SETTINGS, on_progress=told.append)
+        verdict = judge(good, [WEB], PATIENT, on_progress=told.append)
     assert verdict.passed, verdict.lines()
     assert verdict.figures is not None
     assert verdict.figures.total >= 55
@@ -275,12 +293,12 @@ def test_the_api_servers_proxy_will_do_where_no_address_is_routable(
     assert verdict.figures.total >= 55
 
 
-def test_a_container_that_dies_in_the_bake_time_is_evidence(good: Cluster) -> None:
-    dying = SERVER.replace("class H", "threading.Timer(6, os._exit, [3]).start()\nclass H")
-    _apply(_deployment("4", program=dying))
-    verdict = judge(good, [WEB], replace(SETTINGS, bake_seconds=20))
-    assert verdict.kind == "crash", verdict.lines()
-    assert "ended with exit code 3" in verdict.reason
+def test_a_container_that_is_killed_for_memory_in_the_bake_time_is_evidence(good: Cluster) -> None:
+    dying = "threading.Timer(6, lambda: bytearray(300_000_000)).start()\nclass H"
+    _apply(_deployment("4", program=SERVER.replace("class H", dying)))
+    verdict = judge(good, [WEB], replace(PATIENT, bake_seconds=20))
+    assert verdict.kind == "memory", verdict.lines()
+    assert "more memory than its limit, 64Mi" in verdict.reason
 
 
 def test_a_watch_tells_what_the_update_meanwhile_brings_and_nothing_of_before(
@@ -296,6 +314,28 @@ def test_a_watch_tells_what_the_update_meanwhile_brings_and_nothing_of_before(
         failure = watch.wait(10)
     assert failure is not None
     assert failure.kind == "image"
+
+
+def test_a_figure_of_prometheus_is_part_of_the_verdict(good: Cluster, tmp_path: Path) -> None:
+    target = _url().removeprefix("http://") + ":80"
+    with prometheus(tmp_path, target) as url:
+        _apply(_deployment("2", environment={"QUEUE": "50"}))
+
+        def verdict(query: str, bake: float = 0, **bounds: float) -> Verdict:
+            asked = Prometheus(url=url, query=query, **bounds)
+            return judge(good, [WEB], replace(PATIENT, bake_seconds=bake, prometheus=asked))
+
+        # The pods of before answer until they have drained, the scrapes, too.
+        failed = verdict("max(web_queue_length)", bake=6, most=10)
+        assert (failed.passed, failed.kind) == (False, "prometheus"), failed.lines()
+        assert failed.reason == "max(web_queue_length) is 50; at most 10"
+        assert verdict("max(web_queue_length)", most=50, least=1).passed
+        none = verdict("sum(there_is_no_such_metric)", most=1)
+        assert none.reason.endswith("gave no figure: 0 series")
+        wrong = verdict("max(", most=1)
+        assert "parse error" in wrong.reason
+    gone = verdict("up", least=1)
+    assert gone.kind == "prometheus", "a figure that cannot be had is no good figure"
 
 
 def test_a_gate_can_be_stopped(good: Cluster) -> None:

@@ -9,11 +9,18 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from ops.evidence import CONFIGURATION_SECONDS, PULL_SECONDS, REFUSED_SECONDS, Failure, Observer
+from ops.evidence import (
+    CONFIGURATION_SECONDS,
+    DEADLINE_SECONDS,
+    PULL_SECONDS,
+    REFUSED_SECONDS,
+    Failure,
+    Observer,
+)
 from ops.gate_settings import GateSettings
 from ops.workload import Snapshot, rollout, serving
 
@@ -62,10 +69,10 @@ AT_ONCE = [
     ("exec", "crash", "could not be started: failed to create"),
     ("oom", "memory", "more memory than its limit, 64Mi"),
     ("image", "image", "aegis:none cannot be pulled (ErrImagePull)"),
-    ("deadline", "deadline", "made no progress for 3 s"),
 ]
 
 AFTER_A_WHILE = [
+    ("deadline", DEADLINE_SECONDS, "deadline", "made no progress for 3 s"),
     ("config", CONFIGURATION_SECONDS, "configuration", 'configmap "nowhere" not found'),
     ("unschedulable", 3, "unschedulable", "0/1 nodes are available"),
     ("unready", 5, "unready", "has not become ready for 5 s"),
@@ -129,6 +136,59 @@ class TestEvidence:
 
     def test_nothing_yet_is_none(self) -> None:
         assert Observer(SETTINGS).observe(Snapshot(deployment=None), 0.0) is None
+
+
+class TestAStartupProbe:
+    """What it ended is told as what it is, and the progress deadline says that it waits for it."""
+
+    PROBE: ClassVar = {"periodSeconds": 2, "failureThreshold": 4}
+
+    def _ended(self, seconds: int, code: int = 137) -> dict[str, Any]:
+        found = recorded("crash")
+        new_pod(found)["spec"]["containers"][0]["startupProbe"] = self.PROBE
+        status = container(found)
+        status["started"] = False
+        status["state"]["terminated"] |= {
+            "exitCode": code,
+            "startedAt": "2026-01-01T00:00:00Z",
+            "finishedAt": f"2026-01-01T00:00:{seconds:02}Z",
+        }
+        return found
+
+    @pytest.mark.parametrize("code", [137, 143, 0])
+    def test_that_never_passed_is_named_whatever_the_exit_code(self, code: int) -> None:
+        failure = seen(self._ended(8, code), 0.0)
+        assert failure is not None
+        assert failure.kind == "startup"
+        assert "its startup probe never passed, for which it had 8 s" in failure.reason
+
+    def test_is_not_blamed_for_an_end_before_its_budget(self) -> None:
+        failure = seen(self._ended(3, 1), 0.0)
+        assert failure is not None
+        assert failure.kind == "crash"
+
+    def test_is_not_blamed_for_what_had_started(self) -> None:
+        found = self._ended(8)
+        running = copy.deepcopy(found)
+        container(running)["started"] = True
+        container(running)["state"] = {"running": {}}
+        observer = Observer(SETTINGS)
+        assert observer.observe(snapshot(running), 0.0) is None
+        failure = observer.observe(snapshot(found), 1.0)
+        assert failure is not None
+        assert failure.kind == "crash"
+
+    def test_that_outlasts_the_progress_deadline_is_what_the_deadline_names(self) -> None:
+        found = recorded("deadline")
+        new_pod(found)["spec"]["containers"][0]["startupProbe"] = self.PROBE
+        container(found).update(state={"running": {}}, started=False, ready=False)
+        container(found)["restartCount"] = 0
+        container(found).pop("lastState", None)
+        failure = seen(found, 0.0, DEADLINE_SECONDS)
+        assert failure is not None
+        assert failure.kind == "deadline"
+        assert "runs, but its startup probe has not passed" in failure.reason
+        assert failure.container == "web", "its log is what there is to read"
 
 
 class TestCrashes:
