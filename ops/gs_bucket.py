@@ -110,7 +110,11 @@ class GsBucket:
             credentials = self._credentials()
         except (self._auth.GoogleAuthError, ValueError) as error:
             raise unreachable(self.url, error) from error
+        emulator = self.environment.get("STORAGE_EMULATOR_HOST", "")
+        if emulator and "://" not in emulator:
+            emulator = f"http://{emulator}"  # As the CLI's library takes it; ours wants all of it.
         return self._storage.Client(
+            client_options={"api_endpoint": emulator} if emulator else None,
             # A bucket's name says which project it is of; the library wants one all the same.
             project=self.environment.get("GOOGLE_CLOUD_PROJECT") or "-",
             credentials=credentials,
