@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ops import checkout, claims, history, ledger, recover
@@ -70,6 +71,7 @@ class Actions:
         self.out = out
         self.signals = signals
         self._cluster: Cluster | None = None
+        self._connecting = threading.Lock()
         self._claim: claims.Claimed | None = None
         self._guard: Guard | None = None
         self.cut_short = False
@@ -161,6 +163,11 @@ class Actions:
             AegisError: There is not.
         """
         self.session.store.require_room()
+
+    def warm(self) -> None:
+        """Begin to import what an update and its watching need; reading goes on meanwhile."""
+        self.session.warm()
+        threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     # What there is
 
@@ -406,20 +413,31 @@ class Actions:
 
     def connected(self) -> Cluster:
         """Return the cluster the stack is in."""
-        if self._cluster is None:
-            from ops.cluster import connect
+        with self._connecting:
+            if self._cluster is None:
+                self._cluster = self._connect()
+            return self._cluster
 
-            settings = self.settings()
+    def _connect(self) -> Cluster:
+        from ops.cluster import connect
 
-            def plain(*keys: str) -> str | None:
-                found = (settings.get(key) for key in keys)
-                return next((str(it.value) for it in found if it and not it.encrypted), None)
+        settings = self.settings()
 
-            self._cluster = connect(
-                plain("kubernetes:context", f"{self.session.project}:kubeContext"),
-                plain("kubernetes:kubeconfig"),
-            )
-        return self._cluster
+        def plain(*keys: str) -> str | None:
+            found = (settings.get(key) for key in keys)
+            return next((str(it.value) for it in found if it and not it.encrypted), None)
+
+        return connect(
+            plain("kubernetes:context", f"{self.session.project}:kubeContext"),
+            plain("kubernetes:kubeconfig"),
+        )
+
+    def _warm(self) -> None:
+        # What is wrong is said when it is wanted, not here.
+        with suppress(Exception):
+            self.connected()
+            import_module("ops.gate")
+            import_module("ops.replay_program")
 
     def _recorded(self, replay: Replay, target: Release) -> Config:
         """The settings that a rollback records."""

@@ -103,6 +103,7 @@ def rollback(actions: Actions, request: Request) -> Report:
         actions.claimed(INTENT, "rollback", request.wait_seconds),
         actions.guarded(request.guard),
     ):
+        actions.warm()
         releases = actions.releases()
         target = choose(releases, request.to, interrupted=actions.cut_short)
         replay = actions.replay(target, request.keep)

@@ -13,7 +13,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -72,6 +72,7 @@ class Session:
     engine: Engine
     store: Store
     _runner: Runner | None = field(default=None, repr=False)
+    _coming: Future[Runner] | None = field(default=None, repr=False)
     _stopped: bool = field(default=False, repr=False)
 
     @classmethod
@@ -123,6 +124,11 @@ class Session:
     def config_file(self) -> Path:
         """The stack's config file, whether or not it exists."""
         return self.settings_directory / f"Pulumi.{self.name}.yaml"
+
+    def warm(self) -> None:
+        """Begin to import what a preview or an update needs, beside what is read before it."""
+        if self._runner is None and self._coming is None:
+            self._coming = ThreadPoolExecutor(1).submit(_runner, self)
 
     def preview(
         self,
@@ -366,7 +372,7 @@ class Session:
         self._stopped = False
         self.engine.arm()
         if self._runner is None:
-            self._runner = _runner(self)
+            self._runner = _runner(self) if self._coming is None else self._coming.result()
         done = self._runner.run(command, recorder, **options)
         if recorder.error is not None:
             raise recorder.error
