@@ -301,6 +301,20 @@ def test_a_container_that_is_killed_for_memory_in_the_bake_time_is_evidence(good
     assert "more memory than its limit, 64Mi" in verdict.reason
 
 
+def test_a_pod_that_outlasts_the_progress_deadline_is_named_with_its_log(cluster: Cluster) -> None:
+    waiting = "print('waiting for the db', flush=True); import time; time.sleep(600)"
+    probe = {"tcpSocket": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 100}
+    _apply(
+        _deployment("5", spec={"progressDeadlineSeconds": 9}, program=waiting, startupProbe=probe)
+    )
+    verdict = judge(cluster, [WEB], SETTINGS)
+    assert verdict.kind == "deadline", verdict.lines()
+    assert "no progress for 9 s" in verdict.reason
+    assert "runs, but its startup probe has not passed" in verdict.reason
+    assert any("waiting for the db" in line for line in verdict.evidence)
+    assert any("Startup probe failed" in line for line in verdict.evidence), verdict.lines()
+
+
 def test_a_watch_tells_what_the_update_meanwhile_brings_and_nothing_of_before(
     cluster: Cluster,
 ) -> None:
