@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ops import checkout, claims, history, ledger, recover
+from ops import checkout, claims, history, ledger, recover, scratch
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
 from ops.gate_settings import GateSettings, gate_settings
@@ -72,9 +72,13 @@ class Actions:
         self.signals = signals
         self._cluster: Cluster | None = None
         self._connecting = threading.Lock()
+        self.cut_short = False
+        """Whether an update died unrecorded before this one: nobody can say what it changed."""
+        self.aimed: int | None = None
+        """The release that a rollback which died was to restore."""
+        self._unfinished = False
         self._claim: claims.Claimed | None = None
         self._guard: Guard | None = None
-        self.cut_short = False
 
     @property
     def stack(self) -> str:
@@ -108,13 +112,14 @@ class Actions:
                 settled = recover.tidy(self.session, mine=claim.id)
                 if claim.over and not settled:
                     recover.refresh(self.session)
+                self.cut_short = settled.interrupted or any(it.lock for it in claim.over)
+                self.aimed = claim.claim.target if claim.over else None
                 if claim.over or settled:
-                    self.cut_short = True
                     self.out.warn("an earlier update was cut short; its leftovers were settled")
                 yield
             except BaseException:
                 # Nothing was begun yet that would replace what the dead one left half-done.
-                claim.leaves = claim.claim.intent == claims.RECOVERY
+                claim.leaves = self._unfinished or claim.claim.intent == claims.RECOVERY
                 raise
 
     @contextmanager
@@ -168,6 +173,10 @@ class Actions:
         """Begin to import what an update and its watching need; reading goes on meanwhile."""
         self.session.warm()
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
+
+    def settle(self) -> None:
+        """Settle what the CLI left when it was killed under this process, which lives."""
+        recover.settle(self.session, mine=None if self._claim is None else self._claim.id)
 
     # What there is
 
@@ -389,6 +398,7 @@ class Actions:
     def _claimed(
         self, intent: str, message: str, wait_seconds: float, *, take: bool = False
     ) -> Iterator[claims.Claimed]:
+        scratch.sweep()
         with claims.claimed(
             self.session,
             intent=intent,
@@ -401,6 +411,21 @@ class Actions:
             self._claim = claim
             claim.on_lost = self.session.stop
             yield claim
+
+    def _noting(self, run: Run) -> Run:
+        """Note whether an update ends, so that one that does not leaves the claim to `recover`."""
+
+        def noted(on_event: Callable[[Event], None]) -> Outcome:
+            self._unfinished = True
+            try:
+                outcome = run(on_event)
+            except AegisError:
+                self._unfinished = False
+                raise
+            self._unfinished = outcome.killed
+            return outcome
+
+        return noted
 
     def _require_claim(self) -> None:
         """Go no further when somebody took the stack over while this process stood still."""
@@ -476,7 +501,7 @@ class Actions:
         """Run an update; stop it as soon as its rollout cannot succeed any more."""
         from ops.watch import Watch
 
-        stop = stop or self.session.stop
+        stop, run = stop or self.session.stop, self._noting(run)
         if self._guard is not None:
             self._guard.begins()
         self._require_claim()

@@ -6,6 +6,7 @@ Imported by `stack` alone, when the first preview or update is wanted.
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from pulumi.automation import (
 )
 from semver import VersionInfo
 
+from ops import scratch
 from ops.engine import Engine, Finished
 from ops.events import Recorder
 
@@ -97,6 +99,8 @@ class Runner:
         self._command.variables = _TAKE_OVER if "program" in given else {}
         if "program" in given:
             given["program"] = _noting(given["program"], loops)
+        # The Automation API's own files, too, are to be found should this process be killed.
+        before, tempfile.tempdir = tempfile.tempdir, str(scratch.directory())
         try:
             getattr(self._stack, command)(on_event=recorder, **given)
         except _EndedError as ended:
@@ -105,6 +109,7 @@ class Runner:
                 recorder.ended.wait(_LAST_EVENTS_SECONDS)
             return ended.done
         finally:
+            tempfile.tempdir = before
             _close(loops)
         raise AssertionError(f"{command} ran without the CLI")
 

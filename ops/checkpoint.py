@@ -9,13 +9,12 @@ pipe.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ops import scratch
 from ops.errors import AegisError
 from ops.records import FAULTS, fault_of, unpack
 
@@ -255,8 +254,7 @@ def _decrypt(session: Session, recorded: Recorded) -> Mapping[str, Any]:
         if not _has_secrets(json.dumps(latest)):
             return latest
     # Made readable for its owner alone, and removed with all that is in it.
-    with tempfile.TemporaryDirectory(prefix="aegis-checkpoint-") as name:
-        root = Path(name)
+    with scratch.temporary() as root:
         stacks = root / "backend" / ".pulumi" / "stacks" / session.project
         stacks.mkdir(parents=True)
         (root / "backend" / ".pulumi" / "meta.yaml").write_text("version: 1\n")

@@ -161,7 +161,7 @@ def claimed(
         waits_for = [it for it in found if not _can_be_followed(it, take=take)]
         if not waits_for:
             if found:
-                mine = replace(mine, intent=RECOVERY, target=None)
+                mine = replace(mine, intent=RECOVERY, target=_aim(found))
             if _take(session, found, mine, own):
                 break
         if clock() >= deadline:
@@ -182,6 +182,11 @@ def claimed(
     finally:
         held.end()
         heart.join()
+
+
+def _aim(found: Sequence[Holder]) -> int | None:
+    """The release that whoever died was restoring: it stays the aim of whoever goes on."""
+    return next((it.claim.target for it in found if it.claim is not None), None)
 
 
 def _can_be_followed(holder: Holder, *, take: bool) -> bool:

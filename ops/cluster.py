@@ -8,12 +8,14 @@ made on first use.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ops import scratch
 from ops.errors import AegisError
 
 Object = dict[str, Any]
@@ -221,14 +223,26 @@ def connect(context: str | None = None, kubeconfig: str | None = None) -> Cluste
             import yaml
 
             config.load_kube_config_from_dict(
-                yaml.safe_load(kubeconfig), context=context, client_configuration=settings
+                yaml.safe_load(kubeconfig),
+                context=context,
+                client_configuration=settings,
+                temp_file_path=str(scratch.directory()),
             )
         elif kubeconfig or context:
             config.load_kube_config(
-                config_file=kubeconfig, context=context, client_configuration=settings
+                config_file=kubeconfig,
+                context=context,
+                client_configuration=settings,
+                temp_file_path=str(scratch.directory()),
             )
         else:
-            config.load_config(client_configuration=settings)
+            default = Path(config.KUBE_CONFIG_DEFAULT_LOCATION.partition(os.pathsep)[0])
+            if default.expanduser().exists():
+                config.load_kube_config(
+                    client_configuration=settings, temp_file_path=str(scratch.directory())
+                )
+            else:
+                config.load_incluster_config(client_configuration=settings)
     except Exception as error:
         raise AegisError(
             what="the cluster cannot be reached: there is no usable kubeconfig",

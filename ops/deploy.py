@@ -157,6 +157,8 @@ def _deploy(actions: Actions, request: Request) -> Report:
         )
     why = cause(ran.outcome, verdict)
     if step is Next.RESTORE:
+        if ran.outcome.killed:
+            actions.settle()  # The CLI's lock and pending operations, in the way of any update.
         raise _restored(actions, newest, images, why, serving)
     raise _ended(actions, step, why, serving)
 

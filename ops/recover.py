@@ -7,13 +7,16 @@ pending operations settled. Restoring a release is `rollback`, to which `Decisio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ops import history
 from ops.errors import AegisError
 from ops.locks import Holder, Life, clear, holders
+from ops.ownership import KEPT as _KEPT
+from ops.ownership import judge_entered
 from ops.records import UNREADABLE
 from ops.release import Release
 
@@ -88,6 +91,7 @@ class Diagnosis:
         last: The last release that could change what is deployed.
         verified: The newest verified release.
         unrecorded: Whether something changed the state that the history does not have.
+        aimed: The release that a rollback which did not end was to restore.
     """
 
     stack: str
@@ -96,6 +100,7 @@ class Diagnosis:
     last: Release | None = None
     verified: Release | None = None
     unrecorded: bool = False
+    aimed: Release | None = None
 
     @property
     def left_behind(self) -> tuple[Holder, ...]:
@@ -143,12 +148,22 @@ class Settled:
         confirmed: Creations whose objects the state knows now, should they exist.
         forgotten: Operations that were dropped: the next refresh sees what they did.
         unknown: Creations nobody can look up by name: their objects may exist, and are listed.
+        since: When what was begun was begun, as far as a lock or a claim says.
+        foreign: Of those confirmed, whose objects turned out to be somebody else's.
     """
 
     cleared: tuple[Holder, ...] = ()
     confirmed: tuple[Pending, ...] = ()
     forgotten: tuple[Pending, ...] = ()
     unknown: tuple[Pending, ...] = ()
+    since: datetime | None = None
+    foreign: tuple[Pending, ...] = ()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an operation was cut short in its middle."""
+        begun = self.confirmed or self.forgotten or self.unknown
+        return bool(begun or any(holder.lock is not None for holder in self.cleared))
 
     def __bool__(self) -> bool:
         """Whether there was anything to settle."""
@@ -187,14 +202,32 @@ def diagnose(
     """
     releases = history.releases(session)
     operations = session.export()["deployment"].get("pending_operations") or ()
+    who = tuple(holders(session, here) if found is None else found)
+    last = next((release for release in releases if release.deploys), None)
     return Diagnosis(
         stack=session.name,
-        holders=tuple(holders(session, here) if found is None else found),
+        holders=who,
         pending=tuple(_pending(operation) for operation in operations),
-        last=next((release for release in releases if release.deploys), None),
-        verified=next((it for it in releases if it.verified and it.result != UNREADABLE), None),
+        last=last,
+        verified=next((it for it in releases if _is_good(it)), None),
         unrecorded=is_unrecorded(session),
+        aimed=_aimed(releases, who, last),
     )
+
+
+def _is_good(release: Release) -> bool:
+    return release.verified and not release.refused and release.result != UNREADABLE
+
+
+def _aimed(
+    releases: Sequence[Release], found: Sequence[Holder], last: Release | None
+) -> Release | None:
+    """The release that the dead one's claim, or the last update's message, says was restored."""
+    dead = (it.claim for it in found if it.life is not Life.HELD and it.claim is not None)
+    number = next((claim.target for claim in dead), None)
+    if number is None and last is not None and not last.succeeded:
+        number = last.restores
+    return next((it for it in releases if it.number == number and it.succeeded), None)
 
 
 def decide(diagnosis: Diagnosis) -> Decision:
@@ -215,6 +248,8 @@ def decide(diagnosis: Diagnosis) -> Decision:
         if last is not None and last.verified:
             return Decision(Action.NOTHING, None, f"release {last.number} is verified")
         return Decision(Action.JUDGE, last, "its deployer died before the gate's verdict")
+    if diagnosis.aimed is not None:
+        return Decision(Action.RESTORE, diagnosis.aimed, "a rollback did not come to its end")
     why = "the last update failed" if failed else "an update was cut short"
     if verified is None:
         return Decision(Action.FINISH, None, f"{why}, and no release is verified")
@@ -244,6 +279,8 @@ def settle(
     Raises:
         AegisError: Somebody alive holds the stack, or it cannot be told and may not be taken.
     """
+    # When the update began that was cut short: its lock was taken then.
+    since = min((it.since for it in session.store.locks() if it.since), default=None)
     cleared = clear(session, take=take, here=here, mine=mine)
     state = session.export()
     if not (state["deployment"].get("pending_operations") or ()):
@@ -255,6 +292,7 @@ def settle(
         confirmed=tuple(repair.confirmed),
         forgotten=tuple(repair.forgotten),
         unknown=tuple(repair.unknown),
+        since=since,
     )
 
 
@@ -274,7 +312,29 @@ def tidy(session: Session, *, take: bool = False, mine: str | None = None) -> Se
     settled = settle(session, take=take, mine=mine)
     if settled:
         refresh(session)
+        settled = disown(session, settled)
     return settled
+
+
+def disown(session: Session, settled: Settled) -> Settled:
+    """After the refresh, let go of what was entered and turned out to be somebody else's.
+
+    Whoever died may not have come to the creation: an object of that name may have been there
+    before. Entered as its own, it would be deleted with the release.
+    """
+    if not settled.confirmed:
+        return settled
+    state = session.export()
+    entered = {it.urn for it in settled.confirmed}
+    foreign, resources = judge_entered(
+        state["deployment"].get("resources") or (), entered, settled.since
+    )
+    session.import_state({**state, "deployment": {**state["deployment"], "resources": resources}})
+    return replace(
+        settled,
+        confirmed=tuple(it for it in settled.confirmed if it.urn not in foreign),
+        foreign=tuple(it for it in settled.confirmed if it.urn in foreign),
+    )
 
 
 def refresh(session: Session) -> None:
@@ -310,7 +370,9 @@ def settle_operations(deployment: Mapping[str, Any]) -> Repair:
         elif (pending.urn, name) in known:
             repair.forgotten.append(pending)
         else:
+            # Until it is known whose it is, nothing may delete it; see `disown`.
             entered = {**resource, "id": name, "outputs": resource.get("outputs") or {}}
+            entered[_KEPT] = True
             if pending.urn in urns:
                 # The creation of a replacement: the old one is what serves, and this one goes.
                 entered["delete"] = True

@@ -105,7 +105,8 @@ def rollback(actions: Actions, request: Request) -> Report:
     ):
         actions.warm()
         releases = actions.releases()
-        target = choose(releases, request.to, interrupted=actions.cut_short)
+        to = actions.aimed if request.to is None else request.to
+        target = choose(releases, to, interrupted=actions.cut_short)
         replay = actions.replay(target, request.keep)
         deployed = actions.deployed(target)
         if not request.preview:
@@ -185,6 +186,14 @@ def restore(
             state=_serving("the stack is between two releases", ran.serving),
             next=f"aegis recover --stack {actions.stack}",
             code=ExitCode.INTERRUPTED,
+        )
+    if ran.outcome.killed:
+        raise AegisError(
+            what=f"the pulumi CLI was killed in the rollback to release {target.number}",
+            why=ran.outcome.why,
+            state=_serving("the stack is between two releases", ran.serving),
+            next=f"aegis recover --stack {actions.stack} goes on with it",
+            code=ExitCode.NOT_ROLLED_BACK,
         )
     if not ran.outcome.succeeded or ran.evidence is not None:
         raise _unhealthy(actions, target, cause(ran.outcome, ran.evidence), ran.serving)

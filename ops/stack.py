@@ -10,7 +10,6 @@ import getpass
 import json
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ops import scratch
 from ops.backend import Store, open_store
 from ops.bucket import password_of, shown_url
 from ops.engine import Engine, Finished, explain, is_locked, last_lines
@@ -384,8 +384,8 @@ class Session:
         if config is None:
             yield None
             return
-        with tempfile.TemporaryDirectory(prefix="aegis-") as directory:
-            path = Path(directory) / f"Pulumi.{self.name}.yaml"
+        with scratch.temporary() as directory:
+            path = directory / f"Pulumi.{self.name}.yaml"
             content = self._secrets_settings()
             content["config"] = {
                 key: value.value

@@ -69,8 +69,10 @@ def put_in_order(
     Raises:
         AegisError: Somebody alive works on it, or what was restored did not come up healthy.
     """
-    from ops.recover import Action, decide, diagnose, settle
+    from ops import scratch
+    from ops.recover import Action, decide, diagnose, disown, refresh, settle
 
+    scratch.sweep()
     if not by:
         diagnosis = diagnose(actions.session)
         decision = decide(diagnosis)
@@ -86,6 +88,13 @@ def put_in_order(
         repairs = tuple(_repairs(replace(settled, cleared=(*claim.over, *settled.cleared))))
         for line in repairs:
             actions.out.say(line)
+        if settled.confirmed:
+            # What was entered has to be looked at before anything could delete it.
+            refresh(actions.session)
+            for it in disown(actions.session, settled).foreign:
+                line = f"not adopted, for it is not of the update that died: {it.urn}"
+                actions.out.warn(line)
+                repairs = (*repairs, line)
         _act(actions, decision, diagnosis, by)
     return replace(found, repairs=repairs, done=True)
 

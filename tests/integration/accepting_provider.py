@@ -7,7 +7,8 @@ engine: what is made, changed and deleted, and in which order, is the engine's o
 Run by the engine as ``python -m tests.integration.accepting_provider NAME JOURNAL ADDRESS``.
 Files beside the journal say what shall happen: ``fail`` names what shall fail, such as
 ``update Deployment``; ``hang`` what shall be begun and not come back while the file is there;
-``gone`` the objects, a name a line, that are not found any more.
+``gone`` the objects, a name a line, that are not found any more; ``foreign`` those that somebody
+else made long ago.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class AcceptingProvider(ResourceProviderServicer):  # type: ignore[misc,unused-i
         if gone.exists() and request.id in gone.read_text().splitlines():
             return messages.ReadResponse()
         properties = request.properties if request.properties.fields else request.inputs
+        foreign = self._journal.with_name("foreign")
+        if foreign.exists() and request.id in foreign.read_text().splitlines():
+            metadata = properties.fields["metadata"].struct_value
+            metadata.fields["creationTimestamp"].string_value = "2020-01-02T03:04:05Z"
         return messages.ReadResponse(id=request.id, properties=properties, inputs=request.inputs)
 
     @answers

@@ -49,6 +49,79 @@ def test_goes_back_to_the_verified_release_and_leaves_nothing_over(
     assert history.releases(session)[0].number == newest.number
 
 
+def test_leaves_alone_what_somebody_else_made_under_the_name_that_was_asked_for(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = stand.die_while_creating()
+    stand.tell("foreign", "shop/b")
+    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    said = capsys.readouterr()
+    assert any("not adopted" in line for line in json.loads(said.out)["repairs"])
+    assert [it["id"] for it in maps(session)] == ["a"]
+    assert "delete ConfigMap b" not in (stand.root / "journal").read_text()
+
+
+def test_goes_on_with_a_rollback_that_died_although_a_newer_release_is_verified(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = stand.die_while_creating()
+    session.store.swap_claim(None, left("rollback", target=1).encode())
+    newest = history.releases(session)[0]
+    assert newest.number == 1
+    stand.tell("hang", "")
+    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    first = json.loads(capsys.readouterr().out)
+    assert (first["action"], first["target"]) == ("restore", 1)
+    assert session.update(program=objects("a", "b"), message="third").succeeded
+    third = history.releases(session)[0]
+    ledger.mark_verified(session, third)
+    session.store.swap_claim(None, left("rollback", target=1).encode())
+    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    second = json.loads(capsys.readouterr().out)
+    assert (second["action"], second["target"]) == ("restore", 1)
+    assert [it["id"] for it in maps(session)] == ["a"]
+
+
+def test_a_recovery_that_died_itself_is_followed_to_the_same_release(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = stand.open()
+    session.update(program=objects("a"), message="first")
+    ledger.mark_verified(session, history.releases(session)[0])
+    session.update(program=objects("a", "b"), message="second")
+    # It had taken everything away that its forerunner left, and had restored nothing yet.
+    session.store.swap_claim(None, left("recover").encode())
+    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)["action"] == "restore"
+    assert [it["id"] for it in maps(session)] == ["a"]
+    assert session.store.claim() is None
+
+
+def test_a_rollback_after_an_unrecorded_death_goes_back_to_the_newest_verified_release(
+    stand: Stand,
+) -> None:
+    session = stand.die_while_creating()
+    assert aegis(stand, "rollback", "--yes") == ExitCode.OK
+    newest = history.releases(session)[0]
+    assert (newest.restores, newest.verified) == (1, True)
+    assert [it["id"] for it in maps(session)] == ["a"]
+
+
+def left(intent: str, target: int | None = None) -> Claim:
+    """The claim of somebody on this machine who is dead."""
+    here = Machine.here()
+    return Claim(
+        id="1",
+        who=f"ann@{here.host}",
+        boot=here.boot[:13],
+        pid=os.getpid(),
+        ticks=1,
+        since="2026-01-02T03:04:05Z",
+        intent=intent,
+        target=target,
+    )
+
+
 def test_only_says_what_it_would_do_with_preview(
     stand: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -103,6 +103,7 @@ class Stage(Actions):
     did: list[str] = field(default_factory=list)
     signalled: bool = False
     cut_short: bool = False
+    aimed: int | None = None
     running: str | None = BAD
 
     def __post_init__(self) -> None:
@@ -122,6 +123,9 @@ class Stage(Actions):
         self.did.append(f"claim {intent}")
         yield
         self.did.append("release")
+
+    def settle(self) -> None:
+        self.did.append("settle")
 
     def becomes(self, intent: str, target: Release) -> None:
         self.did.append(f"becomes {intent} {target.number}")

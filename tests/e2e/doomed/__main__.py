@@ -1,0 +1,125 @@
+"""Two Deployments, one awaited by the provider, one by the gate inside the update.
+
+Every version brings a ConfigMap of a name that says which and one with an autoname, a Secret, and
+new pods. Nothing here knows of `aegis` but the gate.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pulumi import ResourceOptions
+
+from ops.gate_hook import GateHook
+from ops.gate_settings import gate_settings
+
+config = pulumi.Config()
+NAMESPACE, VERSION = config.require("namespace"), config.require("version")
+SERVER = """
+import http.server, json, os, signal, threading
+closing = threading.Event()
+def close(*_):
+    closing.set()
+    threading.Timer(1.5, os._exit, [0]).start()
+signal.signal(signal.SIGTERM, close)
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = json.dumps({"version": os.environ["VERSION"]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        if closing.is_set():
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *words):
+        pass
+http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+"""
+
+
+def meta(**more: object) -> dict[str, object]:
+    """Metadata of an object in the namespace."""
+    return {"namespace": NAMESPACE, **more}
+
+
+space = kubernetes.core.v1.Namespace("space", metadata={"name": NAMESPACE})
+inside = ResourceOptions(parent=space, depends_on=[space])
+settings = {
+    "web": kubernetes.core.v1.ConfigMap(
+        f"web-{VERSION}",
+        metadata=meta(name=f"web-{VERSION}"),
+        immutable=True,
+        data={"VERSION": VERSION},
+        opts=inside,
+    ),
+    # Autonamed: a new version replaces it under the same URN.
+    "plain": kubernetes.core.v1.ConfigMap(
+        "plain", metadata=meta(), immutable=True, data={"VERSION": VERSION}, opts=inside
+    ),
+}
+secret = kubernetes.core.v1.Secret(
+    f"token-{VERSION}",
+    metadata=meta(name=f"token-{VERSION}"),
+    string_data={"TOKEN": pulumi.Output.secret(f"the token of {VERSION}")},
+    opts=inside,
+)
+
+
+def deployment(name: str, opts: ResourceOptions, **annotations: str) -> None:
+    """A Deployment of two, and its Service."""
+    labels = {"app": name}
+    container = {
+        "name": "web",
+        "image": os.environ["AEGIS_RUNTIME_IMAGE"],
+        "command": ["python3", "-u", "-c", SERVER],
+        "envFrom": [
+            {"configMapRef": {"name": settings[name].metadata["name"]}},
+            {"secretRef": {"name": secret.metadata["name"]}},
+        ],
+        "ports": [{"name": "http", "containerPort": 8000}],
+        # Without a request a busy machine leaves a pod next to nothing.
+        "resources": {"requests": {"cpu": "100m"}},
+        "readinessProbe": {
+            "httpGet": {"path": "/", "port": "http"},
+            "periodSeconds": 1,
+            "timeoutSeconds": 10,
+        },
+        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+    }
+    kubernetes.core.v1.Service(
+        name,
+        metadata=meta(name=name, annotations={"pulumi.com/skipAwait": "true"}),
+        spec={"selector": labels, "ports": [{"port": 80, "targetPort": "http"}]},
+        opts=inside,
+    )
+    kubernetes.apps.v1.Deployment(
+        name,
+        metadata=meta(name=name, annotations=annotations),
+        spec={
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {"labels": {**labels, "app.kubernetes.io/version": VERSION}},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 4},
+            },
+        },
+        opts=ResourceOptions.merge(inside, opts),
+    )
+
+
+judged, _ = GateHook(
+    stack=pulumi.get_stack(),
+    namespace=NAMESPACE,
+    name="web",
+    service="web",
+    settings=gate_settings(config.require_object("gate")),
+    expected={"version": VERSION},
+).bound()
+waits = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+deployment("web", ResourceOptions(hooks=judged), **waits)
+deployment("plain", ResourceOptions())
+pulumi.export("version", VERSION)
