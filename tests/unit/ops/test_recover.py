@@ -97,6 +97,14 @@ class TestTheDecision:
         decision = decide(diagnosis)
         assert (decision.action, decision.target) == (action, target)
 
+    def test_a_rollback_that_died_is_gone_on_with_whatever_else_is_verified(self) -> None:
+        aimed = replace(VERIFIED, number=9, key="9", verified=False)
+        for left in ((ROLLBACK,), (LOCK, ROLLBACK), (holder("recover"),)):
+            found = Diagnosis("s", left, PENDING, VERIFIED, VERIFIED, aimed=aimed)
+            assert decide(found).target is aimed
+        stopped = replace(NEWER, result="failed", restores=9)
+        assert decide(Diagnosis("s", (), (), stopped, VERIFIED, aimed=aimed)).target is aimed
+
     def test_a_holder_that_lives_is_no_sign_of_a_death(self) -> None:
         alive = holder("deploy", Life.HELD)
         assert decide(Diagnosis("s", (alive,), (), NEWER, VERIFIED)).action is Action.NOTHING
