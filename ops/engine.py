@@ -18,10 +18,12 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ops import orphans
 from ops.errors import AegisError
 
 OLDEST = (3, 238, 0)
@@ -125,7 +127,8 @@ class Engine:
             if interruptible:
                 self._started(process)
             try:
-                code = process.wait()
+                with orphans.ended(process.pid) if interruptible else nullcontext():
+                    code = process.wait()
             finally:
                 if interruptible:
                     with self._lock:
