@@ -119,11 +119,12 @@ class Stand:
 
 
 @contextmanager
-def stand(directory: Path) -> Iterator[Stand]:
+def stand(directory: Path, backend_name: str = "test-backend") -> Iterator[Stand]:
     """Set up the program in a directory and take down at the end what was deployed from it.
 
     Args:
         directory: An empty directory.
+        backend_name: What to call its backend, beside the lab's own.
     """
     listed = execute("git", "ls-files", "-co", "--exclude-standard", cwd=ROOT, env=dict(os.environ))
     for name in listed.standard_output.splitlines():
@@ -138,7 +139,7 @@ def stand(directory: Path) -> Iterator[Stand]:
         # The gate as it is committed, but in a hurry.
         settings.write_text(re.sub(r"bakeSeconds: [1-9]\d*", "bakeSeconds: 3", kept))
     (directory / ".venv").symlink_to(ROOT / ".venv")
-    backend = Path(os.environ["AEGIS_LAB"]) / "test-backend"
+    backend = Path(os.environ["AEGIS_LAB"]) / backend_name
     backend.mkdir(exist_ok=True)
     environment = {
         **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},

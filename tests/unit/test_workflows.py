@@ -1,0 +1,65 @@
+"""The workflows hold to what keeps a pipeline from being taken over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+WORKFLOWS = sorted((Path(__file__).resolve().parents[2] / ".github" / "workflows").glob("*.yaml"))
+COMMIT_DIGITS = 40
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_action_is_pinned_by_its_commit(path: Path) -> None:
+    used = [
+        line.split("uses:")[1].strip() for line in path.read_text().splitlines() if "uses:" in line
+    ]
+    assert used
+    for it in used:
+        commit = it.partition("@")[2].split()[0]
+        assert len(commit) == COMMIT_DIGITS, f"{it} is not pinned by a commit"
+        assert "# v" in it, f"{it} does not say which version that is"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_no_job_may_more_than_it_says(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {}
+    for name, job in workflow["jobs"].items():
+        assert job["permissions"]["contents"] == "read", name
+        for step in job["steps"]:
+            if str(step.get("uses", "")).startswith("actions/checkout"):
+                assert step["with"]["persist-credentials"] is False, name
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_nothing_of_an_event_is_pasted_into_a_script(path: Path) -> None:
+    for name, job in yaml.safe_load(path.read_text())["jobs"].items():
+        for step in job["steps"]:
+            assert "${{" not in step.get("run", ""), f"{name}: {step['name']}"
+
+
+def test_the_pipeline_has_the_names_and_triggers_of_the_specification() -> None:
+    [path] = [it for it in WORKFLOWS if it.name == "ci-cd.yaml"]
+    workflow = yaml.safe_load(path.read_text())
+    # YAML 1.1 takes the key `on` for a truth.
+    triggers = workflow[True]
+    assert workflow["name"] == "Aegis CI/CD Pipeline"
+    assert triggers["push"]["branches"] == ["main", "develop"]
+    assert triggers["pull_request"]["branches"] == ["main"]
+    jobs = workflow["jobs"]
+    assert {"test", "build", "deploy-staging", "deploy-production"} <= set(jobs)
+    assert jobs["build"]["needs"] == "test"
+    assert jobs["deploy-staging"]["needs"] == jobs["deploy-production"]["needs"] == "build"
+    assert any(
+        "pytest tests/ -v --cov=app" in step.get("run", "") for step in jobs["test"]["steps"]
+    )
+
+
+@pytest.mark.parametrize("name", ["deploy-staging", "deploy-production", "recover"])
+def test_a_running_deploy_is_never_cancelled_by_the_next(name: str) -> None:
+    [path] = [it for it in WORKFLOWS if it.name == "ci-cd.yaml"]
+    job = yaml.safe_load(path.read_text())["jobs"][name]
+    assert job["concurrency"]["cancel-in-progress"] is False
