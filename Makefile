@@ -38,10 +38,12 @@ test: up policy ## everything: pytest tests/ -v --cov=app, with the end-to-end t
 unit: venv ## the quick tests: no cluster, no engine
 	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)
 
-check: venv ## lint, format and types
+check: venv ## lint, format, types, workflows
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
+	@$(VENV)/zizmor --offline --quiet .github/workflows
+	@"$$($(VENV)/python -m lab tool actionlint)"
 
 format: venv ## format the code
 	@$(VENV)/ruff check --fix --quiet . || true

@@ -15,6 +15,8 @@ from lab import lifecycle, settings, stacks
 from lab.command import FREE_SPACE
 from lab.daemon import Supervisor
 from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, LabError
+from lab.progress import Step
+from lab.toolchain import BY_NAME, Toolchain
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 MACHINE_FAULTS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
@@ -66,6 +68,16 @@ def down(
     left = f"builds and images stay in {lab_settings.cache}"
     kept = "its state is gone" if purge else f"its state stays in {lab_settings.state}"
     typer.echo(f"The lab is down; {kept}; {left}.")
+
+
+@app.command()
+def tool(name: Annotated[str, typer.Argument(help="Its name, such as actionlint.")]) -> None:
+    """Build one tool from its pinned Go module, unless the cache has it, and print its path."""
+    found = BY_NAME.get(name)
+    if found is None:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(sorted(BY_NAME))}")
+    lab_settings = settings.load(os.environ, CHECKOUT)
+    typer.echo(Toolchain(lab_settings).build(found, Step(f"build {name}")))
 
 
 @app.command()

@@ -26,6 +26,7 @@ PULUMI_VERSION = "3.259.0"
 KUBERNETES_VERSION = "1.35.4"
 VEGETA_VERSION = "12.13.0"
 HELM_VERSION = "4.3.1"
+ACTIONLINT_VERSION = "1.7.12"
 MINIMUM_GO = (1, 25)
 
 KUBE_PROGRAMS = (
@@ -94,6 +95,14 @@ HELM = Tool(
     definitions=(("helm.sh/helm/v4/internal/version.version", f"v{HELM_VERSION}"),),
 )
 """What `bench/` compares with; nothing else needs it."""
+ACTIONLINT = Tool(
+    name="actionlint",
+    module="actionlint",
+    package="github.com/rhysd/actionlint/cmd/actionlint",
+    definitions=(("main.version", ACTIONLINT_VERSION),),
+)
+"""What checks the workflows in `make check`."""
+BY_NAME = {tool.name: tool for tool in (PULUMI, KUBE, COREDNS, VEGETA, HELM, ACTIONLINT)}
 
 
 class Toolchain:

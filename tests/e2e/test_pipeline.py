@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.github_server import GitHubServer, serve
-from tests.e2e.stand import Stand, execute, require_free, stand
+from tests.e2e.stand import ROOT, Stand, execute, require_free, stand
 from tests.e2e.workflow import Job, Runner
 
 SHA = "5" * 40
@@ -26,6 +26,8 @@ KUBECONFIG = ("secrets.KUBECONFIG", "secrets.KUBECONFIG_READ")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """The program with its three stacks, on a backend of its own."""
     with stand(tmp_path_factory.mktemp("pipeline"), "pipeline-backend") as it:
+        # What `make policy` makes; the jobs then find it made.
+        (it.directory / "policy" / ".venv").symlink_to(ROOT / "policy" / ".venv")
         for name in ("staging", "production"):
             require_free(it, f"aegis-{name}")
             it.pulumi("stack", "init", name)
