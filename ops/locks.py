@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -115,6 +115,7 @@ class Holder:
         why: What the judgement rests on.
         lock: The CLI's lock, when it is one.
         claim: The claim of `aegis`, when it is one.
+        silent: Whether it is called dead for its silence alone.
     """
 
     life: Life
@@ -124,6 +125,7 @@ class Holder:
     why: str
     lock: Lock | None = field(default=None, repr=False)
     claim: Claim | None = field(default=None, repr=False)
+    silent: bool = False
 
     def __str__(self) -> str:
         """Say who, since when, what for."""
@@ -150,6 +152,12 @@ def _judge_lock(lock: Lock, here: Machine, claim: Holder | None) -> tuple[Life, 
         return Life.UNKNOWN, f"{lock.place} cannot be read: {lock.fault or 'it names no process'}"
     if not here.is_named(lock.host):
         if claim is not None and claim.claim is not None and claim.claim.host == lock.host:
+            if claim.silent:
+                # A stopped CLI goes on where it stood, over whatever was done meanwhile.
+                return Life.UNKNOWN, (
+                    f"{claim.why}, but process {lock.pid} there has not given up its lock: "
+                    "it may only stand still"
+                )
             return claim.life, claim.why
         return Life.UNKNOWN, f"its process {lock.pid} is on {lock.host}, not on {here.host}"
     return _judge_process(here.find(lock.pid), lock)
@@ -183,8 +191,8 @@ def judge_claim(
         beat_seconds: How often it should beat.
     """
 
-    def holder(life: Life, why: str) -> Holder:
-        return Holder(life, claim.who, claim.since, claim.message, why, claim=claim)
+    def holder(life: Life, why: str, *, silent: bool = False) -> Holder:
+        return Holder(life, claim.who, claim.since, claim.message, why, claim=claim, silent=silent)
 
     if claim.boot and claim.boot == here.boot[: len(claim.boot)]:
         process = here.find(claim.pid)
@@ -201,7 +209,8 @@ def judge_claim(
         if now.beat != claim.beat:
             return holder(Life.HELD, f"its heart beats on {claim.host}")
     silence = PATIENCE * beat_seconds
-    return holder(Life.ORPHANED, f"its heart on {claim.host} has not beaten for {silence:.0f} s")
+    why = f"its heart on {claim.host} has not beaten for {silence:.0f} s"
+    return holder(Life.ORPHANED, why, silent=True)
 
 
 def holders(
@@ -226,7 +235,13 @@ def holders(
             claim, here, lambda: read_claim(session), beat_seconds=session.store.beat_seconds
         )
     found = [judge_lock(lock, here, judged) for lock in session.store.locks()]
-    return [*found, judged] if judged is not None else found
+    if judged is None:
+        return found
+    doubted = [it for it in found if it.life is Life.UNKNOWN]
+    if judged.silent and doubted:
+        # One holder, one judgement: the claim is no more certainly dead than its lock.
+        judged = replace(judged, life=Life.UNKNOWN, why=doubted[0].why)
+    return [*found, judged]
 
 
 def clear(

@@ -105,6 +105,16 @@ class TestTheClisLock:
         judged = judge_lock(lock(host="ci-9"), machine(tmp_path), heart)
         assert (judged.life, judged.message) == (life, "a deploy")
 
+    def test_of_another_machine_whose_claim_is_only_silent_is_asked_about(
+        self, tmp_path: Path
+    ) -> None:
+        silent = Holder(
+            Life.ORPHANED, "ann@ci-9", "then", "a deploy", "no beat", claim=claim(), silent=True
+        )
+        judged = judge_lock(lock(host="ci-9"), machine(tmp_path), silent)
+        assert judged.life is Life.UNKNOWN
+        assert "may only stand still" in judged.why
+
     def test_this_process_is_alive_and_its_number_in_another_boot_is_not(self) -> None:
         here = Machine.here()
         mine = replace(lock(host=here.host, pid=os.getpid()), since=datetime.now(UTC))
