@@ -109,7 +109,7 @@ class Actions:
         with self._claimed(intent, message, wait_seconds) as claim:
             try:
                 self.cut_short = recover.is_unrecorded(self.session)
-                settled = recover.tidy(self.session, mine=claim.id)
+                settled = recover.tidy(self.session, mine=claim.id, over=claim.over)
                 if claim.over and not settled:
                     recover.refresh(self.session)
                 self.cut_short = settled.interrupted or any(it.lock for it in claim.over)

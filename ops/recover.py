@@ -262,6 +262,7 @@ def settle(
     take: bool = False,
     here: Machine | None = None,
     mine: str | None = None,
+    over: Sequence[Holder] = (),
 ) -> Settled:
     """Take away what the dead left, and settle what they had begun.
 
@@ -275,12 +276,14 @@ def settle(
         take: Whether to take away also a lock that cannot be told from a living one's.
         here: This machine.
         mine: The id of the caller's own claim, which stays.
+        over: Whose claim and locks the caller took over when it made its own.
 
     Raises:
         AegisError: Somebody alive holds the stack, or it cannot be told and may not be taken.
     """
     # When the update began that was cut short: its lock was taken then.
-    since = min((it.since for it in session.store.locks() if it.since), default=None)
+    locks = [*session.store.locks(), *(it.lock for it in over if it.lock is not None)]
+    since = min((it.since for it in locks if it.since), default=None)
     cleared = clear(session, take=take, here=here, mine=mine)
     state = session.export()
     if not (state["deployment"].get("pending_operations") or ()):
@@ -296,7 +299,13 @@ def settle(
     )
 
 
-def tidy(session: Session, *, take: bool = False, mine: str | None = None) -> Settled:
+def tidy(
+    session: Session,
+    *,
+    take: bool = False,
+    mine: str | None = None,
+    over: Sequence[Holder] = (),
+) -> Settled:
     """Settle what the dead left, and bring the state in line with the cluster if anything was.
 
     What a deploy or a rollback begins with; costs nothing when nothing was left.
@@ -305,11 +314,12 @@ def tidy(session: Session, *, take: bool = False, mine: str | None = None) -> Se
         session: The stack.
         take: As for `settle`.
         mine: As for `settle`.
+        over: As for `settle`.
 
     Raises:
         AegisError: As `settle` does, or the cluster could not be asked.
     """
-    settled = settle(session, take=take, mine=mine)
+    settled = settle(session, take=take, mine=mine, over=over)
     if settled:
         refresh(session)
         settled = disown(session, settled)

@@ -84,7 +84,7 @@ def put_in_order(
         diagnosis = diagnose(actions.session, found=claim.over)
         decision = decide(diagnosis)
         found = _told(actions, diagnosis, decision)
-        settled = settle(actions.session, take=take, mine=claim.id)
+        settled = settle(actions.session, take=take, mine=claim.id, over=claim.over)
         repairs = tuple(_repairs(replace(settled, cleared=(*claim.over, *settled.cleared))))
         for line in repairs:
             actions.out.say(line)

@@ -337,7 +337,8 @@ def test_decrypting_leaves_nothing_behind(
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    scratch.chmod(0o700)
+    monkeypatch.setattr("ops.scratch.directory", lambda: scratch)
     first = stack.deploy(lambda: pulumi.export("word", Output.secret("hidden-word")))
     modes: list[int] = []
     words: list[str] = []

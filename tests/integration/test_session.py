@@ -208,6 +208,8 @@ class TestADeathInTheMiddle:
         assert [str(it) for it in settled.confirmed] == ["creating b"]
         diagnosis = recover.diagnose(session)
         assert (diagnosis.holders, diagnosis.pending) == ((), ())
+        recover.refresh(session)
+        assert not recover.disown(session, settled).foreign
         outcome = session.update(program=objects("a"), message="restore", refresh=True)
         assert outcome.succeeded, outcome.why
         stand.wait_for("delete ConfigMap b")
