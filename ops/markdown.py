@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~>-])")
+_ACTIVE = re.compile(r"[\\`*_\[\]!~|@]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 _CUT = "\n\n_The rest is left out: the comment would be longer than is allowed._\n"
 
@@ -29,7 +30,9 @@ def code(raw: object, *, limit: int = 200) -> str:
     """Return a text as inline code."""
     line = " ".join(_CONTROL.sub("", str(raw)).split())
     line = line if len(line) <= limit else f"{line[: limit - 1]}…"
-    return f"<code>{html.escape(line).replace('|', '&#124;').replace('@', '&#64;')}</code>"
+    # Markdown is read inside an element too: an image there would be fetched.
+    escaped = _ACTIVE.sub(lambda found: f"&#{ord(found[0])};", html.escape(line))
+    return f"<code>{escaped.replace('://', '&#58;//')}</code>"
 
 
 def block(raw: str, *, lines: int = 40) -> str:
