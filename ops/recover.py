@@ -241,7 +241,7 @@ def decide(diagnosis: Diagnosis) -> Decision:
     # Whether one that cannot be read failed nobody knows; what it began and left undone is seen.
     failed = last is not None and not last.succeeded and last.result != UNREADABLE
     if not diagnosis.interrupted and not failed:
-        return Decision(Action.NOTHING, None, "nothing was left half-done")
+        return _whole(last)
     whole = not diagnosis.pending and not diagnosis.unrecorded
     complete = whole and not failed and last is not None
     if complete and "deploy" in intents and not _has_lock(diagnosis):
@@ -254,6 +254,14 @@ def decide(diagnosis: Diagnosis) -> Decision:
     if verified is None:
         return Decision(Action.FINISH, None, f"{why}, and no release is verified")
     return Decision(Action.RESTORE, verified, why)
+
+
+def _whole(last: Release | None) -> Decision:
+    """Decide where nothing was left half-done."""
+    if last is not None and last.restores is not None and not last.verified:
+        # Stopped while the gate judged it, or it failed there: nobody else comes back to it.
+        return Decision(Action.JUDGE, last, "a rollback was never seen to be healthy")
+    return Decision(Action.NOTHING, None, "nothing was left half-done")
 
 
 def settle(

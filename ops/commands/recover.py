@@ -145,11 +145,14 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
     if verdict.passed:
         actions.mark_verified(last)
         return
-    if verified is None:
+    # What did not come up healthy when it was restored would not when it is restored once more.
+    again = verified is not None and last.restores in {verified.number, verified.restores}
+    if verified is None or (again and last.restores is not None):
+        left = "no release is verified" if verified is None else "it was a rollback already"
         raise AegisError(
             what=f"release {last.number} of {actions.stack} did not pass its gate",
             why="\n".join([verdict.reason, *verdict.evidence]),
-            state=f"release {last.number} is deployed, and no release is verified",
+            state=f"release {last.number} is deployed, and {left}",
             next="aegis deploy, with what mends it",
             code=ExitCode.NOT_ROLLED_BACK,
         )

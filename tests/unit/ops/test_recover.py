@@ -56,6 +56,16 @@ class TestTheDecision:
             (Diagnosis("s", last=VERIFIED, verified=VERIFIED), Action.NOTHING, None),
             (Diagnosis("s"), Action.NOTHING, None),
             (Diagnosis("s", last=NEWER, verified=VERIFIED), Action.NOTHING, None),
+            (
+                Diagnosis("s", last=replace(NEWER, restores=1), verified=VERIFIED),
+                Action.JUDGE,
+                replace(NEWER, restores=1),
+            ),
+            (
+                Diagnosis("s", last=replace(NEWER, restores=1, verified=True), verified=VERIFIED),
+                Action.NOTHING,
+                None,
+            ),
             (Diagnosis("s", last=FAILED, verified=VERIFIED), Action.RESTORE, VERIFIED),
             (Diagnosis("s", last=FAILED), Action.FINISH, None),
             (
@@ -79,6 +89,8 @@ class TestTheDecision:
             "in order",
             "never updated",
             "a plain update without a gate",
+            "a rollback nobody saw healthy",
+            "a rollback that is verified",
             "the last failed",
             "the first failed",
             "killed before anything was recorded",
