@@ -35,6 +35,10 @@ status: venv ## say whether the lab is up
 test: up policy ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
 	@$(VENV)/python -m lab exec -- $(VENV)/python -m pytest tests/ -v --cov=app $(args)
 
+deaths: up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
+	@AEGIS_DEATHS=$${AEGIS_DEATHS:-6} $(VENV)/python -m lab exec -- \
+		$(VENV)/python -m pytest tests/e2e/test_recover.py -v -s $(args)
+
 unit: venv ## the quick tests: no cluster, no engine
 	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)
 
