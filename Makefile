@@ -5,7 +5,7 @@ PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --pyt
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy scan up down env status test unit check format requirements
+.PHONY: help venv policy scan up down env status test deaths unit check format requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
