@@ -64,6 +64,7 @@ class Actions:
     Attributes:
         cut_short: Whether an update before this work ended unrecorded, so that what is deployed
             is not what the history's last release deployed.
+        aimed: The release that a rollback which died was to restore.
     """
 
     def __init__(self, session: Session, out: Output, signals: Signals) -> None:
@@ -73,9 +74,7 @@ class Actions:
         self._cluster: Cluster | None = None
         self._connecting = threading.Lock()
         self.cut_short = False
-        """Whether an update died unrecorded before this one: nobody can say what it changed."""
         self.aimed: int | None = None
-        """The release that a rollback which died was to restore."""
         self._unfinished = False
         self._claim: claims.Claimed | None = None
         self._guard: Guard | None = None
@@ -108,11 +107,12 @@ class Actions:
         self.require_room()
         with self._claimed(intent, message, wait_seconds) as claim:
             try:
-                self.cut_short = recover.is_unrecorded(self.session)
+                unrecorded = recover.is_unrecorded(self.session)  # A refresh would hide it.
                 settled = recover.tidy(self.session, mine=claim.id, over=claim.over)
                 if claim.over and not settled:
                     recover.refresh(self.session)
-                self.cut_short = settled.interrupted or any(it.lock for it in claim.over)
+                left = settled.interrupted or any(it.lock for it in claim.over)
+                self.cut_short = unrecorded or left
                 self.aimed = claim.claim.target if claim.over else None
                 if claim.over or settled:
                     self.out.warn("an earlier update was cut short; its leftovers were settled")

@@ -194,6 +194,15 @@ class TestHistory:
         assert shop.aegis("rollback --yes") == ExitCode.OK
         assert shop.live() == ["web-v2"]
 
+    def test_one_that_was_never_written_is_the_one_that_a_rollback_replaces(
+        self, shop: Shop
+    ) -> None:
+        for kind in ("history", "checkpoint"):
+            shop.recorded(kind)[-1].unlink()
+        assert shop.live() == ["web-v3"]
+        assert shop.aegis("rollback --yes") == ExitCode.OK, shop.said
+        assert shop.live() == ["web-v2"]
+
     def test_a_checkpoint_cut_short_or_gone_can_be_passed_over(self, shop: Shop) -> None:
         second = shop.recorded("checkpoint")[1]
         for harm in (cut, Path.unlink):
