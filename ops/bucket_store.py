@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -21,13 +21,21 @@ from ops.bucket import Bucket, Entry
 from ops.cli_store import CliStore
 from ops.engine import Engine
 from ops.errors import AegisError
-from ops.records import FAULTS, UNREADABLE, fault_of, has_zstd, key_of, make_release, unpack
-from ops.release import UNKNOWN, Release
+from ops.records import (
+    FAULTS,
+    HEAD,
+    fault_of,
+    has_zstd,
+    key_of,
+    make_release,
+    outputs_in,
+    state_of,
+    unpack,
+    unreadable,
+)
+from ops.release import Release
 
-_STACK = "pulumi:pulumi:Stack"
-_HEAD = 16_384
 _ENDINGS = ("", ".gz", ".zst")
-_FIRST_RESOURCE = re.compile(r'"resources"\s*:\s*\[\s*\{')
 _STATE = re.compile(r"\.json(\.gz|\.zst)?$")
 
 
@@ -76,11 +84,7 @@ class BucketStore:
         if entry is None or (entry.key.endswith(".zst") and not has_zstd()):
             return None
         try:
-            content = unpack(self.bucket.read(entry.key))
-            latest = content["checkpoint"]["latest"] or {}
-            for resource in latest.get("resources") or ():
-                _ = resource["urn"], resource["type"]
-            return {"version": content["version"], "deployment": latest}
+            return state_of(unpack(self.bucket.read(entry.key)))
         except FAULTS as error:
             raise self._damaged(entry.key, error, self._backups()) from error
 
@@ -95,14 +99,9 @@ class BucketStore:
 
     def outputs(self, release: Release) -> dict[str, Any] | None:  # noqa: D102
         try:
-            head = self.bucket.read(self._checkpoint_key(release, ".json"), _HEAD)
-            text = head.decode(errors="ignore")
-            # The stack is the first resource; the others, nearly all of the file, are not read.
-            start = _FIRST_RESOURCE.search(text)
-            found = json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
+            return outputs_in(self.bucket.read(self._checkpoint_key(release, ".json"), HEAD))
         except (OSError, ValueError):
             return None
-        return dict(found.get("outputs") or {}) if found.get("type") == _STACK else None
 
     def recorded(self, release: Release) -> Recorded | None:  # noqa: D102
         for ending in (f".json{compressed}" for compressed in _ENDINGS):
@@ -234,14 +233,7 @@ class BucketStore:
                 raise content
             return make_release(number, key, unpack(content))
         except FAULTS as error:
-            return Release(
-                number=number,
-                key=key,
-                kind=UNKNOWN,
-                result=UNREADABLE,
-                started=datetime.fromtimestamp(int(key) / 1e9, UTC),
-                message=f"{self.bucket.place(place)}: {fault_of(error)}",
-            )
+            return unreadable(number, key, self.bucket.place(place), error)
 
     def _lock(self, key: str, content: bytes | OSError) -> Lock | None:
         place = self.bucket.place(key)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,25 @@ from ops.backend import Lock, Recorded
 from ops.cli_store import CliStore
 from ops.engine import Engine
 from ops.errors import AegisError
-from ops.records import FAULTS, UNREADABLE, fault_of, has_zstd, key_of, make_release, read_json
-from ops.release import UNKNOWN, Release
+from ops.records import (
+    FAULTS,
+    HEAD,
+    fault_of,
+    has_zstd,
+    key_of,
+    make_release,
+    outputs_in,
+    read_json,
+    state_of,
+    unreadable,
+)
+from ops.release import Release
 
-_STACK = "pulumi:pulumi:Stack"
-_HEAD = 16_384
 _COPIES_OF_STATE = 6
 """The state, what it is written to first, what it was, its backup, and the history's checkpoint,
 which may all be on the disk at once; and one to spare."""
 _BESIDE_STATE = 128 * 1024
 """Bytes for the update's record, its lock, tags, a claim."""
-_FIRST_RESOURCE = re.compile(r'"resources"\s*:\s*\[\s*\{')
 
 
 @dataclass
@@ -87,11 +95,7 @@ class FileStore:
         if path is None or (path.suffix == ".zst" and not has_zstd()):
             return None
         try:
-            content = read_json(path)
-            latest = content["checkpoint"]["latest"] or {}
-            for resource in latest.get("resources") or ():
-                _ = resource["urn"], resource["type"]
-            return {"version": content["version"], "deployment": latest}
+            return state_of(read_json(path))
         except FAULTS as error:
             raise _damaged(path, error, self._copy()) from error
 
@@ -110,13 +114,9 @@ class FileStore:
         path = os.path.join(self._history, f"{self.stack}-{release.key}.checkpoint.json")  # noqa: PTH118
         try:
             with open(path, "rb") as file:  # noqa: PTH123
-                text = file.read(_HEAD).decode(errors="ignore")
-            # The stack is the first resource; the others, nearly all of the file, are not read.
-            start = _FIRST_RESOURCE.search(text)
-            found = json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
+                return outputs_in(file.read(HEAD))
         except (OSError, ValueError):
             return None
-        return dict(found.get("outputs") or {}) if found.get("type") == _STACK else None
 
     def recorded(self, release: Release) -> Recorded | None:  # noqa: D102
         path = self._checkpoint_file(release)
@@ -318,14 +318,7 @@ class FileStore:
         try:
             return make_release(number, key, read_json(path))
         except FAULTS as error:
-            return Release(
-                number=number,
-                key=key,
-                kind=UNKNOWN,
-                result=UNREADABLE,
-                started=datetime.fromtimestamp(int(key) / 1e9, UTC),
-                message=f"{path}: {fault_of(error)}",
-            )
+            return unreadable(number, key, path, error)
 
 
 def _read_lock(path: Path) -> Lock | None:

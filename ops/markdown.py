@@ -19,19 +19,15 @@ def text(raw: object, *, limit: int = 200) -> str:
         raw: The text.
         limit: How many characters of it are shown.
     """
-    line = " ".join(_CONTROL.sub("", str(raw)).split())
-    line = line if len(line) <= limit else f"{line[: limit - 1]}…"
-    escaped = _SPECIAL.sub(r"\\\1", html.escape(line, quote=False))
+    escaped = _SPECIAL.sub(r"\\\1", html.escape(_line(raw, limit), quote=False))
     # A mention would send somebody a message, a bare address would become a link.
     return escaped.replace("@", "&#64;").replace("://", ":&#8203;//")
 
 
 def code(raw: object, *, limit: int = 200) -> str:
     """Return a text as inline code."""
-    line = " ".join(_CONTROL.sub("", str(raw)).split())
-    line = line if len(line) <= limit else f"{line[: limit - 1]}…"
     # Markdown is read inside an element too: an image there would be fetched.
-    escaped = _ACTIVE.sub(lambda found: f"&#{ord(found[0])};", html.escape(line))
+    escaped = _ACTIVE.sub(lambda found: f"&#{ord(found[0])};", html.escape(_line(raw, limit)))
     return f"<code>{escaped.replace('://', '&#58;//')}</code>"
 
 
@@ -68,3 +64,9 @@ def fitted(parts: Sequence[str], limit: int) -> str:
             return kept + _CUT
         kept = longer
     return kept + "\n"
+
+
+def _line(raw: object, limit: int) -> str:
+    """A text as one line, without what controls a terminal or turns its direction."""
+    line = " ".join(_CONTROL.sub("", str(raw)).split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ops.release import ConfigValue, Release, restored_by
+from ops.release import UNKNOWN, ConfigValue, Release, restored_by
 
 UNREADABLE = "unreadable"
 """The result of a release whose history file cannot be read; its message says which and why."""
@@ -27,6 +28,10 @@ FAULTS = (
     zlib.error,
 )
 """What reading a file that is damaged raises."""
+HEAD = 16_384
+"""So many bytes of a checkpoint have the stack's outputs in them, unless they are very long."""
+_STACK = "pulumi:pulumi:Stack"
+_FIRST_RESOURCE = re.compile(r'"resources"\s*:\s*\[\s*\{')
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -52,6 +57,44 @@ def make_release(number: int, key: str, raw: Mapping[str, Any]) -> Release:
         changes=raw.get("resourceChanges") or {},
         restores=restored_by(message),
     )
+
+
+def unreadable(number: int, key: str, place: str, error: Exception) -> Release:
+    """Make a release of a history file that cannot be read; its message says which and why."""
+    return Release(
+        number=number,
+        key=key,
+        kind=UNKNOWN,
+        result=UNREADABLE,
+        started=datetime.fromtimestamp(int(key) / 1e9, UTC),
+        message=f"{place}: {fault_of(error)}",
+    )
+
+
+def state_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state in a state file's content, as `pulumi stack export` has it.
+
+    Raises:
+        KeyError: It has another shape; so say all of `FAULTS`.
+    """
+    latest = content["checkpoint"]["latest"] or {}
+    for resource in latest.get("resources") or ():
+        _ = resource["urn"], resource["type"]
+    return {"version": content["version"], "deployment": latest}
+
+
+def outputs_in(head: bytes) -> dict[str, Any] | None:
+    """Return the stack's outputs from a checkpoint's first bytes; None when they are not there.
+
+    The stack is the first resource; the others, nearly all of the file, are not read.
+
+    Raises:
+        ValueError: The resource does not end in these bytes.
+    """
+    text = head.decode(errors="ignore")
+    start = _FIRST_RESOURCE.search(text)
+    found = json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
+    return dict(found.get("outputs") or {}) if found.get("type") == _STACK else None
 
 
 def _setting(raw: Any) -> ConfigValue:  # noqa: ANN401 - any JSON value
