@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from ops.cluster import ApiError, Cluster, Object
 from ops.figures import Figures, shortcoming
 from ops.gate_settings import GateSettings
+from ops.handover import Handover
 from ops.mirror import Mirror
 from ops.probe import Prober, Route, identity, pod_port, pod_route, service_route, services_of
 from ops.prometheus import prometheus_value
@@ -176,32 +177,49 @@ class _Gate:
             self.notes.append("no Service selects the pods, so no requests were sent")
         routes = [service_route(self.cluster, s, self.settings.path) for s in services]
         self.via = ", ".join(route.name for route in routes)
-        planned = round(self.settings.bake_seconds * self.settings.probe_rate)
         prober = Prober(
             lambda: routes,
             self.settings.path,
             rate=self.settings.probe_rate,
             p99_ms=self.settings.p99_ms,
         )
-        began, alone = time.monotonic(), None
+        handover = Handover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
         with prober:
             for now in self._rounds():
                 self._evidence(now)
                 self._identify()
-                figures = prober.figures()
-                self._figures(figures, planned)
-                left = began + self.settings.bake_seconds - now
+                self._look(handover, now)
+                figures = self._judged(prober, handover)
+                self._figures(figures, handover.planned(self.settings.probe_rate))
+                left = handover.end - now
                 self._tell("bake", figures if routes else None, max(0.0, left))
-                if alone is None and not self._old_pods():
-                    alone = now
                 if left <= 0:
                     break
-        figures = prober.figures()
+        figures = self._judged(prober, handover)
         self._figures(figures, 0)
-        if alone is not None:
-            self._versions(prober.figures(since=alone))
+        if handover.alone is not None:
+            self._versions(prober.figures(since=handover.alone))
         self._prometheus()
+        before = prober.figures()
+        if before.failed > figures.failed:
+            self._note(
+                f"{before.failed - figures.failed} failed probes, sent while pods of the release "
+                "before could still be reached"
+            )
         return figures if routes else None
+
+    def _look(self, handover: Handover, now: float) -> None:
+        old = [pod for w in self.workloads for pod in self.mirror.snapshot(w).old_pods]
+        serving = any(it.old for it in self.rollouts.progress().values())
+        handover.look(now, ending=bool(old), serving=serving)
+        handover.versions.update(filter(None, map(version_of, old)))
+
+    def _judged(self, prober: Prober, handover: Handover) -> Figures:
+        """Sum up what the new release answered, as far as that can be told."""
+        named = {self._wanted(self.mirror.snapshot(w)).get("version") for w in self.workloads}
+        return prober.figures(
+            since=handover.judged_from, naming={v for v in named if v} - handover.versions
+        )
 
     def _rounds(self) -> Iterator[float]:
         """Yield the time whenever something may have changed."""
@@ -373,9 +391,6 @@ class _Gate:
 
     def _done(self, workload: Workload) -> bool:
         return self.rollouts.progress()[workload].complete
-
-    def _old_pods(self) -> bool:
-        return any(self.mirror.snapshot(workload).old_pods for workload in self.workloads)
 
     def _note(self, note: str) -> None:
         if note not in self.notes:

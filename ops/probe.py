@@ -12,7 +12,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -216,10 +216,15 @@ class Prober:
         self._stop.set()
         self._thread.join(timeout=self._seconds + 1)
 
-    def figures(self, since: float = 0.0) -> Figures:
-        """Sum up the answers so far, of the probes sent after a moment of the monotonic clock."""
+    def figures(self, since: float = 0.0, naming: Collection[str] = ()) -> Figures:
+        """Sum up the answers so far.
+
+        Args:
+            since: Of the probes sent from this moment of the monotonic clock on.
+            naming: Of those before, the ones that were answered in the name of these versions.
+        """
         with self._lock:
-            answers = [answer for due, answer in self._answers if due >= since]
+            answers = [a for due, a in self._answers if due >= since or a.version in naming]
         return figures_of(answers, self._p99_ms)
 
     def _run(self) -> None:

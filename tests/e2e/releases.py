@@ -46,7 +46,7 @@ async def answer(scope, receive, send):
     if fault in ("errors", "late") and path not in (None, "/livez", "/readyz"):
         count += 1
         if fault == "late":
-            await asyncio.sleep(0.8)
+            await asyncio.sleep(1.5)
         elif count % 5 == 0:
             status = 500
     if status is None:

@@ -34,7 +34,7 @@ SHORT = {
     "progressDeadlineSeconds": 60,
 }
 """Short timings; 60 s of progress deadline, so that nothing here is found out by waiting for it."""
-GATE = {"bakeSeconds": 2, "unreadySeconds": 5, "p99Ms": 500, "probeRate": 20}
+GATE = {"bakeSeconds": 2, "unreadySeconds": 5, "p99Ms": 1000, "probeRate": 20}
 
 
 def _aegis(at: Stand, *words: str, expect: int) -> Finished:
@@ -231,7 +231,7 @@ RELEASES = [
     Bad("out-of-memory", "more memory than its limit", fault="memory"),
     Bad("bad-settings", "no place for debug logs", settings={"logLevel": REFUSED_LOG_LEVEL}),
     Bad("wrong-version", f"{BAD} was deployed", says="1.9.0", serves=True),
-    Bad("slow", "longer than 500 ms", fault="late", serves=True),
+    Bad("slow", "longer than 1000 ms", fault="late", serves=True),
     Bad("errors", "500", fault="errors", serves=True, fails=True),
     Bad(
         "errors-canary",
