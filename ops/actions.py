@@ -76,6 +76,7 @@ class Actions:
         self.cut_short = False
         self.aimed: int | None = None
         self._unfinished = False
+        self._unjudged = False
         self._claim: claims.Claimed | None = None
         self._guard: Guard | None = None
 
@@ -118,8 +119,10 @@ class Actions:
                     self.out.warn("an earlier update was cut short; its leftovers were settled")
                 yield
             except BaseException:
-                # Nothing was begun yet that would replace what the dead one left half-done.
-                claim.leaves = self._unfinished or claim.claim.intent == claims.RECOVERY
+                # Either nothing was begun yet that would replace what the dead one left half-done,
+                # or what was begun still waits for its verdict; the claim is how `recover` knows.
+                waits = self._unfinished or self._unjudged
+                claim.leaves = waits or claim.claim.intent == claims.RECOVERY
                 raise
 
     @contextmanager
@@ -274,7 +277,9 @@ class Actions:
         if self._claim is not None and self._claim.claim.intent == claims.RECOVERY:
             # From now on the update is what a recovery would have to judge.
             self._claim.becomes("deploy")
-        return self._watched(f"updating {self.stack}", run, workloads, gate)
+        ran = self._watched(f"updating {self.stack}", run, workloads, gate)
+        self._unjudged = ran.outcome.succeeded and ran.evidence is None
+        return ran
 
     def set_setting(self, key: str, value: str) -> Callable[[], None]:
         """Change one of the stack's settings; return what puts its file back as it was."""
@@ -386,10 +391,12 @@ class Actions:
 
         if not workloads:
             reason = "the stack has no Deployment, so there was nothing to judge"
+            self._unjudged = False
             return Verdict(passed=True, reason=reason, notes=(reason,))
         with self.out.progress(f"the gate judges {self.stack}"):
             verdict = judge(self.connected(), list(workloads), gate, on_progress=self._tell_gate)
         self._require_claim()
+        self._unjudged = False
         return verdict
 
     # Inside

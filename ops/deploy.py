@@ -175,7 +175,8 @@ def _judge(actions: Actions, request: Request) -> Verdict:
         raise AegisError(
             what=f"stopped by {signal} while the gate judged {request.message or 'the release'}",
             state="the release is deployed and not verified",
-            next=f"aegis gate check --stack {actions.stack}, or aegis rollback",
+            next=f"aegis recover --stack {actions.stack} lets the gate judge it; "
+            "aegis rollback goes back now",
             code=ExitCode.INTERRUPTED,
         ) from signal
 

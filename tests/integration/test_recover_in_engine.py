@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ops import history, ledger
+from ops.actions import Actions
 from ops.cli import main
 from ops.errors import ExitCode
-from ops.locks import Claim
+from ops.gate_settings import GateSettings
+from ops.locks import Claim, read_claim
+from ops.output import Output
 from ops.process import Machine
+from ops.signals import Interrupted, Signals
 from tests.integration.shop import Stand, made_stand, maps, objects
 
 pytestmark = pytest.mark.integration
@@ -154,6 +160,23 @@ def test_asks_the_gate_when_only_its_verdict_is_missing(stand: Stand) -> None:
     newest = history.releases(session)[0]
     assert (newest.number, newest.verified) == (2, True)
     assert session.store.claim() is None
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_an_update_that_nobody_judged_leaves_its_claim_for_the_recovery(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, judged: bool
+) -> None:
+    session = stand.open()
+    update = partial(session.update, program=objects("a"))
+    monkeypatch.setattr(session, "update", update)
+    actions = Actions(session, Output(), Signals())
+    with pytest.raises(Interrupted), actions.claimed("deploy", "", 0):
+        assert actions.update("a deploy", [], GateSettings()).outcome.succeeded
+        if judged:
+            assert actions.judge([], GateSettings()).passed
+        raise Interrupted(signal.SIGINT)
+    claim = read_claim(session)
+    assert (claim.intent if claim else None) == (None if judged else "deploy")
 
 
 def test_finishes_where_no_release_is_verified(stand: Stand) -> None:
