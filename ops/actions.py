@@ -263,10 +263,14 @@ class Actions:
 
     # What the program declares
 
-    def preview(self) -> Changes:
-        """Preview what the program declares now; its settings are checked on the way."""
+    def preview(self, policy_packs: Sequence[str] = ()) -> Changes:
+        """Preview what the program declares now; its settings are checked on the way.
+
+        Args:
+            policy_packs: Directories of policy packs to ask as well.
+        """
         with self.out.progress(f"previewing {self.stack}"):
-            return self.session.preview()
+            return self.session.preview(policy_packs=policy_packs)
 
     def update(self, message: str, workloads: Sequence[Workload], gate: GateSettings) -> Ran:
         """Update the stack to what the program declares, watching its rollouts."""

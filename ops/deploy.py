@@ -42,6 +42,7 @@ class Request:
         force: Whether to deploy also what was rolled back, or what the registry does not have.
         wait_seconds: How long to wait for another deployer.
         guard: Whether another process goes back should this one die.
+        policy_packs: Directories of policy packs that are asked before anything is changed.
     """
 
     image_digest: str | None = None
@@ -51,6 +52,7 @@ class Request:
     force: bool = False
     wait_seconds: float = 0.0
     guard: bool = False
+    policy_packs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +110,12 @@ def deploy(actions: Actions, request: Request) -> Report:
 def _deploy(actions: Actions, request: Request) -> Report:
     settings = actions.settings()
     gate = actions.gate(settings)
-    changes = actions.preview()
+    changes = actions.preview(request.policy_packs)
     for line in ("what changes:", *change_lines(changes), *_warnings(changes)):
         actions.out.show(line)
     if not changes:
         return _unchanged(actions)
+    _refuse_forbidden(actions, changes)
     images = images_of_steps(changes.steps)
     _refuse_again(actions, images, force=request.force)
     _refuse_missing(actions, changes, force=request.force)
@@ -198,6 +201,27 @@ def _unchanged(actions: Actions) -> Report:
         )
     actions.mark_verified(current)
     return Report(release=current, deployed=deployed, changed=False, verdict=verdict)
+
+
+def _refuse_forbidden(actions: Actions, changes: Changes) -> None:
+    """Refuse what a mandatory policy forbids; warn of what another one is against.
+
+    Raises:
+        AegisError: A mandatory policy would be broken.
+    """
+    broken = [
+        (it.mandatory, f"{it.rule}: {it.urn.rpartition('::')[2] or actions.stack}: {it.message}")
+        for it in changes.violations
+    ]
+    for mandatory, line in broken:
+        if not mandatory:
+            actions.out.warn(f"policy {line}")
+    if changes.forbidden:
+        raise AegisError(
+            what=f"policy forbids this release in {actions.stack}",
+            why="\n".join(line for mandatory, line in broken if mandatory),
+            next=f"correct it, then: aegis deploy --stack {actions.stack}",
+        )
 
 
 def _refuse_again(actions: Actions, images: str | None, *, force: bool) -> None:

@@ -11,6 +11,7 @@ from ops.commands.options import (
     DetachGuard,
     Directory,
     Json,
+    PolicyPack,
     Stack,
     WaitLock,
     Yes,
@@ -51,6 +52,7 @@ def deploy(
             help="Deploy also what was rolled back before, or what the registry does not have.",
         ),
     ] = False,
+    policy_pack: PolicyPack = None,
     wait_lock: WaitLock = "0",
     detach_guard: DetachGuard = False,
 ) -> None:
@@ -70,6 +72,7 @@ def deploy(
         force=force,
         wait_seconds=seconds(wait_lock),
         guard=detach_guard,
+        policy_packs=tuple(str(path.resolve()) for path in policy_pack or ()),
     )
     out = output_of(context)
     tell(run(open_actions(context, stack, directory, force=force), request), out)

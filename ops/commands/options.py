@@ -86,6 +86,16 @@ WaitLock = Annotated[
         help="How long to wait for another deployer, such as 30s or 5m; 0 refuses at once.",
     ),
 ]
+PolicyPack = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--policy-pack",
+        help="The directory of a policy pack to ask as well; may be repeated.",
+        show_default=False,
+        exists=True,
+        file_okay=False,
+    ),
+]
 DetachGuard = Annotated[
     bool,
     typer.Option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.commands.options import HERE, Directory, Json, output_of
+from ops.commands.options import HERE, Directory, Json, PolicyPack, output_of
 from ops.errors import AegisError, ExitCode
 
 if TYPE_CHECKING:
@@ -77,16 +77,7 @@ def preview(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
     ] = False,
-    policy_pack: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--policy-pack",
-            help="The directory of a policy pack to ask as well; may be repeated.",
-            show_default=False,
-            exists=True,
-            file_okay=False,
-        ),
-    ] = None,
+    policy_pack: PolicyPack = None,
 ) -> None:
     """Show what a change would do: resources, images, replicas, what it costs, broken policies.
 

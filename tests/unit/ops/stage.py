@@ -183,8 +183,8 @@ class Stage(Actions):
     def pardon(self, fingerprint: str) -> None:
         self.refusals.pop(fingerprint, None)
 
-    def preview(self) -> Changes:
-        self.did.append("preview")
+    def preview(self, policy_packs: Sequence[str] = ()) -> Changes:
+        self.did.append(" ".join(["preview", *policy_packs]))
         return self.changes
 
     def set_setting(self, key: str, value: str) -> Callable[[], None]:

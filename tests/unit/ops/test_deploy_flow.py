@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ops.actions import Ran
 from ops.deploy import Request, deploy
 from ops.errors import AegisError, ExitCode
-from ops.events import Changes, Failure
+from ops.events import Changes, Failure, Violation
 from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
 from ops.registry import Presence
@@ -130,6 +132,24 @@ def test_a_signal_during_the_bake_time_says_that_the_release_is_not_verified() -
     assert error.code is ExitCode.INTERRUPTED
     assert "not verified" in error.state
     assert "SIGTERM" in error.what
+
+
+def test_what_a_mandatory_policy_forbids_is_refused_before_anything_is_changed() -> None:
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
+    forbidden = Violation("digest", "pin the image", "urn:pulumi:s::p::t::web", mandatory=True)
+    advice = Violation("spread", "spread the pods")
+    stage.changes = replace(stage.changes, violations=(advice, forbidden))
+    error = _failure(stage, replace(YES, policy_packs=("/packs/a",)))
+    assert error.code is ExitCode.REFUSED
+    assert error.why == "digest: web: pin the image"
+    assert stage.did == ["claim deploy", "preview /packs/a"]
+
+
+def test_what_an_advisory_policy_is_against_is_deployed_with_a_warning() -> None:
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
+    stage.changes = replace(stage.changes, violations=(Violation("spread", "spread the pods"),))
+    assert deploy(stage, YES).changed
+    assert "policy spread: s: spread the pods" in stage.messages.getvalue()
 
 
 def test_what_was_rolled_back_is_refused_until_somebody_insists() -> None:
