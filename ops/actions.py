@@ -282,7 +282,8 @@ class Actions:
             # From now on the update is what a recovery would have to judge.
             self._claim.becomes("deploy")
         ran = self._watched(f"updating {self.stack}", run, workloads, gate)
-        self._unjudged = ran.outcome.succeeded and ran.evidence is None
+        lost = ran.evidence is not None and ran.evidence.lost
+        self._unjudged = ran.outcome.succeeded and (ran.evidence is None or lost)
         return ran
 
     def set_setting(self, key: str, value: str) -> Callable[[], None]:
@@ -400,7 +401,7 @@ class Actions:
         with self.out.progress(f"the gate judges {self.stack}"):
             verdict = judge(self.connected(), list(workloads), gate, on_progress=self._tell_gate)
         self._require_claim()
-        self._unjudged = False
+        self._unjudged = self._unjudged and verdict.lost
         return verdict
 
     # Inside

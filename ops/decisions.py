@@ -16,6 +16,7 @@ class Next(Enum):
     JUDGE = "let the gate judge what is running now"
     KEEP = "the release is good"
     STOP = "a signal asked to stop; leave everything to `aegis recover`"
+    LOST = "the cluster stopped answering; nothing is known, so nothing is undone"
     GIVE_UP = "it failed before it changed anything; there is nothing to undo"
     LEAVE = "it failed, and nobody wants a rollback"
     RESTORE = "it failed; restore the last verified release"
@@ -38,6 +39,8 @@ def after_update(
     """
     if interrupted:
         return Next.STOP
+    if evidence is not None and evidence.lost:
+        return Next.LOST
     if outcome.succeeded and evidence is None:
         return Next.JUDGE
     if not outcome.succeeded and not touched(outcome):
@@ -51,6 +54,8 @@ def after_judgement(verdict: Verdict, *, interrupted: bool, roll_back: bool) -> 
         return Next.KEEP
     if interrupted:
         return Next.STOP
+    if verdict.lost:
+        return Next.LOST
     return Next.RESTORE if roll_back else Next.LEAVE
 
 

@@ -336,6 +336,14 @@ def _ended(actions: Actions, step: Next, why: str, serving: str) -> AegisError:
             next=f"aegis recover --stack {actions.stack}",
             code=ExitCode.INTERRUPTED,
         )
+    if step is Next.LOST:
+        return AegisError(
+            what=f"the cluster of {actions.stack} stopped answering during the deploy",
+            why=why,
+            state="nothing was undone; what serves is not known",
+            next=f"once it answers: aegis recover --stack {actions.stack}",
+            code=ExitCode.NOT_ROLLED_BACK,
+        )
     return AegisError(
         what=f"the release failed on {actions.stack}",
         why=why,

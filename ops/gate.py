@@ -21,7 +21,7 @@ from ops.handover import Handover
 from ops.mirror import Mirror
 from ops.probe import Prober, Route, identity, pod_port, pod_route, service_route, services_of
 from ops.prometheus import prometheus_value
-from ops.verdict import Verdict
+from ops.verdict import LOST, Verdict
 from ops.watch import Rollouts, detail
 from ops.workload import Rollout, Snapshot, Workload, is_ready, version_of
 
@@ -231,8 +231,8 @@ class _Gate:
                 self._fail("unreachable", f"the rollout cannot be watched: {self.mirror.refusal}")
             if self.mirror.lost_for > _LOST_SECONDS:
                 self._fail(
-                    "unreachable",
-                    f"the cluster could not be watched for {_LOST_SECONDS:g} s: {self.mirror.loss}",
+                    LOST,
+                    f"the cluster did not answer for {_LOST_SECONDS:g} s: {self.mirror.loss}",
                 )
             yield time.monotonic()
             seen = self.mirror.wait(seen, _LOOK_SECONDS)

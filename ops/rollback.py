@@ -195,6 +195,8 @@ def restore(
             next=f"aegis recover --stack {actions.stack} goes on with it",
             code=ExitCode.NOT_ROLLED_BACK,
         )
+    if ran.evidence is not None and ran.evidence.lost:
+        raise _lost(actions, target, ran.evidence)
     if not ran.outcome.succeeded or ran.evidence is not None:
         raise _unhealthy(actions, target, cause(ran.outcome, ran.evidence), ran.serving)
     try:
@@ -206,6 +208,8 @@ def restore(
             next=f"aegis gate check --stack {actions.stack}",
             code=ExitCode.INTERRUPTED,
         ) from signal
+    if verdict.lost:
+        raise _lost(actions, target, verdict)
     if not verdict.passed:
         reason = "\n".join([verdict.reason, *verdict.evidence])
         raise _unhealthy(actions, target, reason, verdict.serving)
@@ -213,6 +217,17 @@ def restore(
     if newest is not None and newest.succeeded:
         actions.mark_verified(newest)
     return Restored(newest, verdict, ran.outcome.duration)
+
+
+def _lost(actions: Actions, target: Release, verdict: Verdict) -> AegisError:
+    return AegisError(
+        what=f"the cluster of {actions.stack} stopped answering during the rollback to release "
+        f"{target.number}",
+        why=verdict.reason,
+        state="what serves is not known",
+        next=f"once it answers: aegis recover --stack {actions.stack}",
+        code=ExitCode.NOT_ROLLED_BACK,
+    )
 
 
 def remember(actions: Actions, failed: Release, images: str | None, why: str) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 from ops.figures import Figures
 
+LOST = "lost"
+"""The kind of a verdict that is none: the cluster did not answer any more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -16,7 +19,7 @@ class Verdict:
         passed: Whether it is.
         reason: Why, in one line.
         kind: What failed: an :class:`ops.evidence.Failure`'s kind, or success-ratio, latency,
-            version, prometheus, timeout, unreachable; "passed" when nothing did.
+            version, prometheus, timeout, unreachable, lost; "passed" when nothing did.
         evidence: The failing container's last log lines and events, as lines.
         serving: What serves now, in a few words.
         figures: What the probes saw; None when none were sent.
@@ -34,6 +37,11 @@ class Verdict:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     via: str = ""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the cluster stopped answering: nothing is known of the release then."""
+        return self.kind == LOST
 
     def lines(self) -> list[str]:
         """Return the verdict for people."""

@@ -15,11 +15,13 @@ from ops.cluster import ApiError, Cluster
 from ops.evidence import Failure, Observer
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
-from ops.verdict import Verdict
+from ops.verdict import LOST, Verdict
 from ops.workload import Rollout, Snapshot, Workload, rollout, serving
 
 LOG_LINES = 10
 EVENTS = 4
+LOST_SECONDS = 90.0
+"""For so long an API server may not answer before an update is ended; a restart takes less."""
 _LOOK_SECONDS = 0.25
 _LONGEST_LINE = 300
 
@@ -49,11 +51,24 @@ class Rollouts:
         self._observers = {workload: Observer(settings) for workload in self._workloads}
         self._upcoming = upcoming
         self._before: dict[Workload, tuple[str, int] | None] = {}
+        self._lost_since: float | None = None
+        self._lost_seconds = 0.0
 
     def failure(self, now: float) -> tuple[Workload, Failure] | None:
-        """Return the evidence there is, and of which Deployment."""
+        """Return the evidence there is, and of which Deployment.
+
+        The time in which the cluster does not answer counts against no pod: nobody knows what
+        became of them in it.
+        """
         if not self._mirror.complete:
             return None
+        if self._mirror.lost_for > 0:
+            self._lost_since = now if self._lost_since is None else self._lost_since
+            return None
+        if self._lost_since is not None:
+            self._lost_seconds += now - self._lost_since
+            self._lost_since = None
+        now -= self._lost_seconds
         for workload in self._workloads:
             snapshot = self._mirror.snapshot(workload)
             if self._begun(workload, snapshot):
@@ -175,23 +190,39 @@ class Watch:
             found = self._rollouts.failure(time.monotonic())
             if found is not None:
                 workload, failure = found
-                self._failure = Verdict(
-                    passed=False,
-                    kind=failure.kind,
-                    reason=failure.reason,
-                    evidence=detail(self._cluster, workload, failure),
-                    serving=self._rollouts.serving(),
-                    seconds=time.monotonic() - started,
+                self._fail(
+                    Verdict(
+                        passed=False,
+                        kind=failure.kind,
+                        reason=failure.reason,
+                        evidence=detail(self._cluster, workload, failure),
+                        serving=self._rollouts.serving(),
+                        seconds=time.monotonic() - started,
+                    )
                 )
-                self._done.set()
-                if self._on_failure is not None:
-                    self._on_failure(self._failure)
                 return
             progress = self._rollouts.progress()
             if self._on_progress is not None and progress != last:
                 last = progress
                 self._on_progress(progress)
+            if self._mirror.lost_for > LOST_SECONDS:
+                self._fail(
+                    Verdict(
+                        passed=False,
+                        kind=LOST,
+                        reason=f"the cluster did not answer for {LOST_SECONDS:g} s: "
+                        + self._mirror.loss,
+                        seconds=time.monotonic() - started,
+                    )
+                )
+                return
             seen = self._mirror.wait(seen, _LOOK_SECONDS)
+
+    def _fail(self, verdict: Verdict) -> None:
+        self._failure = verdict
+        self._done.set()
+        if self._on_failure is not None:
+            self._on_failure(verdict)
 
 
 def detail(cluster: Cluster, workload: Workload, failure: Failure) -> tuple[str, ...]:

@@ -17,8 +17,10 @@ from ops.decisions import (
 )
 from ops.events import Failure, Outcome
 from ops.gate_settings import GateSettings, Prometheus
+from ops.verdict import LOST, Verdict
 from tests.unit.ops.stage import CRASHED, FAILED, PASSED, outcome, step
 
+GONE = Verdict(passed=False, reason="the cluster did not answer for 90 s", kind=LOST)
 BUILT = step("create", type="docker:index/image:Image")
 
 
@@ -35,14 +37,15 @@ BUILT = step("create", type="docker:index/image:Image")
         (outcome(False, killed=True), None, False, True, Next.RESTORE),
         (outcome(False, steps=[step()]), CRASHED, True, True, Next.STOP),
         (outcome(), None, True, True, Next.STOP),
+        (outcome(), GONE, False, True, Next.LOST),
+        (outcome(False, steps=[step()]), GONE, False, True, Next.LOST),
+        (outcome(False, steps=[step()]), GONE, True, True, Next.STOP),
     ],
 )
 def test_an_update_is_followed_by_what_its_outcome_asks_for(
-    done: Outcome, evidence: object, interrupted: bool, roll_back: bool, expected: Next
+    done: Outcome, evidence: Verdict | None, interrupted: bool, roll_back: bool, expected: Next
 ) -> None:
-    assert evidence in (None, CRASHED)
-    seen = CRASHED if evidence is not None else None
-    assert after_update(done, seen, interrupted=interrupted, roll_back=roll_back) is expected
+    assert after_update(done, evidence, interrupted=interrupted, roll_back=roll_back) is expected
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,10 @@ def test_a_verdict_is_followed_by_what_it_asks_for(
 ) -> None:
     verdict = PASSED if passed else FAILED
     assert after_judgement(verdict, interrupted=interrupted, roll_back=roll_back) is expected
+
+
+def test_a_verdict_that_is_none_undoes_nothing() -> None:
+    assert after_judgement(GONE, interrupted=False, roll_back=True) is Next.LOST
 
 
 def test_components_and_builds_are_nothing_that_runs() -> None:

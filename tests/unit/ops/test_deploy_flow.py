@@ -14,6 +14,7 @@ from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
 from ops.registry import Presence
 from ops.signals import Interrupted
+from ops.verdict import LOST, Verdict
 from tests.unit.ops.stage import (
     BAD,
     CRASHED,
@@ -132,6 +133,19 @@ def test_a_signal_during_the_bake_time_says_that_the_release_is_not_verified() -
     assert error.code is ExitCode.INTERRUPTED
     assert "not verified" in error.state
     assert "SIGTERM" in error.what
+
+
+def test_a_cluster_that_stopped_answering_is_left_to_recover() -> None:
+    gone = Verdict(passed=False, reason="the cluster did not answer for 90 s", kind=LOST)
+    for stage in (
+        _stage(updates=[Ran(outcome(False, steps=[step()]), gone)]),
+        _stage(updates=[Ran(outcome())], verdicts=[gone]),
+    ):
+        error = _failure(stage)
+        assert error.code is ExitCode.NOT_ROLLED_BACK
+        assert error.next == "once it answers: aegis recover --stack s"
+        assert "did not answer for 90 s" in error.why
+        assert not any(it.startswith("restore") for it in stage.did)
 
 
 def test_what_a_mandatory_policy_forbids_is_refused_before_anything_is_changed() -> None:
