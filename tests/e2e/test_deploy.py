@@ -114,7 +114,7 @@ def test_a_changed_setting_rolls_out_with_no_request_lost(at: Stand) -> None:
         at.up("staging")
     assert seen.failures == []
     assert set(seen.answers) == {200}
-    assert seen.total > 100
+    assert seen.total > 20
     after = at.names("configmap", NAMESPACE)
     ours = {name for name in after - before if name.startswith("aegis-api-config-")}
     assert len(ours) == 1, "the new configuration has a name of its own"

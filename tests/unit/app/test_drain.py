@@ -90,9 +90,9 @@ class TestWindow:
             assert 0.2 <= time.monotonic() - began < 5
 
     async def test_work_keeps_it_from_ending_early_and_probes_do_not(self) -> None:
-        async with serving(plan=DrainPlan(quiet=0.2, window=30, answer=40)) as served:
+        async with serving(plan=DrainPlan(quiet=1, window=30, answer=40)) as served:
             stop(served)
-            await asyncio.sleep(0.12)
+            await asyncio.sleep(0.5)
             assert (await (await served.connect()).get("/v1/records")).status == 200
             worked = time.monotonic()
             while not served.task.done():
@@ -100,7 +100,7 @@ class TestWindow:
                 if not isinstance(with_probe[0], BaseException):
                     await asyncio.gather(with_probe[0].get("/livez"), return_exceptions=True)
                 await asyncio.sleep(0.02)
-            assert 0.2 <= time.monotonic() - worked < 5
+            assert 1 <= time.monotonic() - worked < 15
 
     async def test_a_second_signal_ends_it_and_still_answers(self) -> None:
         async with serving() as served:
@@ -177,7 +177,7 @@ class TestEnd:
             assert (answer.status, answer.closes) == (503, True)
             assert answer.json()["type"] == "urn:aegis:problem:stopping"
             await served.stopped()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 10
             assert served.server.abandoned == 1
 
     async def test_a_request_that_waits_on_an_idle_connection_is_served(self) -> None:

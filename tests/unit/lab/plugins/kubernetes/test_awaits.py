@@ -278,7 +278,7 @@ class TestTheLoop:
         started = time.monotonic()
         with pytest.raises(WaitError, match="resource operation was cancelled for 'a'"):
             wait_for(_Nothing(make_object("Thing")), self._waiting(cancellation), 60)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 30
 
     def test_after_a_cancellation_nothing_waits(self) -> None:
         cancellation = Cancellation()

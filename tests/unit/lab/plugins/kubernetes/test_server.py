@@ -184,7 +184,7 @@ class TestWaiting:
         timer.start()
         started = time.monotonic()
         self._fail(provider, recording, timeout=60)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 30
         assert "cancelled" in recording.message
 
 
