@@ -79,7 +79,8 @@ def load_cluster_images(settings: LabSettings) -> None:
     for name, (program, entrypoint) in wanted.items():
         if containers.has_image(settings, name):
             continue
-        key = hashlib.sha256(program.read_bytes()).hexdigest()[:12]
+        # The archive holds the name too: the same program under another name is another archive.
+        key = hashlib.sha256(name.encode() + program.read_bytes()).hexdigest()[:12]
         title = name.rpartition("/")[2].partition(":")[0]
         archive = settings.cache / "images" / f"{title}-{key}.tar"
         if not archive.exists():
