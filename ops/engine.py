@@ -17,8 +17,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,14 @@ OLDEST = (3, 238, 0)
 _EXIT_STACK_NOT_FOUND = 6
 
 # Become the CLI, asking the kernel first for an interrupt when the process that started it dies.
+# A shell starts what it puts in the background with interrupts ignored, and that is inherited: the
+# CLI must hear them all the same, or nothing could stop an update that a script started with `&`.
+# Until it can, an interrupt is held back (`_held_interrupts`), not lost.
 _STOP_WITH_PARENT = """
 import ctypes, os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 ctypes.CDLL(None).prctl(1, signal.SIGINT, 0, 0, 0)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 if os.getppid() != int(sys.argv[1]):
     sys.exit(130)
 os.execvp(sys.argv[2], sys.argv[2:])
@@ -115,15 +120,16 @@ class Engine:
         ):
             into.write((feed or "").encode())
             into.seek(0)
-            process = subprocess.Popen(
-                command,
-                cwd=directory or self.directory,
-                env={**self.environment, **(environment or {})},
-                stdin=into,
-                stdout=out,
-                stderr=err,
-                start_new_session=interruptible,
-            )
+            with _held_interrupts() if interruptible else nullcontext():
+                process = subprocess.Popen(
+                    command,
+                    cwd=directory or self.directory,
+                    env={**self.environment, **(environment or {})},
+                    stdin=into,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=interruptible,
+                )
             if interruptible:
                 self._started(process)
             try:
@@ -208,6 +214,19 @@ class Engine:
             self._running = process
             if self._stopped:
                 _interrupt(process)
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Start a process with interrupts held back; `_STOP_WITH_PARENT` lets them through."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:

@@ -97,6 +97,17 @@ class TestStopping:
         assert done.code == 8
         assert (tmp_path / "said").read_text() == "running\ninterrupted\n"
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="where the CLI is started through a prefix")
+    def test_reaches_the_cli_where_interrupts_are_ignored(
+        self, engine: Engine, tmp_path: Path
+    ) -> None:
+        # As a shell starts what it puts in the background.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self.test_interrupts_the_run_once(engine, tmp_path)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
     def test_that_came_before_the_start_ends_the_run_too(
         self, engine: Engine, tmp_path: Path
     ) -> None:
