@@ -74,12 +74,20 @@ class Stack:
         return self.journal.read_text().splitlines() if self.journal.exists() else []
 
     def state(self) -> dict[str, Any]:
-        """The state, by URN, without times."""
+        """The state, by URN, without times; dependencies as the set they are."""
         exported = self.session.export(show_secrets=True)["deployment"]["resources"]
-        return {
-            item["urn"]: {key: value for key, value in item.items() if key not in _TIMES}
-            for item in exported
-        }
+        return {item["urn"]: _ordered(item) for item in exported}
+
+
+def _ordered(item: dict[str, Any]) -> dict[str, Any]:
+    # The SDK keeps dependencies in a set and sends them in an order that changes from run to run.
+    kept = {key: value for key, value in item.items() if key not in _TIMES}
+    if kept.get("dependencies"):
+        kept["dependencies"] = sorted(kept["dependencies"])
+    if kept.get("propertyDependencies"):
+        found = kept["propertyDependencies"]
+        kept["propertyDependencies"] = {key: sorted(found[key] or ()) for key in found}
+    return kept
 
 
 @pytest.fixture
