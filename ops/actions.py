@@ -7,50 +7,33 @@ or has to be asked of somebody, goes through :class:`Actions`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ops import checkout, claims, history, ledger, recover, scratch
+from ops import checkout, claims, history, ledger
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
 from ops.gate_settings import GateSettings, gate_settings
-from ops.identity import called, images_of_state, is_shown, workloads_of_state
+from ops.identity import images_of_state, workloads_of_state
 from ops.output import Output
 from ops.registry import Presence, look_up_all
 from ops.release import ConfigValue, Deployed, Release
 from ops.signals import Signals
+from ops.turn import Turn
 from ops.verdict import Verdict
-from ops.workload import Rollout, Workload
+from ops.watched import Ran, Watched
+from ops.workload import Workload
 
 if TYPE_CHECKING:
     from ops.cluster import Cluster
-    from ops.gate import Progress
-    from ops.guard import Guard
     from ops.replay import Replay
     from ops.stack import Program, Session
 
 Config = Mapping[str, ConfigValue]
 _NEWEST = 3
 """So many records are read to find an update that has just ended."""
-Run = Callable[[Callable[[Event], None]], Outcome]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """An update that has ended.
-
-    Attributes:
-        outcome: What it came to.
-        evidence: What was seen of its rollout that cannot become good, when anything was.
-        serving: What served when it ended, in a few words.
-    """
-
-    outcome: Outcome
-    evidence: Verdict | None = None
-    serving: str = ""
 
 
 class Actions:
@@ -60,25 +43,16 @@ class Actions:
         session: The stack, open.
         out: Where progress goes.
         signals: What signals do meanwhile.
-
-    Attributes:
-        cut_short: Whether an update before this work ended unrecorded, so that what is deployed
-            is not what the history's last release deployed.
-        aimed: The release that a rollback which died was to restore.
     """
 
     def __init__(self, session: Session, out: Output, signals: Signals) -> None:
         self.session = session
         self.out = out
         self.signals = signals
+        self._turn = Turn(session, out)
+        self._watched = Watched(self._turn, out, signals, self.connected)
         self._cluster: Cluster | None = None
         self._connecting = threading.Lock()
-        self.cut_short = False
-        self.aimed: int | None = None
-        self._unfinished = False
-        self._unjudged = False
-        self._claim: claims.Claimed | None = None
-        self._guard: Guard | None = None
 
     @property
     def stack(self) -> str:
@@ -92,77 +66,35 @@ class Actions:
 
     # Whose turn it is
 
-    @contextmanager
-    def claimed(self, intent: str, message: str, wait_seconds: float) -> Iterator[None]:
-        """Put in order what a dead deployer left, and keep others away while the block runs.
+    @property
+    def cut_short(self) -> bool:
+        """Whether an update before this work ended unrecorded; see `ops.turn.Turn`."""
+        return self._turn.cut_short
 
-        Args:
-            intent: ``deploy`` or ``rollback``.
-            message: What to tell others.
-            wait_seconds: How long to wait for others.
+    @property
+    def aimed(self) -> int | None:
+        """The release that a rollback which died was to restore."""
+        return self._turn.aimed
 
-        Raises:
-            AegisError: Somebody else works on the stack.
-        """
-        self.session.tags()  # Without the marks nothing is begun: no release would be verified.
-        self.require_room()
-        with self._claimed(intent, message, wait_seconds) as claim:
-            try:
-                unrecorded = recover.is_unrecorded(self.session)  # A refresh would hide it.
-                settled = recover.tidy(self.session, mine=claim.id, over=claim.over)
-                if claim.over and not settled:
-                    recover.refresh(self.session)
-                left = settled.interrupted or any(it.lock for it in claim.over)
-                self.cut_short = unrecorded or left
-                self.aimed = claim.claim.target if claim.over else None
-                if claim.over or settled:
-                    self.out.warn("an earlier update was cut short; its leftovers were settled")
-                yield
-            except BaseException:
-                # Either nothing was begun yet that would replace what the dead one left half-done,
-                # or what was begun still waits for its verdict; the claim is how `recover` knows.
-                waits = self._unfinished or self._unjudged
-                claim.leaves = waits or claim.claim.intent == claims.RECOVERY
-                raise
+    def claimed(
+        self, intent: str, message: str, wait_seconds: float
+    ) -> AbstractContextManager[None]:
+        """Keep others away while the block runs; see `ops.turn.Turn.claimed`."""
+        return self._turn.claimed(intent, message, wait_seconds)
 
-    @contextmanager
     def recovering(
         self, message: str, *, take: bool = False, wait_seconds: float = 0.0
-    ) -> Iterator[claims.Claimed]:
-        """Follow whoever died at work on the stack, and keep others away while the block runs.
+    ) -> AbstractContextManager[claims.Claimed]:
+        """Follow whoever died while the block runs; see `ops.turn.Turn.recovering`."""
+        return self._turn.recovering(message, take=take, wait_seconds=wait_seconds)
 
-        A block that fails leaves the claim, so that the next one knows that there is work left.
-
-        Args:
-            message: What to tell others.
-            take: Whether to follow also one who cannot be told from a living one.
-            wait_seconds: How long to wait for those who live.
-
-        Raises:
-            AegisError: Somebody alive works on the stack.
-        """
-        with self._claimed(claims.RECOVERY, message, wait_seconds, take=take) as claim:
-            claim.leaves = True
-            yield claim
-            claim.leaves = False
-
-    @contextmanager
-    def guarded(self, wanted: bool) -> Iterator[None]:
+    def guarded(self, wanted: bool) -> AbstractContextManager[None]:
         """Have another process put the stack in order should this one die in the block."""
-        if not wanted or self._claim is None:
-            yield
-            return
-        from ops.guard import guarding
-
-        with guarding(self.session, self._claim, self.out) as self._guard:
-            yield
-        self._guard = None
+        return self._turn.guarded(wanted)
 
     def becomes(self, intent: str, target: Release) -> None:
-        """Say that the work has become another; what :mod:`ops.recover` would go on with."""
-        if self._claim is not None:
-            with suppress(AegisError, OSError):  # It only helps whoever has to recover.
-                self._claim.becomes(intent, target.number)
+        """Say that the work has become another; what `ops.recover` would go on with."""
+        self._turn.becomes(intent, target)
 
     def require_room(self) -> None:
         """See that there is room for what an update writes.
@@ -179,7 +111,7 @@ class Actions:
 
     def settle(self) -> None:
         """Settle what the CLI left when it was killed under this process, which lives."""
-        recover.settle(self.session, mine=None if self._claim is None else self._claim.id)
+        self._turn.settle()
 
     # What there is
 
@@ -232,7 +164,7 @@ class Actions:
         Raises:
             AegisError: It did, but that could not be written down.
         """
-        self._require_claim()
+        self._turn.require()
         try:
             ledger.mark_verified(self.session, release)
         except AegisError as error:
@@ -278,12 +210,11 @@ class Actions:
         def run(on_event: Callable[[Event], None]) -> Outcome:
             return self.session.update(message=message, on_event=on_event)
 
-        if self._claim is not None and self._claim.claim.intent == claims.RECOVERY:
-            # From now on the update is what a recovery would have to judge.
-            self._claim.becomes("deploy")
-        ran = self._watched(f"updating {self.stack}", run, workloads, gate)
+        self._turn.deploys()
+        stop = self.session.stop
+        ran = self._watched.run(f"updating {self.stack}", run, workloads, gate, stop=stop)
         lost = ran.evidence is not None and ran.evidence.lost
-        self._unjudged = ran.outcome.succeeded and (ran.evidence is None or lost)
+        self._turn.unjudged = ran.outcome.succeeded and (ran.evidence is None or lost)
         return ran
 
     def set_setting(self, key: str, value: str) -> Callable[[], None]:
@@ -354,9 +285,8 @@ class Actions:
             self.session.stop()
 
         try:
-            return self._watched(
-                f"restoring release {target.number}", run, workloads, gate, stop=stop
-            )
+            what = f"restoring release {target.number}"
+            return self._watched.run(what, run, workloads, gate, stop=stop)
         finally:
             ended.set()
 
@@ -396,53 +326,16 @@ class Actions:
 
         if not workloads:
             reason = "the stack has no Deployment, so there was nothing to judge"
-            self._unjudged = False
+            self._turn.unjudged = False
             return Verdict(passed=True, reason=reason, notes=(reason,))
         with self.out.progress(f"the gate judges {self.stack}"):
-            verdict = judge(self.connected(), list(workloads), gate, on_progress=self._tell_gate)
-        self._require_claim()
-        self._unjudged = self._unjudged and verdict.lost
+            tell = self._watched.tell_gate
+            verdict = judge(self.connected(), list(workloads), gate, on_progress=tell)
+        self._turn.require()
+        self._turn.unjudged = self._turn.unjudged and verdict.lost
         return verdict
 
     # Inside
-
-    @contextmanager
-    def _claimed(
-        self, intent: str, message: str, wait_seconds: float, *, take: bool = False
-    ) -> Iterator[claims.Claimed]:
-        scratch.sweep()
-        with claims.claimed(
-            self.session,
-            intent=intent,
-            message=message,
-            wait_seconds=wait_seconds,
-            take=take,
-            own=None if self._claim is None else self._claim.id,
-            on_wait=lambda holder: self.out.say(f"waiting for {holder}"),
-        ) as claim:
-            self._claim = claim
-            claim.on_lost = self.session.stop
-            yield claim
-
-    def _noting(self, run: Run) -> Run:
-        """Note whether an update ends, so that one that does not leaves the claim to `recover`."""
-
-        def noted(on_event: Callable[[Event], None]) -> Outcome:
-            self._unfinished = True
-            try:
-                outcome = run(on_event)
-            except AegisError:
-                self._unfinished = False
-                raise
-            self._unfinished = outcome.killed
-            return outcome
-
-        return noted
-
-    def _require_claim(self) -> None:
-        """Go no further when somebody took the stack over while this process stood still."""
-        if self._claim is not None:
-            self._claim.require()
 
     def _resources(self) -> list[Mapping[str, object]]:
         deployment = self.session.export().get("deployment") or {}
@@ -500,60 +393,6 @@ class Actions:
         except AegisError as error:
             return f"the rollout cannot be watched: {error}"
         return None if verdict.passed else "\n".join([verdict.reason, *verdict.evidence])
-
-    def _watched(
-        self,
-        what: str,
-        run: Run,
-        workloads: Sequence[Workload],
-        gate: GateSettings,
-        *,
-        stop: Callable[[], None] | None = None,
-    ) -> Ran:
-        """Run an update; stop it as soon as its rollout cannot succeed any more."""
-        from ops.watch import Watch
-
-        stop, run = stop or self.session.stop, self._noting(run)
-        if self._guard is not None:
-            self._guard.begins()
-        self._require_claim()
-        with self.out.progress(what), self.signals.stopping(stop):
-            if not workloads:
-                ran = Ran(run(self._tell))
-                self._require_claim()
-                return ran
-            watch = Watch(
-                self.connected(),
-                list(workloads),
-                gate,
-                on_progress=self._tell_rollouts,
-                on_failure=lambda _: stop(),
-            )
-            with watch:
-                outcome = run(self._tell)
-                self._require_claim()
-                return Ran(outcome, watch.failure, watch.serving())
-
-    def _tell(self, event: Event) -> None:
-        step = event.step
-        if step is not None and is_shown(step) and event.kind in {"ends", "fails"}:
-            word = "failed: " if event.kind == "fails" else ""
-            self.out.say(f"  {word}{called(step)}")
-
-    def _tell_rollouts(self, rollouts: Mapping[Workload, Rollout]) -> None:
-        told = (
-            f"{workload.name}: {it.ready} of {it.wanted} new pods ready, {it.old} old"
-            for workload, it in rollouts.items()
-        )
-        self.out.status("; ".join(told))
-
-    def _tell_gate(self, progress: Progress) -> None:
-        if progress.figures is None:
-            self._tell_rollouts(progress.rollouts)
-            return
-        left = progress.seconds_left
-        rest = "" if left is None else f", {left:.0f} s left"
-        self.out.status(f"{progress.phase}: {progress.figures}{rest}")
 
 
 def _program(replay: Replay, settle: Callable[[], str | None] | None = None) -> Program:

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
-from ops.actions import Actions, Ran
+from ops.actions import Actions
 from ops.events import Changes, Outcome, Step
 from ops.gate_settings import GateSettings
 from ops.output import Output
 from ops.registry import Presence
 from ops.release import ConfigValue, Deployed, Release
 from ops.verdict import Verdict
+from ops.watched import Ran
 from ops.workload import Workload
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
@@ -123,6 +124,12 @@ class Stage(Actions):
         self.did.append(f"claim {intent}")
         yield
         self.did.append("release")
+
+    @contextmanager
+    def guarded(self, wanted: bool) -> Iterator[None]:
+        if wanted:
+            self.did.append("guard")
+        yield
 
     def settle(self) -> None:
         self.did.append("settle")

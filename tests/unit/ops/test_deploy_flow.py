@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from ops.actions import Ran
 from ops.deploy import Request, deploy
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Failure, Violation
@@ -15,6 +14,7 @@ from ops.own_ledger import AGAIN
 from ops.registry import Presence
 from ops.signals import Interrupted
 from ops.verdict import LOST, Verdict
+from ops.watched import Ran
 from tests.unit.ops.stage import (
     BAD,
     CRASHED,

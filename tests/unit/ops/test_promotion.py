@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ops.actions import Ran
 from ops.errors import AegisError, ExitCode
 from ops.promotion import Candidate, Request, candidate, promote, settings_that_differ, summary
 from ops.release import ConfigValue, Deployed
+from ops.watched import Ran
 from tests.unit.ops.stage import CRASHED, PASSED, Stage, outcome, release
 
 DIGEST = "sha256:" + "a" * 64

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ops.actions import Ran
 from ops.errors import AegisError, ExitCode
 from ops.gate_settings import GateSettings
 from ops.registry import Presence
 from ops.replay_loss import Loss, Rerun
 from ops.replay_secrets import SecretChange
 from ops.rollback import Request, message, rollback
+from ops.watched import Ran
 from tests.unit.ops.stage import (
     FAILED,
     GOOD,

@@ -1,0 +1,119 @@
+"""Updates that run under watch: told as they go, and stopped as soon as they cannot succeed.
+
+Owns what a person sees of an update and of its rollouts, and the stopping of it on evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ops.events import Event, Outcome
+from ops.gate_settings import GateSettings
+from ops.identity import called, is_shown
+from ops.output import Output
+from ops.signals import Signals
+from ops.turn import Run, Turn
+from ops.verdict import Verdict
+from ops.workload import Rollout, Workload
+
+if TYPE_CHECKING:
+    from ops.cluster import Cluster
+    from ops.gate import Progress
+
+
+@dataclass(frozen=True)
+class Ran:
+    """An update that has ended.
+
+    Attributes:
+        outcome: What it came to.
+        evidence: What was seen of its rollout that cannot become good, when anything was.
+        serving: What served when it ended, in a few words.
+    """
+
+    outcome: Outcome
+    evidence: Verdict | None = None
+    serving: str = ""
+
+
+class Watched:
+    """Runs the updates of one stack under watch.
+
+    Args:
+        turn: Whose turn it is.
+        out: Where progress goes.
+        signals: What signals do meanwhile.
+        connected: Returns the cluster the stack is in.
+    """
+
+    def __init__(
+        self, turn: Turn, out: Output, signals: Signals, connected: Callable[[], Cluster]
+    ) -> None:
+        self._turn, self._out, self._signals = turn, out, signals
+        self._connected = connected
+
+    def run(
+        self,
+        what: str,
+        run: Run,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+        *,
+        stop: Callable[[], None],
+    ) -> Ran:
+        """Run an update; stop it as soon as its rollout cannot succeed any more.
+
+        Args:
+            what: What is done, for a person.
+            run: The update.
+            workloads: The Deployments that it may roll out.
+            gate: What is evidence.
+            stop: What ends the update cleanly.
+
+        Raises:
+            AegisError: It cannot be begun, or somebody took the stack over meanwhile.
+        """
+        from ops.watch import Watch
+
+        run = self._turn.noting(run)
+        self._turn.begins()
+        with self._out.progress(what), self._signals.stopping(stop):
+            if not workloads:
+                ran = Ran(run(self._tell))
+                self._turn.require()
+                return ran
+            watch = Watch(
+                self._connected(),
+                list(workloads),
+                gate,
+                on_progress=self._tell_rollouts,
+                on_failure=lambda _: stop(),
+            )
+            with watch:
+                outcome = run(self._tell)
+                self._turn.require()
+                return Ran(outcome, watch.failure, watch.serving())
+
+    def tell_gate(self, progress: Progress) -> None:
+        """Show how far a gate is."""
+        if progress.figures is None:
+            self._tell_rollouts(progress.rollouts)
+            return
+        left = progress.seconds_left
+        rest = "" if left is None else f", {left:.0f} s left"
+        self._out.status(f"{progress.phase}: {progress.figures}{rest}")
+
+    def _tell(self, event: Event) -> None:
+        step = event.step
+        if step is not None and is_shown(step) and event.kind in {"ends", "fails"}:
+            word = "failed: " if event.kind == "fails" else ""
+            self._out.say(f"  {word}{called(step)}")
+
+    def _tell_rollouts(self, rollouts: Mapping[Workload, Rollout]) -> None:
+        told = (
+            f"{workload.name}: {it.ready} of {it.wanted} new pods ready, {it.old} old"
+            for workload, it in rollouts.items()
+        )
+        self._out.status("; ".join(told))
