@@ -15,15 +15,16 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count, cycle
 
 from bench.crash import RESULTS
-from bench.staging import GOOD, NAMESPACE, STACK, TOKEN, Staging, staging
+from bench.staging import BAD, GOOD, NAMESPACE, STACK, TOKEN, Staging, staging
 from lab.toolchain import VEGETA_VERSION
-from tests.e2e.releases import push_release
+from tests.e2e.releases import REFUSED_LOG_LEVEL, push_release
 from tests.e2e.traffic import MOST_PER_SECOND, Answer, percentile, traffic
 
 _MINUTES = 60.0
@@ -78,6 +79,10 @@ class Scenarios:
         self.stack = stack
         built = str(stack.at.outputs("staging")["imageDigest"])
         other = push_release(stack.at.environment, built, "1.1.0")
+        self._bad = {
+            fault: push_release(stack.at.environment, built, BAD, fault)
+            for fault in ("crash", "unready", "memory")
+        }
         self._images = cycle([(other, "1.1.0"), (stack.good, GOOD)])
         self._levels = cycle(["error", "warning"])
         self._secrets = (f"{TOKEN}-{number}" for number in count(1))
@@ -91,7 +96,10 @@ class Scenarios:
             "a setting": lambda: self._deploy(logLevel=next(self._levels)),
             "a secret": self.secret,
             "rollback by hand": self.back,
-            "automated rollback": self.crash,
+            **{
+                f"automated rollback: {name}": partial(self.bad, settings)
+                for name, settings in self._failing().items()
+            },
         }
 
     def image(self) -> None:
@@ -110,13 +118,31 @@ class Scenarios:
         self.stack.report("rollback", "--yes")
         self.stack.aegis("config", "restore")
 
-    def crash(self) -> None:
-        """Deploy an image that crashes, and be rolled back; it never serves."""
+    def bad(self, settings: Mapping[str, object]) -> None:
+        """Deploy a release that never serves, and be rolled back.
+
+        Args:
+            settings: What it changes.
+        """
         path = self.stack.at.directory / "Pulumi.staging.yaml"
         kept = path.read_bytes()
-        self.stack.change({"imageDigest": self.stack.crashing, "version": "2.0.0"})
+        self.stack.change(settings)
         self.stack.report("deploy", "--yes", "--force", expect=4)
         path.write_bytes(kept)
+
+    def _failing(self) -> dict[str, dict[str, object]]:
+        """Return the settings of the releases that never serve, by what is wrong with them."""
+
+        def image(digest: str) -> dict[str, object]:
+            return {"imageDigest": digest, "version": BAD}
+
+        return {
+            "crash": image(self._bad["crash"]),
+            "never ready": image(self._bad["unready"]),
+            "missing image": image(f"sha256:{'0' * 64}"),
+            "out of memory": image(self._bad["memory"]),
+            "bad setting": {"logLevel": REFUSED_LOG_LEVEL},
+        }
 
     def _deploy(self, **settings: object) -> None:
         self.stack.change(settings)
