@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ops import claims, recover, scratch
+from ops import claims, diagnosis, recover, scratch
 from ops.errors import AegisError
 from ops.events import Event, Outcome
 from ops.output import Output
@@ -154,7 +154,7 @@ class Turn:
 
     def _take_over(self, claim: claims.Claimed) -> None:
         """Put in order what whoever had the claim before left."""
-        unrecorded = recover.is_unrecorded(self.session)  # A refresh would hide it.
+        unrecorded = diagnosis.is_unrecorded(self.session)  # A refresh would hide it.
         settled = recover.tidy(self.session, mine=claim.id, over=claim.over)
         if claim.over and not settled:
             recover.refresh(self.session)

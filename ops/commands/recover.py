@@ -11,9 +11,10 @@ from ops.commands.options import HERE, Directory, Json, Stack, open_actions, out
 
 if TYPE_CHECKING:
     from ops.actions import Actions
+    from ops.diagnosis import Decision, Diagnosis
     from ops.locks import Holder
     from ops.output import Output
-    from ops.recover import Decision, Diagnosis, Settled
+    from ops.recover import Settled
     from ops.release import Release
 
 
@@ -70,7 +71,8 @@ def put_in_order(
         AegisError: Somebody alive works on it, or what was restored did not come up healthy.
     """
     from ops import scratch
-    from ops.recover import Action, decide, diagnose, disown, refresh, settle
+    from ops.diagnosis import Action, decide, diagnose
+    from ops.recover import disown, refresh, settle
 
     scratch.sweep()
     if not by:
@@ -100,7 +102,7 @@ def put_in_order(
 
 
 def _told(actions: Actions, diagnosis: Diagnosis, decision: Decision) -> Recovered:
-    from ops.recover import explain
+    from ops.diagnosis import explain
 
     findings = tuple(explain(diagnosis, decision))
     for line in findings:
@@ -115,7 +117,8 @@ def _told(actions: Actions, diagnosis: Diagnosis, decision: Decision) -> Recover
 
 
 def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis, by: str) -> None:
-    from ops.recover import Action, refresh
+    from ops.diagnosis import Action
+    from ops.recover import refresh
 
     if decision.action is Action.NOTHING:
         return

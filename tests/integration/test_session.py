@@ -15,6 +15,7 @@ import pytest
 from ops import history, ledger, recover
 from ops.commands import diff, show
 from ops.commands.history import collect
+from ops.diagnosis import Action, decide, diagnose
 from ops.errors import AegisError
 from ops.locks import Life
 from ops.release import ConfigValue
@@ -193,11 +194,11 @@ class TestADeathInTheMiddle:
         return stand.die_while_creating()
 
     def test_is_seen_and_leads_back_to_the_verified_release(self, session: Session) -> None:
-        diagnosis = recover.diagnose(session)
+        diagnosis = diagnose(session)
         assert [it.life for it in diagnosis.holders] == [Life.ORPHANED]
         assert [str(it) for it in diagnosis.pending] == ["creating b"]
-        decision = recover.decide(diagnosis)
-        assert decision.action is recover.Action.RESTORE
+        decision = decide(diagnosis)
+        assert decision.action is Action.RESTORE
         assert decision.target is not None
         assert decision.target.number == 1
 
@@ -206,7 +207,7 @@ class TestADeathInTheMiddle:
     ) -> None:
         settled = recover.settle(session)
         assert [str(it) for it in settled.confirmed] == ["creating b"]
-        diagnosis = recover.diagnose(session)
+        diagnosis = diagnose(session)
         assert (diagnosis.holders, diagnosis.pending) == ((), ())
         recover.refresh(session)
         assert not recover.disown(session, settled).foreign
