@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NamedTuple
 
@@ -26,6 +26,12 @@ _DEBUG = "AEGIS_DEBUG"
 _PLAIN_HELP = None
 """Typer's markup mode: plain help starts in half the time and reads the same in a pipe."""
 
+_COMPLETING = f"_{NAME.upper()}_COMPLETE"
+"""The variable in which a shell asks for a completion."""
+_ONLY_LISTS: tuple[list[str], ...] = ([], ["--help"], ["-h"])
+"""The command lines that list the commands and run none."""
+_HELP = {"help_option_names": ["--help", "-h"]}
+
 
 class _Bound(NamedTuple):
     """A command: its words, where its function is, and how it may end."""
@@ -34,6 +40,13 @@ class _Bound(NamedTuple):
     module: str
     codes: tuple[ExitCode, ...]
     hidden: bool = False
+
+    @property
+    def function(self) -> Callable[..., None]:
+        """Its function, imported when it is asked for."""
+        name = self.words.rpartition(" ")[2]
+        found: Callable[..., None] = getattr(import_module(f"ops.commands.{self.module}"), name)
+        return found
 
 
 _FLOW = (
@@ -71,8 +84,13 @@ _GROUPS = {
 }
 
 
-def build() -> typer.Typer:
-    """Bind the commands."""
+def build(*, only_list: bool = False) -> typer.Typer:
+    """Bind all commands.
+
+    Args:
+        only_list: Whether they are only to be listed: Typer evaluates every annotation of what it
+            binds, which takes as long as everything else.
+    """
     app = typer.Typer(
         name=NAME,
         help="Deploy behind a gate, roll back exactly, recover after a death. "
@@ -81,11 +99,11 @@ def build() -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode=_PLAIN_HELP,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["--help", "-h"]},
+        context_settings=_HELP,
     )
     groups: dict[str, typer.Typer] = {}
-    for words, module, codes, hidden in COMMANDS:
-        group, _, name = words.rpartition(" ")
+    for bound in COMMANDS:
+        group, _, name = bound.words.rpartition(" ")
         if group and group not in groups:
             groups[group] = typer.Typer(
                 name=group,
@@ -94,9 +112,9 @@ def build() -> typer.Typer:
                 rich_markup_mode=_PLAIN_HELP,
             )
             app.add_typer(groups[group])
-        function = getattr(import_module(f"ops.commands.{module}"), name)
+        function = _named(bound.function) if only_list else bound.function
         bind = groups[group] if group else app
-        bind.command(name, epilog=exit_codes(*codes), hidden=hidden)(function)
+        bind.command(name, epilog=exit_codes(*bound.codes), hidden=bound.hidden)(function)
 
     # With one command left, Typer would drop its name.
     @app.callback()
@@ -104,6 +122,34 @@ def build() -> typer.Typer:
         pass
 
     return app
+
+
+def build_one(bound: _Bound) -> typer.Typer:
+    """Bind one command alone: as a group's member it would take twice as long to start."""
+    app = typer.Typer(
+        add_completion=False, rich_markup_mode=_PLAIN_HELP, pretty_exceptions_enable=False
+    )
+    app.command(epilog=exit_codes(*bound.codes), context_settings=_HELP)(bound.function)
+    return app
+
+
+def chosen(arguments: Sequence[str]) -> tuple[_Bound, list[str]] | None:
+    """Return the command whose words a command line begins with, and the rest of the line."""
+    for bound in COMMANDS:
+        words = bound.words.split()
+        if list(arguments[: len(words)]) == words:
+            return bound, list(arguments[len(words) :])
+    return None
+
+
+def _named(function: Callable[..., None]) -> Callable[[], None]:
+    """A command with its help alone; it cannot be run."""
+
+    def command() -> None:
+        raise NotImplementedError(function.__name__)
+
+    command.__doc__ = function.__doc__
+    return command
 
 
 def main(arguments: Sequence[str] | None = None, *, output: Output | None = None) -> int:
@@ -118,12 +164,7 @@ def main(arguments: Sequence[str] | None = None, *, output: Output | None = None
     signals = Signals()
     with signals.installed():
         try:
-            code = get_command(build()).main(
-                arguments,
-                prog_name=NAME,
-                standalone_mode=False,
-                obj=Running(out, signals),
-            )
+            code = _run(arguments, Running(out, signals))
         except AegisError as error:
             return out.fail(error)
         except Interrupted as signal:
@@ -137,6 +178,21 @@ def main(arguments: Sequence[str] | None = None, *, output: Output | None = None
         except Exception as error:
             return _fail_on(error, out, arguments)
     return int(code or ExitCode.OK)
+
+
+def _run(arguments: Sequence[str], running: Running) -> int | None:
+    completing = _COMPLETING in os.environ
+    one = None if completing else chosen(arguments)
+    if one is not None:
+        bound, rest = one
+        app, path = build_one(bound), f"{NAME} {bound.words}"
+    else:
+        only_list = not completing and list(arguments) in _ONLY_LISTS
+        app, path, rest = build(only_list=only_list), NAME, list(arguments)
+    code: int | None = get_command(app).main(
+        rest, prog_name=path, standalone_mode=False, obj=running
+    )
+    return code
 
 
 def _interrupted(signal: str) -> AegisError:

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from ops import cli
 from ops.cli import COMMANDS, main
@@ -45,16 +47,39 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     return install
 
 
-def test_help_imports_nothing_slow() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["history", "--help"], ["gate", "check", "-h"]])
+def test_help_imports_nothing_slow(arguments: list[str]) -> None:
     code = (
-        "import sys; from ops.cli import main; main(['--help']);"
+        f"import sys; from ops.cli import main; main({arguments!r});"
         f"print([name for name in {SLOW!r} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
     )
     assert done.stderr.strip() == "[]"
-    assert "aegis [OPTIONS] COMMAND" in done.stdout
+    words = [word for word in arguments if not word.startswith("-")]
+    assert " ".join(["Usage: aegis", *words, "[OPTIONS]"]) in done.stdout
+
+
+def test_the_list_of_commands_reads_the_same_without_their_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    get_command(cli.build()).main(["--help"], prog_name=cli.NAME, standalone_mode=False)
+    whole = capsys.readouterr().out
+    assert main(["--help"]) == ExitCode.OK
+    assert capsys.readouterr().out == whole
+    assert "  rollback  Restore a release exactly" in whole
+
+
+def test_options_of_a_command_are_completed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_AEGIS_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "aegis deploy --image-d")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    with suppress(SystemExit):
+        main([])
+    assert capsys.readouterr().out.split() == ["--image-digest"]
 
 
 @pytest.mark.parametrize("bound", COMMANDS, ids=lambda bound: str(bound.words))
