@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ops.stack import Program, Session
 
 Config = Mapping[str, ConfigValue]
-_NEWEST = 3
-"""So many records are read to find an update that has just ended."""
 
 
 class Actions:
@@ -115,14 +113,13 @@ class Actions:
 
     # What there is
 
-    def releases(self) -> list[Release]:
-        """Return the stack's releases, newest first."""
-        return history.releases(self.session)
+    def releases(self) -> Sequence[Release]:
+        """Return the stack's releases, newest first; each is read when it is looked at."""
+        return history.reading(self.session)
 
     def newest(self) -> Release | None:
         """Return the newest release that could change what is deployed."""
-        found = history.releases(self.session, limit=_NEWEST)
-        return next((it for it in found if it.deploys), None)
+        return next((it for it in self.releases() if it.deploys), None)
 
     def deployed(self, release: Release) -> Deployed:
         """Return what a release deployed."""

@@ -77,8 +77,16 @@ class Store(Protocol):
             AegisError: It does not.
         """
 
-    def releases(self, limit: int | None = None) -> list[Release]:
-        """The history, newest first, without the marks of the ledger."""
+    def count(self) -> int | None:
+        """How many operations the history has; None where only reading all of it would tell."""
+
+    def releases(self, limit: int | None = None, *, newest: int | None = None) -> list[Release]:
+        """The history, newest first, without the marks of the ledger.
+
+        Args:
+            limit: How many; no other is read.
+            newest: The number of the first one; None means the last there is.
+        """
 
     def state(self) -> dict[str, Any] | None:
         """The state as ``pulumi stack export`` has it; None to have the CLI export it."""

@@ -38,14 +38,20 @@ class CliStore:
         if done.code:
             raise explain(done, f"the stack {self.reference} could not be opened")
 
-    def releases(self, limit: int | None = None) -> list[Release]:  # noqa: D102
-        raw = self._history(_ALL if limit is None else limit)
+    def count(self) -> int | None:  # noqa: D102
+        return None
+
+    def releases(  # noqa: D102
+        self, limit: int | None = None, *, newest: int | None = None
+    ) -> list[Release]:
+        raw = self._history(_ALL if limit is None or newest is not None else limit)
         total = len(raw)
-        return [
+        found = [
             make_release(number, str(number), item)
             for place, item in enumerate(raw)
             for number in [int(item.get("version") or 0) or total - place]
         ]
+        return [it for it in found if newest is None or it.number <= newest][:limit]
 
     def renamed(self, limit: int | None, names: Sequence[str]) -> list[Release]:
         """The history of a file store, with the keys its file names give."""

@@ -8,7 +8,7 @@ else in the file stay. Secrets are never decrypted: the recorded ciphertext is p
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +135,7 @@ class Restored:
         }
 
 
-def restore(session: Session, releases: list[Release], *, preview: bool = False) -> Restored:
+def restore(session: Session, releases: Sequence[Release], *, preview: bool = False) -> Restored:
     """Bring a stack's settings file in line with the release that runs.
 
     Args:
@@ -172,7 +172,7 @@ def restore(session: Session, releases: list[Release], *, preview: bool = False)
     return done
 
 
-def _what_runs(releases: list[Release], stack: str) -> Release:
+def _what_runs(releases: Sequence[Release], stack: str) -> Release:
     current = next((it for it in releases if it.current), None)
     if current is None:
         raise AegisError(what=f"{stack} was never deployed", next="aegis deploy")

@@ -123,7 +123,7 @@ def diagnose(
     Raises:
         AegisError: The state cannot be read; the error names the file and its newest backup.
     """
-    releases = history.releases(session)
+    releases = history.reading(session)
     operations = session.export()["deployment"].get("pending_operations") or ()
     who = tuple(holders(session, here) if found is None else found)
     last = next((release for release in releases if release.deploys), None)
@@ -150,6 +150,8 @@ def _aimed(
     number = next((claim.target for claim in dead), None)
     if number is None and last is not None and not last.succeeded:
         number = last.restores
+    if number is None:
+        return None
     return next((it for it in releases if it.number == number and it.succeeded), None)
 
 

@@ -26,6 +26,7 @@ from ops.errors import AegisError
 from ops.records import (
     FAULTS,
     HEAD,
+    are_legible,
     fault_of,
     has_zstd,
     key_of,
@@ -80,13 +81,19 @@ class FileStore:
                 next=f"pulumi stack init {self.stack}",
             )
 
-    def releases(self, limit: int | None = None) -> list[Release]:  # noqa: D102
+    def count(self) -> int | None:  # noqa: D102
         names = self._names()
-        found = list(enumerate(names, start=1))
+        return len(names) if are_legible(names) else None
+
+    def releases(  # noqa: D102
+        self, limit: int | None = None, *, newest: int | None = None
+    ) -> list[Release]:
+        names = self._names()
+        found = list(enumerate(names[:newest], start=1))
         found.reverse()
         if limit is not None:
             found = found[:limit]
-        if any(name.endswith(".zst") for _, name in found) and not has_zstd():
+        if newest is None and not are_legible([name for _, name in found]):
             return CliStore(self.engine, self.reference).renamed(limit, names)
         return [self._release(number, name) for number, name in found]
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ops import ledger
 from ops.errors import AegisError
+from ops.marks import marked
+from ops.reading import Reading
 from ops.release import Deployed, Release
 
 if TYPE_CHECKING:
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Rollout")
 _STACK = "pulumi:pulumi:Stack"
 _DIGEST = re.compile(r"@(sha256:[0-9a-f]{64})$")
-_SKEW = 5.0
-"""How far the clock of whoever runs an update and its store's may differ, in seconds."""
-_NEAR = 8
 _VERSION_LABEL = "app.kubernetes.io/version"
 
 
@@ -34,6 +29,23 @@ def releases(session: Session, *, limit: int | None = None) -> list[Release]:
         limit: How many; only these are read, and what they repeat.
     """
     return _marked(session, ledger.read(session), limit)
+
+
+def reading(session: Session) -> Sequence[Release]:
+    """The stack's releases, newest first, each read when it is looked at.
+
+    Going back needs the last few of thousands. A store that cannot say how many there are is read
+    as a whole.
+    """
+    book = ledger.read(session)
+    count = session.store.count()
+    if count is None:
+        return _marked(session, book, None)
+    return Reading(
+        count,
+        lambda newest, limit: session.store.releases(limit, newest=newest),
+        lambda found: marked(found, book),
+    )
 
 
 def legible(
@@ -51,81 +63,16 @@ def legible(
 
 def _marked(session: Session, book: ledger.Ledger, limit: int | None) -> list[Release]:
     found, read = session.store.releases(limit), limit
-    while read is not None and len(found) == read and found[-1].unchanged:
+    while read is not None and len(found) == read and _repeats_older(found):
         read *= 4
         found = session.store.releases(read)
     return marked(found, book)[:limit]
 
 
-def marked(found: Sequence[Release], book: ledger.Ledger) -> list[Release]:
-    """Say of each release whether it is verified, refused, current.
-
-    Current is the newest that could change what is deployed, failed ones too: that is what a
-    rollback starts from. An update that changed nothing has the marks of the release it repeats.
-    """
-    verified = shared({*book.verified, *passed(found, book.passed)}, found, earlier=False)
-    refused = shared(book.refused, found, earlier=True)
-    current = next((release.key for release in found if release.deploys), None)
-    return [
-        replace(
-            release,
-            verified=release.key in verified,
-            refused=release.key in refused,
-            current=release.key == current,
-        )
-        if release.key in verified or release.key in refused or release.key == current
-        else release
-        for release in found
-    ]
-
-
-def passed(found: Sequence[Release], moments: Sequence[datetime]) -> set[str]:
-    """Return the keys of the updates inside which a gate passed.
-
-    An update's own clock may differ from its store's; of several that were near, the one that
-    ended nearest to the moment is meant. One that failed in the end is not verified.
-
-    Args:
-        found: The releases, newest first.
-        moments: When gates passed.
-    """
-    ended = [
-        (it.ended.timestamp(), it)
-        for it in reversed(found)
-        if it.ended is not None and it.kind == "update"
-    ]
-    ends = [end for end, _ in ended]
-    keys = set()
-    for moment in moments:
-        at = moment.timestamp()
-        # A history file knows whole seconds, so that an update ended up to one later.
-        near = [
-            ((end + 1 < at, abs(end + 1 - at)), it)
-            for end, it in ended[bisect_left(ends, at - 1 - _SKEW) :][:_NEAR]
-            if it.started.timestamp() - _SKEW <= at
-        ]
-        if near:
-            best = min(near, key=lambda item: item[0])[1]
-            if best.succeeded:
-                keys.add(best.key)
-    return keys
-
-
-def shared(keys: Collection[str], found: Sequence[Release], *, earlier: bool) -> frozenset[str]:
-    """Return the keys of all that repeat a release, or are repeated by one, among some.
-
-    Args:
-        keys: The keys of those.
-        found: The releases, newest first.
-        earlier: Whether what is said of a repetition is said of what it repeats, too.
-    """
-    every = set(keys)
-    deploying = [it for it in found if it.deploys]
-    pairs = [(new, old) for new, old in pairwise(deploying) if new.unchanged]
-    if earlier:
-        every.update(old.key for new, old in pairs if new.key in every)
-    every.update(new.key for new, old in reversed(pairs) if old.key in every)
-    return frozenset(every)
+def _repeats_older(found: Sequence[Release]) -> bool:
+    """Whether the oldest of some releases is one that is not among them, once more."""
+    oldest = next((it for it in reversed(found) if it.deploys), None)
+    return oldest is not None and oldest.unchanged
 
 
 def unrecorded(session: Session, newest: Release | None) -> bool:

@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -155,6 +155,11 @@ def has_zstd() -> bool:
     except ImportError:
         return False
     return True
+
+
+def are_legible(names: Iterable[str]) -> bool:
+    """Whether files of these names can be read here."""
+    return not any(name.endswith(".zst") for name in names) or has_zstd()
 
 
 def _unpack_zstd(content: bytes) -> bytes:

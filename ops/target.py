@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ops.errors import AegisError, ExitCode
@@ -35,10 +35,12 @@ def choose(
     if to is not None:
         return _named(releases, to)
     before = _deployed_number(releases) + (1 if interrupted else 0)
-    earlier = [item for item in releases if item.number < before and _can_be_restored(item)]
-    for item in earlier:
-        if item.verified:
-            return item
+    earlier = []
+    for item in releases:
+        if item.number < before and _can_be_restored(item):
+            if item.verified:
+                return item
+            earlier.append(item)
     if not earlier:
         raise AegisError(
             what="there is no earlier release to go back to",
@@ -55,10 +57,9 @@ def choose(
 
 def _named(releases: Sequence[Release], to: int) -> Release:
     """Return the release of that number, or say why it cannot be restored."""
-    found = next((item for item in releases if item.number == to), None)
+    found = _numbered(releases, to)
     if found is None:
-        numbers = [item.number for item in releases]
-        known = f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
+        known = f"{releases[-1].number} to {releases[0].number}" if releases else "none yet"
         raise AegisError(
             what=f"there is no release {to}",
             why=f"the history has {known}",
@@ -87,20 +88,41 @@ def _deployed_number(releases: Sequence[Release]) -> int:
     if current is None:
         return max((item.number for item in releases), default=0) + 1
     seen = {current.number}
-    by_number = {item.number: item for item in releases}
-    repeated = {new.number: old for new, old in pairwise(it for it in releases if it.deploys)}
     while current.succeeded:
         if current.restores is not None:
-            before = by_number.get(current.restores)
+            before = _numbered(releases, current.restores)
             if before is None or before.number in seen:
                 return current.restores
-        elif current.unchanged and current.number in repeated:
-            before = repeated[current.number]
+        elif current.unchanged:
+            before = _repeated(releases, current)
+            if before is None:
+                break
         else:
             break
         seen.add(before.number)
         current = before
     return current.number
+
+
+def _place(releases: Sequence[Release], number: int) -> int:
+    """Where a release is, or would be; few others are looked at on the way."""
+    # Numbers seldom have a gap.
+    guess = releases[0].number - number if releases else 0
+    if 0 <= guess < len(releases) and releases[guess].number == number:
+        return guess
+    return bisect_left(releases, -number, key=lambda item: -item.number)
+
+
+def _numbered(releases: Sequence[Release], number: int) -> Release | None:
+    place = _place(releases, number)
+    found = releases[place] if place < len(releases) else None
+    return found if found is not None and found.number == number else None
+
+
+def _repeated(releases: Sequence[Release], release: Release) -> Release | None:
+    """The release that one which changed nothing is once more."""
+    older = range(_place(releases, release.number) + 1, len(releases))
+    return next((releases[place] for place in older if releases[place].deploys), None)
 
 
 def _can_be_restored(release: Release) -> bool:

@@ -29,7 +29,7 @@ def restore(
 
     out = output_of(context)
     session = Session.open(stack, directory)
-    done = config_file.restore(session, history.releases(session), preview=preview)
+    done = config_file.restore(session, history.reading(session), preview=preview)
     out.document(done.as_json())
     for change in done.changes:
         out.show(f"  {change}")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ops import history
-from ops.history import marked, passed
 from ops.ledger import Ledger, Refusal, passed_after
+from ops.marks import marked, passed
 from ops.release import Release
 from tests.unit.ops.made_backend import START, MadeBackend
 
