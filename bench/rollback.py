@@ -16,25 +16,20 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import secrets
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.record import Took, run, save, say, shown, spread, table
 from ops.engine import Engine
 from ops.release import ConfigValue
 from ops.stack import Session
 
 PAIRS = 10
 SECONDS = 180
-RESULTS = Path(__file__).with_name("results") / "rollback.json"
 STACK = "bench"
 GATE = {"bakeSeconds": 0}
 LETTERS = ("a", "b")
@@ -115,27 +110,8 @@ def _arguments(manifest: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
 
 
-def run(*words: str, given: object = None, cwd: Path | None = None, **variables: str) -> float:
-    """Run a command to its end and return how long it took."""
-    began = time.monotonic()
-    done = subprocess.run(
-        words,
-        input=None if given is None else json.dumps(given),
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **variables},
-        timeout=SECONDS,
-        check=False,
-    )
-    took = time.monotonic() - began
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}")
-    return took
-
-
-def measure(pairs: int, namespace: str, directory: Path) -> dict[str, list[float]]:
-    """Deploy both releases of both, then roll back in turn."""
+def open_stack(directory: Path) -> tuple[Session, dict[str, str]]:
+    """Make a project with a stack and a state backend of its own; return what finds the latter."""
     (directory / "backend").mkdir()
     (directory / "Pulumi.yaml").write_text("name: bench\nruntime: python\n")
     variables = {
@@ -145,39 +121,44 @@ def measure(pairs: int, namespace: str, directory: Path) -> dict[str, list[float
     inherited = {k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"}
     environment = {**inherited, **variables}
     Engine(directory, environment).expect("stack", "init", STACK)
-    session = Session.open(STACK, directory, environment)
+    return Session.open(STACK, directory, environment), variables
+
+
+def measure(pairs: int, namespace: str, directory: Path) -> dict[str, list[Took]]:
+    """Deploy both releases of both, then roll back in turn."""
+    session, variables = open_stack(directory)
+    environment = {**os.environ, **variables}
     config = {"bench:gate": ConfigValue(json.dumps(GATE))}
     for letter in LETTERS:
         outcome = session.update(program=program(namespace, letter), message=letter, config=config)
         if not outcome.succeeded:
             raise SystemExit(outcome.why)
         for manifest in manifests("kubectl", namespace, letter).values():
-            run("kubectl", "apply", "--server-side", "--filename", "-", given=manifest)
+            text = json.dumps(manifest)
+            run("kubectl", "apply", "--server-side", "--filename", "-", given=text)
         for name in ("aegis", "kubectl"):
-            _status(namespace, name)
+            run(*_status(namespace, name))
     aegis = str(Path(sys.executable).with_name("aegis"))
-    took: dict[str, list[float]] = {"aegis": [], "kubectl": []}
+    took: dict[str, list[Took]] = {"aegis": [], "kubectl": []}
     for pair in range(pairs):
         number = str(1 + pair % 2)
-        words = ("rollback", "--to", number, "--yes", "--stack", STACK)
-        took["aegis"].append(run(aegis, *words, cwd=directory, **variables))
-        undo = ("rollout", "undo", "deployment/kubectl", "--namespace", namespace)
-        took["kubectl"].append(run("kubectl", *undo) + _status(namespace, "kubectl"))
-        say(f"{pair + 1:>3}", *(f"{name} {its[-1]:.2f} s" for name, its in took.items()))
+        words = (aegis, "rollback", "--to", number, "--yes", "--stack", STACK)
+        took["aegis"].append(run(*words, cwd=directory, environment=environment))
+        undo = ("kubectl", "rollout", "undo", "deployment/kubectl", "--namespace", namespace)
+        began, status = run(*undo), run(*_status(namespace, "kubectl"))
+        took["kubectl"].append(
+            Took(began.wall + status.wall, began.cpu + status.cpu, status.output, status.messages)
+        )
+        row = ", ".join(f"{name} {its[-1].wall:.2f} s" for name, its in took.items())
+        say(f"{pair + 1:>3} {row}")
     return took
 
 
-def _status(namespace: str, name: str) -> float:
-    return run(
+def _status(namespace: str, name: str) -> tuple[str, ...]:
+    return (
         *("kubectl", "rollout", "status", f"deployment/{name}"),
         *("--namespace", namespace, "--timeout", f"{SECONDS}s"),
     )
-
-
-def say(*words: str) -> None:
-    """Print a line."""
-    sys.stdout.write(" ".join(words) + "\n")
-    sys.stdout.flush()
 
 
 def main() -> None:
@@ -190,30 +171,29 @@ def main() -> None:
             took = measure(pairs, namespace, Path(directory))
     finally:
         run("kubectl", "delete", "namespace", namespace, "--wait=false")
-    medians = {name: statistics.median(values) for name, values in took.items()}
-    ratio = medians["aegis"] / medians["kubectl"]
+    walls = {name: [it.wall for it in its] for name, its in took.items()}
+    ratios = [ours / theirs for ours, theirs in zip(walls["aegis"], walls["kubectl"], strict=True)]
     say(
-        f"median of {pairs}: aegis rollback {medians['aegis']:.2f} s,",
-        f"kubectl rollout undo + status {medians['kubectl']:.2f} s, ratio {ratio:.2f}",
-    )
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(
-        json.dumps(
-            {
-                "measures": "wall time of `aegis rollback` and of `kubectl rollout undo` + "
-                "`kubectl rollout status`, in turn; bake time 0; 2 replicas, minReadySeconds 1",
-                "when": datetime.now(UTC).isoformat(timespec="seconds"),
-                "cores": os.cpu_count(),
-                "load": round(os.getloadavg()[0], 2),
-                "python": platform.python_version(),
-                "pairs": pairs,
-                "seconds": {name: [round(it, 3) for it in its] for name, its in took.items()},
-                "median": {name: round(it, 3) for name, it in medians.items()},
-                "ratio": round(ratio, 3),
-            },
-            indent=2,
+        table(
+            ("by", "wall, s", "processor, s"),
+            [
+                (name, shown(its), shown([it.cpu for it in took[name]]))
+                for name, its in walls.items()
+            ],
         )
-        + "\n"
+    )
+    say(f"ratio, pair by pair: {shown(ratios)}")
+    save(
+        "rollback",
+        "`aegis rollback` beside `kubectl rollout undo` + `kubectl rollout status`, in turn; bake "
+        "time 0; 2 replicas, minReadySeconds 1",
+        {
+            "pairs": pairs,
+            "seconds": {name: [round(it, 3) for it in its] for name, its in walls.items()},
+            "wall": {name: spread(its) for name, its in walls.items()},
+            "cpu": {name: spread([it.cpu for it in its]) for name, its in took.items()},
+            "ratio": spread(ratios),
+        },
     )
 
 

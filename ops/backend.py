@@ -103,6 +103,9 @@ class Store(Protocol):
     def tags(self) -> Mapping[str, str]:
         """The stack's tags."""
 
+    def change_tags(self, change: Mapping[str, str | None]) -> bool:
+        """Set tags, or remove them (None), in one step; False where only the CLI can."""
+
     def require_room(self) -> None:
         """See that there is room for what an update writes, as far as that can be seen.
 
@@ -145,15 +148,17 @@ class Store(Protocol):
 def open_store(url: str, project: str, stack: str, engine: Engine, reference: str) -> Store:
     """Open the store at a backend's address."""
     # They import this module for its words.
-    from ops.bucket_store import BucketStore
-    from ops.cli_store import CliStore
-    from ops.file_store import FileStore
-
     scheme = urlsplit(url).scheme
     if scheme == "file":
+        from ops.file_store import FileStore
+
         return FileStore(_path(url, engine), project, stack, engine, reference)
     if scheme not in _BUCKETS:
+        from ops.cli_store import CliStore
+
         return CliStore(engine, reference)
+    from ops.bucket_store import BucketStore
+
     module, name = _BUCKETS[scheme]
     # Each brings a library of its own, which not everybody has, and which takes its time.
     bucket: Bucket = getattr(import_module(module), name)(url, engine.environment)

@@ -30,6 +30,7 @@ from ops.records import (
     key_of,
     make_release,
     outputs_in,
+    retagged,
     state_of,
     unpack,
     unreadable,
@@ -122,7 +123,7 @@ class BucketStore:
         return None
 
     def tags(self) -> Mapping[str, str]:  # noqa: D102
-        key = f"{self._stacks}/{self.stack}.pulumi-tags"
+        key = self._tags
         try:
             tags = unpack(self.bucket.read(key))["tags"] or {}
         except FileNotFoundError:
@@ -131,6 +132,19 @@ class BucketStore:
             raise self._damaged(key, error) from error
         return {str(name): str(value) for name, value in tags.items()}
 
+    def change_tags(self, change: Mapping[str, str | None]) -> bool:  # noqa: D102
+        before = self._read_if_any(self._tags)
+        try:
+            after = retagged(before, change)
+        except FAULTS as error:
+            raise self._damaged(self._tags, error) from error
+        # Whoever else changes them at this moment is not overwritten; the CLI then tries.
+        return self.bucket.swap(self._tags, before, after)
+
+    @property
+    def _tags(self) -> str:
+        return f"{self._stacks}/{self.stack}.pulumi-tags"
+
     def require_room(self) -> None:  # noqa: D102
         return
 
@@ -138,7 +152,7 @@ class BucketStore:
         # The marks of verified releases stand nowhere else, and the CLI makes no backup of them.
         # Without a copy nothing is wrong yet: it must not undo what is done.
         with suppress(AegisError, OSError):
-            tags = self._read_if_any(f"{self._stacks}/{self.stack}.pulumi-tags")
+            tags = self._read_if_any(self._tags)
             kept = self._claim.removesuffix(".claim") + ".tags"
             if tags is not None:
                 self.bucket.swap(kept, self._read_if_any(kept), tags)

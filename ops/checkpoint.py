@@ -1,10 +1,4 @@
-"""A recorded state: what a release deployed, resource by resource, its secrets decrypted.
-
-A checkpoint of a backend that is no service is decrypted by the CLI itself: put into a scratch
-backend as the state of a stack of the same name, and exported from there with the same passphrase
-or key. What lies on the disk meanwhile is as encrypted as it was; what is decrypted goes through a
-pipe.
-"""
+"""A recorded state: what a release deployed, resource by resource, its secrets decrypted."""
 
 from __future__ import annotations
 
@@ -14,18 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ops import scratch
+from ops import decryption
 from ops.errors import AegisError
-from ops.records import FAULTS, fault_of, unpack
+from ops.records import FAULTS, are_legible, fault_of, unpack
 
 if TYPE_CHECKING:
     from ops.backend import Recorded
     from ops.release import Release
     from ops.stack import Session
 
-SIGNATURE = "4dabf18193072939515e22adb298388d"
-"""The key that marks an object as something else than an object."""
-SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - the mark of a secret, not one
+SIGNATURE, SECRET = decryption.SIGNATURE, decryption.SECRET
+"""The key that marks an object as something else than an object, and the mark of a secret."""
 STACK = "pulumi:pulumi:Stack"
 _PROVIDERS = "pulumi:providers:"
 
@@ -191,15 +184,51 @@ def load(session: Session, release: Release) -> Checkpoint:
         AegisError: The backend keeps no checkpoint of it, or it cannot be decrypted.
     """
     recorded = session.store.recorded(release)
-    if recorded is not None:
-        try:
-            return parse(_decrypt(session, recorded))
-        except _DamagedError as damage:
-            raise AegisError(
-                what=f"the checkpoint of release {release.number} of {session.name} cannot be read",
-                why=f"{recorded.place}: {damage}",
-                next="choose another release: aegis history, then aegis rollback --to N",
-            ) from damage
+    if recorded is None:
+        return _exported(session, release)
+    latest = _read(session, release, recorded)
+    if latest is None:
+        done = decryption.exported(session, recorded.ending, recorded.content)
+        if done.code:
+            from ops.engine import explain
+
+            raise explain(done, _unread(recorded))
+        return parse(json.loads(done.stdout)["deployment"])
+    return parse(decryption.decrypted(session, latest, what=_unread(recorded))[0])
+
+
+def both(session: Session, release: Release) -> tuple[Checkpoint, Checkpoint]:
+    """Load what a release deployed and the state as it is now.
+
+    Raises:
+        AegisError: As `load` and `current` do.
+    """
+    recorded, state = session.store.recorded(release), session.store.state()
+    latest = None if recorded is None else _read(session, release, recorded)
+    if recorded is not None and latest is not None and state is not None:
+        now = state["deployment"]
+        found = decryption.decrypted(session, latest, now, what=_unread(recorded))
+        return parse(found[0]), parse(found[1])
+    # What only the CLI can read takes a run of it each, on a core of its own.
+    with ThreadPoolExecutor(max_workers=1) as other:
+        coming = other.submit(current, session)
+        return load(session, release), coming.result()
+
+
+def current(session: Session) -> Checkpoint:
+    """Load the stack's state as it is now.
+
+    Raises:
+        AegisError: It cannot be read or decrypted.
+    """
+    state = session.export()
+    if _has_secrets(json.dumps(state)):
+        state = session.export(show_secrets=True)
+    return parse(state["deployment"])
+
+
+def _exported(session: Session, release: Release) -> Checkpoint:
+    """A checkpoint that the backend keeps to itself, and the CLI may ask it for."""
     encrypted = session.store.checkpoint(release)
     if encrypted is None and not session.backend_url.startswith("http"):
         raise AegisError(
@@ -222,67 +251,22 @@ def load(session: Session, release: Release) -> Checkpoint:
     return parse(exported["deployment"])
 
 
-def both(session: Session, release: Release) -> tuple[Checkpoint, Checkpoint]:
-    """Load what a release deployed and the state as it is now, at the same time.
-
-    Each costs most of its time in making a key of the passphrase, on a core of its own.
-
-    Raises:
-        AegisError: As `load` and `current` do.
-    """
-    with ThreadPoolExecutor(max_workers=1) as other:
-        now = other.submit(current, session)
-        return load(session, release), now.result()
-
-
-def current(session: Session) -> Checkpoint:
-    """Load the stack's state as it is now.
-
-    Raises:
-        AegisError: It cannot be read or decrypted.
-    """
-    state = session.export()
-    if _has_secrets(json.dumps(state)):
-        state = session.export(show_secrets=True)
-    return parse(state["deployment"])
+def _read(session: Session, release: Release, recorded: Recorded) -> Mapping[str, Any] | None:
+    """A checkpoint as it is kept, its secrets encrypted; None where only the CLI can unpack it."""
+    if not are_legible([recorded.ending]):
+        return None
+    try:
+        return _latest(recorded)
+    except _DamagedError as damage:
+        raise AegisError(
+            what=f"the checkpoint of release {release.number} of {session.name} cannot be read",
+            why=f"{recorded.place}: {damage}",
+            next="choose another release: aegis history, then aegis rollback --to N",
+        ) from damage
 
 
-def _decrypt(session: Session, recorded: Recorded) -> Mapping[str, Any]:
-    """Have the CLI decrypt a checkpoint, as the state of a scratch backend."""
-    if recorded.ending == ".json":
-        latest = _latest(recorded)
-        if not _has_secrets(json.dumps(latest)):
-            return latest
-    # Made readable for its owner alone, and removed with all that is in it.
-    with scratch.temporary() as root:
-        stacks = root / "backend" / ".pulumi" / "stacks" / session.project
-        stacks.mkdir(parents=True)
-        (root / "backend" / ".pulumi" / "meta.yaml").write_text("version: 1\n")
-        (stacks / f"{session.name}{recorded.ending}").write_bytes(recorded.content)
-        done = session.engine.run(
-            [
-                *("stack", "export", "--show-secrets"),
-                *("--stack", f"organization/{session.project}/{session.name}"),
-            ],
-            environment={
-                "PULUMI_BACKEND_URL": f"file://{root / 'backend'}",
-                # A checkpoint that was cut short is to be seen, not to be repaired.
-                "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
-                **_passphrase_file(session),
-            },
-            directory=root,
-        )
-    if done.code:
-        from ops.engine import explain
-
-        raise explain(done, f"the checkpoint {recorded.place} cannot be read")
-    return dict(json.loads(done.stdout)["deployment"])
-
-
-def _passphrase_file(session: Session) -> Mapping[str, str]:
-    """The file with the passphrase, named so that it is found from everywhere."""
-    named = session.environment.get("PULUMI_CONFIG_PASSPHRASE_FILE")
-    return {"PULUMI_CONFIG_PASSPHRASE_FILE": str(session.directory / named)} if named else {}
+def _unread(recorded: Recorded) -> str:
+    return f"the checkpoint {recorded.place} cannot be read"
 
 
 def _latest(recorded: Recorded) -> Mapping[str, Any]:

@@ -80,6 +80,9 @@ class CliStore:
         raw = self.engine.expect_json("stack", "tag", "ls", "--json", "--stack", self.reference)
         return {str(name): str(value) for name, value in raw.items()}
 
+    def change_tags(self, change: Mapping[str, str | None]) -> bool:  # noqa: D102, ARG002
+        return False
+
     def require_room(self) -> None:  # noqa: D102
         return
 

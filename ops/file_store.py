@@ -23,6 +23,7 @@ from ops.backend import Lock, Recorded
 from ops.cli_store import CliStore
 from ops.engine import Engine
 from ops.errors import AegisError
+from ops.file_faults import damaged, damaged_tags, gone, unwritten
 from ops.records import (
     FAULTS,
     HEAD,
@@ -33,6 +34,7 @@ from ops.records import (
     make_release,
     outputs_in,
     read_json,
+    retagged,
     state_of,
     unreadable,
 )
@@ -73,7 +75,7 @@ class FileStore:
         if self._state_file() is None:
             copy = self._copy()
             if copy is not None:
-                raise _gone(self._stacks / f"{self.stack}.json", copy, len(self._names()))
+                raise gone(self._stacks / f"{self.stack}.json", copy, len(self._names()))
             stacks = sorted({path.name.partition(".json")[0] for path in self._stack_files()})
             raise AegisError(
                 what=f"there is no stack {self.stack} of {self.project} in this backend",
@@ -104,7 +106,7 @@ class FileStore:
         try:
             return state_of(read_json(path))
         except FAULTS as error:
-            raise _damaged(path, error, self._copy()) from error
+            raise damaged(path, error, self._copy()) from error
 
     def checkpoint(self, release: Release) -> dict[str, Any] | None:  # noqa: D102
         path = self._checkpoint_file(release)
@@ -115,7 +117,7 @@ class FileStore:
         try:
             return dict(read_json(path)["checkpoint"]["latest"] or {})
         except FAULTS as error:
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
 
     def outputs(self, release: Release) -> dict[str, Any] | None:  # noqa: D102
         path = os.path.join(self._history, f"{self.stack}-{release.key}.checkpoint.json")  # noqa: PTH118
@@ -133,7 +135,7 @@ class FileStore:
             ending = path.name.removeprefix(f"{self.stack}-{release.key}.checkpoint")
             return Recorded(str(path), ending, path.read_bytes())
         except OSError as error:
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
 
     def _checkpoint_file(self, release: Release) -> Path | None:
         for ending in ("", ".gz", ".zst"):
@@ -143,15 +145,37 @@ class FileStore:
         return None
 
     def tags(self) -> Mapping[str, str]:  # noqa: D102
-        path = self._stacks / f"{self.stack}.pulumi-tags"
+        path = self._tags
         try:
             tags = read_json(path)["tags"] or {}
         except FileNotFoundError:
             return {}
         except FAULTS as error:
-            copy = self._kept_tags
-            raise _damaged_tags(path, error, copy if copy.exists() else None) from error
+            raise self._damaged_tags(error) from error
         return {str(name): str(value) for name, value in tags.items()}
+
+    def change_tags(self, change: Mapping[str, str | None]) -> bool:  # noqa: D102
+        try:
+            with self._alone():
+                self._write_tags(change)
+        except OSError as error:
+            raise unwritten(self._tags, error) from error
+        return True
+
+    def _write_tags(self, change: Mapping[str, str | None]) -> None:
+        path = self._tags
+        try:
+            after = retagged(path.read_bytes() if path.exists() else None, change)
+        except FAULTS as error:
+            raise self._damaged_tags(error) from error
+        draft = path.with_suffix(f".pulumi-tags.{os.getpid()}.{threading.get_ident()}")
+        try:
+            draft.write_bytes(after)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        # The CLI's note beside it names a checksum, of what it was.
+        path.with_name(f"{path.name}.attrs").unlink(missing_ok=True)
 
     def require_room(self) -> None:  # noqa: D102
         path = self._state_file() or self._stacks
@@ -173,7 +197,7 @@ class FileStore:
             self._kept_tags.parent.mkdir(parents=True, exist_ok=True)
             draft = self._kept_tags.with_suffix(f".tags.{os.getpid()}.{threading.get_ident()}")
             try:
-                shutil.copyfile(self._stacks / f"{self.stack}.pulumi-tags", draft)
+                shutil.copyfile(self._tags, draft)
                 draft.replace(self._kept_tags)
             finally:
                 draft.unlink(missing_ok=True)
@@ -236,6 +260,14 @@ class FileStore:
         return True
 
     @property
+    def _tags(self) -> Path:
+        return self._stacks / f"{self.stack}.pulumi-tags"
+
+    def _damaged_tags(self, error: Exception) -> AegisError:
+        copy = self._kept_tags
+        return damaged_tags(self._tags, error, copy if copy.exists() else None)
+
+    @property
     def _kept_tags(self) -> Path:
         return self._claim.with_suffix(".tags")
 
@@ -265,9 +297,9 @@ class FileStore:
         except FileNotFoundError:
             return False
         except (yaml.YAMLError, *FAULTS) as error:
-            damaged = _damaged(meta, error)
-            damaged.next = f"write it anew: echo 'version: 1' > {meta}"
-            raise damaged from error
+            fault = damaged(meta, error)
+            fault.next = f"write it anew: echo 'version: 1' > {meta}"
+            raise fault from error
 
     @property
     def _scope(self) -> tuple[str, ...]:
@@ -315,7 +347,7 @@ class FileStore:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise _damaged(self._history, error) from error
+            raise damaged(self._history, error) from error
         keyed = sorted((int(match[1]), match[0]) for match in matched if match is not None)
         return [name for _, name in keyed]
 
@@ -350,34 +382,3 @@ def _is_state(path: Path) -> bool:
         return bool(read_json(path)["checkpoint"])
     except FAULTS:
         return False
-
-
-def _gone(path: Path, copy: Path, updates: int) -> AegisError:
-    return AegisError(
-        what=f"the stack's state is gone: there is no {path}",
-        why=f"its history is there ({updates} updates), and so is a copy of the state",
-        next=f"put the newest copy in its place: cp {copy} {path}\n"
-        "then aegis recover. Do not make the stack anew: it would know nothing of what runs",
-    )
-
-
-def _damaged_tags(path: Path, error: Exception, copy: Path | None) -> AegisError:
-    found = _damaged(path, error)
-    if copy is not None:
-        found.next = f"put its copy in its place: cp {copy} {path}"
-        return found
-    found.why += "\nit says which releases are verified, and there is no copy of it"
-    found.next = (
-        f"move it away: mv {path} {path}.damaged\n"
-        "then aegis deploy: it lets the gate judge what runs, and marks it as verified again"
-    )
-    return found
-
-
-def _damaged(path: Path, error: Exception, copy: Path | None = None) -> AegisError:
-    newest = f"; the newest copy that can be read is {copy}" if copy else ""
-    return AegisError(
-        what=f"{path} cannot be read",
-        why=fault_of(error) + newest,
-        next=f"put it in its place: cp {copy} {path}\nthen aegis recover" if copy else "",
-    )

@@ -126,12 +126,12 @@ def mark_verified(session: Session, release: Release) -> None:
     """Remember that a release passed its gate."""
     tags = session.tags()
     if release.key not in parse(tags).verified:
-        _set(session, verified_after(tags, release.key))
+        session.change_tags(verified_after(tags, release.key))
 
 
 def mark_passed(session: Session, moment: datetime) -> None:
     """Remember that a gate passed at a moment, inside the update that runs just now."""
-    _set(session, passed_after(session.tags(), moment))
+    session.change_tags(passed_after(session.tags(), moment))
 
 
 def verified_after(tags: Mapping[str, str], key: str) -> dict[str, str | None]:
@@ -143,14 +143,6 @@ def passed_after(tags: Mapping[str, str], moment: datetime) -> dict[str, str | N
     """The tags to set, or to remove (None), to mark the moment at which a gate passed."""
     microseconds = (moment - _EPOCH) // timedelta(microseconds=1)
     return _with_mark(tags, _MOMENT + _shrink(str(microseconds)))
-
-
-def _set(session: Session, change: Mapping[str, str | None]) -> None:
-    for name, value in change.items():
-        if value is None:
-            session.remove_tag(name)
-        else:
-            session.set_tag(name, value)
 
 
 def _with_mark(tags: Mapping[str, str], word: str) -> dict[str, str | None]:
@@ -179,18 +171,21 @@ def refuse(session: Session, release: Release, fingerprint: str, why: str) -> No
     """
     ledger = read(session)
     old = sorted(ledger.refusals.values(), key=lambda refusal: refusal.when)
-    for refusal in old[: max(0, len(old) + 1 - MOST_REFUSED)]:
-        session.remove_tag(f"{REFUSED}.{refusal.fingerprint}")
+    change: dict[str, str | None] = {
+        f"{REFUSED}.{refusal.fingerprint}": None
+        for refusal in old[: max(0, len(old) + 1 - MOST_REFUSED)]
+    }
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     line = " ".join(why.split())
     value = f"{_shrink(release.key)} {stamp} {line}"
-    session.set_tag(f"{REFUSED}.{fingerprint}", _cut(value))
+    change[f"{REFUSED}.{fingerprint}"] = _cut(value)
+    session.change_tags(change)
 
 
 def pardon(session: Session, fingerprint: str) -> None:
     """Forget a refusal, once somebody insisted and the release passed its gate after all."""
     if fingerprint in read(session).refusals:
-        session.remove_tag(f"{REFUSED}.{fingerprint}")
+        session.change_tags({f"{REFUSED}.{fingerprint}": None})
 
 
 def is_refused(session: Session, fingerprint: str) -> str | None:

@@ -148,6 +148,22 @@ def unpack(content: bytes) -> Any:  # noqa: ANN401 - any JSON value
     return json.loads(content)
 
 
+def retagged(content: bytes | None, change: Mapping[str, str | None]) -> bytes:
+    """Return the content of the CLI's file of tags with some set, or removed (None).
+
+    Args:
+        content: The file as it is; None where there is none yet.
+        change: The tags.
+
+    Raises:
+        ValueError: It is something else; so say all of `FAULTS`.
+    """
+    whole: Any = {"version": 1, "tags": {}} if content is None else json.loads(content)
+    tags = {**(whole["tags"] or {}), **change}
+    whole["tags"] = {name: value for name, value in tags.items() if value is not None}
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def has_zstd() -> bool:
     """Whether files compressed with zstd can be read here; the CLI always can."""
     try:

@@ -320,16 +320,13 @@ class Session:
         """The stack's tags."""
         return self.store.tags()
 
-    def set_tag(self, name: str, value: str) -> None:
-        """Set one of the stack's tags."""
+    def change_tags(self, change: Mapping[str, str | None]) -> None:
+        """Set some of the stack's tags, or remove them (None)."""
         with self.engine.tagging:
-            self.engine.expect("stack", "tag", "set", name, value, "--stack", self.reference)
-            self.store.keep_tags()
-
-    def remove_tag(self, name: str) -> None:
-        """Remove one of the stack's tags."""
-        with self.engine.tagging:
-            self.engine.expect("stack", "tag", "rm", name, "--stack", self.reference)
+            if not self.store.change_tags(change):
+                for name, value in change.items():
+                    words = ("rm", name) if value is None else ("set", name, value)
+                    self.engine.expect("stack", "tag", *words, "--stack", self.reference)
             self.store.keep_tags()
 
     def _operate(self, command: str, recorder: Recorder, **options: Any) -> Outcome:  # noqa: ANN401

@@ -50,3 +50,27 @@ def test_of_5000_updates_only_those_shown_are_read(tmp_path: Path) -> None:
     found = store.releases(SHOWN)
     assert [it.number for it in found] == list(range(UPDATES, UPDATES - SHOWN, -1))
     assert len(bucket.reads) == SHOWN
+
+
+def test_tags_are_changed_unless_somebody_else_does_so_at_the_same_time(tmp_path: Path) -> None:
+    backend = MadeBackend(tmp_path)
+
+    @dataclass
+    class Contended(DirectoryBucket):
+        """A directory in which somebody else is quicker once."""
+
+        quicker: bool = False
+
+        def swap(self, key: str, before: bytes | None, after: bytes | None) -> bool:
+            if self.quicker:
+                backend.tags.write_text('{"version":1,"tags":{"theirs":"z"}}')
+            return super().swap(key, before, after)
+
+    bucket = Contended(tmp_path / "backend")
+    store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
+    assert store.change_tags({"a": "x", "b": "y"})
+    assert store.change_tags({"a": None})
+    assert store.tags() == {"b": "y"}
+    bucket.quicker = True
+    assert not store.change_tags({"b": None})
+    assert store.tags() == {"theirs": "z"}

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from ops.checkpoint import SECRET, SIGNATURE, is_secret, parse, plain
+from ops.decryption import decrypted
+from ops.engine import Finished
 from ops.errors import AegisError
 from tests.unit.ops.states import CONFIG_KIND, made, secret, state, thing
 
@@ -49,3 +55,77 @@ def test_a_name_may_hold_what_parts_a_urn() -> None:
 def test_an_empty_stack_has_nothing() -> None:
     assert parse({}).alive == {}
     assert parse({}).outputs == {}
+
+
+class TestDecrypting:
+    """What the CLI is asked for, with a stand-in for it that makes upper case of a ciphertext."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+        """The states that were exported."""
+        states: list[dict[str, Any]] = []
+
+        def export(_: object, ending: str, content: bytes) -> Finished:
+            assert ending == ".json"
+            latest = json.loads(content)["checkpoint"]["latest"]
+            states.append(json.loads(json.dumps(latest)))
+            outputs = latest["resources"][0]["outputs"]
+            for value in outputs.values():
+                value["plaintext"] = json.dumps(value.pop("ciphertext").upper())
+            return Finished(0, json.dumps({"deployment": latest}), "")
+
+        monkeypatch.setattr("ops.decryption.exported", export)
+        return states
+
+    def test_asks_once_for_all_that_have_one_key(self, asked: list[dict[str, Any]]) -> None:
+        first = _encrypted("salt", {"a": "one", "b": ["two", {"c": "one"}]})
+        second = _encrypted("salt", {"a": "two", "d": "three"})
+        found = decrypted(_SESSION, first, second, what="it")
+        assert [parse(it).resources[0].inputs for it in found] == [
+            {"a": _shown("ONE"), "b": [_shown("TWO"), {"c": _shown("ONE")}]},
+            {"a": _shown("TWO"), "d": _shown("THREE")},
+        ]
+        [state] = asked
+        assert state["secrets_providers"] == first["secrets_providers"]
+        assert len(state["resources"][0]["outputs"]) == 3
+
+    def test_asks_for_each_key_by_itself(self, asked: list[dict[str, Any]]) -> None:
+        states = [_encrypted(salt, {"a": "one"}) for salt in ("salt", "pepper")]
+        found = decrypted(_SESSION, *states, what="it")
+        assert [it["secrets_providers"] for it in asked] == [
+            it["secrets_providers"] for it in states
+        ]
+        assert all(parse(it).resources[0].inputs == {"a": _shown("ONE")} for it in found)
+
+    def test_asks_nothing_where_there_are_no_secrets(self, asked: list[dict[str, Any]]) -> None:
+        bare = state(thing(CONFIG_KIND, "a", {"data": {"key": "value"}}))
+        assert parse(decrypted(_SESSION, bare, {}, what="it")[0]) == parse(bare)
+        assert asked == []
+
+    def test_says_what_could_not_be_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        wrong = Finished(255, "", "error: incorrect passphrase")
+        monkeypatch.setattr("ops.decryption.exported", lambda *_: wrong)
+        with pytest.raises(AegisError, match="cannot be decrypted with this passphrase"):
+            decrypted(_SESSION, _encrypted("salt", {"a": "one"}), what="it")
+
+
+_SESSION: Any = SimpleNamespace(name="s", project="p")
+
+
+def _encrypted(salt: str, inputs: Any) -> dict[str, Any]:
+    """A state whose texts are ciphertexts."""
+
+    def closed(value: Any) -> Any:
+        if isinstance(value, str):
+            return {SIGNATURE: SECRET, "ciphertext": value}
+        if isinstance(value, list):
+            return [closed(inner) for inner in value]
+        return {key: closed(inner) for key, inner in value.items()}
+
+    provider = {"type": "passphrase", "state": {"salt": salt}}
+    resource = {"urn": "urn:pulumi:s::p::k::n", "type": "k", "inputs": closed(inputs)}
+    return {"secrets_providers": provider, "resources": [resource]}
+
+
+def _shown(text: str) -> dict[str, str]:
+    return {SIGNATURE: SECRET, "value": text}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -215,6 +216,46 @@ class TestDamage:
         copy = raised.value.next.split()[-2]
         backend.tags.write_bytes(Path(copy).read_bytes())
         assert store.tags() == {"a": "b"}
+
+    def test_tags_are_changed_in_one_step_as_the_cli_writes_them(
+        self, backend: MadeBackend
+    ) -> None:
+        store = backend.session().store
+        note = backend.tags.with_name(f"{backend.tags.name}.attrs")
+        assert store.change_tags({"a:b": "x", "a:c": "é <&>"})
+        assert backend.tags.read_text() == '{"version":1,"tags":{"a:b":"x","a:c":"é <&>"}}'
+        note.write_text('{"md5":"of another content"}')
+        assert store.change_tags({"a:b": None, "a:d": "y", "never": None})
+        assert store.tags() == {"a:c": "é <&>", "a:d": "y"}
+        assert not note.exists()
+        assert sorted(path.name for path in backend.tags.parent.iterdir()) == [
+            "staging.json",
+            "staging.pulumi-tags",
+        ]
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1}'])
+    def test_damaged_tags_are_not_written_over(self, backend: MadeBackend, content: str) -> None:
+        backend.tags.write_text(content)
+        with pytest.raises(AegisError, match="pulumi-tags cannot be read"):
+            backend.session().store.change_tags({"a:b": "x"})
+        assert backend.tags.read_text() == content
+
+    def test_tags_that_cannot_be_written_are_as_they_were(
+        self, backend: MadeBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = backend.session().store
+        store.change_tags({"a:b": "x"})
+
+        def full(path: Path, content: bytes) -> int:
+            with path.open("wb") as file:
+                file.write(content[:3])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+        monkeypatch.setattr(Path, "write_bytes", full)
+        with pytest.raises(AegisError, match="the disk that holds the state is full"):
+            store.change_tags({"a:b": "y"})
+        assert store.tags() == {"a:b": "x"}
+        assert len(list(backend.tags.parent.iterdir())) == 2
 
     def test_the_newest_counts_as_deployed_though_it_cannot_be_read(
         self, backend: MadeBackend
