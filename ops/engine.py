@@ -29,6 +29,8 @@ from ops.errors import AegisError
 OLDEST = (3, 238, 0)
 """Since then an after-hook's error fails the update, which the gate rests on."""
 _EXIT_STACK_NOT_FOUND = 6
+_versions: dict[tuple[str, Path], str] = {}
+_versions_lock = threading.Lock()
 
 # Become the CLI, asking the kernel first for an interrupt when the process that started it dies.
 # A shell starts what it puts in the background with interrupts ignored, and that is inherited: the
@@ -193,7 +195,11 @@ class Engine:
         Raises:
             AegisError: When it is older than the oldest that works.
         """
-        text = self.expect("version").strip().removeprefix("v")
+        with _versions_lock:  # Several stacks are previewed at once: one of them asks.
+            place = (self.program, self.directory)
+            if place not in _versions:
+                _versions[place] = self.expect("version").strip().removeprefix("v")
+            text = _versions[place]
         found = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
         if found < OLDEST:
             oldest = ".".join(map(str, OLDEST))
