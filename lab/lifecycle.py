@@ -100,6 +100,7 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
         LabError: Something cannot be done; the message says what stands.
     """
     owner.require_own(settings)
+    stacks.require_no_foreign_salt(settings)
     toolchain = Toolchain(settings)
     cli = plugin_cache.find_cli(plugin_cache.outer_path(settings))
     tools: list[Tool] = [KUBE, COREDNS] if cli else [PULUMI, KUBE, COREDNS]

@@ -42,9 +42,9 @@ def create(settings: LabSettings, pulumi: Path, environment: dict[str, str]) -> 
     Raises:
         LabError: The CLI fails.
     """
-    kept = settings.state / "salt"
-    if kept.exists():
-        return kept.read_text().strip()
+    made = kept(settings)
+    if made is not None:
+        return made
     with tempfile.TemporaryDirectory(dir=settings.state) as directory:
         scratch = Path(directory)
         (scratch / "backend").mkdir()
@@ -57,10 +57,20 @@ def create(settings: LabSettings, pulumi: Path, environment: dict[str, str]) -> 
         )
         text = (scratch / f"Pulumi.{SCRATCH_STACK}.yaml").read_text()
     salt = str(yaml.safe_load(text)[KEY])
-    partial = kept.with_suffix(".partial")
+    partial = _file(settings).with_suffix(".partial")
     partial.write_text(salt + "\n")
-    partial.replace(kept)
+    partial.replace(_file(settings))
     return salt
+
+
+def kept(settings: LabSettings) -> str | None:
+    """Return the lab's salt; None before it is made."""
+    file = _file(settings)
+    return file.read_text().strip() if file.exists() else None
+
+
+def _file(settings: LabSettings) -> Path:
+    return settings.state / "salt"
 
 
 def found_in(path: Path) -> str | None:
@@ -120,10 +130,10 @@ def detach(settings: LabSettings) -> None:
 
 
 def _detach_from(settings: LabSettings) -> None:
-    kept = settings.state / "salt"
+    own = kept(settings)
     _drop_line(settings, _filtered_line(settings))
-    if kept.exists():
-        _drop_line(settings, _line(kept.read_text().strip()))
+    if own is not None:
+        _drop_line(settings, _line(own))
     git_directory = _git_directory(settings)
     if git_directory is None:
         return

@@ -87,19 +87,22 @@ def prepare(settings: LabSettings, pulumi: Path) -> None:
         partial.write_text(secrets.token_urlsafe(24) + "\n")
         partial.replace(settings.passphrase_file)
     own = salt.create(settings, pulumi, environment(settings))
-    _require_no_foreign_salt(settings, own)
+    require_no_foreign_salt(settings)
     salt.attach(settings, own)
 
 
-def _require_no_foreign_salt(settings: LabSettings, own: str) -> None:
+def require_no_foreign_salt(settings: LabSettings) -> None:
     """Check that the stack to deploy has no salt of a team's own stack.
+
+    Needs nothing of the lab, so that it can be asked before tools are built for a quarter of an
+    hour.
 
     Raises:
         LabError: It has one; it goes with another passphrase than the lab's.
     """
     path = settings.checkout / f"Pulumi.{FIRST_STACK}.yaml"
     found = salt.found_in(path)
-    if found not in (None, own, salt.former(settings)):
+    if found not in (None, salt.kept(settings), salt.former(settings)):
         raise refused(
             f"{path.name} belongs to a {FIRST_STACK} stack of your own",
             f"its {salt.KEY} goes with that stack's passphrase, not with the lab's",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import salt, stacks
+from lab import lifecycle, owner, salt, stacks
+from lab.errors import LabError
 from lab.settings import LabSettings
 
 
@@ -163,3 +164,24 @@ class TestProxies:
         monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
         value = "example.com,198.18.0.0/15,198.18.0.2,.cluster.local"
         assert stacks._without_proxy(lab) == {"NO_PROXY": value, "no_proxy": value}
+
+
+class TestAStackFileOfATeamsOwn:
+    """Its salt goes with another passphrase: the lab keeps off, and says so at once."""
+
+    def test_is_refused_before_anything_is_installed_or_built(
+        self, lab: LabSettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = lab.checkout / "Pulumi.development.yaml"
+        file.write_text("config: {}\nencryptionsalt: v1:theirs\n")
+        monkeypatch.setattr(owner, "require_own", lambda _: None)
+        with pytest.raises(LabError, match="of your own"):
+            lifecycle.up(lab)
+        assert file.read_text().endswith("encryptionsalt: v1:theirs\n")
+        assert not lab.state.exists() or not any(lab.state.iterdir())
+
+    def test_is_no_such_thing_with_the_labs_salt(self, lab: LabSettings) -> None:
+        lab.state.mkdir(parents=True, exist_ok=True)
+        (lab.state / "salt").write_text("v1:ours\n")
+        (lab.checkout / "Pulumi.development.yaml").write_text("encryptionsalt: v1:ours\n")
+        stacks.require_no_foreign_salt(lab)
