@@ -1,7 +1,7 @@
 """The store of a stack: its history, state, tags and locks, read and never reinterpreted.
 
-A store that is no service is read directly, wherever it is; a service is asked through the CLI.
-One file that cannot be read never hides the others.
+Every store is read directly, wherever it is: files, a bucket, a table, a service's API. One file
+that cannot be read never hides the others.
 """
 
 from __future__ import annotations
@@ -129,6 +129,12 @@ class Store(Protocol):
     def release_lock(self, lock: Lock) -> None:
         """Take one claim away."""
 
+    def unfinished(self) -> bool:
+        """Whether an update is left in progress after the CLI that ran it here has failed.
+
+        A service holds its lease still, when it was not there to be told of the end.
+        """
+
     @property
     def beat_seconds(self) -> float:
         """How often a claim should beat, given what writing one costs."""
@@ -154,9 +160,10 @@ def open_store(url: str, project: str, stack: str, engine: Engine, reference: st
 
         return FileStore(_path(url, engine), project, stack, engine, reference)
     if scheme not in _BUCKETS:
-        from ops.cli_store import CliStore
+        from ops.service import find_account
+        from ops.service_store import ServiceStore
 
-        return CliStore(engine, reference)
+        return ServiceStore(engine, reference, url, *find_account(url, engine.environment))
     from ops.bucket_store import BucketStore
 
     module, name = _BUCKETS[scheme]
@@ -169,11 +176,11 @@ def read_tags(
     url: str, project: str, stack: str, engine: Engine, reference: str
 ) -> Mapping[str, str]:
     """Read a stack's tags with nothing installed but the CLI, as a program of Pulumi has it."""
-    from ops.cli_store import CliStore
+    from ops import cli_store
 
-    if urlsplit(url).scheme == "file":
-        return open_store(url, project, stack, engine, reference).tags()
-    return CliStore(engine, reference).tags()
+    if urlsplit(url).scheme in _BUCKETS:
+        return cli_store.tags(engine, reference)
+    return open_store(url, project, stack, engine, reference).tags()
 
 
 def _path(url: str, engine: Engine) -> Path:

@@ -18,7 +18,7 @@ import yaml
 
 from ops.backend import Lock, Recorded
 from ops.bucket import Bucket, Entry
-from ops.cli_store import CliStore
+from ops.cli_store import renamed
 from ops.engine import Engine
 from ops.errors import AegisError
 from ops.records import (
@@ -83,7 +83,7 @@ class BucketStore:
         if limit is not None:
             found = found[:limit]
         if newest is None and not are_legible(name for _, name in found):
-            return CliStore(self.engine, self.reference).renamed(limit, names)
+            return renamed(self.engine, self.reference, limit, names)
         contents = self.bucket.read_many(f"{self._history}/{name}" for _, name in found)
         return [self._release(number, name, contents) for number, name in found]
 
@@ -179,6 +179,9 @@ class BucketStore:
 
     def release_lock(self, lock: Lock) -> None:  # noqa: D102
         self.bucket.delete(lock.key)
+
+    def unfinished(self) -> bool:  # noqa: D102
+        return False
 
     @property
     def beat_seconds(self) -> float:  # noqa: D102

@@ -263,7 +263,10 @@ _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
         "pulumi stack ls",
     ),
     (
-        re.compile(r"PULUMI_ACCESS_TOKEN must be set|not logged in|invalid access token|\[401\]"),
+        re.compile(
+            r"PULUMI_ACCESS_TOKEN must be set|not logged in|requires logging in"
+            r"|invalid access token|\[401\]"
+        ),
         "the backend does not know who you are",
         "pulumi login",
     ),

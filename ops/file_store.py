@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from ops.backend import Lock, Recorded
-from ops.cli_store import CliStore
+from ops.cli_store import renamed
 from ops.engine import Engine
 from ops.errors import AegisError
 from ops.file_faults import damaged, damaged_tags, gone, unwritten
@@ -96,7 +96,7 @@ class FileStore:
         if limit is not None:
             found = found[:limit]
         if newest is None and not are_legible([name for _, name in found]):
-            return CliStore(self.engine, self.reference).renamed(limit, names)
+            return renamed(self.engine, self.reference, limit, names)
         return [self._release(number, name) for number, name in found]
 
     def state(self) -> dict[str, Any] | None:  # noqa: D102
@@ -233,6 +233,9 @@ class FileStore:
     def release_lock(self, lock: Lock) -> None:  # noqa: D102
         Path(lock.place).unlink(missing_ok=True)
         Path(lock.place + ".attrs").unlink(missing_ok=True)
+
+    def unfinished(self) -> bool:  # noqa: D102
+        return False
 
     @property
     def beat_seconds(self) -> float:  # noqa: D102

@@ -148,8 +148,10 @@ def judge_lock(lock: Lock, here: Machine, claim: Holder | None = None) -> Holder
 
 
 def _judge_lock(lock: Lock, here: Machine, claim: Holder | None) -> tuple[Life, str]:
-    if lock.fault or lock.pid is None:
-        return Life.UNKNOWN, f"{lock.place} cannot be read: {lock.fault or 'it names no process'}"
+    if lock.fault:
+        return Life.UNKNOWN, f"{lock.place} cannot be read: {lock.fault}"
+    if lock.pid is None:
+        return _judge_lease(lock, claim)
     if not here.is_named(lock.host):
         if claim is not None and claim.claim is not None and claim.claim.host == lock.host:
             if claim.silent:
@@ -161,6 +163,15 @@ def _judge_lock(lock: Lock, here: Machine, claim: Holder | None) -> tuple[Life, 
             return claim.life, claim.why
         return Life.UNKNOWN, f"its process {lock.pid} is on {lock.host}, not on {here.host}"
     return _judge_process(here.find(lock.pid), lock)
+
+
+def _judge_lease(lock: Lock, claim: Holder | None) -> tuple[Life, str]:
+    """Judge an update that a service has in progress, which says whose it is, but not more."""
+    if claim is None or claim.claim is None or claim.claim.who != lock.who:
+        return Life.UNKNOWN, f"{lock.place}; nothing says whether its process lives"
+    if claim.silent:
+        return Life.UNKNOWN, f"{claim.why}, but {lock.place} is not over: it may only stand still"
+    return claim.life, claim.why
 
 
 def _judge_process(process: Running | None, lock: Lock) -> tuple[Life, str]:

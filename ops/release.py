@@ -109,8 +109,12 @@ class Release:
 
 UNKNOWN = "unknown"
 """The kind of one whose record cannot be read: it may have deployed, and counts as if it had."""
-DEPLOYING = frozenset({"update", "destroy", "import", "resource-import"})
-"""The kinds after which something else may be running than before. A refresh only looks."""
+DEPLOYING = frozenset({"update", "destroy", "resource-import"})
+"""The kinds after which something else may be running than before.
+
+A refresh only looks. An ``import`` is a state put in the place of the stack's by hand, or by
+`aegis recover`, which a service alone records: what runs is what ran before.
+"""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ _ORGANIZATION = "organization"
 """What a backend that is no service calls the owner of everything."""
 _LONGEST_REFERENCE = 2
 _SERVICES = ("http", "https")
+_CLOUD = "https://api.pulumi.com"
 _DECLARATION = {"value", "default", "type", "description", "secret", "items"}
 
 
@@ -81,6 +82,9 @@ def locate_backend(project: Project, environment: Mapping[str, str], home: Path)
         current = json.loads(credentials.read_text()).get("current")
     except (OSError, ValueError):
         current = None
+    if not current and environment.get("PULUMI_ACCESS_TOKEN"):
+        # The token alone is enough for the CLI: it is one of the service's.
+        return environment.get("PULUMI_API") or _CLOUD
     if not current:
         raise AegisError(
             what="no backend is chosen",

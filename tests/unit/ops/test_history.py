@@ -30,6 +30,11 @@ def release(number: int, began: float, ended: float | None, **more: Any) -> Rele
     )
 
 
+def test_a_state_that_was_imported_is_not_what_runs() -> None:
+    found = [release(3, 60, 60, kind="import"), release(2, 40, 50), release(1, 20, 30)]
+    assert [it.number for it in marked(found, Ledger((), {})) if it.current] == [2]
+
+
 class TestAGateThatPassedInsideAnUpdate:
     """The moment is in the update that was running."""
 

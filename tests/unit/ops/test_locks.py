@@ -115,6 +115,25 @@ class TestTheClisLock:
         assert judged.life is Life.UNKNOWN
         assert "may only stand still" in judged.why
 
+    @pytest.mark.parametrize(
+        ("who", "silent", "life"),
+        [
+            ("ann@ci-9", False, Life.ORPHANED),
+            ("ann@ci-9", True, Life.UNKNOWN),
+            ("bob", False, Life.UNKNOWN),
+            (None, False, Life.UNKNOWN),
+        ],
+    )
+    def test_of_a_service_lives_as_the_claim_of_who_has_it_does(
+        self, tmp_path: Path, who: str | None, silent: bool, life: Life
+    ) -> None:
+        dead = Holder(
+            Life.ORPHANED, "ann@ci-9", "then", "a deploy", "gone", claim=claim(), silent=silent
+        )
+        lease = replace(lock(host="ci-9", pid=None), who=who or "ann@ci-9")
+        judged = judge_lock(lease, machine(tmp_path), None if who is None else dead)
+        assert judged.life is life
+
     def test_this_process_is_alive_and_its_number_in_another_boot_is_not(self) -> None:
         here = Machine.here()
         mine = replace(lock(host=here.host, pid=os.getpid()), since=datetime.now(UTC))

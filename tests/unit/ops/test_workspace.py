@@ -55,6 +55,14 @@ def test_the_backend_is_the_variables_then_the_projects_then_the_one_logged_in_t
     assert locate_backend(project, environment, tmp_path) == found
 
 
+def test_a_token_alone_chooses_the_service_that_gave_it(tmp_path: Path) -> None:
+    project = Project("shop", tmp_path, tmp_path)
+    token = {"PULUMI_ACCESS_TOKEN": "pul-x", "PULUMI_BACKEND_URL": ""}
+    assert locate_backend(project, token, tmp_path) == "https://api.pulumi.com"
+    own = {**token, "PULUMI_API": "https://api.example.com"}
+    assert locate_backend(project, own, tmp_path) == "https://api.example.com"
+
+
 def test_without_a_backend_it_says_how_to_choose_one(tmp_path: Path) -> None:
     with pytest.raises(AegisError) as raised:
         locate_backend(Project("shop", tmp_path, tmp_path), {}, tmp_path)
