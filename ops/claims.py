@@ -109,7 +109,9 @@ class Claimed:
         self._over.set()
         with self._lock:
             if not self._lost and not self.leaves:
-                self.session.store.swap_claim(self.claim.encode(), None)
+                # One that cannot be given up is a dead one's as soon as this process has ended.
+                with suppress(AegisError, OSError):
+                    self.session.store.swap_claim(self.claim.encode(), None)
 
     def _write(self, claim: Claim) -> None:
         if self._over.is_set() or self._lost:

@@ -28,6 +28,9 @@ class ExitCode(IntEnum):
     """Stopped by a signal; `aegis recover` says what state things are in."""
 
 
+NOTHING = "nothing was changed"
+
+
 @dataclass(kw_only=True)
 class AegisError(Exception):
     """A failure a person can act on.
@@ -43,7 +46,7 @@ class AegisError(Exception):
 
     what: str
     why: str = ""
-    state: str = "nothing was changed"
+    state: str = NOTHING
     next: str = ""
     code: ExitCode = ExitCode.REFUSED
     details: Mapping[str, object] = field(default_factory=dict)

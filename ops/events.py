@@ -168,7 +168,8 @@ class Outcome:
         started: When it began.
         duration: Seconds it took.
         stopped: Whether it was told to stop.
-        killed: Whether the CLI was ended by force: its lock and pending operations stay behind.
+        killed: Whether it was cut short, the CLI ended by force or its backend gone: its lock and
+            pending operations stay behind.
         steps: The steps that changed something.
         text: The last it printed.
     """

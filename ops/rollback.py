@@ -189,7 +189,7 @@ def restore(
         )
     if ran.outcome.killed:
         raise AegisError(
-            what=f"the pulumi CLI was killed in the rollback to release {target.number}",
+            what=f"the rollback of {actions.stack} to release {target.number} was cut short",
             why=ran.outcome.why,
             state=_serving("the stack is between two releases", ran.serving),
             next=f"aegis recover --stack {actions.stack} goes on with it",

@@ -94,6 +94,9 @@ class Session:
         """
         variables = dict(os.environ if environment is None else environment)
         variables["PULUMI_SKIP_UPDATE_CHECK"] = "true"
+        # What differs between two states, which some services ask for, leaves out what was begun
+        # and never confirmed: nobody could clear up after a death.
+        variables.setdefault("PULUMI_OPTIMIZED_CHECKPOINT_PATCH", "false")
         variables.update(signature(variables))
         project = find_project(directory)
         home = pulumi_home(variables)
@@ -342,7 +345,7 @@ class Session:
             started=started,
             duration=time.monotonic() - clock,
             stopped=bool(done.code) and self._stopped,
-            killed=done.code < 0,
+            killed=done.code < 0 or bool(done.code and self.store.unfinished()),
             steps=tuple(step for step in recorder.steps if step.changes),
             text=last_lines(done.stdout),
         )

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ops import claims, diagnosis, recover, scratch
-from ops.errors import AegisError
+from ops.errors import NOTHING, AegisError, ExitCode
 from ops.events import Event, Outcome
 from ops.output import Output
 from ops.release import Release
@@ -67,11 +67,13 @@ class Turn:
             try:
                 self._take_over(claim)
                 yield
-            except BaseException:
+            except BaseException as error:
                 # Either nothing was begun yet that would replace what the dead one left half-done,
                 # or what was begun still waits for its verdict; the claim is how `recover` knows.
                 waits = self._unfinished or self.unjudged
                 claim.leaves = waits or claim.claim.intent == claims.RECOVERY
+                if self._unfinished and isinstance(error, AegisError):
+                    _cut_short(error)
                 raise
 
     @contextmanager
@@ -135,7 +137,9 @@ class Turn:
 
     def settle(self) -> None:
         """Settle what the CLI left when it was killed under this process, which lives."""
-        recover.settle(self.session, mine=None if self._claim is None else self._claim.id)
+        # Nobody else's update could begin meanwhile: whose lock cannot be told is that CLI's.
+        mine = None if self._claim is None else self._claim.id
+        recover.settle(self.session, take=True, mine=mine)
 
     def noting(self, run: Run) -> Run:
         """Note whether an update ends, so that one that does not leaves the claim to `recover`."""
@@ -181,3 +185,11 @@ class Turn:
             self._claim = claim
             claim.on_lost = self.session.stop
             yield claim
+
+
+def _cut_short(error: AegisError) -> None:
+    """Say of an error that came up after an update was cut short what became of that."""
+    if error.state == NOTHING:
+        error.state = "the update was cut short and nothing is undone; what serves, serves on"
+        error.next = "aegis recover, once that is mended"
+        error.code = ExitCode.NOT_ROLLED_BACK
