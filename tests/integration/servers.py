@@ -1,4 +1,4 @@
-"""Real servers that a backend can be on: PostgreSQL and S3, on the loopback, each with its data."""
+"""Servers that a backend can be on, on the loopback: PostgreSQL, S3, a stand-in of Pulumi Cloud."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+
+from tests.integration.cloud_service import TOKEN, Cloud, serving
 
 SECONDS = 60
 PASSWORD = "hunter4-of-a-test"
@@ -92,6 +94,14 @@ def s3() -> Iterator[Server]:
             environment,
             other=f"s3://other?region=us-east-1&endpoint={at}&disableSSL=true&s3ForcePathStyle=true",
         )
+
+
+@contextmanager
+def cloud() -> Iterator[Server]:
+    """Pulumi Cloud, as `cloud_service` stands in for it."""
+    with serving(Cloud()) as service:
+        yield Server(service.url, {"PULUMI_ACCESS_TOKEN": TOKEN})
+        assert service.unknown == [], "the CLI asked for what the stand-in does not serve"
 
 
 @contextmanager

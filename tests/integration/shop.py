@@ -12,7 +12,7 @@ from pathlib import Path
 import pulumi
 
 from ops import history, ledger
-from ops.engine import Engine
+from ops.engine import Engine, Finished
 from ops.stack import Session
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.conftest import write_program
@@ -49,9 +49,13 @@ class Stand:
             assert time.monotonic() < deadline, f"{step} never began"
             time.sleep(0.02)
 
+    def run(self, *arguments: str) -> Finished:
+        """Run the CLI."""
+        return Engine(self.root / "project", self.environment).run(arguments)
+
     def pulumi(self, *arguments: str) -> None:
         """Run the CLI, which must succeed."""
-        done = Engine(self.root / "project", self.environment).run(arguments)
+        done = self.run(*arguments)
         assert done.code == 0, done.stderr
 
     def die_while_creating(self) -> Session:
@@ -117,7 +121,7 @@ def made_stand(
         yield made
     finally:
         (tmp_path / "hang").unlink(missing_ok=True)
-        made.pulumi("cancel", "--yes", "--stack", "one")
+        made.run("cancel", "--yes", "--stack", "one")  # A service has nothing to cancel, mostly.
         made.pulumi("stack", "rm", "--force", "--yes", "--stack", "one")
 
 

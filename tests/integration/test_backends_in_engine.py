@@ -29,7 +29,10 @@ pytestmark = pytest.mark.integration
 KINDS: dict[str, Callable[[], AbstractContextManager[Server]]] = {
     "postgres": servers.postgres,
     "s3": servers.s3,
+    "cloud": servers.cloud,
 }
+no_service = pytest.mark.parametrize("kind", ["postgres", "s3"], indirect=True, scope="module")
+"""What a service has not, or has in a way of its own: test_cloud_in_engine.py."""
 SECONDS = 120
 
 
@@ -49,9 +52,15 @@ class Said:
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def kind(request: pytest.FixtureRequest) -> str:
+    """A kind of backend."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def server(kind: str) -> Iterator[Server]:
     """A server that runs as long as this file's tests."""
-    with KINDS[request.param]() as running:
+    with KINDS[kind]() as running:
         yield running
 
 
@@ -112,6 +121,7 @@ def test_a_release_of_before_is_listed_shown_compared_and_restored(stand: Stand)
     assert checkpoint.plain(restored.outputs["secret"]) == "hunter3"
 
 
+@no_service
 def test_a_lock_of_the_dead_is_seen_and_taken_away_and_a_claim_is_had_by_one(stand: Stand) -> None:
     session = stand.open()
     store = session.store
@@ -133,6 +143,7 @@ def test_a_lock_of_the_dead_is_seen_and_taken_away_and_a_claim_is_had_by_one(sta
     assert store.claim() is None
 
 
+@no_service
 def test_projects_in_one_backend_do_not_mix(stand: Stand) -> None:
     assert stand.open().update(program=objects("a"), message="ours").succeeded
     project = stand.root / "project" / "Pulumi.yaml"
@@ -146,6 +157,7 @@ def test_projects_in_one_backend_do_not_mix(stand: Stand) -> None:
     assert [it.message for it in history.releases(full)] == ["ours"]
 
 
+@no_service
 def test_a_backend_that_nobody_uses_yet_has_no_stack(server: Server, stand: Stand) -> None:
     elsewhere = replace(
         stand, environment={**stand.environment, "PULUMI_BACKEND_URL": server.other}
@@ -154,6 +166,7 @@ def test_a_backend_that_nobody_uses_yet_has_no_stack(server: Server, stand: Stan
         elsewhere.open()
 
 
+@no_service
 def test_a_server_that_is_not_there_is_named_without_its_password(
     stand: Stand, server: Server
 ) -> None:

@@ -1,0 +1,125 @@
+"""A stack at the stand-in of Pulumi Cloud, and what `aegis` says of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ops.cli import main
+from ops.engine import Engine
+from ops.service_store import ServiceStore
+from tests.integration.cloud_service import TOKEN, Cloud, serving
+from tests.integration.cloud_stacks import Stack
+from tests.integration.shop import Stand, made_stand, maps
+from tests.integration.test_state_faults import PROGRAM
+
+STACK = "ann/shop/one"
+BARE = "acme/shop/bare"
+
+
+@dataclass
+class Shop:
+    """A stack at the service, and what `aegis` says of it.
+
+    Attributes:
+        cloud: The service.
+        stand: The project.
+        capture: Reads what was printed.
+        said: What the last command printed.
+    """
+
+    cloud: Cloud
+    stand: Stand
+    capture: pytest.CaptureFixture[str]
+    said: str = field(default="", init=False)
+
+    def aegis(self, words: str, stack: str = "one") -> int:
+        """Run a command on the stack; no secret may be in what it prints."""
+        self.capture.readouterr()
+        project = str(self.stand.root / "project")
+        code = main([*words.split(), "--stack", stack, "--directory", project])
+        out, err = self.capture.readouterr()
+        self.said = out + err
+        for hidden in (TOKEN, "hunter2", "hunter3"):
+            assert hidden not in self.said
+        return code
+
+    def deploys(self, version: str) -> int:
+        """Deploy a version."""
+        self.stand.pulumi("config", "set", "version", version, "--stack", "one")
+        return self.aegis("deploy --yes")
+
+    def live(self) -> list[str]:
+        """What the state says is deployed."""
+        return [it["id"] for it in maps(self.stand.open())]
+
+    @property
+    def stack(self) -> Stack:
+        """The stack, as the service has it."""
+        return self.cloud.stacks[STACK]
+
+
+@contextmanager
+def running_service() -> Iterator[Cloud]:
+    """The service; that it was asked for something it does not serve fails the test."""
+    with serving(Cloud()) as cloud:
+        yield cloud
+        assert cloud.unknown == [], "the CLI asked for what the stand-in does not serve"
+
+
+@contextmanager
+def made_shop(
+    service: Cloud,
+    directory: Path,
+    programs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capture: pytest.CaptureFixture[str],
+) -> Iterator[Shop]:
+    """Make a project and its stack ``one`` at the service."""
+    _hurry(monkeypatch)
+    environment = {"PULUMI_ACCESS_TOKEN": TOKEN}
+    with made_stand(directory, programs, service.url, environment) as made:
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        try:
+            yield Shop(service, made, capture)
+        finally:
+            service.fault, service.users[TOKEN] = None, "ann"
+            if STACK in service.stacks:
+                service.stacks[STACK].clock = time.time
+
+
+@contextmanager
+def made_store(
+    service: Cloud, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ServiceStore]:
+    """Make a stack that no CLI is needed for."""
+    _hurry(monkeypatch)
+    service.stacks[BARE] = Stack(BARE, {"pulumi:project": "shop"})
+    try:
+        yield ServiceStore(Engine(directory, {}), BARE, service.url, TOKEN)
+    finally:
+        service.fault, service.page_limit = None, 100
+        del service.stacks[BARE]
+
+
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in answers within milliseconds; so does whoever writes tags at the same time."""
+    monkeypatch.setattr("ops.service_store._CLAIM_SECONDS", 0.3)
+    monkeypatch.setattr("ops.service_store._MARK_SECONDS", 0.1)
+
+
+def with_program(stand: Stand) -> None:
+    """Give the project a program of its own, so that `aegis deploy` can run it."""
+    project = stand.root / "project"
+    (project / "__main__.py").write_text(PROGRAM)
+    (project / ".venv").symlink_to(sys.prefix)
+    (project / "Pulumi.yaml").write_text(
+        "name: shop\nruntime: {name: python, options: {virtualenv: .venv}}\n"
+    )
