@@ -14,7 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ops import replay_images, replay_loss, replay_revival, replay_secrets
+from ops import (
+    replay_charts,
+    replay_entry,
+    replay_ignored,
+    replay_images,
+    replay_loss,
+    replay_revival,
+    replay_secrets,
+)
 from ops.checkpoint import SIGNATURE, STACK, Checkpoint, Resource
 from ops.errors import AegisError
 from ops.replay_loss import Loss, Rerun
@@ -43,8 +51,9 @@ class Replay:
         aliases: More URNs that a resource has had: those it has now, after a renaming.
         exclude: The URNs that the update must leave alone.
         revivals: Objects that only wait to be deleted and are the release's own.
-        images: Images' records that the state gets from the release, so that nothing is built.
+        entries: Records that the state gets from the release before the update; see `replay_entry`.
         absent: The URNs of those that are not in the state yet.
+        left: What the cluster still has, since it was left there when its resource went.
         swaps: The values that are kept: what the release had, and what is current.
         deletes: What there is now and the release does not have; deleted last.
         losses: Data that would be destroyed.
@@ -61,8 +70,9 @@ class Replay:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     revivals: tuple[Revival, ...] = ()
-    images: tuple[Resource, ...] = field(default=(), repr=False)
+    entries: tuple[Resource, ...] = field(default=(), repr=False)
     absent: frozenset[str] = frozenset()
+    left: tuple[str, ...] = ()
     swaps: tuple[tuple[Any, Any], ...] = field(default=(), repr=False)
     deletes: tuple[Resource, ...] = field(default=(), repr=False)
     losses: tuple[Loss, ...] = ()
@@ -81,7 +91,7 @@ class Replay:
     @property
     def prepares(self) -> bool:
         """Whether the state has to be changed by `prepare` before the update."""
-        return bool(self.revivals or self.images)
+        return bool(self.revivals or self.entries)
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -95,8 +105,8 @@ class Replay:
         )
 
     def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """The state to begin from; see `replay_revival` and `replay_images`. Has secrets in it."""
-        return replay_images.put(replay_revival.revive(state, self.revivals), self.images)
+        """The state to begin from; see `replay_revival` and `replay_entry`. Has secrets in it."""
+        return replay_entry.put(replay_revival.revive(state, self.revivals), self.entries)
 
     def require(self, *, allow_data_loss: bool = False) -> None:
         """Refuse a replay that must not be carried out.
@@ -147,7 +157,15 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
     images = {item.urn for item in wanted if replay_loss.builds_image(item)}
     known = {item.urn for item in wanted} | set(defaults)
     there = {urn for urn in images if urn in present and present[urn].provider_urn in known}
-    entered = {item.urn: item for item in replay_images.absent(checkpoint, current)}
+    # What was not changed since is left alone: nothing is read anew.
+    there |= {
+        item.urn
+        for item in wanted
+        if replay_charts.not_recorded(item)
+        and item.urn in present
+        and present[item.urn].inputs == item.inputs
+    }
+    entered = replay_entry.absent(checkpoint, current, replay_images.is_image)
     # One that can be neither left nor entered could only be built anew, from another tree: nothing
     # needs it, for what runs the image names its digest.
     excluded = there | (images & set(entered))
@@ -166,12 +184,15 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
     registered = {item.urn for item in kept.resources}
     now_called = {old: new for old, new in now_called.items() if old in registered}
     known = registered | set(defaults) | {item.urn for item in recorded if item.type == STACK}
-    resources = tuple(_without(item, known) for item in kept.resources)
     now = {
         item.urn: present[now_called.get(item.urn, item.urn)]
-        for item in resources
+        for item in kept.resources
         if now_called.get(item.urn, item.urn) in present
     }
+    resources = tuple(
+        replay_ignored.restoring(_without(item, known), now.get(item.urn))
+        for item in kept.resources
+    )
     revivals = tuple(replay_revival.find(resources, current))
     revived = {item.urn for item in revivals}
     was = {
@@ -180,6 +201,12 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
         for revival in revivals
         if left.delete and (left.urn, left.id) == (revival.urn, revival.id)
     }
+    left = replay_entry.absent(
+        checkpoint,
+        current,
+        lambda it: replay_entry.is_left(it) and it.urn not in (*now, *revived),
+    )
+    retained = {urn for urn, item in left.items() if replay_entry.is_left(item)}
     fresh = [item for item in resources if item.urn not in revived]
     gone = _gone(current, registered, set(now_called.values()))
     return Replay(
@@ -189,22 +216,31 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
         aliases={old: (new,) for old, new in now_called.items()},
         exclude=tuple(sorted(excluded)),
         revivals=revivals,
-        images=(
-            *entered.values(),
+        entries=(
+            *{**entered, **left}.values(),
             *(
                 item
                 for item in resources
                 if item.urn in there and replay_images.differs(present[item.urn], item)
             ),
         ),
-        absent=frozenset(excluded - there),
+        absent=frozenset(excluded - there) | retained,
+        left=tuple(left[urn].label for urn in sorted(retained)),
         swaps=kept.swaps,
         deletes=tuple(item for item in gone if item.custom and not item.is_provider),
         losses=tuple(replay_loss.losses(fresh, gone, now)),
         reruns=tuple(replay_loss.reruns(resources, {**now, **was})),
         secrets=kept.changes,
         protected=tuple(replay_loss.locked(fresh, gone, now)),
-        missing=tuple(_files(resources)),
+        missing=(
+            *_files(resources),
+            *(
+                f"{item.label}: {why}"
+                for item in resources
+                for why in [replay_charts.not_recorded(item)]
+                if why and item.urn not in excluded
+            ),
+        ),
         hooks=_hooks(current),
     )
 

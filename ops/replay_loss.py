@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ops.checkpoint import Resource, plain
+from ops.property_path import found, steps_of
 
 _HOLDS_DATA = {
     "Namespace": "everything in the namespace, volumes included",
@@ -16,6 +18,9 @@ _HOLDS_DATA = {
     "VolumeSnapshot": "the snapshot",
     "VolumeSnapshotContent": "the snapshot",
 }
+_STATEFUL_SET = "kubernetes:apps/v1:StatefulSet"
+_HELM_RELEASE = "kubernetes:helm.sh/v3:Release"
+_FIXED_OF_A_SET = ("podManagementPolicy", "selector", "serviceName", "volumeClaimTemplates")
 _BUILDS_IMAGES = frozenset(
     {
         "docker:index/image:Image",
@@ -148,6 +153,12 @@ def _held(item: Resource) -> str:
         return "" if kept else "the image in the registry"
     if not item.type.startswith("kubernetes:"):
         return ""
+    if item.type == _STATEFUL_SET:
+        kept = found(item.inputs, steps_of("spec.persistentVolumeClaimRetentionPolicy.whenDeleted"))
+        return "the data of its volumes, which go with it" if kept == "Delete" else ""
+    if item.type == _HELM_RELEASE:
+        kinds = {re.split(r"[./]", key)[0] for key in found(item.inputs, ["resourceNames"]) or ()}
+        return ", ".join(sorted(_HOLDS_DATA[kind] for kind in kinds if kind in _HOLDS_DATA))
     return _HOLDS_DATA.get(item.type.rpartition(":")[2], "")
 
 
@@ -160,7 +171,27 @@ def _replaced(target: Resource, current: Resource) -> str:
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         if changed:
             return f"its {', '.join(changed)} cannot be changed in place"
+    if target.type == _STATEFUL_SET:
+        changed = [key for key in _FIXED_OF_A_SET if _differs(target, current, f"spec.{key}")]
+        if changed:
+            return f"its {', '.join(changed)} cannot be changed in place"
+    return _replaced_as_asked(target, current)
+
+
+def _replaced_as_asked(target: Resource, current: Resource) -> str:
+    """Why the release's options have it replaced; empty when they do not."""
+    triggers = [_opened(item.options.get("replacementTrigger")) for item in (target, current)]
+    if None not in triggers and triggers[0] != triggers[1]:
+        return "its replacement trigger is another"
+    for path in target.options.get("replaceOnChanges") or ():
+        if _differs(target, current, path):
+            return f"the release has it replaced when its {path} changes"
     return ""
+
+
+def _differs(target: Resource, current: Resource, path: str) -> bool:
+    steps = steps_of(path)
+    return bool(_opened(found(target.inputs, steps)) != _opened(found(current.inputs, steps)))
 
 
 def _spec(item: Resource) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class Report:
         secrets: The secrets that changed, and those whose value was kept.
         losses: The data that was destroyed.
         reruns: The jobs that ran again.
+        left: What had been left in the cluster and was taken back.
         changes: What a preview showed.
         seconds: How long the update took.
     """
@@ -74,6 +75,7 @@ class Report:
     secrets: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
     reruns: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -88,6 +90,7 @@ class Report:
             "secrets": list(self.secrets),
             "dataLost": list(self.losses),
             "runAgain": list(self.reruns),
+            "takenBack": list(self.left),
             "changes": list(self.changes),
             "seconds": round(self.seconds, 3),
         }
@@ -118,6 +121,7 @@ def rollback(actions: Actions, request: Request) -> Report:
             secrets=secret_lines(replay),
             losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
             reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
+            left=replay.left,
         )
         for line in summary_lines(report):
             actions.out.show(line)
@@ -295,6 +299,7 @@ def summary_lines(report: Report) -> list[str]:
         lines.append("          to keep one as it is now: --keep KEY")
     lines += [f"  DATA    {line}" for line in report.losses]
     lines += [f"  again   {line}" for line in report.reruns]
+    lines += [f"  back    {it}: the cluster may still have it; taken back" for it in report.left]
     return lines
 
 

@@ -76,6 +76,7 @@ class Replayed:
     secrets: tuple[Any, ...] = ()
     losses: tuple[Any, ...] = ()
     reruns: tuple[Any, ...] = ()
+    left: tuple[str, ...] = ()
     refuses: Exception | None = None
 
     def require(self, *, allow_data_loss: bool = False) -> None:

@@ -13,6 +13,7 @@ from tests.unit.ops.states import CONFIG_KIND, DEFAULT, made, secret, state, thi
 IMAGE = "docker:index/image:Image"
 JOB = "kubernetes:batch/v1:Job"
 CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
+RELEASE = "kubernetes:helm.sh/v3:Release"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 
 
@@ -221,6 +222,46 @@ class TestLosses:
     def test_a_claim_under_another_name_is_another_claim(self) -> None:
         named = {"metadata": {"name": "data-2", "namespace": "shop"}}
         assert plan(made(thing(CLAIM, "data")), made(thing(CLAIM, "data", named))).losses
+
+    @pytest.mark.parametrize(
+        ("options", "now", "lost"),
+        [
+            ({"replacementTrigger": secret(1)}, {"replacementTrigger": 2}, True),
+            ({"replacementTrigger": secret(1)}, {"replacementTrigger": 1}, False),
+            ({"replacementTrigger": 1}, {}, False),
+            ({"replaceOnChanges": ["metadata.labels"]}, {}, True),
+            ({"replaceOnChanges": ["spec"]}, {}, False),
+        ],
+    )
+    def test_a_claim_is_lost_when_the_program_has_it_replaced(
+        self, options: Any, now: Any, lost: bool
+    ) -> None:
+        labelled = {"metadata": {"name": "data", "namespace": "shop", "labels": {"a": "b"}}}
+        recorded = made(thing(CLAIM, "data", **options))
+        assert bool(plan(recorded, made(thing(CLAIM, "data", labelled, **now))).losses) is lost
+
+    @pytest.mark.parametrize(
+        ("policy", "service", "lost"),
+        [("Delete", "other", True), ("Delete", "web", False), ("Retain", "other", False)],
+    )
+    def test_a_stateful_set_may_take_its_volumes_with_it(
+        self, policy: str, service: str, lost: bool
+    ) -> None:
+        def serving(service: str) -> Any:
+            keeping = {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": policy}}
+            spec = {"spec": {**keeping, "serviceName": service}}
+            return made(thing("kubernetes:apps/v1:StatefulSet", "db", spec))
+
+        assert bool(plan(serving("web"), serving(service)).losses) is lost
+        assert bool(plan(made(), serving("web")).losses) is (policy == "Delete")
+
+    @pytest.mark.parametrize(
+        ("kind", "lost"),
+        [("PersistentVolumeClaim/v1", True), ("Deployment.apps/apps/v1", False)],
+    )
+    def test_a_helm_release_may_hold_volumes(self, kind: str, lost: bool) -> None:
+        release = thing(RELEASE, "db", {"resourceNames": {kind: ["shop/data"]}})
+        assert bool(plan(made(), made(release)).losses) is lost
 
     def test_what_is_protected_is_refused_even_when_insisted_on(self) -> None:
         planned = plan(made(), made(thing(CONFIG_KIND, "kept", protect=True)))
