@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ops import checkout, claims, history, ledger
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
-from ops.gate_settings import GateSettings, gate_settings
+from ops.gate_settings import UNSET, GateSettings, gate_settings
 from ops.identity import images_of_state, workloads_of_state
 from ops.output import Output
 from ops.registry import Presence, look_up_all
@@ -297,7 +297,7 @@ class Actions:
         """
         found = settings.get(f"{self.session.project}:gate")
         if found is None:
-            return GateSettings()
+            return UNSET
         try:
             return gate_settings(found.value)
         except ValueError as error:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import Enum
 
 from ops.events import Outcome
-from ops.gate_settings import GateSettings
+from ops.gate_settings import UNSET, GateSettings
 from ops.verdict import Verdict
 
 
@@ -101,7 +101,7 @@ def gate_of_rollback(own: GateSettings | None, standard: GateSettings | None) ->
         standard: The gate of the newest verified release; None when there is none.
     """
     if own is None or standard is None:
-        return own or standard or GateSettings()
+        return own or standard or UNSET
     return replace(
         own,
         bake_seconds=max(own.bake_seconds, standard.bake_seconds),

@@ -19,7 +19,17 @@ from ops.figures import Figures, shortcoming
 from ops.gate_settings import GateSettings
 from ops.handover import Handover
 from ops.mirror import Mirror
-from ops.probe import Prober, Route, identity, pod_port, pod_route, service_route, services_of
+from ops.probe import (
+    Asking,
+    Prober,
+    Route,
+    identity,
+    pod_port,
+    pod_route,
+    readiness_path,
+    service_route,
+    services_of,
+)
 from ops.prometheus import prometheus_value
 from ops.verdict import LOST, Verdict
 from ops.watch import Rollouts, detail
@@ -169,13 +179,10 @@ class _Gate:
 
     def bake(self) -> Figures | None:
         """Probe the services for the bake time; None when there is nothing to probe."""
-        services = [s for s in map(self._service, self.workloads) if s is not None]
         if self.settings.bake_seconds <= 0:
             self._prometheus()
             return None
-        if not services:
-            self.notes.append("no Service selects the pods, so no requests were sent")
-        routes = [service_route(self.cluster, s, self.settings.path) for s in services]
+        routes = list(self._routes())
         self.via = ", ".join(route.name for route in routes)
         prober = Prober(
             lambda: routes,
@@ -207,6 +214,23 @@ class _Gate:
                 "before could still be reached"
             )
         return figures if routes else None
+
+    def _routes(self) -> Iterator[Route]:
+        """Yield the ways to the services, and note why there is none to probe."""
+        why = "no Service selects the pods"
+        for workload in self.workloads:
+            service = self._service(workload)
+            if service is None:
+                continue
+            deployment = self.mirror.snapshot(workload).deployment
+            path = self.settings.path or readiness_path(service, deployment)
+            if path:
+                why = ""
+                yield Asking(service_route(self.cluster, service, path), path)
+            elif why:
+                why = "no gate is set, and no readiness probe says what to ask for"
+        if why:
+            self.notes.append(f"{why}, so no requests were sent")
 
     def _look(self, handover: Handover, now: float) -> None:
         old = [pod for w in self.workloads for pod in self.mirror.snapshot(w).old_pods]
@@ -263,7 +287,7 @@ class _Gate:
         """Hold what the service named, once the old pods were gone, to what is expected."""
         wanted = {self._wanted(self.mirror.snapshot(w)).get("version") for w in self.workloads}
         wrong = set(figures.versions) - wanted
-        if self.settings.version_check and wrong and None not in wanted:
+        if self._checks_version and wrong and None not in wanted:
             self._fail(
                 "version",
                 f"the service answered as version {', '.join(sorted(wrong))}; "
@@ -273,7 +297,7 @@ class _Gate:
 
     def _identify(self) -> None:
         """Ask each new pod that is ready, once, whether it is what was deployed."""
-        if not self.settings.version_check:
+        if not self._checks_version:
             return
         for workload in self.workloads:
             snapshot = self.mirror.snapshot(workload)
@@ -290,6 +314,10 @@ class _Gate:
                     self._note(f"the version of {workload.name}'s pods: {said}")
                     continue
                 self._compare(pod["metadata"]["name"], wanted, said)
+
+    @property
+    def _checks_version(self) -> bool:
+        return self.settings.version_check and bool(self.settings.path)
 
     def _compare(self, pod: str, wanted: Expected, said: Mapping[str, object]) -> None:
         for member, value in wanted.items():

@@ -41,7 +41,8 @@ class GateSettings:
         success_ratio: The least share of probes that must be answered well.
         p99_ms: The most milliseconds that 99 % of the answers may take.
         probe_rate: Probes a second.
-        path: What is asked for; its answer is JSON when the version is checked.
+        path: What is asked for; its answer is JSON when the version is checked. Empty: what the
+            pods' own readiness probe asks for, which says no version.
         version_check: Whether the answer must name the version that was deployed.
         canary: Seconds that every new pod must serve before the next old one goes; during them
             the new pods are probed one by one. 0 means no canary step.
@@ -62,6 +63,10 @@ class GateSettings:
     unschedulable_seconds: float = 30.0
     unready_seconds: float = 20.0
     prometheus: Prometheus | None = None
+
+
+UNSET = GateSettings(path="")
+"""The gate of a stack that sets none: nobody said what its service answers at ``/version``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,18 @@ class Proxied:
         return self._cluster.answer(self._path + path, seconds=seconds)
 
 
+class Asking:
+    """A way on which one path is asked for, whatever is asked for on others."""
+
+    def __init__(self, route: Route, path: str) -> None:
+        self.name = route.name
+        self._route, self._path = route, path
+
+    def send(self, path: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:  # noqa: ARG002
+        """Send a GET, on a new connection when ``fresh``."""
+        return self._route.send(self._path, fresh=fresh, seconds=seconds)
+
+
 def service_route(cluster: Cluster, service: Object, path: str) -> Route:
     """Choose the way to a Service, as the module says.
 
@@ -125,6 +137,21 @@ def pod_port(service: Object, pod: Mapping[str, Any]) -> int | None:
             if candidate.get("name") == target:
                 return int(candidate["containerPort"])
     return None
+
+
+def readiness_path(service: Object, deployment: Mapping[str, Any] | None) -> str:
+    """Return what a readiness probe asks for at the port a Service leads to; empty for none."""
+    if deployment is None:
+        return ""
+    template = deployment["spec"]["template"]
+    target = pod_port(service, template)
+    for container in template["spec"]["containers"]:
+        asked = (container.get("readinessProbe") or {}).get("httpGet") or {}
+        names = {it.get("name"): it["containerPort"] for it in container.get("ports") or ()}
+        port = names.get(asked.get("port"), asked.get("port"))
+        if asked and target == port and asked.get("scheme", "HTTP") == "HTTP":
+            return str(asked.get("path") or "/")
+    return ""
 
 
 def services_of(services: Sequence[Object], labels: Mapping[str, str]) -> list[Object]:

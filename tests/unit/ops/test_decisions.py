@@ -16,7 +16,7 @@ from ops.decisions import (
     touched,
 )
 from ops.events import Failure, Outcome
-from ops.gate_settings import GateSettings, Prometheus
+from ops.gate_settings import UNSET, GateSettings, Prometheus
 from ops.verdict import LOST, Verdict
 from tests.unit.ops.stage import CRASHED, FAILED, PASSED, outcome, step
 
@@ -93,7 +93,7 @@ class TestTheGateOfARollback:
     def test_without_a_gate_of_its_own_a_release_is_held_to_the_one_passed_last(self) -> None:
         standard = GateSettings(bake_seconds=40, path="/health")
         assert gate_of_rollback(None, standard) == standard
-        assert gate_of_rollback(None, None) == GateSettings()
+        assert gate_of_rollback(None, None) == UNSET
 
     def test_the_stricter_figure_holds_whichever_has_it(self) -> None:
         lax = GateSettings(bake_seconds=0, success_ratio=0.5, p99_ms=9000, probe_rate=1, crashes=9)
