@@ -158,7 +158,7 @@ def live_objects(recorded: Iterable[Resource], environment: Mapping[str, str]) -
 def _managed(recorded: Iterable[Resource]) -> Iterator[Resource]:
     for item in recorded:
         metadata = item.outputs.get("metadata")
-        is_object = item.custom and item.type.startswith("kubernetes:")
+        is_object = item.custom and not item.external and item.type.startswith("kubernetes:")
         if is_object and item.alive and isinstance(metadata, Mapping) and metadata.get("name"):
             yield item
 

@@ -18,6 +18,7 @@ from ops import checkpoint, replay
 from ops.events import Changes, Outcome
 from ops.replay import Replay
 from ops.stack import Session
+from tests.languages.programs import Language
 
 PROGRAM = Path(__file__).with_name("foreign")
 STACK = "far"
@@ -167,15 +168,29 @@ def _without_marks(value: Any) -> Any:
 
 
 @contextmanager
-def foreign(directory: Path) -> Iterator[Foreign]:
-    """Set the program up, and take down at the end whatever it made."""
-    for path in PROGRAM.iterdir():
-        if path.is_file():
-            shutil.copy(path, directory)
-    (directory / ".venv").symlink_to(Path(__file__).resolve().parents[2] / ".venv")
+def foreign(directory: Path, language: Language | None = None) -> Iterator[Foreign]:
+    """Set the program up, and take down at the end whatever it made.
+
+    Args:
+        directory: Where.
+        language: Which of the programs; without it the one in Python.
+    """
+    search = os.environ["PATH"]
+    if language is None:
+        for path in PROGRAM.iterdir():
+            if path.is_file():
+                shutil.copy(path, directory)
+        (directory / ".venv").symlink_to(Path(__file__).resolve().parents[2] / ".venv")
+    else:
+        language.lay(directory)
+        (directory / "hosts").mkdir()
+        language.place_host(directory / "hosts")
+        search = f"{directory / 'hosts'}:{search}"
     (directory / "backend").mkdir()
     environment = {
         **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
+        "PATH": search,
+        "PULUMI_NODEJS_TRANSPILE_ONLY": "true",
         "PULUMI_BACKEND_URL": f"file://{directory / 'backend'}",
         "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
     }

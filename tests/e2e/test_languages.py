@@ -1,0 +1,65 @@
+"""`aegis rollback` of programs in Go and TypeScript, from where there is neither."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.comparison import unlike_release
+from tests.e2e.foreign_stand import SECONDS, STACK, foreign
+from tests.languages.programs import GO, TYPESCRIPT, Language
+
+_FIRST, _SECOND = "first-password", "second-password"
+_SEEN = {"bakeSeconds": "1", "successRatio": "0", "p99Ms": "60000"}
+"""What a gate asks for that only looks: how quickly this machine answers is not tested here."""
+
+
+@pytest.mark.parametrize("language", [GO, TYPESCRIPT], ids=str)
+def test_a_release_is_restored_where_its_language_is_not(
+    language: Language, tmp_path: Path
+) -> None:
+    program, bare = tmp_path / "program", tmp_path / "bare"
+    program.mkdir()
+    bare.mkdir()
+    with foreign(program, language) as far:
+        for name, value in {**_SEEN, "path": "/"}.items():
+            far.run("pulumi", "config", "set", "--path", f"gate.{name}", value, "--stack", STACK)
+        far.up("v1", _FIRST)
+        first = far.live()
+        far.up("v2", _SECOND)
+        assert far.live() != first
+        (bare / "Pulumi.yaml").write_text((program / "Pulumi.yaml").read_text())
+        hosts, _, search = far.environment["PATH"].partition(":")
+        assert hosts == str(program / "hosts")
+        shown = _aegis(bare, {**far.environment, "PATH": search}, "rollback", "--yes", "--to", "1")
+        assert "ConfigMap souvenir: the cluster may still have it" in shown
+        assert "-password" not in shown
+        assert [path.name for path in bare.iterdir()] == ["Pulumi.yaml"]
+        assert far.live() == first
+        assert unlike_release(far, STACK, 1) == []
+        far.unchanged("v1", _FIRST)
+        if language is GO:
+            # Nobody said what this service answers at: its readiness probe does.
+            far.run("pulumi", "config", "rm", "gate", "--stack", STACK)
+            asked = [word for it in _SEEN.items() for word in ("--set", "=".join(it))]
+            shown = _aegis(program, far.environment, "gate", "check", "--json", *asked)
+            figures = json.loads(shown)["gate"]["figures"]
+            assert figures["outcomes"].get("200"), shown
+
+
+def _aegis(directory: Path, environment: dict[str, str], *words: str) -> str:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("aegis"), *words, "--stack", STACK],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
