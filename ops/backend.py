@@ -41,6 +41,7 @@ class Lock:
         since: When it was taken; None when the lock does not say.
         fault: Why its file cannot be read; empty when it can.
         key: What its store calls it.
+        automated: Whether what holds it was begun by a program, as `aegis` begins its updates.
     """
 
     place: str
@@ -50,6 +51,7 @@ class Lock:
     since: datetime | None = None
     fault: str = ""
     key: str = ""
+    automated: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ops.stack import Session
 
 CLI = "pulumi"
+_CLOCKS = timedelta(seconds=10)
+"""How far the clock of a claim's holder and a service's may differ."""
 PATIENCE = 4
 """After this many beats that did not come, a claim's holder is dead."""
 
@@ -167,11 +170,20 @@ def _judge_lock(lock: Lock, here: Machine, claim: Holder | None) -> tuple[Life, 
 
 def _judge_lease(lock: Lock, claim: Holder | None) -> tuple[Life, str]:
     """Judge an update that a service has in progress, which says whose it is, but not more."""
-    if claim is None or claim.claim is None or claim.claim.who != lock.who:
+    if claim is None or claim.claim is None or not _is_of(claim.claim, lock):
         return Life.UNKNOWN, f"{lock.place}; nothing says whether its process lives"
     if claim.silent:
         return Life.UNKNOWN, f"{claim.why}, but {lock.place} is not over: it may only stand still"
     return claim.life, claim.why
+
+
+def _is_of(claim: Claim, lock: Lock) -> bool:
+    """Whether an update is of a claim's holder: no other program may begin one meanwhile."""
+    try:
+        claimed = datetime.fromisoformat(claim.since)
+    except ValueError:
+        return False
+    return lock.automated and lock.since is not None and lock.since >= claimed - _CLOCKS
 
 
 def _judge_process(process: Running | None, lock: Lock) -> tuple[Life, str]:

@@ -31,6 +31,8 @@ _ID = 15
 _WHOLE = 3
 _ENDED = "has already completed"
 _PREVIEW = "preview"
+_RUNNING = "in-progress"
+_AUTOMATED = "auto."
 
 
 @dataclass
@@ -137,7 +139,8 @@ class ServiceStore:
             return []
         author, started = str(operation.get("author") or ""), operation.get("started")
         newest = next(iter(self.releases(1)), None)
-        aegis = newest is not None and newest.result == "in-progress" and _by_aegis(newest)
+        told = {} if newest is None or newest.result != _RUNNING else newest.environment
+        aegis = told.get("ci.system") == "aegis"
         who = newest.who if aegis and newest is not None else author
         return [
             Lock(
@@ -146,6 +149,7 @@ class ServiceStore:
                 host=who.rpartition("@")[2] if aegis else "",
                 since=datetime.fromtimestamp(started, UTC) if started else None,
                 key=str(described.get("activeUpdate") or ""),
+                automated=told.get("exec.kind", "").startswith(_AUTOMATED),
             )
         ]
 
@@ -189,10 +193,6 @@ class ServiceStore:
 def _is_same(one: str | None, other: str | None) -> bool:
     """Whether two texts are the same claim, at whatever beat."""
     return one is not None and other is not None and one[:_ID] == other[:_ID]
-
-
-def _by_aegis(release: Release) -> bool:
-    return release.environment.get("ci.system") == "aegis"
 
 
 def _as_a_file(item: Mapping[str, Any]) -> dict[str, Any]:

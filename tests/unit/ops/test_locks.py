@@ -116,23 +116,29 @@ class TestTheClisLock:
         assert "may only stand still" in judged.why
 
     @pytest.mark.parametrize(
-        ("who", "silent", "life"),
+        ("seconds", "automated", "silent", "life"),
         [
-            ("ann@ci-9", False, Life.ORPHANED),
-            ("ann@ci-9", True, Life.UNKNOWN),
-            ("bob", False, Life.UNKNOWN),
-            (None, False, Life.UNKNOWN),
+            (5, True, False, Life.ORPHANED),
+            (-5, True, False, Life.ORPHANED),
+            (5, True, True, Life.UNKNOWN),
+            (5, False, False, Life.UNKNOWN),
+            (-60, True, False, Life.UNKNOWN),
         ],
+        ids=["its", "its-by-another-clock", "silent", "of-a-person", "of-before"],
     )
-    def test_of_a_service_lives_as_the_claim_of_who_has_it_does(
-        self, tmp_path: Path, who: str | None, silent: bool, life: Life
+    def test_of_a_service_lives_as_the_claim_it_was_begun_under_does(
+        self, tmp_path: Path, seconds: int, automated: bool, silent: bool, life: Life
     ) -> None:
-        dead = Holder(
-            Life.ORPHANED, "ann@ci-9", "then", "a deploy", "gone", claim=claim(), silent=silent
+        since = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        made = claim(since=f"{since:%Y-%m-%dT%H:%M:%SZ}")
+        dead = Holder(Life.ORPHANED, "ann@ci-9", "", "a deploy", "gone", claim=made, silent=silent)
+        lease = replace(
+            lock(host="", pid=None), automated=automated, since=since + timedelta(seconds=seconds)
         )
-        lease = replace(lock(host="ci-9", pid=None), who=who or "ann@ci-9")
-        judged = judge_lock(lease, machine(tmp_path), None if who is None else dead)
-        assert judged.life is life
+        here, damaged = machine(tmp_path), replace(dead, claim=claim(since="then"))
+        assert judge_lock(lease, here, dead).life is life
+        assert judge_lock(lease, here).life is Life.UNKNOWN
+        assert judge_lock(lease, here, damaged).life is Life.UNKNOWN
 
     def test_this_process_is_alive_and_its_number_in_another_boot_is_not(self) -> None:
         here = Machine.here()

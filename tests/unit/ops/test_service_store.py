@@ -239,21 +239,29 @@ class TestItsLock:
         assert session.store.locks() == []
 
     @pytest.mark.parametrize(
-        ("environment", "who", "host"),
+        ("environment", "expected"),
         [
-            ({}, "ann", ""),
-            ({"ci.system": "GitHub Actions", "ci.build.id": "7"}, "ann", ""),
-            ({"ci.system": "aegis", "ci.build.id": "bea@ci-7"}, "bea@ci-7", "ci-7"),
+            ({"exec.kind": "cli"}, ("ann", "", False)),
+            ({"ci.system": "GitHub Actions", "exec.kind": "auto.local"}, ("ann", "", True)),
+            (
+                {"ci.system": "aegis", "ci.build.id": "bea@ci-7", "exec.kind": "auto.inline"},
+                ("bea@ci-7", "ci-7", True),
+            ),
         ],
     )
     def test_names_who_started_it(
-        self, session: Session, api: Api, environment: dict[str, str], who: str, host: str
+        self,
+        session: Session,
+        api: Api,
+        environment: dict[str, str],
+        expected: tuple[str, str, bool],
     ) -> None:
         api.answers[""] = {"currentOperation": {"kind": "update", "author": "ann", "started": 1}}
         newest = {**_item(8), "result": "in-progress", "endTime": 0, "environment": environment}
         api.answers["/updates?pageSize=1&page=1"] = {"updates": [newest]}
         (lock,) = session.store.locks()
-        assert (lock.who, lock.host, lock.pid) == (who, host, None)
+        assert (lock.who, lock.host, lock.automated) == expected
+        assert lock.pid is None
         assert "update" in lock.place
         assert "ann" in lock.place
 
