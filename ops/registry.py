@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 _ACCEPT = ", ".join(
     (
@@ -98,10 +97,19 @@ def look_up_all(images: Iterable[str], head: Head | None = None) -> list[Presenc
 
 
 def _head(url: str, headers: Mapping[str, str]) -> int:
-    import httpx
+    # A whole client's import and its own certificates would take longer than all answers.
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
 
+    asked = Request(url, headers=dict(headers), method="HEAD")  # noqa: S310 - see `look_up`
     try:
-        options: dict[str, Any] = {"timeout": _SECONDS, "follow_redirects": True}
-        return httpx.head(url, headers=dict(headers), **options).status_code
-    except httpx.HTTPError as error:
+        with urlopen(asked, timeout=_SECONDS) as answer:  # noqa: S310
+            return int(answer.status)
+    except HTTPError as error:
+        with error:
+            return error.code
+    except URLError as error:
+        raise ConnectionError(str(error.reason)) from error
+    except HTTPException as error:
         raise ConnectionError(str(error) or type(error).__name__) from error

@@ -7,6 +7,7 @@ by the gate itself: one that does not come up healthy is the loudest thing this 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -110,11 +111,13 @@ def rollback(actions: Actions, request: Request) -> Report:
         releases = actions.releases()
         to = actions.aimed if request.to is None else request.to
         target = choose(releases, to, interrupted=actions.cut_short)
-        replay = actions.replay(target, request.keep)
         deployed = actions.deployed(target)
-        if not request.preview:
-            replay.require(allow_data_loss=request.allow_data_loss)
-        refuse_gone(target, actions.presence(deployed.images), actions)
+        with ThreadPoolExecutor(1) as beside:
+            asked = beside.submit(actions.presence, deployed.images)
+            replay = actions.replay(target, request.keep)
+            if not request.preview:
+                replay.require(allow_data_loss=request.allow_data_loss)
+            refuse_gone(target, asked.result(), actions)
         report = Report(
             target=target,
             deployed=deployed,
