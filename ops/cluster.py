@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,7 @@ class Cluster:
             body = response.read()
             response.release_conn()
             raise ApiError(response.status, _message(response.status, body))
-        ended = threading.Event()
-        threading.Thread(target=_hang_up, args=(response, stop, ended), daemon=True).start()
+        threading.Thread(target=_hang_up, args=(response, stop), daemon=True).start()
         try:
             for line in _lines(response):
                 event = json.loads(line)
@@ -138,7 +138,6 @@ class Cluster:
             if not stop.is_set():
                 raise ApiError(0, f"the watch was cut off: {error}") from error
         finally:
-            ended.set()
             response.close()
 
     def logs(self, namespace: str, pod: str, container: str, *, previous: bool, lines: int) -> str:
@@ -271,18 +270,13 @@ def routable(host: str, port: int, seconds: float = 0.5) -> bool:
     return True
 
 
-def _hang_up(response: Any, stop: threading.Event, ended: threading.Event) -> None:  # noqa: ANN401
-    """End a watch that has nothing to say when it is to stop."""
-    while not ended.wait(0.1):
-        if stop.is_set():
-            connection = getattr(response, "connection", None)
-            sock = getattr(connection, "sock", None)
-            if sock is not None:
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    return
-            return
+def _hang_up(response: Any, stop: threading.Event) -> None:  # noqa: ANN401
+    """End a watch that has nothing to say when it is to stop; one that has ended has no socket."""
+    stop.wait()
+    sock = getattr(getattr(response, "connection", None), "sock", None)
+    if sock is not None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def _lines(response: Any) -> Iterator[bytes]:  # noqa: ANN401

@@ -79,6 +79,9 @@ class Mirror:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
+        with self._changed:  # Whoever waits for a change looks whether it is over.
+            self._count += 1
+            self._changed.notify_all()
         for thread in self._threads:
             thread.join(timeout=2)
 

@@ -170,8 +170,8 @@ class Watch:
     def stop(self) -> None:
         """End it."""
         self._stop.set()
-        self._thread.join(timeout=5)
         self._mirror.__exit__(None, None, None)
+        self._thread.join(timeout=5)
 
     def wait(self, seconds: float) -> Verdict | None:
         """Wait for evidence, at most some time."""

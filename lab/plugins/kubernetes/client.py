@@ -1,7 +1,7 @@
 """The API server, through the official Python client: requests, watches, errors.
 
-Owns the connection: made on first use (the client's import alone takes a fifth of a second, which
-an unchanged preview need not pay), found unreachable within seconds, and then not tried again.
+Owns the connection: made on first use, which an unchanged preview need not pay for, found
+unreachable within seconds, and then not tried again.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.plugins.kubernetes.kubeconfig import Kubeconfig, KubeconfigError, load_kubeconfig
 from lab.plugins.kubernetes.objects import Object
 from lab.plugins.kubernetes.settings import Settings
+
+if TYPE_CHECKING:
+    from lab.plugins.kubernetes.connection import Connection
 
 APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
@@ -103,7 +106,7 @@ class Api:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._client: Any = None
+        self._client: Connection | None = None
         self._failure: str | None = None
         self._credentials: str | None = None
         self._config: Kubeconfig | KubeconfigError
@@ -167,42 +170,34 @@ class Api:
         )
         response = self._send(self._connected(), call)
         if response.status >= _FIRST_ERROR:
-            raise _error(response.status, response.read())
-        return Watch(response.response)
+            raise _error(response.status, response.data)
+        return Watch(response)
 
     def _request(self, call: _Call) -> Object:
         response = self._send(self._connected(), call)
-        raw = response.read()
+        raw = response.data
         if response.status >= _FIRST_ERROR:
             raise _error(response.status, raw)
         answer: Object = json.loads(raw)
         return answer
 
-    def _send(self, client: Any, call: _Call) -> Any:  # noqa: ANN401 - the client is untyped
-        from kubernetes.client.exceptions import ApiException
+    def _send(self, client: Connection, call: _Call) -> Any:  # noqa: ANN401 - urllib3's response
         from urllib3.exceptions import HTTPError
 
-        headers = {"Accept": _JSON}
-        body = call.body
-        if body is not None:
-            headers["Content-Type"] = call.content_type
-            if call.content_type == APPLY_PATCH:
-                body = json.dumps(body)
-        arguments = client.param_serialize(
-            method=call.method,
-            resource_path=call.path,
-            query_params=list(call.query.items()),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        seconds = call.seconds or self._settings.request_seconds
         try:
-            return client.call_api(*arguments, _request_timeout=(_CONNECT_SECONDS, seconds))
-        except (HTTPError, OSError, ApiException) as error:
+            return client.send(
+                call.method,
+                call.path,
+                query=call.query,
+                headers={"Accept": _JSON}
+                | ({} if call.body is None else {"Content-Type": call.content_type}),
+                body=None if call.body is None else json.dumps(call.body).encode(),
+                seconds=(_CONNECT_SECONDS, call.seconds or self._settings.request_seconds),
+            )
+        except (HTTPError, OSError) as error:
             raise UnreachableError(self._explain(error)) from error
 
-    def _connected(self) -> Any:  # noqa: ANN401 - the client's ApiClient
+    def _connected(self) -> Connection:
         with self._lock:
             if self._failure is not None:
                 raise UnreachableError(self._failure.partition(_ADVICE)[0])
@@ -216,32 +211,21 @@ class Api:
                 self._client = client
             return self._client
 
-    def _connect(self) -> Any:  # noqa: ANN401 - the client's ApiClient
-        from kubernetes import client, config
+    def _connect(self) -> Connection:
+        from lab.plugins.kubernetes.connection import connect, connect_inside
 
-        configuration = client.Configuration()
-        configuration.retries = False
-        configuration.connection_pool_maxsize = _CONNECTIONS
         if isinstance(self._config, KubeconfigError):
             if self._settings.kubeconfig:
                 raise UnreachableError(str(self._config))
             try:
-                config.load_incluster_config(client_configuration=configuration)
-            except config.ConfigException:
+                return connect_inside(_CONNECTIONS)
+            except ValueError:
                 raise UnreachableError(str(self._config)) from None
-            return client.ApiClient(configuration)
         self._credentials = tempfile.mkdtemp(prefix="lab-kubernetes-")
         try:
-            config.load_kube_config_from_dict(
-                self._config.document,
-                context=self._config.context,
-                client_configuration=configuration,
-                persist_config=False,
-                temp_file_path=self._credentials,
-            )
-        except (config.ConfigException, OSError) as error:
+            return connect(self._config, self._credentials, _CONNECTIONS)
+        except (ValueError, OSError) as error:
             raise UnreachableError(f"{self._config.origin} cannot be used: {error}") from None
-        return client.ApiClient(configuration)
 
     def _explain(self, error: Exception) -> str:
         if isinstance(self._config, KubeconfigError):

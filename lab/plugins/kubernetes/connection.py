@@ -1,0 +1,143 @@
+"""Connecting to an API server with the official Python client's own loading of credentials.
+
+Of that client only the configuration and the connection pool are imported: the package itself
+imports its informers, streams and generated interfaces, which take three quarters of the time, and
+the engine waits for it before it reads the first object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from lab.plugins.kubernetes.kubeconfig import Kubeconfig
+
+_PACKAGES = ("kubernetes", "kubernetes.client")
+
+
+class Connection:
+    """A pool of connections to one API server."""
+
+    def __init__(self, configuration: Any, pool: Any) -> None:  # noqa: ANN401 - the client's
+        """Take what the client has made; nothing is sent yet."""
+        self._configuration, self._pool = configuration, pool
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes | None,
+        seconds: tuple[float, float],
+    ) -> Any:  # noqa: ANN401 - urllib3's response
+        """Send a request; the answer's body is still to be read.
+
+        Args:
+            method: GET, POST and so on.
+            path: The path, encoded.
+            query: The query.
+            headers: The headers, without those that authenticate.
+            body: The body.
+            seconds: How long connecting, and each part of the answer, may take.
+        """
+        import urllib3
+
+        setting = self._configuration.auth_settings().get("BearerToken")
+        own = {setting["key"]: setting["value"]} if setting else {}
+        asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        return self._pool.request(
+            method,
+            f"{self._configuration.host}{path}{asked}",
+            body=body,
+            headers={**own, **headers},
+            timeout=urllib3.Timeout(connect=seconds[0], read=seconds[1]),
+            retries=False,
+            preload_content=False,
+        )
+
+
+def connect(config: Kubeconfig, credentials: str, connections: int) -> Connection:
+    """Connect as a kubeconfig says.
+
+    Args:
+        config: The kubeconfig.
+        credentials: The directory for keys and certificates.
+        connections: How many connections are kept.
+
+    Raises:
+        ValueError: It cannot be used; so says OSError.
+    """
+    with _light() as (configuration, rest):
+        from kubernetes.config.config_exception import ConfigException
+        from kubernetes.config.kube_config import load_kube_config_from_dict
+
+    configuration.connection_pool_maxsize = connections
+    try:
+        load_kube_config_from_dict(
+            config.document,
+            context=config.context,
+            client_configuration=configuration,
+            persist_config=False,
+            temp_file_path=credentials,
+        )
+    except ConfigException as error:
+        raise ValueError(str(error)) from error
+    return Connection(configuration, rest.RESTClientObject(configuration).pool_manager)
+
+
+def connect_inside(connections: int) -> Connection:
+    """Connect with the account of the pod that this runs in.
+
+    Args:
+        connections: How many connections are kept.
+
+    Raises:
+        ValueError: This is no pod.
+    """
+    with _light() as (configuration, rest):
+        from kubernetes.config.config_exception import ConfigException
+        from kubernetes.config.incluster_config import load_incluster_config
+
+    configuration.connection_pool_maxsize = connections
+    try:
+        load_incluster_config(client_configuration=configuration)
+    except ConfigException as error:
+        raise ValueError(str(error)) from error
+    return Connection(configuration, rest.RESTClientObject(configuration).pool_manager)
+
+
+@contextlib.contextmanager
+def _light() -> Iterator[tuple[Any, Any]]:
+    """Import from the client without what its packages import; yields configuration and rest."""
+    if "kubernetes" in sys.modules:
+        from kubernetes.client import Configuration, rest
+
+        yield Configuration(), rest
+        return
+    spec = importlib.util.find_spec("kubernetes")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("the Kubernetes client is not installed", name="kubernetes")
+    root = Path(next(iter(spec.submodule_search_locations)))
+    for name in _PACKAGES:
+        package = types.ModuleType(name)
+        package.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
+        sys.modules[name] = package
+    try:
+        from kubernetes.client import rest
+        from kubernetes.client.configuration import Configuration
+
+        client: Any = sys.modules["kubernetes.client"]
+        client.Configuration = Configuration
+        client.ApiClient = None  # Only what makes a client of its own needs it.
+        yield Configuration(), rest
+    finally:
+        for name in _PACKAGES:
+            sys.modules.pop(name, None)
