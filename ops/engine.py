@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from ops import orphans
+from ops.cli_version import remembered
 from ops.errors import AegisError
 
 OLDEST = (3, 238, 0)
 """Since then an after-hook's error fails the update, which the gate rests on."""
 _EXIT_STACK_NOT_FOUND = 6
-_versions: dict[tuple[str, Path], str] = {}
-_versions_lock = threading.Lock()
+_asking = threading.Lock()
 
 # Become the CLI, asking the kernel first for an interrupt when the process that started it dies.
 # A shell starts what it puts in the background with interrupts ignored, and that is inherited: the
@@ -195,11 +195,12 @@ class Engine:
         Raises:
             AegisError: When it is older than the oldest that works.
         """
-        with _versions_lock:  # Several stacks are previewed at once: one of them asks.
-            place = (self.program, self.directory)
-            if place not in _versions:
-                _versions[place] = self.expect("version").strip().removeprefix("v")
-            text = _versions[place]
+        with _asking:  # Several stacks are previewed at once: one of them asks.
+            text = remembered(
+                Path(self.program),
+                self.environment,
+                lambda: self.expect("version").strip().removeprefix("v"),
+            )
         found = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
         if found < OLDEST:
             oldest = ".".join(map(str, OLDEST))
