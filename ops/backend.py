@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from ops.bucket import Bucket
 from ops.engine import Engine
 from ops.release import Release
+from ops.shelf import Shelf
 
 DIY = ("file", "s3", "gs", "azblob", "postgres", "mem")
 """The schemes of the stores that are no service."""
@@ -140,6 +141,10 @@ class Store(Protocol):
     @property
     def beat_seconds(self) -> float:
         """How often a claim should beat, given what writing one costs."""
+
+    @property
+    def timelines(self) -> Shelf:
+        """Where timelines of the stack's changes are kept."""
 
     def claim(self) -> str | None:
         """The claim of `aegis` on the stack, as written."""

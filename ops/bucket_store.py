@@ -36,6 +36,7 @@ from ops.records import (
     unreadable,
 )
 from ops.release import Release
+from ops.shelf import BucketShelf
 
 _ENDINGS = ("", ".gz", ".zst")
 _STATE = re.compile(r"\.json(\.gz|\.zst)?$")
@@ -196,6 +197,10 @@ class BucketStore:
     def swap_claim(self, before: str | None, after: str | None) -> bool:  # noqa: D102
         old = None if before is None else before.encode()
         return self.bucket.swap(self._claim, old, None if after is None else after.encode())
+
+    @property
+    def timelines(self) -> BucketShelf:  # noqa: D102
+        return BucketShelf(self.bucket, self._claim.removesuffix(".claim") + ".timelines")
 
     @cached_property
     def _scoped(self) -> bool:

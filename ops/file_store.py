@@ -39,6 +39,7 @@ from ops.records import (
     unreadable,
 )
 from ops.release import Release
+from ops.shelf import DirectoryShelf
 
 _COPIES_OF_STATE = 6
 """The state, what it is written to first, what it was, its backup, and the history's checkpoint,
@@ -261,6 +262,10 @@ class FileStore:
                 finally:
                     draft.unlink(missing_ok=True)
         return True
+
+    @property
+    def timelines(self) -> DirectoryShelf:  # noqa: D102
+        return DirectoryShelf(self._claim.with_suffix(".timelines"))
 
     @property
     def _tags(self) -> Path:

@@ -21,6 +21,7 @@ from ops.handover import Handover
 from ops.mirror import Mirror
 from ops.probe import (
     Asking,
+    OnAnswer,
     Prober,
     Route,
     identity,
@@ -81,6 +82,7 @@ def judge(
     expected: Expected | None = None,
     rollout_only: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    on_answer: OnAnswer | None = None,
     stop: threading.Event | None = None,
 ) -> Verdict:
     """Judge a release that has just been applied, or what runs.
@@ -93,6 +95,7 @@ def judge(
         rollout_only: Whether to wait for the rollout alone, its canary step with it, without the
             bake time.
         on_progress: Told about each change and about each round of the bake time.
+        on_answer: Told what came of each probe.
         stop: Set by another thread to end it early.
 
     Raises:
@@ -107,6 +110,7 @@ def judge(
             settings=settings,
             expected=expected,
             on_progress=on_progress,
+            on_answer=on_answer,
             stop=stop,
         )
         try:
@@ -139,6 +143,7 @@ class _Gate:
         settings: GateSettings,
         expected: Expected | None,
         on_progress: Callable[[Progress], None] | None,
+        on_answer: OnAnswer | None,
         stop: threading.Event | None,
     ) -> None:
         self.cluster, self.mirror, self.workloads = cluster, mirror, workloads
@@ -146,7 +151,7 @@ class _Gate:
         self.rollouts = Rollouts(mirror, workloads, settings)
         self.notes: list[str] = []
         self.via = ""
-        self._on_progress, self._stop = on_progress, stop
+        self._on_progress, self._on_answer, self._stop = on_progress, on_answer, stop
         self._identified: set[str] = set()
         self._services: dict[Workload, Object | None] = {}
         self._said: Progress | None = None
@@ -189,6 +194,7 @@ class _Gate:
             self.settings.path,
             rate=self.settings.probe_rate,
             p99_ms=self.settings.p99_ms,
+            on_answer=self._on_answer,
         )
         handover = Handover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
         with prober:
@@ -391,7 +397,11 @@ class _Gate:
             return [routes[uid] for uid in ready if uid in routes]
 
         with Prober(
-            current, self.settings.path, rate=self.settings.probe_rate, p99_ms=self.settings.p99_ms
+            current,
+            self.settings.path,
+            rate=self.settings.probe_rate,
+            p99_ms=self.settings.p99_ms,
+            on_answer=self._on_answer,
         ) as prober:
             yield prober
 

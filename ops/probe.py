@@ -22,6 +22,8 @@ from ops.figures import Answer, Figures, figures_of
 
 _GOOD = range(200, 400)
 _REFUSED = (401, 403)
+OnAnswer = Callable[[float, Answer], None]
+"""Told when a probe was due, on the monotonic clock, and what came of it."""
 _MOST_AT_ONCE = 64
 _LEAST_TIMEOUT, _MOST_TIMEOUT = 2.0, 30.0
 _LONGEST_ERROR = 80
@@ -209,7 +211,13 @@ class Prober:
     """Sends probes in the background from its start to its end; a context manager."""
 
     def __init__(
-        self, routes: Callable[[], Sequence[Route]], path: str, *, rate: float, p99_ms: float
+        self,
+        routes: Callable[[], Sequence[Route]],
+        path: str,
+        *,
+        rate: float,
+        p99_ms: float,
+        on_answer: OnAnswer | None = None,
     ) -> None:
         """Prepare it.
 
@@ -218,7 +226,9 @@ class Prober:
             path: What to ask for.
             rate: Probes a second.
             p99_ms: What counts as slow; also sets how long an answer is waited for.
+            on_answer: Told what came of each, from the probes' threads.
         """
+        self._on_answer = on_answer
         self._routes, self._path, self._rate, self._p99_ms = routes, path, rate, p99_ms
         self._seconds = min(_MOST_TIMEOUT, max(_LEAST_TIMEOUT, 3 * p99_ms / 1000))
         self._answers: list[tuple[float, Answer]] = []
@@ -272,6 +282,8 @@ class Prober:
         answer = ask(route, self._path, fresh=fresh, seconds=self._seconds, due=due)
         with self._lock:
             self._answers.append((due, answer))
+        if self._on_answer is not None:
+            self._on_answer(due, answer)
 
 
 def _same(direct: Direct, proxied: Proxied, host: str, port: int, path: str) -> Route:

@@ -20,6 +20,7 @@ from ops.errors import AegisError
 from ops.records import make_release
 from ops.release import SECURE, Release
 from ops.service import Service
+from ops.shelf import DirectoryShelf, own_shelf
 
 CLAIM = "aegis:claim"
 _CLAIM_SECONDS = 2.0
@@ -167,6 +168,13 @@ class ServiceStore:
     @property
     def beat_seconds(self) -> float:  # noqa: D102
         return 15.0  # Each is two requests to somebody else's service.
+
+    @property
+    def timelines(self) -> DirectoryShelf:  # noqa: D102
+        # Tags are too short, and nothing else of ours can be kept there.
+        stack = self.reference.rpartition("/")[2]
+        names = ("timelines", self.url, str(self.engine.directory), stack)
+        return own_shelf(self.engine.environment, *names)
 
     def claim(self) -> str | None:  # noqa: D102
         return self.tags().get(CLAIM)

@@ -182,6 +182,10 @@ class Watch:
         """Say what serves now."""
         return self._rollouts.serving()
 
+    def progress(self) -> dict[Workload, Rollout]:
+        """Return how far each rollout is."""
+        return self._rollouts.progress()
+
     def _run(self) -> None:
         seen, started = 0, time.monotonic()
         # How far the rollout before got is no news.

@@ -5,7 +5,7 @@ Pure: the objects come from elsewhere, as the API has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ Object = Mapping[str, Any]
 
 _REVISION = "deployment.kubernetes.io/revision"
 _VERSION = "app.kubernetes.io/version"
+_HASH = "pod-template-hash"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,23 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Group:
+    """The pods of one release at a moment.
+
+    Attributes:
+        key: What names the release's pods: their ReplicaSet's hash.
+        name: How a person calls it: the version that its pods name, or the hash.
+        pods: How many there are, without those that are ending.
+        ready: How many of them are ready.
+    """
+
+    key: str
+    name: str
+    pods: int
+    ready: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollout:
     """How far a rollout is.
 
@@ -95,6 +113,7 @@ class Rollout:
         ready: How many of them are ready.
         old: How many pods of releases before still serve.
         complete: Whether it is done: every pod is new and available.
+        groups: Its pods by release.
     """
 
     wanted: int
@@ -102,6 +121,7 @@ class Rollout:
     ready: int
     old: int
     complete: bool
+    groups: tuple[Group, ...] = ()
 
 
 def rollout(snapshot: Snapshot) -> Rollout:
@@ -118,6 +138,24 @@ def rollout(snapshot: Snapshot) -> Rollout:
         ready=sum(map(is_ready, new)),
         old=sum(1 for pod in snapshot.old_pods if not _going(pod)),
         complete=snapshot.observed and counts == [wanted] * 3,
+        groups=_groups(snapshot.pods),
+    )
+
+
+def _groups(pods: Iterable[Object]) -> tuple[Group, ...]:
+    found: dict[str, list[Object]] = {}
+    for pod in pods:
+        if not _going(pod):
+            key = (pod["metadata"].get("labels") or {}).get(_HASH) or owner_of(pod) or ""
+            found.setdefault(key, []).append(pod)
+    return tuple(
+        Group(
+            key=key,
+            name=version_of(members[0]) or key,
+            pods=len(members),
+            ready=sum(map(is_ready, members)),
+        )
+        for key, members in sorted(found.items())
     )
 
 

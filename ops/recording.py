@@ -1,0 +1,322 @@
+"""Recording how a change goes, and keeping it where every machine that uses the stack finds it.
+
+A recording listens; it asks the cluster and the engine nothing, and no fault of its own ever stops
+or delays a deploy: a timeline that cannot be kept is a warning. It is written when a phase ended
+well and at the end, so that one whose deployer died is there up to its last phase.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ops.figures import Answer
+from ops.release import MASK
+from ops.timeline import (
+    ROLLBACK,
+    Judgement,
+    PodSample,
+    Span,
+    Timeline,
+    probe_samples,
+)
+from ops.workload import Group
+
+if TYPE_CHECKING:
+    from ops.gate_settings import GateSettings
+    from ops.release import Release
+    from ops.shelf import Shelf
+    from ops.verdict import Verdict
+    from ops.workload import Rollout, Workload
+
+MOST_KEPT = 100
+"""So many timelines of a stack are kept, the newest."""
+MOST_ANSWERS = 200_000
+"""So many probes are remembered; an hour of fifty a second has fewer."""
+_SKEW = 1.0
+"""The history knows whole seconds."""
+_CANDIDATES = 3
+_SHORTEST_SECRET = 4
+"""What is shorter is in half of all words, and nothing would be left to read."""
+_UNMASKED = "left out: the stack's secrets could not be read, so that none could be masked here"
+
+
+@dataclass
+class Recording:
+    """A change of a stack that is under way. Every method may be called from any thread.
+
+    Attributes:
+        stack: The stack's name.
+        command: What is done.
+        clock: Seconds on a clock that only goes forward, the one that probes use.
+    """
+
+    stack: str
+    command: str
+    clock: Callable[[], float] = time.monotonic
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def __post_init__(self) -> None:
+        """Count from now on."""
+        self._began = self.clock()
+        self._started = datetime.now(UTC)
+        self._phases: list[Span] = []
+        self._steps: dict[str, Span] = {}
+        self._pods: list[PodSample] = []
+        self._answers: list[tuple[float, Answer]] = []
+        self._judgements: list[Judgement] = []
+        self._asked: dict[str, float] = {}
+        self._planned: tuple[str, ...] = ()
+        self._outcome = ""
+        self._missed = False
+
+    @property
+    def name(self) -> str:
+        """What its file is called: names are in the order in which recordings began."""
+        return f"{round(self._started.timestamp() * 1_000_000):017}.json"
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything happened that is worth keeping: more than a look was taken."""
+        return bool(self._judgements) or any(it.name != "preview" for it in self._phases)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether there is text in it that comes from containers or from the engine."""
+        return bool(self._outcome) or any(it.evidence for it in self._judgements)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Note when a phase begins and ends; one that raises failed."""
+        with self._lock:
+            place = len(self._phases)
+            self._phases.append(Span(name=name, at=self._now()))
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            with self._lock:
+                span = self._phases[place]
+                seconds = round(self._now() - span.at, 3)
+                self._phases[place] = replace(span, seconds=seconds, failed=span.failed or failed)
+
+    def phase_failed(self) -> None:
+        """Say that the phase that is under way, or was the last, failed."""
+        with self._lock:
+            if self._phases:
+                self._phases[-1] = replace(self._phases[-1], failed=True)
+
+    def plan(self, lines: Sequence[str]) -> None:
+        """Note what is to change."""
+        self._planned = tuple(line.strip() for line in lines)
+
+    def asks(self, gate: GateSettings) -> None:
+        """Note what the gate asks of the release."""
+        self._asked = {
+            "bakeSeconds": float(gate.bake_seconds),
+            "successRatio": float(gate.success_ratio),
+            "p99Ms": float(gate.p99_ms),
+            "probeRate": float(gate.probe_rate),
+            "canary": float(gate.canary),
+        }
+
+    def step(self, key: str, name: str, kind: str) -> None:
+        """Note that a step begins, ends or fails.
+
+        Args:
+            key: What names it among the steps of one phase.
+            name: It, in a person's words.
+            kind: ``begins``, ``ends`` or ``fails``.
+        """
+        with self._lock:
+            now, key = self._now(), f"{len(self._phases)} {key}"
+            span = self._steps.setdefault(key, Span(name=name, at=now))
+            if kind != "begins":
+                seconds, failed = round(now - span.at, 3), kind == "fails"
+                self._steps[key] = replace(span, name=name, seconds=seconds, failed=failed)
+
+    def rollouts(self, rollouts: Mapping[Workload, Rollout]) -> None:
+        """Note how far rollouts are."""
+        several = len(rollouts) > 1
+        groups = tuple(
+            Group(
+                key=f"{workload}/{it.key}",
+                name=f"{workload.name} {it.name}" if several else it.name,
+                pods=it.pods,
+                ready=it.ready,
+            )
+            for workload, rollout in rollouts.items()
+            for it in rollout.groups
+        )
+        wanted = sum(it.wanted for it in rollouts.values())
+        with self._lock:
+            last = self._pods[-1] if self._pods else None
+            if last is None or (last.wanted, last.groups) != (wanted, groups):
+                self._pods.append(PodSample(at=self._now(), wanted=wanted, groups=groups))
+
+    def answer(self, due: float, answer: Answer) -> None:
+        """Note what came of a probe that was due at a moment of the clock."""
+        with self._lock:
+            if len(self._answers) < MOST_ANSWERS:
+                self._answers.append((max(0.0, due - self._began), answer))
+            else:
+                self._missed = True
+
+    def judged(self, verdict: Verdict) -> None:
+        """Note a verdict, or evidence that ended an update."""
+        with self._lock:
+            restoring = any(it.name == ROLLBACK for it in self._phases)
+            self._judgements.append(
+                Judgement(
+                    at=self._now(),
+                    of="rollback" if restoring else "release",
+                    passed=verdict.passed,
+                    kind=verdict.kind,
+                    reason=verdict.reason,
+                    evidence=verdict.evidence,
+                    notes=verdict.notes,
+                    serving=verdict.serving,
+                    figures=None if verdict.figures is None else verdict.figures.as_json(),
+                )
+            )
+
+    def ended(self, outcome: str) -> None:
+        """Note how it ended when it did not end well."""
+        self._outcome = outcome
+
+    def timeline(self, *, finished: bool = False, masked: Collection[str] | None = ()) -> Timeline:
+        """Return what was recorded so far.
+
+        Args:
+            finished: Whether it has ended.
+            masked: The secrets that may stand in texts; None when nobody could tell them, so that
+                such texts are left out.
+        """
+        with self._lock:
+            made = Timeline(
+                stack=self.stack,
+                command=self.command,
+                started=self._started,
+                seconds=self._now(),
+                finished=finished,
+                outcome=self._outcome,
+                planned=self._planned,
+                phases=tuple(self._phases),
+                steps=tuple(self._steps.values()),
+                pods=tuple(self._pods),
+                probes=probe_samples(self._answers),
+                judgements=tuple(self._judgements),
+                asked=dict(self._asked),
+                thinned=self._missed,
+            )
+        return _silenced(made) if masked is None else _masked(made, masked)
+
+    def _now(self) -> float:
+        return round(self.clock() - self._began, 3)
+
+
+def keep(shelf: Shelf, recording: Recording, timeline: Timeline) -> None:
+    """Write a timeline, and let go of the oldest when there are too many.
+
+    Raises:
+        OSError: It could not be written; so say AegisError and whatever a store's library raises.
+    """
+    from ops.timeline_file import encode
+
+    shelf.write(recording.name, encode(timeline))
+    if timeline.finished:
+        for name in shelf.names()[:-MOST_KEPT]:
+            shelf.remove(name)
+
+
+def find(shelf: Shelf, release: Release) -> Timeline | None:
+    """Find the timeline of the change that made a release; None when there is none.
+
+    A stack is changed by one at a time, so the one that was under way with it is meant. Names say
+    when recordings began, so that few are read.
+
+    Raises:
+        ValueError: Its file is damaged; OSError and AegisError: it could not be read.
+    """
+    from ops.timeline_file import decode
+
+    began = release.started.timestamp()
+    ended = (release.ended or release.started).timestamp()
+    latest = f"{round((ended + _SKEW) * 1_000_000):017}.json"
+    found: list[tuple[float, Timeline]] = []
+    for name in [it for it in shelf.names() if it <= latest][-_CANDIDATES:]:
+        timeline = decode(shelf.read(name))
+        start = timeline.started.timestamp()
+        both = min(start + timeline.seconds, ended + _SKEW) - max(start, began)
+        if both >= 0:
+            found.append((both, timeline))
+    return max(found, key=lambda it: it[0])[1] if found else None
+
+
+def ended_at(timeline: Timeline) -> datetime:
+    """Return when a timeline ended."""
+    return timeline.started + timedelta(seconds=timeline.seconds)
+
+
+def secrets_of(values: Collection[object]) -> frozenset[str]:
+    """Return the texts by which secrets can be recognised: themselves, their lines, their base64.
+
+    Args:
+        values: The secrets, texts or groups of them.
+    """
+    found: set[str] = set()
+    for value in values:
+        if isinstance(value, dict):
+            found |= secrets_of(list(value.values()))
+        elif isinstance(value, (list, tuple)):
+            found |= secrets_of(value)
+        elif value is not None and not isinstance(value, bool):
+            text = str(value)
+            found |= {text, base64.b64encode(text.encode()).decode(), *text.splitlines()}
+    return frozenset(it for it in found if len(it.strip()) >= _SHORTEST_SECRET)
+
+
+def _masked(timeline: Timeline, secrets: Collection[str]) -> Timeline:
+    ordered = sorted(secrets, key=len, reverse=True)
+
+    def hide(text: str) -> str:
+        for secret in ordered:
+            text = text.replace(secret, MASK)
+        return text
+
+    return _texts_through(timeline, hide) if ordered else timeline
+
+
+def _texts_through(timeline: Timeline, change: Callable[[str], str]) -> Timeline:
+    return replace(
+        timeline,
+        outcome=change(timeline.outcome),
+        judgements=tuple(
+            replace(
+                it,
+                reason=change(it.reason),
+                evidence=tuple(map(change, it.evidence)),
+                notes=tuple(map(change, it.notes)),
+                serving=change(it.serving),
+            )
+            for it in timeline.judgements
+        ),
+    )
+
+
+def _silenced(timeline: Timeline) -> Timeline:
+    """A timeline without the texts in which secrets could be."""
+    return replace(
+        timeline,
+        outcome=_UNMASKED if timeline.outcome else "",
+        judgements=tuple(
+            replace(it, evidence=(_UNMASKED,) if it.evidence else ()) for it in timeline.judgements
+        ),
+    )
