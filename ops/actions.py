@@ -7,20 +7,22 @@ or has to be asked of somebody, goes through :class:`Actions`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ops import checkout, claims, history, ledger
+from ops import checkout, claims, history, ledger, timelines
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
 from ops.gate_settings import UNSET, GateSettings, gate_settings
-from ops.identity import images_of_state, workloads_of_state
+from ops.identity import called, images_of_state, is_shown, workloads_of_state
 from ops.output import Output
+from ops.recording import Recording
 from ops.registry import Presence, look_up_all
 from ops.release import ConfigValue, Deployed, Release
 from ops.signals import Signals
+from ops.timeline import GATE, PREVIEW, ROLLBACK, UPDATE
 from ops.turn import Turn
 from ops.verdict import Verdict
 from ops.watched import Ran, Watched
@@ -47,8 +49,9 @@ class Actions:
         self.session = session
         self.out = out
         self.signals = signals
+        self._recording = Recording(session.name)
         self._turn = Turn(session, out)
-        self._watched = Watched(self._turn, out, signals, self.connected)
+        self._watched = Watched(self._turn, out, signals, self.connected, self._recording)
         self._cluster: Cluster | None = None
         self._connecting = threading.Lock()
 
@@ -74,17 +77,20 @@ class Actions:
         """The release that a rollback which died was to restore."""
         return self._turn.aimed
 
-    def claimed(
-        self, intent: str, message: str, wait_seconds: float
-    ) -> AbstractContextManager[None]:
+    @contextmanager
+    def claimed(self, intent: str, message: str, wait_seconds: float) -> Iterator[None]:
         """Keep others away while the block runs; see `ops.turn.Turn.claimed`."""
-        return self._turn.claimed(intent, message, wait_seconds)
+        with self._turn.claimed(intent, message, wait_seconds), self._kept(intent):
+            yield
 
+    @contextmanager
     def recovering(
         self, message: str, *, take: bool = False, wait_seconds: float = 0.0
-    ) -> AbstractContextManager[claims.Claimed]:
+    ) -> Iterator[claims.Claimed]:
         """Follow whoever died while the block runs; see `ops.turn.Turn.recovering`."""
-        return self._turn.recovering(message, take=take, wait_seconds=wait_seconds)
+        turn = self._turn.recovering(message, take=take, wait_seconds=wait_seconds)
+        with turn as claim, self._kept(claims.RECOVERY):
+            yield claim
 
     def guarded(self, wanted: bool) -> AbstractContextManager[None]:
         """Have another process put the stack in order should this one die in the block."""
@@ -198,8 +204,10 @@ class Actions:
         Args:
             policy_packs: Directories of policy packs to ask as well.
         """
-        with self.out.progress(f"previewing {self.stack}"):
-            return self.session.preview(policy_packs=policy_packs)
+        with self.out.progress(f"previewing {self.stack}"), self._recording.phase(PREVIEW):
+            changes = self.session.preview(policy_packs=policy_packs)
+        self._recording.plan([called(step) for step in changes.steps if is_shown(step)])
+        return changes
 
     def update(self, message: str, workloads: Sequence[Workload], gate: GateSettings) -> Ran:
         """Update the stack to what the program declares, watching its rollouts."""
@@ -209,7 +217,8 @@ class Actions:
 
         self._turn.deploys()
         stop = self.session.stop
-        ran = self._watched.run(f"updating {self.stack}", run, workloads, gate, stop=stop)
+        what = f"updating {self.stack}"
+        ran = self._watched.run(UPDATE, what, run, workloads, gate, stop=stop)
         lost = ran.evidence is not None and ran.evidence.lost
         self._turn.unjudged = ran.outcome.succeeded and (ran.evidence is None or lost)
         return ran
@@ -283,7 +292,7 @@ class Actions:
 
         try:
             what = f"restoring release {target.number}"
-            return self._watched.run(what, run, workloads, gate, stop=stop)
+            return self._watched.run(ROLLBACK, what, run, workloads, gate, stop=stop)
         finally:
             ended.set()
 
@@ -325,14 +334,25 @@ class Actions:
             reason = "the stack has no Deployment, so there was nothing to judge"
             self._turn.unjudged = False
             return Verdict(passed=True, reason=reason, notes=(reason,))
-        with self.out.progress(f"the gate judges {self.stack}"):
-            tell = self._watched.tell_gate
-            verdict = judge(self.connected(), list(workloads), gate, on_progress=tell)
+        self._recording.asks(gate)
+        with self.out.progress(f"the gate judges {self.stack}"), self._recording.phase(GATE):
+            verdict = judge(
+                self.connected(),
+                list(workloads),
+                gate,
+                on_progress=self._watched.tell_gate,
+                on_answer=self._recording.answer,
+            )
+        self._recording.judged(verdict)
         self._turn.require()
         self._turn.unjudged = self._turn.unjudged and verdict.lost
         return verdict
 
     # Inside
+
+    def _kept(self, command: str) -> AbstractContextManager[None]:
+        """Keep a timeline of what happens in the block, for `aegis report`."""
+        return timelines.kept(self.session, self._recording, command, self.out.warn)
 
     def _resources(self) -> list[Mapping[str, object]]:
         deployment = self.session.export().get("deployment") or {}

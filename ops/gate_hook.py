@@ -202,17 +202,37 @@ class GateHook:
     def _run(self, *, rollout_only: bool, stop: threading.Event) -> Verdict:
         from ops.cluster import connect
         from ops.gate import judge
+        from ops.recording import Recording
+        from ops.timeline import GATE
         from ops.workload import Workload
 
         workload = Workload(namespace=self.namespace, name=self.name, service=self.service)
-        return judge(
-            connect(self.context, self.kubeconfig),
-            [workload],
-            self.settings,
-            expected=self.expected,
-            rollout_only=rollout_only,
-            stop=stop,
-        )
+        cluster = connect(self.context, self.kubeconfig)
+        if rollout_only:
+            # A deployer records for itself.
+            return judge(
+                cluster,
+                [workload],
+                self.settings,
+                expected=self.expected,
+                rollout_only=True,
+                stop=stop,
+            )
+        recording = Recording(pulumi.get_stack(), "pulumi up")
+        recording.asks(self.settings)
+        with recording.phase(GATE):
+            verdict = judge(
+                cluster,
+                [workload],
+                self.settings,
+                expected=self.expected,
+                on_progress=lambda progress: recording.rollouts(progress.rollouts),
+                on_answer=recording.answer,
+                stop=stop,
+            )
+        recording.judged(verdict)
+        self._own.keep(recording, pulumi.log.debug)
+        return verdict
 
     def message(self, verdict: Verdict) -> str:
         """Word a verdict that failed as the error of the update; a deployer wants the why alone."""

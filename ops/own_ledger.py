@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ops.ledger import Refusal
+    from ops.recording import Recording
     from ops.stack import Session
 
 AGAIN = "was rolled back before"
@@ -75,6 +76,21 @@ class OwnLedger:
         refused = self._refused(images)
         if refused is not None:
             ledger.pardon(session, refused.fingerprint)
+
+    def keep(self, recording: Recording, warn: Callable[[str], None]) -> None:
+        """Keep a timeline of the gate in this update; one that cannot be kept is a warning.
+
+        Args:
+            recording: What was recorded.
+            warn: Told when it cannot be kept.
+        """
+        from ops import timelines
+        from ops.errors import AegisError
+
+        try:
+            timelines.save(self._session(), recording, warn, finished=True)
+        except (AegisError, OSError) as error:
+            warn(f"the timeline for `aegis report` could not be kept: {error}")
 
     def _refused(self, images: Iterable[str]) -> Refusal | None:
         if self._thread is None:

@@ -1,23 +1,19 @@
-"""Recording how a change goes, and keeping it where every machine that uses the stack finds it.
+"""Recording how a change of a stack goes. It listens, and asks the cluster and the engine nothing.
 
-A recording listens; it asks the cluster and the engine nothing, and no fault of its own ever stops
-or delays a deploy: a timeline that cannot be kept is a warning. It is written when a phase ended
-well and at the end, so that one whose deployer died is there up to its last phase.
+Keeping what was recorded is `ops.timelines`.
 """
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ops.figures import Answer
-from ops.release import MASK
 from ops.timeline import (
     ROLLBACK,
     Judgement,
@@ -30,21 +26,16 @@ from ops.workload import Group
 
 if TYPE_CHECKING:
     from ops.gate_settings import GateSettings
-    from ops.release import Release
-    from ops.shelf import Shelf
     from ops.verdict import Verdict
     from ops.workload import Rollout, Workload
 
-MOST_KEPT = 100
-"""So many timelines of a stack are kept, the newest."""
 MOST_ANSWERS = 200_000
 """So many probes are remembered; an hour of fifty a second has fewer."""
-_SKEW = 1.0
-"""The history knows whole seconds."""
-_CANDIDATES = 3
-_SHORTEST_SECRET = 4
-"""What is shorter is in half of all words, and nothing would be left to read."""
-_UNMASKED = "left out: the stack's secrets could not be read, so that none could be masked here"
+
+
+def name_of(moment: float) -> str:
+    """Return what a timeline that began at a moment is called: names sort by time."""
+    return f"{round(moment * 1_000_000):017}.json"
 
 
 @dataclass
@@ -58,12 +49,21 @@ class Recording:
     """
 
     stack: str
-    command: str
+    command: str = ""
     clock: Callable[[], float] = time.monotonic
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
         """Count from now on."""
+        self.begin(self.command)
+
+    def begin(self, command: str) -> None:
+        """Forget everything, and count from now on.
+
+        Args:
+            command: What is done.
+        """
+        self.command = command
         self._began = self.clock()
         self._started = datetime.now(UTC)
         self._phases: list[Span] = []
@@ -79,7 +79,7 @@ class Recording:
     @property
     def name(self) -> str:
         """What its file is called: names are in the order in which recordings began."""
-        return f"{round(self._started.timestamp() * 1_000_000):017}.json"
+        return name_of(self._started.timestamp())
 
     @property
     def changed(self) -> bool:
@@ -171,6 +171,8 @@ class Recording:
 
     def judged(self, verdict: Verdict) -> None:
         """Note a verdict, or evidence that ended an update."""
+        if not verdict.passed:
+            self.phase_failed()
         with self._lock:
             restoring = any(it.name == ROLLBACK for it in self._phases)
             self._judgements.append(
@@ -191,16 +193,14 @@ class Recording:
         """Note how it ended when it did not end well."""
         self._outcome = outcome
 
-    def timeline(self, *, finished: bool = False, masked: Collection[str] | None = ()) -> Timeline:
-        """Return what was recorded so far.
+    def timeline(self, *, finished: bool = False) -> Timeline:
+        """Return what was recorded so far; nothing in it is masked.
 
         Args:
             finished: Whether it has ended.
-            masked: The secrets that may stand in texts; None when nobody could tell them, so that
-                such texts are left out.
         """
         with self._lock:
-            made = Timeline(
+            return Timeline(
                 stack=self.stack,
                 command=self.command,
                 started=self._started,
@@ -216,107 +216,6 @@ class Recording:
                 asked=dict(self._asked),
                 thinned=self._missed,
             )
-        return _silenced(made) if masked is None else _masked(made, masked)
 
     def _now(self) -> float:
         return round(self.clock() - self._began, 3)
-
-
-def keep(shelf: Shelf, recording: Recording, timeline: Timeline) -> None:
-    """Write a timeline, and let go of the oldest when there are too many.
-
-    Raises:
-        OSError: It could not be written; so say AegisError and whatever a store's library raises.
-    """
-    from ops.timeline_file import encode
-
-    shelf.write(recording.name, encode(timeline))
-    if timeline.finished:
-        for name in shelf.names()[:-MOST_KEPT]:
-            shelf.remove(name)
-
-
-def find(shelf: Shelf, release: Release) -> Timeline | None:
-    """Find the timeline of the change that made a release; None when there is none.
-
-    A stack is changed by one at a time, so the one that was under way with it is meant. Names say
-    when recordings began, so that few are read.
-
-    Raises:
-        ValueError: Its file is damaged; OSError and AegisError: it could not be read.
-    """
-    from ops.timeline_file import decode
-
-    began = release.started.timestamp()
-    ended = (release.ended or release.started).timestamp()
-    latest = f"{round((ended + _SKEW) * 1_000_000):017}.json"
-    found: list[tuple[float, Timeline]] = []
-    for name in [it for it in shelf.names() if it <= latest][-_CANDIDATES:]:
-        timeline = decode(shelf.read(name))
-        start = timeline.started.timestamp()
-        both = min(start + timeline.seconds, ended + _SKEW) - max(start, began)
-        if both >= 0:
-            found.append((both, timeline))
-    return max(found, key=lambda it: it[0])[1] if found else None
-
-
-def ended_at(timeline: Timeline) -> datetime:
-    """Return when a timeline ended."""
-    return timeline.started + timedelta(seconds=timeline.seconds)
-
-
-def secrets_of(values: Collection[object]) -> frozenset[str]:
-    """Return the texts by which secrets can be recognised: themselves, their lines, their base64.
-
-    Args:
-        values: The secrets, texts or groups of them.
-    """
-    found: set[str] = set()
-    for value in values:
-        if isinstance(value, dict):
-            found |= secrets_of(list(value.values()))
-        elif isinstance(value, (list, tuple)):
-            found |= secrets_of(value)
-        elif value is not None and not isinstance(value, bool):
-            text = str(value)
-            found |= {text, base64.b64encode(text.encode()).decode(), *text.splitlines()}
-    return frozenset(it for it in found if len(it.strip()) >= _SHORTEST_SECRET)
-
-
-def _masked(timeline: Timeline, secrets: Collection[str]) -> Timeline:
-    ordered = sorted(secrets, key=len, reverse=True)
-
-    def hide(text: str) -> str:
-        for secret in ordered:
-            text = text.replace(secret, MASK)
-        return text
-
-    return _texts_through(timeline, hide) if ordered else timeline
-
-
-def _texts_through(timeline: Timeline, change: Callable[[str], str]) -> Timeline:
-    return replace(
-        timeline,
-        outcome=change(timeline.outcome),
-        judgements=tuple(
-            replace(
-                it,
-                reason=change(it.reason),
-                evidence=tuple(map(change, it.evidence)),
-                notes=tuple(map(change, it.notes)),
-                serving=change(it.serving),
-            )
-            for it in timeline.judgements
-        ),
-    )
-
-
-def _silenced(timeline: Timeline) -> Timeline:
-    """A timeline without the texts in which secrets could be."""
-    return replace(
-        timeline,
-        outcome=_UNMASKED if timeline.outcome else "",
-        judgements=tuple(
-            replace(it, evidence=(_UNMASKED,) if it.evidence else ()) for it in timeline.judgements
-        ),
-    )

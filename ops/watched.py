@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ops import timelines
 from ops.events import Event, Outcome
 from ops.gate_settings import GateSettings
 from ops.identity import called, is_shown
 from ops.output import Output
+from ops.recording import Recording
 from ops.signals import Signals
 from ops.turn import Run, Turn
 from ops.verdict import Verdict
@@ -46,16 +48,23 @@ class Watched:
         out: Where progress goes.
         signals: What signals do meanwhile.
         connected: Returns the cluster the stack is in.
+        recording: Listens.
     """
 
     def __init__(
-        self, turn: Turn, out: Output, signals: Signals, connected: Callable[[], Cluster]
+        self,
+        turn: Turn,
+        out: Output,
+        signals: Signals,
+        connected: Callable[[], Cluster],
+        recording: Recording,
     ) -> None:
         self._turn, self._out, self._signals = turn, out, signals
-        self._connected = connected
+        self._connected, self._recording = connected, recording
 
     def run(
         self,
+        phase: str,
         what: str,
         run: Run,
         workloads: Sequence[Workload],
@@ -66,7 +75,8 @@ class Watched:
         """Run an update; stop it as soon as its rollout cannot succeed any more.
 
         Args:
-            what: What is done, for a person.
+            phase: What is done, as a timeline calls it.
+            what: It, for a person.
             run: The update.
             workloads: The Deployments that it may roll out.
             gate: What is evidence.
@@ -75,6 +85,24 @@ class Watched:
         Raises:
             AegisError: It cannot be begun, or somebody took the stack over meanwhile.
         """
+        self._recording.asks(gate)
+        with self._recording.phase(phase):
+            ran = self._run(what, run, workloads, gate, stop)
+        if ran.outcome.succeeded and ran.evidence is None:
+            timelines.save(self._turn.session, self._recording, self._out.warn, finished=False)
+        else:
+            # What follows is not to be held up by writing.
+            self._recording.phase_failed()
+        return ran
+
+    def _run(
+        self,
+        what: str,
+        run: Run,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+        stop: Callable[[], None],
+    ) -> Ran:
         from ops.watch import Watch
 
         run = self._turn.noting(run)
@@ -84,14 +112,21 @@ class Watched:
                 ran = Ran(run(self._tell))
                 self._turn.require()
                 return ran
+
+            def failed(evidence: Verdict) -> None:
+                self._recording.judged(evidence)
+                stop()
+
             watch = Watch(
                 self._connected(),
                 list(workloads),
                 gate,
                 on_progress=self._tell_rollouts,
-                on_failure=lambda _: stop(),
+                on_failure=failed,
             )
             with watch:
+                # From here on only what changes is told.
+                self._recording.rollouts(watch.progress())
                 outcome = run(self._tell)
                 self._turn.require()
                 return Ran(outcome, watch.failure, watch.serving())
@@ -101,17 +136,22 @@ class Watched:
         if progress.figures is None:
             self._tell_rollouts(progress.rollouts)
             return
+        self._recording.rollouts(progress.rollouts)
         left = progress.seconds_left
         rest = "" if left is None else f", {left:.0f} s left"
         self._out.status(f"{progress.phase}: {progress.figures}{rest}")
 
     def _tell(self, event: Event) -> None:
         step = event.step
-        if step is not None and is_shown(step) and event.kind in {"ends", "fails"}:
+        if step is None or not is_shown(step):
+            return
+        self._recording.step(f"{step.op} {step.urn}", called(step), event.kind)
+        if event.kind in {"ends", "fails"}:
             word = "failed: " if event.kind == "fails" else ""
             self._out.say(f"  {word}{called(step)}")
 
     def _tell_rollouts(self, rollouts: Mapping[Workload, Rollout]) -> None:
+        self._recording.rollouts(rollouts)
         told = (
             f"{workload.name}: {it.ready} of {it.wanted} new pods ready, {it.old} old"
             for workload, it in rollouts.items()
