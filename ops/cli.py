@@ -65,6 +65,7 @@ COMMANDS: tuple[_Bound, ...] = (
     _Bound("promote", "promote", _FLOW),
     _Bound("history", "history", _LOOK),
     _Bound("show", "show", _LOOK),
+    _Bound("report", "report", _LOOK),
     _Bound("diff", "diff", _LOOK),
     _Bound("recover", "recover", _FLOW),
     _Bound("status", "status", _LOOK),

@@ -218,7 +218,7 @@ class GateHook:
                 rollout_only=True,
                 stop=stop,
             )
-        recording = Recording(pulumi.get_stack(), "pulumi up")
+        recording = Recording(self.stack, "pulumi up")
         recording.asks(self.settings)
         with recording.phase(GATE):
             verdict = judge(

@@ -14,6 +14,8 @@ from typing import Any
 
 SECURE = "secure"
 MASK = "[secret]"
+AUTOMATED = "aegis: automated rollback"
+"""What the message of a rollback begins with that nobody typed."""
 _RESTORES = re.compile(r"aegis: (?:automated )?rollback to release (\d+)\b")
 
 
@@ -99,6 +101,11 @@ class Release:
     def deploys(self) -> bool:
         """Whether it is of a kind that can change what is deployed."""
         return self.kind in DEPLOYING or self.kind == UNKNOWN
+
+    @property
+    def automated(self) -> bool:
+        """Whether it is a rollback that nobody typed."""
+        return self.restores is not None and self.message.startswith(AUTOMATED)
 
     @property
     def unchanged(self) -> bool:

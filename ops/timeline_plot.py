@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ops import svg
-from ops.timeline import ROLLBACK, PodSample, Timeline
+from ops.timeline import ROLLBACK, PodSample, ProbeSample, Timeline
 
 WIDE, NARROW = 920, 400
 """Two drawings of each timeline: one scaled down to a phone could not be read there."""
@@ -170,7 +170,8 @@ class _Plot:
             svg.hint(box, f"{it.name}: {took}{', failed' if it.failed else ''}")
             if wide > len(it.name) * _CHARACTER + 6:
                 middle = start + wide / 2
-                svg.text(self.root, middle, self.top + 13, it.name, "phase-name middle")
+                on = " on" if it.failed or it.name == ROLLBACK else ""
+                svg.text(self.root, middle, self.top + 13, it.name, f"phase-name middle{on}")
 
     def _panel(
         self, y: float, height: int, title: str, draw: Callable[[float, float], None]
@@ -254,9 +255,13 @@ class _Plot:
             ]
             for x, place in points:
                 svg.add(self.root, "circle", f"latency {name}", cx=x, cy=place, r=2)
-            joined = "L".join(f"{x:g} {place:g}" for x, place in points)
-            if joined:
-                svg.add(self.root, "path", f"latency {name}", d=f"M{joined}")
+            path = "".join(
+                # Where nothing was asked, nothing is known: no line leads across.
+                f"{'L' if place and _follows(samples[place - 1], it) else 'M'}{x:g} {height:g}"
+                for place, (it, (x, height)) in enumerate(zip(samples, points, strict=True))
+            )
+            if path:
+                svg.add(self.root, "path", f"latency {name}", d=path)
         if shown:
             svg.line(self.root, (_LEFT, y(shown)), (self.width - _RIGHT, y(shown)), "limit")
 
@@ -267,6 +272,10 @@ class _Plot:
             disc = svg.add(self.root, "circle", f"mark {it.kind}", cx=x, cy=y, r=8)
             svg.hint(disc, f"{it.at:.1f} s: {it.words}")
             svg.text(self.root, x, y + 4, place, "mark-number middle")
+
+
+def _follows(before: ProbeSample, after: ProbeSample) -> bool:
+    return after.at - before.at <= before.seconds
 
 
 def _of(sample: PodSample, key: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ops.stack import Session
 
 SHOWN = 20
+ON_PAGE = 200
 _COLUMNS = ("#", "started (UTC)", "result", "notes", "version", "image", "commit", "who", "message")
 _SHORT = 12
 _LONGEST_MESSAGE = 60
@@ -191,11 +193,46 @@ def history(
     directory: Directory = HERE,
     *,
     json: Json = False,  # noqa: ARG001 - its callback acts on it
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many releases.")] = SHOWN,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            "-n",
+            min=1,
+            help=f"How many releases. Without it {SHOWN}, or {ON_PAGE} on a page.",
+            show_default=False,
+        ),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    html: Annotated[
+        bool,
+        typer.Option(
+            "--html",
+            help="Write a page: releases over time and DORA's four (how often, how soon, how often "
+            "it fails, how soon it is mended).",
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where the page goes; - is standard output. Without it history-STACK.html.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """List the releases: when, who, what, how it went, what is current and verified."""
     from ops.stack import Session
 
-    session = Session.open(stack, directory)
-    render(collect(session, limit=None if everything else limit), output_of(context))
+    session, out = Session.open(stack, directory), output_of(context)
+    page = html or output is not None
+    shown = limit or (ON_PAGE if page else SHOWN)
+    listing = collect(session, limit=None if everything else shown)
+    if not page:
+        render(listing, out)
+        return
+    from ops.commands.history_page import render_page
+
+    render_page(session, listing, out, output)

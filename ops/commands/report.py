@@ -1,0 +1,191 @@
+"""`aegis report`: one release as a page, as Markdown for a job's summary, or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ops.commands.history import Entry, relations, told
+from ops.commands.options import HERE, Directory, Json, Stack, output_of
+from ops.commands.show import find
+
+if TYPE_CHECKING:
+    from ops.commands.diff import Compared
+    from ops.output import Output
+    from ops.release import Deployed, Release
+    from ops.release_report import ReleaseReport
+    from ops.stack import Session
+    from ops.timeline import Timeline
+
+
+def collect(session: Session, number: int | None = None) -> ReleaseReport:
+    """Gather what there is to tell of a release; what cannot be told is said.
+
+    Args:
+        session: The stack.
+        number: Its number. None means the last one that was deployed: an automated rollback is
+            told of with the release it took the place of.
+
+    Raises:
+        AegisError: There is no such release.
+    """
+    from ops import history
+    from ops.release_report import ReleaseReport
+
+    releases, unmarked = history.legible(session)
+    release = _last(releases) if number is None else find(releases, number)
+    unknown = [] if unmarked is None else [f"which releases are verified: {told(unmarked)}"]
+    replaced = relations(releases)
+    by = next((new for new, old in replaced.items() if old == release.number), None)
+    before = next((it for it in releases if it.number < release.number and it.deploys), None)
+    deployed = _deployed(session, release, unknown)
+    return ReleaseReport(
+        stack=session.name,
+        entry=Entry(release, deployed, replaced.get(release.number), by),
+        before=None if before is None else before.number,
+        compared=_compared(session, before, release, unknown),
+        timeline=_timeline(session, release, unknown),
+        rollback=next((it for it in releases if it.number == by), None),
+        unknown=tuple(unknown),
+    )
+
+
+def _last(releases: Sequence[Release]) -> Release:
+    from ops.errors import AegisError, ExitCode
+
+    deploying = [it for it in releases if it.deploys]
+    if not deploying:
+        raise AegisError(
+            what="there is no release to report on",
+            why="the stack has never been updated",
+            next="aegis deploy",
+            code=ExitCode.USAGE,
+        )
+    newest = deploying[0]
+    return deploying[1] if newest.automated and len(deploying) > 1 else newest
+
+
+def _deployed(session: Session, release: Release, unknown: list[str]) -> Deployed:
+    from ops import history
+    from ops.errors import AegisError
+    from ops.release import Deployed
+
+    try:
+        return history.deployed(session, release)
+    except AegisError as error:
+        unknown.append(f"what was deployed: {told(error)}")
+        return Deployed()
+
+
+def _compared(
+    session: Session, before: Release | None, release: Release, unknown: list[str]
+) -> Compared | None:
+    from ops.commands.diff import Compared, compare
+    from ops.comparison import compare_settings
+    from ops.errors import AegisError
+
+    if before is None:
+        return None
+    try:
+        return compare(session, before.number, release.number)
+    except AegisError as error:
+        # A checkpoint that is damaged, or secrets that nobody here can decrypt.
+        unknown.append(f"which resources changed: {told(error)}")
+    settings = compare_settings(before.config, release.config)
+    return Compared(session.name, before.number, release.number, settings)
+
+
+def _timeline(session: Session, release: Release, unknown: list[str]) -> Timeline | None:
+    from ops import timelines
+    from ops.errors import AegisError
+
+    try:
+        shelf = session.store.timelines
+        found = timelines.find(shelf, release)
+    except AegisError as error:
+        unknown.append(f"how it went: {told(error)}")
+        return None
+    except (OSError, ValueError) as error:
+        unknown.append(f"how it went: its timeline cannot be read: {error}")
+        return None
+    if found is None:
+        where = "" if shelf.shared else " on this machine, where this backend has them kept"
+        unknown.append(
+            f"how it went, moment by moment: no timeline was recorded{where}. `aegis deploy`, "
+            "`rollback`, `recover` and a gate in `pulumi up` record one; the oldest are let go"
+        )
+    elif not found.finished:
+        unknown.append("how it ended: whoever deployed it died, or is still at work")
+    if found is not None and found.thinned:
+        unknown.append("some moments: there were more than a timeline keeps")
+    if found is not None and not shelf.shared:
+        unknown.append("what other machines did: with this backend timelines stay on each machine")
+    return found
+
+
+def render(
+    report: ReleaseReport, out: Output, *, markdown: bool = False, output: Path | None = None
+) -> None:
+    """Write a report down, and show what was asked for.
+
+    Args:
+        report: The report.
+        out: Where the command writes.
+        markdown: Whether to show Markdown.
+        output: Where the page goes: a file, or ``-`` for standard output.
+    """
+    out.document(report.as_json())
+    page = output
+    if page is None and not markdown and not out.json:
+        page = Path(f"report-{report.stack}-{report.number}.html")
+    if page is not None:
+        from ops.commands.history_page import write
+        from ops.pages import release_page
+
+        write(page, release_page(report), out, quiet=markdown)
+    if markdown:
+        from ops import release_report
+
+        out.show(release_report.markdown(report))
+
+
+def report(
+    context: typer.Context,
+    number: Annotated[
+        int | None,
+        typer.Argument(
+            help="The release's number, as in the history; without it, the last one deployed.",
+            show_default=False,
+        ),
+    ] = None,
+    stack: Stack = None,
+    directory: Directory = HERE,
+    *,
+    json: Json = False,  # noqa: ARG001 - its callback acts on it
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, for a job's summary.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where the page goes; - is standard output. Without it report-STACK-N.html, or "
+            "nowhere with --markdown or --json.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write a page about one release: what changed, how it went, why it was good or not.
+
+    The page is one file with everything in it: a plot of pods, probes and latency, the gate's
+    verdict with its evidence, the steps with their durations. Secrets are masked.
+    """
+    from ops.stack import Session
+
+    found = collect(Session.open(stack, directory), number)
+    render(found, output_of(context), markdown=markdown, output=output)
