@@ -6,9 +6,10 @@ import html
 import re
 from collections.abc import Sequence
 
+from ops.plain_text import one_line, plain
+
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~>-])")
 _ACTIVE = re.compile(r"[\\`*_\[\]!~|@]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 _CUT = "\n\n_The rest is left out: the comment would be longer than is allowed._\n"
 
 
@@ -19,7 +20,7 @@ def text(raw: object, *, limit: int = 200) -> str:
         raw: The text.
         limit: How many characters of it are shown.
     """
-    escaped = _SPECIAL.sub(r"\\\1", html.escape(_line(raw, limit), quote=False))
+    escaped = _SPECIAL.sub(r"\\\1", html.escape(one_line(raw, limit), quote=False))
     # A mention would send somebody a message, a bare address would become a link.
     return escaped.replace("@", "&#64;").replace("://", ":&#8203;//")
 
@@ -27,13 +28,13 @@ def text(raw: object, *, limit: int = 200) -> str:
 def code(raw: object, *, limit: int = 200) -> str:
     """Return a text as inline code."""
     # Markdown is read inside an element too: an image there would be fetched.
-    escaped = _ACTIVE.sub(lambda found: f"&#{ord(found[0])};", html.escape(_line(raw, limit)))
+    escaped = _ACTIVE.sub(lambda found: f"&#{ord(found[0])};", html.escape(one_line(raw, limit)))
     return f"<code>{escaped.replace('://', '&#58;//')}</code>"
 
 
 def block(raw: str, *, lines: int = 40) -> str:
     """Return a text as a block that is shown as it is, its last lines when there are many."""
-    kept = _CONTROL.sub("", raw).splitlines()[-lines:]
+    kept = plain(raw).splitlines()[-lines:]
     body = "\n".join(kept)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", body)), default=0))
     return f"{fence}text\n{body}\n{fence}"
@@ -64,9 +65,3 @@ def fitted(parts: Sequence[str], limit: int) -> str:
             return kept + _CUT
         kept = longer
     return kept + "\n"
-
-
-def _line(raw: object, limit: int) -> str:
-    """A text as one line, without what controls a terminal or turns its direction."""
-    line = " ".join(_CONTROL.sub("", str(raw)).split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops import markdown as md
 from ops.dora import lasted
-from ops.plain_text import plain
 from ops.timeline import ROLLBACK, Judgement, Span, Timeline
 from ops.timeline_plot import moments
 
@@ -157,7 +156,7 @@ def _verdicts(report: ReleaseReport) -> Iterator[str]:
         verdict = "Gate passed" if it.passed else "Gate failed"
         yield f"**{verdict}**: {md.text(it.reason, limit=400)}"
         if it.evidence:
-            yield md.block("\n".join(map(plain, it.evidence)))
+            yield md.block("\n".join(it.evidence))
         if it.figures:
             yield md.table(
                 ("probes", "failed", "p99"),
@@ -171,7 +170,7 @@ def _verdicts(report: ReleaseReport) -> Iterator[str]:
         if it.serving:
             yield f"Then: {md.text(it.serving)}"
     if report.timeline is not None and report.timeline.outcome and not report.judgements:
-        yield md.block(plain(report.timeline.outcome))
+        yield md.block(report.timeline.outcome)
 
 
 def _changes(report: ReleaseReport) -> Iterator[str]:
@@ -193,13 +192,13 @@ def _changes(report: ReleaseReport) -> Iterator[str]:
                     f"  - {SIGNS[it.change]} {md.code(it.what)}: {md.code(change_text(it))}"
                     for it in one.properties[:_MOST_ROWS]
                 ]
-            yield md.folded(f"{len(compared.resources)} resources differ", "\n".join(lines))
+            yield md.folded(_many(compared.resources, "differ"), "\n".join(lines))
         if compared.partial:
             yield f"_{md.text(compared.partial, limit=400)}_"
     planned = () if report.timeline is None else report.timeline.planned
     if planned:
         lines = [f"- {md.text(line)}" for line in planned[:_MOST_ROWS]]
-        yield md.folded(f"{len(planned)} resources were to change", "\n".join(lines))
+        yield md.folded(_many(planned, "were to change"), "\n".join(lines))
 
 
 def _moments(report: ReleaseReport) -> Iterator[str]:
@@ -217,3 +216,7 @@ def _moments(report: ReleaseReport) -> Iterator[str]:
         steps = [(md.code(it.name), f"{it.at:.1f} s", md.text(took(it))) for it in shown]
         table = md.table(("step", "began", "took"), steps)
         yield md.folded(f"{len(timeline.steps)} steps", table)
+
+
+def _many(things: Sequence[object], what: str) -> str:
+    return f"resources that {what}: {len(things)}"

@@ -1,8 +1,8 @@
 """Headless Chromium, driven over its own protocol through a pipe; no driver is installed for it.
 
-https://chromedevtools.github.io/devtools-protocol/ - messages are JSON, ended by a zero byte, on file
-descriptors 3 (to the browser) and 4 (from it). A driver such as Playwright's would add 50 MB to every
-environment that `make venv` makes, for the handful of messages below.
+https://chromedevtools.github.io/devtools-protocol/ - messages are JSON, ended by a zero byte, on
+file descriptors 3 (to the browser) and 4 (from it). A driver such as Playwright's would add 50 MB
+to every environment that `make venv` makes, for the handful of messages below.
 """
 
 from __future__ import annotations
