@@ -5,7 +5,7 @@ PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --pyt
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy scan up down env status test deaths unit check format requirements
+.PHONY: help venv policy browser scan up down env status test deaths unit check format requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -15,6 +15,9 @@ venv: ## make .venv from the pinned requirements, unless it is current
 
 policy: ## make policy/.venv, the environment of `pulumi preview --policy-pack policy`
 	@$(PYTHON) lab/bootstrap.py policy
+
+browser: venv ## install Chromium, with which the tests open reports (root, Debian)
+	@$(VENV)/python -m lab browser
 
 scan: ## run checkov over the manifests of every stack (makes policy/.checkov)
 	@$(PYTHON) lab/bootstrap.py scan
@@ -32,7 +35,7 @@ env: venv ## print what makes a shell use the lab:  eval "$$(make -s env)"
 status: venv ## say whether the lab is up
 	@$(VENV)/python -m lab status
 
-test: up policy ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
+test: up policy browser ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
 	@$(VENV)/python -m lab exec -- $(VENV)/python -m pytest tests/ -v --cov=app $(args)
 
 deaths: up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lab import lifecycle, settings, stacks
+from lab import lifecycle, packages, settings, stacks
 from lab.command import FREE_SPACE
 from lab.daemon import Supervisor
 from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, LabError
@@ -78,6 +78,12 @@ def tool(name: Annotated[str, typer.Argument(help="Its name, such as actionlint.
         raise typer.BadParameter(f"{name!r} is none of {', '.join(sorted(BY_NAME))}")
     lab_settings = settings.load(os.environ, CHECKOUT)
     typer.echo(Toolchain(lab_settings).build(found, Step(f"build {name}")))
+
+
+@app.command()
+def browser() -> None:
+    """Install Chromium, with which the tests open reports; the lab needs none."""
+    packages.browser()
 
 
 @app.command()

@@ -42,6 +42,21 @@ UNPACKED = (
 )
 
 
+BROWSER = "chromium"
+"""What the tests open reports with. The lab itself needs none, so that `make up` installs none."""
+
+
+def browser() -> None:
+    """Install the browser of the tests, unless it is there.
+
+    Raises:
+        LabError: This machine has no apt-get, or that failed.
+    """
+    if not _on_path(BROWSER):
+        require_apt()
+        install([BROWSER])
+
+
 def missing() -> list[str]:
     """Return the packages that have to be installed on this machine."""
     programs = [package for program, package in INSTALLED.items() if not _on_path(program)]

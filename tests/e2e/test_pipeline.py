@@ -114,8 +114,12 @@ def test_a_push_to_develop_builds_once_and_verifies_on_staging(
     passed(push.run("test", tmp_path))
     build = passed(push.run("build", tmp_path))
     assert build.outputs["digest"].startswith("sha256:")
-    passed(push.run("deploy-staging", tmp_path, build=build))
+    deployed = passed(push.run("deploy-staging", tmp_path, build=build))
     release = current(shop, "staging")
+    assert deployed.summary.startswith(f"### ✅ staging: release {release['number']}: verified")
+    pages = [(shop.directory / name).read_text() for name in ("release.html", "history.html")]
+    assert "<svg" in pages[0]
+    assert "change failure rate" in pages[1]
     assert release["verified"]
     assert release["imageDigest"] == build.outputs["digest"]
     assert release["message"] == f"pipeline: {SHA}"

@@ -59,6 +59,17 @@ def test_the_pipeline_has_the_names_and_triggers_of_the_specification() -> None:
 
 
 @pytest.mark.parametrize("name", ["deploy-staging", "deploy-production", "recover"])
+def test_a_report_is_kept_and_summed_up_however_a_deploy_ends(name: str) -> None:
+    [path] = [it for it in WORKFLOWS if it.name == "ci-cd.yaml"]
+    steps = yaml.safe_load(path.read_text())["jobs"][name]["steps"]
+    [report] = [it for it in steps if "aegis report" in it.get("run", "")]
+    assert '--markdown >> "$GITHUB_STEP_SUMMARY"' in report["run"]
+    [kept] = [it for it in steps if str(it.get("uses", "")).startswith("actions/upload-artifact")]
+    assert "release.html" in kept["with"]["path"]
+    assert report["if"] == kept["if"] == "always()"
+
+
+@pytest.mark.parametrize("name", ["deploy-staging", "deploy-production", "recover"])
 def test_a_running_deploy_is_never_cancelled_by_the_next(name: str) -> None:
     [path] = [it for it in WORKFLOWS if it.name == "ci-cd.yaml"]
     job = yaml.safe_load(path.read_text())["jobs"][name]

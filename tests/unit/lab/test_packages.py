@@ -49,6 +49,23 @@ def apt(monkeypatch: pytest.MonkeyPatch) -> FakeApt:
     return fake
 
 
+class TestBrowser:
+    """What the tests open reports with."""
+
+    def test_that_is_there_is_left_alone(self, apt: FakeApt) -> None:
+        packages.browser()
+        assert apt.calls == []
+
+    def test_that_is_missing_is_installed(
+        self, apt: FakeApt, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = {packages.BROWSER: None}
+        monkeypatch.setattr("shutil.which", lambda name, **_: found.get(name, f"/usr/bin/{name}"))
+        packages.browser()
+        assert "install" in apt.calls[-1]
+        assert apt.calls[-1][-1] == packages.BROWSER
+
+
 class TestMissing:
     """Only what is not there is installed."""
 
