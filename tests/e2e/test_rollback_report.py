@@ -23,6 +23,11 @@ TOKEN = "a-token-of-the-tests-0123456789"
 SHORT = {"minReadySeconds": 1, "preStopSeconds": 2, "drainSeconds": 5}
 GATE = {"bakeSeconds": 2, "unreadySeconds": 5, "probeRate": 20}
 WIDE, PHONE = 1280, 390
+SAID = {
+    "good": ["verified", "Gate passed", "probes"],
+    "failed": ["rolled back to release", "Gate failed", "rollback began", "last log lines"],
+    "by hand": ["rollback to release", "verified", "Gate passed"],
+}
 ASKED = {
     "plots": "[...document.querySelectorAll('svg')].filter(it => it.clientHeight > 100).length",
     "text": "document.body.innerText",
@@ -134,21 +139,9 @@ def _report(at: Stand, number: int, directory: Path) -> tuple[Path, dict[str, An
     return page, json.loads(shown)
 
 
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("good", ["verified", "Gate passed", "probes"]),
-        ("failed", ["rolled back to release", "Gate failed", "rollback began", "last log lines"]),
-        ("by hand", ["rollback to release", "verified", "Gate passed"]),
-    ],
-)
+@pytest.mark.parametrize("kind", SAID)
 def test_the_page_of_a_release_shows_how_it_went(
-    at: Stand,
-    chromium: Browser,
-    kinds: dict[str, int],
-    kind: str,
-    said: list[str],
-    tmp_path: Path,
+    at: Stand, chromium: Browser, kinds: dict[str, int], kind: str, tmp_path: Path
 ) -> None:
     page, told = _report(at, kinds[kind], tmp_path)
     timeline = told["timeline"]
@@ -157,7 +150,7 @@ def test_the_page_of_a_release_shows_how_it_went(
     assert timeline["steps"]
     phases = [it["name"] for it in timeline["phases"]]
     for view in _looked_at(chromium, page):
-        for words in said:
+        for words in SAID[kind]:
             assert words in view.values["text"]
         assert view.values["plots"] == 1
         # Both drawings, of which one is shown.
