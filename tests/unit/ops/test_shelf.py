@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.cli_store import CliStore
 from ops.engine import Engine
+from ops.service_store import ServiceStore
 from ops.shelf import BucketShelf, DirectoryShelf, Shelf
 from tests.unit.ops.directory_bucket import DirectoryBucket
 from tests.unit.ops.made_backend import MadeBackend
@@ -54,8 +54,12 @@ def test_it_is_beside_the_claim(tmp_path: Path) -> None:
 def test_a_service_has_none_so_each_machine_keeps_its_own(tmp_path: Path) -> None:
     environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "PATH": ""}
     engine = Engine(tmp_path, environment)
-    full, short = (CliStore(engine, name).timelines for name in ("acme/shop/staging", "staging"))
-    other = CliStore(engine, "production").timelines
-    assert full == short != other
-    assert not full.shared
-    assert full.root.is_relative_to(tmp_path / "state" / "aegis")
+
+    def shelf(name: str, url: str = "https://api.pulumi.com") -> DirectoryShelf:
+        return ServiceStore(engine, name, url, None).timelines
+
+    whole, short = shelf("acme/shop/staging"), shelf("staging")
+    assert whole == short
+    assert whole not in (shelf("production"), shelf("staging", "https://pulumi.example.com"))
+    assert not whole.shared
+    assert whole.root.is_relative_to(tmp_path / "state" / "aegis" / "timelines")
