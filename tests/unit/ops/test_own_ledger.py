@@ -8,7 +8,9 @@ import pytest
 
 from ops.ledger import fingerprint
 from ops.own_ledger import OwnLedger
+from ops.recording import Recording
 from ops.release import ConfigValue
+from ops.verdict import Verdict
 from tests.unit.ops.made_backend import MadeBackend
 
 IMAGE = "registry:5000/a@sha256:" + "a" * 64
@@ -69,3 +71,22 @@ def test_a_backend_that_cannot_be_asked_is_told_to_whoever_asks(
 def test_a_service_is_told_whose_stack_it_is(url: str, reference: str, tmp_path: Path) -> None:
     own = OwnLedger(organization="acme", project="shop", stack="staging", directory=tmp_path)
     assert own._reference(url) == reference
+
+
+def test_a_gate_that_spoke_in_an_update_keeps_its_timeline(own: OwnLedger, tmp_path: Path) -> None:
+    recording = Recording("staging", "pulumi up")
+    recording.judged(Verdict(passed=True, reason="good"))
+    own.keep(recording, pytest.fail)
+    kept = tmp_path / "backend" / ".pulumi" / "aegis" / "shop" / "staging.timelines"
+    [path] = kept.iterdir()
+    assert b'"command":"pulumi up"' in path.read_bytes()
+
+
+def test_a_timeline_that_cannot_be_kept_is_told_and_no_more(
+    own: OwnLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///nowhere")
+    recording, told = Recording("staging", "pulumi up"), list[str]()
+    recording.judged(Verdict(passed=True, reason="good"))
+    own.keep(recording, told.append)
+    assert len(told) == 1
