@@ -179,7 +179,12 @@ def _changes(report: ReleaseReport) -> Iterator[str]:
         changed = [*compared.settings, *compared.images]
         if changed:
             rows = [
-                (SIGNS[it.change], md.code(it.what), md.code(change_text(it))) for it in changed
+                (
+                    SIGNS[it.change],
+                    md.code(it.what),
+                    "" if it.what == change_text(it) else md.code(change_text(it)),
+                )
+                for it in changed
             ]
             yield f"**What changed** since release {compared.before}"
             yield md.table(("", "setting or image", "value"), rows[:_MOST_ROWS])

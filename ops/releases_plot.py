@@ -14,6 +14,7 @@ from ops.release import Release
 GOOD, FAILED, ROLLBACK = "good", "failed", "rollback"
 _LEFT, _RIGHT, _TOP, _HEIGHT, _AXIS = 34, 14, 10, 150, 26
 _MOST_BARS = 60
+_WIDEST_BAR = 64.0
 _CHARACTER = 7
 _PERIODS = (
     timedelta(hours=1),
@@ -101,7 +102,7 @@ def draw(length: timedelta, made: Sequence[Period], width: int) -> str:
                 f"release {kind}",
                 x=round(left + gap, 2),
                 y=upper,
-                width=round(max(1.0, right - left - 2 * gap), 2),
+                width=round(min(_WIDEST_BAR, max(1.0, right - left - 2 * gap)), 2),
                 height=round(lower - upper, 2),
             )
             svg.hint(box, f"{it.start:{form}}: {count} {kind}")

@@ -133,8 +133,8 @@ def _looked_at(chromium: Browser, page: Path) -> list[View]:
 
 def _report(at: Stand, number: int, directory: Path) -> tuple[Path, dict[str, Any]]:
     page = directory / f"{number}.html"
-    _aegis(at, "report", str(number), "--output", str(page))
-    shown = _aegis(at, "report", str(number), "--json").standard_output
+    done = _aegis(at, "report", str(number), "--output", str(page), "--json")
+    shown = done.standard_output
     assert TOKEN not in shown + page.read_text()
     return page, json.loads(shown)
 
