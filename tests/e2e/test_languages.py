@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ops.errors import ExitCode
 from tests.e2e.comparison import unlike_release
 from tests.e2e.foreign_stand import SECONDS, STACK, foreign
 from tests.languages.programs import GO, TYPESCRIPT, Language
@@ -28,7 +30,8 @@ def test_a_release_is_restored_where_its_language_is_not(
     with foreign(program, language) as far:
         for name, value in {**_SEEN, "path": "/"}.items():
             far.run("pulumi", "config", "set", "--path", f"gate.{name}", value, "--stack", STACK)
-        far.up("v1", _FIRST)
+        far.choose("v1", _FIRST)
+        _aegis(program, far.environment, "deploy", "--yes")
         first = far.live()
         far.up("v2", _SECOND)
         assert far.live() != first
@@ -41,8 +44,23 @@ def test_a_release_is_restored_where_its_language_is_not(
         assert [path.name for path in bare.iterdir()] == ["Pulumi.yaml"]
         assert far.live() == first
         assert unlike_release(far, STACK, 1) == []
-        far.unchanged("v1", _FIRST)
-        if language is GO:
+        if language is TYPESCRIPT:
+            # And with nobody asking for it, when a release fails.
+            far.choose("v2", _SECOND)
+            far.run(
+                "pulumi",
+                "config",
+                "set",
+                "image",
+                f"{os.environ['AEGIS_RUNTIME_IMAGE']}-none",
+                "--stack",
+                STACK,
+            )
+            deploy = ("deploy", "--yes", "--force")
+            _aegis(program, far.environment, *deploy, expect=ExitCode.ROLLED_BACK)
+            assert far.live() == first
+        else:
+            far.unchanged("v1", _FIRST)
             # Nobody said what this service answers at: its readiness probe does.
             far.run("pulumi", "config", "rm", "gate", "--stack", STACK)
             asked = [word for it in _SEEN.items() for word in ("--set", "=".join(it))]
@@ -51,7 +69,9 @@ def test_a_release_is_restored_where_its_language_is_not(
             assert figures["outcomes"].get("200"), shown
 
 
-def _aegis(directory: Path, environment: dict[str, str], *words: str) -> str:
+def _aegis(
+    directory: Path, environment: dict[str, str], *words: str, expect: int = ExitCode.OK
+) -> str:
     done = subprocess.run(
         [Path(sys.executable).with_name("aegis"), *words, "--stack", STACK],
         cwd=directory,
@@ -61,5 +81,5 @@ def _aegis(directory: Path, environment: dict[str, str], *words: str) -> str:
         timeout=SECONDS,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout
