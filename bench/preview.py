@@ -9,11 +9,12 @@ Then a program of n services, each a Deployment, a Service and a ConfigMap, in a
 own: deployed with no replicas, one label changed in every object, previewed. What a further service
 costs is the slope of a straight line through the medians.
 
-    .venv/bin/python -m lab exec -- .venv/bin/python -m bench.preview [runs]
+    .venv/bin/python -m lab exec -- .venv/bin/python -m bench.preview [--runs 5] [--only stacks]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import statistics
@@ -22,6 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -135,50 +137,62 @@ def slope(medians: dict[int, float]) -> float:
     return statistics.linear_regression(list(medians), list(medians.values())).slope
 
 
-def main() -> None:
-    """Measure, print, and write the figures down."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+def measure_stacks(runs: int) -> list[Took]:
+    """Time the preview of this project's three stacks."""
     with (
         tempfile.TemporaryDirectory(prefix="aegis-bench-") as place,
         pull_request(Path(place)) as at,
     ):
-        three = preview(at, runs, *STACKS)
-    say(f"three stacks: {shown([it.wall for it in three])} s")
-    many: dict[int, list[Took]] = {}
-    for number in SERVICES:
-        namespace = f"bench-preview-{secrets.token_hex(3)}"
-        run("kubectl", "create", "namespace", namespace)
-        try:
-            with (
-                tempfile.TemporaryDirectory(prefix="aegis-bench-") as place,
-                services(Path(place), number, namespace) as at,
-            ):
-                many[number] = preview(at, runs, "many")
-        finally:
-            run("kubectl", "delete", "namespace", namespace, "--wait=false")
-        say(f"{number} services: {shown([it.wall for it in many[number]])} s")
-    medians = {number: statistics.median(it.wall for it in its) for number, its in many.items()}
-    rows = [("three stacks", shown([it.wall for it in three]), shown([it.cpu for it in three]))]
-    rows += [
-        (
-            *(f"{number} services", shown([it.wall for it in its])),
-            shown([it.cpu for it in its]),
-        )
-        for number, its in many.items()
+        return preview(at, runs, *STACKS)
+
+
+def measure_services(runs: int, number: int) -> list[Took]:
+    """Time the preview of a program of some services."""
+    namespace = f"bench-preview-{secrets.token_hex(3)}"
+    run("kubectl", "create", "namespace", namespace)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="aegis-bench-") as place,
+            services(Path(place), number, namespace) as at,
+        ):
+            return preview(at, runs, "many")
+    finally:
+        run("kubectl", "delete", "namespace", namespace, "--wait=false")
+
+
+def main() -> None:
+    """Measure, print, and write the figures down."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--only", choices=("stacks", "services"), help="measure one part alone")
+    asked = parser.parse_args()
+    took: dict[str, list[Took]] = {}
+    figures: dict[str, Any] = {"runs": asked.runs}
+    if asked.only != "services":
+        took["three stacks"] = measure_stacks(asked.runs)
+        figures["threeStacks"] = spread([it.wall for it in took["three stacks"]])
+    if asked.only != "stacks":
+        medians = {}
+        for number in SERVICES:
+            its = took[f"{number} services"] = measure_services(asked.runs, number)
+            medians[number] = statistics.median(it.wall for it in its)
+            say(f"{number} services: {shown([it.wall for it in its])} s")
+        figures["services"] = {
+            n: spread([it.wall for it in took[f"{n} services"]]) for n in medians
+        }
+        figures["secondsAService"] = round(slope(medians), 4)
+        say(f"a further service: {slope(medians):.3f} s")
+    rows = [
+        (name, shown([it.wall for it in its]), shown([it.cpu for it in its]))
+        for name, its in took.items()
     ]
     say(table(("preview of", "wall, s", "processor, s"), rows))
-    say(f"a further service: {slope(medians):.3f} s")
     save(
         "preview",
         "`aegis preview --markdown`, whole processes: of this project's three stacks with one "
         "setting changed in each, and of programs of n services with a label changed in each of "
         "their three objects",
-        {
-            "runs": runs,
-            "threeStacks": spread([it.wall for it in three]),
-            "services": {number: spread([it.wall for it in its]) for number, its in many.items()},
-            "secondsAService": round(slope(medians), 4),
-        },
+        figures,
     )
 
 

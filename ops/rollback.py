@@ -107,11 +107,12 @@ def rollback(actions: Actions, request: Request) -> Report:
         actions.claimed(INTENT, "rollback", request.wait_seconds),
         actions.guarded(request.guard),
     ):
-        actions.warm()
         releases = actions.releases()
         to = actions.aimed if request.to is None else request.to
         target = choose(releases, to, interrupted=actions.cut_short)
         deployed = actions.deployed(target)
+        # Not before: the imports would hold up what the CLI is started for.
+        actions.warm()
         with ThreadPoolExecutor(1) as beside:
             asked = beside.submit(actions.presence, deployed.images)
             replay = actions.replay(target, request.keep)
