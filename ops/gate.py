@@ -31,7 +31,7 @@ from ops.probe import (
     service_route,
     services_of,
 )
-from ops.prometheus import prometheus_value
+from ops.prometheus import shortfall
 from ops.verdict import LOST, Verdict
 from ops.watch import Rollouts, detail
 from ops.workload import Rollout, Snapshot, Workload, is_ready, version_of
@@ -407,15 +407,9 @@ class _Gate:
 
     def _prometheus(self) -> None:
         asked = self.settings.prometheus
-        if asked is None:
-            return
-        value = prometheus_value(asked)
-        if isinstance(value, str):
-            self._fail("prometheus", f"{asked.url} gave no figure: {value}")
-        elif asked.most is not None and value > asked.most:
-            self._fail("prometheus", f"{asked.query} is {value:g}; at most {asked.most:g}")
-        elif asked.least is not None and value < asked.least:
-            self._fail("prometheus", f"{asked.query} is {value:g}; at least {asked.least:g}")
+        why = None if asked is None else shortfall(asked)
+        if why is not None:
+            self._fail("prometheus", why)
 
     def _patience(self, workload: Workload) -> float:
         """Return how long a rollout may take in all; Kubernetes itself judges its progress."""

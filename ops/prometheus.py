@@ -10,6 +10,18 @@ from ops.gate_settings import Prometheus
 _OK = 200
 
 
+def shortfall(asked: Prometheus) -> str | None:
+    """Ask a query, and say why its answer is not good; None when it is."""
+    value = prometheus_value(asked)
+    if isinstance(value, str):
+        return f"{asked.url} gave no figure: {value}"
+    if asked.most is not None and value > asked.most:
+        return f"{asked.query} is {value:g}; at most {asked.most:g}"
+    if asked.least is not None and value < asked.least:
+        return f"{asked.query} is {value:g}; at least {asked.least:g}"
+    return None
+
+
 def prometheus_value(asked: Prometheus) -> float | str:
     """Return the number a query gives, or why there is none."""
     import urllib3

@@ -32,6 +32,13 @@ from ops.workload import Workload
 
 _HOOKS_OF_A_DELETION = ("BeforeDelete", "AfterDelete", "OnError")
 _DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+_NOT_JUDGED = frozenset(
+    {
+        "kubernetes:apps/v1:StatefulSet",
+        "kubernetes:apps/v1:DaemonSet",
+        "kubernetes:helm.sh/v3:Release",
+    }
+)
 _MOVED = {
     **dict.fromkeys(("Deployment", "DaemonSet", "ReplicaSet"), "apps"),
     **dict.fromkeys(("Ingress", "NetworkPolicy"), "networking.k8s.io"),
@@ -103,6 +110,11 @@ class Replay:
             for namespace, _, name in [item.id.rpartition("/")]
             if name
         )
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """What it restores that runs pods and that no gate looks at."""
+        return tuple(item.label for item in self.resources if item.type in _NOT_JUDGED)
 
     def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state to begin from; see `replay_revival` and `replay_entry`. Has secrets in it."""

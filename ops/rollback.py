@@ -65,6 +65,7 @@ class Report:
         losses: The data that was destroyed.
         reruns: The jobs that ran again.
         left: What had been left in the cluster and was taken back.
+        unjudged: What runs pods and is not looked at by the gate.
         changes: What a preview showed.
         seconds: How long the update took.
     """
@@ -77,6 +78,7 @@ class Report:
     losses: tuple[str, ...] = ()
     reruns: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -92,6 +94,7 @@ class Report:
             "dataLost": list(self.losses),
             "runAgain": list(self.reruns),
             "takenBack": list(self.left),
+            "notJudged": list(self.unjudged),
             "changes": list(self.changes),
             "seconds": round(self.seconds, 3),
         }
@@ -126,6 +129,7 @@ def rollback(actions: Actions, request: Request) -> Report:
             losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
             reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
             left=replay.left,
+            unjudged=replay.unjudged,
         )
         for line in summary_lines(report):
             actions.out.show(line)
@@ -304,6 +308,7 @@ def summary_lines(report: Report) -> list[str]:
     lines += [f"  DATA    {line}" for line in report.losses]
     lines += [f"  again   {line}" for line in report.reruns]
     lines += [f"  back    {it}: the cluster may still have it; taken back" for it in report.left]
+    lines += [f"  ungated {it}: only the provider waits for it" for it in report.unjudged]
     return lines
 
 

@@ -77,6 +77,7 @@ class Replayed:
     losses: tuple[Any, ...] = ()
     reruns: tuple[Any, ...] = ()
     left: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
     refuses: Exception | None = None
 
     def require(self, *, allow_data_loss: bool = False) -> None:

@@ -315,6 +315,13 @@ def test_what_is_made_of_files_cannot_be_restored(value: Any, complete: bool) ->
             planned.require(allow_data_loss=True)
 
 
+def test_what_runs_pods_that_no_gate_looks_at_is_known() -> None:
+    sets = [thing(f"kubernetes:apps/v1:{it}", "db") for it in ("StatefulSet", "DaemonSet")]
+    planned = plan(made(*sets, thing(DEPLOYMENT, "web"), thing(RELEASE, "cache")), made())
+    assert planned.unjudged == ("StatefulSet db", "DaemonSet db", "Release cache")
+    assert [it.name for it in planned.workloads] == ["web"]
+
+
 def test_the_hooks_of_what_is_deleted_are_known() -> None:
     hooked = thing(CONFIG_KIND, "a", resourceHooks={"BeforeDelete": ["b"], "AfterUpdate": ["u"]})
     assert plan(made(), made(hooked)).hooks == ("b",)

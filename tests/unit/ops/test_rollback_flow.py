@@ -73,7 +73,11 @@ def test_a_preview_shows_and_changes_nothing() -> None:
     kept = SecretChange("urn", "Secret s", "data.TOKEN", "changed", kept=True)
     loss = Loss("Namespace n", "urn", "everything in it", "the release does not have it")
     replayed = Replayed(
-        (secret, kept), (loss,), (Rerun("Job j", "urn", "its specification is another now"),)
+        (secret, kept),
+        (loss,),
+        (Rerun("Job j", "urn", "its specification is another now"),),
+        left=("ConfigMap c",),
+        unjudged=("StatefulSet d",),
     )
     stage = _stage(replayed=replayed)
     report = rollback(stage, Request(preview=True))
@@ -84,6 +88,9 @@ def test_a_preview_shows_and_changes_nothing() -> None:
     assert "Secret s: data.TOKEN keeps its current value" in shown
     assert "DATA    Namespace n: everything in it" in shown
     assert "again   Job j" in shown
+    assert "back    ConfigMap c: the cluster may still have it" in shown
+    assert "ungated StatefulSet d: " in shown
+    assert report.as_json()["notJudged"] == ["StatefulSet d"]
     assert "update Deployment a [spec]" in shown
     assert report.verdict is None
 
