@@ -163,14 +163,7 @@ def compare(resource: Resource, live: Mapping[str, Any] | None, same: Same) -> D
         What differs, secrets masked; None when nothing does.
     """
     declared = _declared(resource)
-    namespace, _, name = resource.id.rpartition("/")
-    metadata = declared.get("metadata") or {}
-    found = Drifted(
-        kind=str(declared.get("kind") or resource.type.rpartition(":")[2]),
-        namespace=str(metadata.get("namespace") or namespace),
-        name=str(metadata.get("name") or name or resource.name),
-        urn=resource.urn,
-    )
+    found = named(resource)
     if live is None:
         if _leaves_by_itself(declared):
             return None
@@ -187,6 +180,19 @@ def compare(resource: Resource, live: Mapping[str, Any] | None, same: Same) -> D
     if not fields:
         return None
     return Drifted(found.kind, found.namespace, found.name, found.urn, fields=tuple(fields))
+
+
+def named(resource: Resource) -> Drifted:
+    """Return the object that a resource declares, by its names, without any difference."""
+    declared = _declared(resource)
+    namespace, _, name = resource.id.rpartition("/")
+    metadata = declared.get("metadata") or {}
+    return Drifted(
+        kind=str(declared.get("kind") or resource.type.rpartition(":")[2]),
+        namespace=str(metadata.get("namespace") or namespace),
+        name=str(metadata.get("name") or name or resource.name),
+        urn=resource.urn,
+    )
 
 
 @dataclass(frozen=True)

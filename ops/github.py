@@ -19,6 +19,8 @@ _PAGE = 100
 _PAGES = 30
 _SECONDS = 20.0
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _FIRST_ERROR = 401, 403, 404, 400
+_TRUSTED = ("OWNER", "MEMBER", "COLLABORATOR")
+"""Who may write to the repository: a pipeline may have a person's token."""
 _NEXT = {
     _UNAUTHORIZED: "the token is wrong or has expired: pass the job's own as GITHUB_TOKEN",
     _FORBIDDEN: "give the job the permission that is missing; a pull request from a fork has none",
@@ -105,7 +107,7 @@ class GitHub:
         """
         text = body if mark in body else f"{mark}\n{body}"
         for found in self._every(f"issues/{number}/comments"):
-            if mark in str(found.get("body") or ""):
+            if _is_ours(found, mark):
                 if found["body"] == text:
                     return Left("unchanged", found["html_url"])
                 edited = self._send("PATCH", f"issues/comments/{found['id']}", {"body": text})
@@ -148,7 +150,7 @@ class GitHub:
     def _open_issue(self, mark: str) -> dict[str, Any] | None:
         for found in self._every("issues", {"state": "open"}):
             # A pull request is an issue too, to the API.
-            if "pull_request" not in found and mark in str(found.get("body") or ""):
+            if "pull_request" not in found and _is_ours(found, mark):
                 return found
         return None
 
@@ -187,6 +189,13 @@ class GitHub:
                 next=_NEXT.get(answer.status_code, "run the job again"),
             )
         return answer.json()
+
+
+def _is_ours(found: Mapping[str, Any], mark: str) -> bool:
+    """Whether a pipeline left it: a stranger who copies the mark could rewrite it afterwards."""
+    trusted = found.get("author_association") in _TRUSTED
+    is_bot = (found.get("user") or {}).get("type") == "Bot"
+    return mark in str(found.get("body") or "") and (trusted or is_bot)
 
 
 def _reason(answer: httpx.Response) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ops.checkpoint import Resource, plain
-from ops.cluster import NOT_FOUND, ApiError, Cluster, Object
+from ops.cluster import FORBIDDEN, NOT_FOUND, ApiError, Cluster, Object
 
 _AT_ONCE = 8
 
@@ -20,11 +20,13 @@ class Live:
 
     Attributes:
         path: Where the API server has it; None when it does not know the kind.
-        object: The object; None when it is not there.
+        object: The object; None when it is not there, or may not be read.
+        refused: Why it may not be read; empty when it may.
     """
 
     path: str | None
     object: Object | None
+    refused: str = ""
 
 
 def read(cluster: Cluster, resources: Iterable[Resource]) -> Mapping[str, Live]:
@@ -38,7 +40,7 @@ def read(cluster: Cluster, resources: Iterable[Resource]) -> Mapping[str, Live]:
         What is there, by the resource's URN.
 
     Raises:
-        ApiError: An object may not be read, or the server does not answer.
+        ApiError: Nobody may read anything, or the server does not answer.
     """
     wanted = list(resources)
     kinds = _Kinds(cluster)
@@ -46,19 +48,19 @@ def read(cluster: Cluster, resources: Iterable[Resource]) -> Mapping[str, Live]:
         # One after the other, so that each group is asked for once.
         paths = {item.urn: kinds.path(item) for item in wanted}
         found = pool.map(lambda item: _get(cluster, paths[item.urn]), wanted)
-        return {
-            item.urn: Live(paths[item.urn], live) for item, live in zip(wanted, found, strict=True)
-        }
+        return {item.urn: live for item, live in zip(wanted, found, strict=True)}
 
 
-def _get(cluster: Cluster, path: str | None) -> Object | None:
+def _get(cluster: Cluster, path: str | None) -> Live:
     if path is None:
-        return None
+        return Live(path, None)
     try:
-        return cluster.get(path)
+        return Live(path, cluster.get(path))
     except ApiError as error:
         if error.code == NOT_FOUND:
-            return None
+            return Live(path, None)
+        if error.code == FORBIDDEN:
+            return Live(path, None, refused=str(error))
         raise
 
 

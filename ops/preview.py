@@ -24,7 +24,11 @@ _REPLACING = ("replace", "create-replacement", "delete-replaced")
 _DELETING = ("delete",)
 _SERVING = ("Service", "Ingress", "Gateway", "HTTPRoute")
 _HOLDING = ("Namespace", "PersistentVolumeClaim", "PersistentVolume", "StatefulSet")
-_BY_CONTENT = ("ConfigMap", "Secret")
+_COMING_AND_GOING = ("ConfigMap", "Secret", "Image")
+"""Each release has others, named by what is in them; an image stays in its registry."""
+_PATHS = 20
+"""How many changed fields of one resource are named in a comment."""
+_MORE = "> - and {} more"
 _SIGNS = {"create": "+", "update": "~", "delete": "-", "replace": "±"}
 
 
@@ -34,6 +38,19 @@ class Danger(Enum):
     DATA = "data loss"
     DOWNTIME = "downtime"
     CAPACITY = "less capacity"
+    PROTECTION = "less protection"
+    REMOVAL = "removal"
+
+
+_WHEN_GONE = {
+    **dict.fromkeys(_SERVING, (Danger.DOWNTIME, ": none answers")),
+    "PodDisruptionBudget": (Danger.CAPACITY, ": a drain may take every pod at once"),
+    **dict.fromkeys(
+        ("NetworkPolicy", "ResourceQuota", "LimitRange"),
+        (Danger.PROTECTION, ": what it forbade is allowed"),
+    ),
+}
+"""What it means that an object goes, by its kind."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +156,17 @@ def markdown(previews: Sequence[StackPreview], limit: int = COMMENT_LIMIT) -> st
         previews: One a stack.
         limit: How many characters the comment may have.
     """
+    # However many there are of one kind, there is room for the others.
+    share = limit // (4 * max(1, len(previews)))
     parts = [MARK, "### What this change does"]
-    parts += [_violations(it) for it in previews if it.changes and it.changes.violations]
-    parts += [_risks(it) for it in previews if it.changes and risks(it.changes)]
+    seen = [(it.stack, it.changes) for it in previews if it.changes is not None]
+    parts += [_violations(*it, share) for it in seen if it[1].violations]
+    parts += [_risks(*it, share) for it in seen if risks(it[1])]
     parts.append(
         md.table(("stack", "+", "~", "-", "±", "images", "replicas"), [_row(it) for it in previews])
     )
     parts += [_unknown(it) for it in previews if it.changes is None]
-    parts += [_details(it) for it in previews if it.changes]
+    parts += [_details(*it, share) for it in seen if it[1] or it[1].warnings]
     return md.fitted(parts, limit)
 
 
@@ -178,10 +198,12 @@ def _risk(step: Step) -> Risk | None:
         return Risk(Danger.DATA, _label(step), f"{because if replaced else 'deleted'}: {what}")
     if is_workload(step.type):
         return _workload_risk(step, because, replaced=replaced, gone=gone)
-    if (gone or replaced) and kind in _SERVING:
-        return Risk(Danger.DOWNTIME, _label(step), because if replaced else "deleted: none answers")
-    if gone and kind == "PodDisruptionBudget":
-        return Risk(Danger.CAPACITY, _label(step), "deleted: a drain may take every pod at once")
+    if replaced and kind not in _COMING_AND_GOING:
+        danger = Danger.DOWNTIME if kind in _SERVING else Danger.REMOVAL
+        return Risk(danger, _label(step), because)
+    if gone and kind not in _COMING_AND_GOING:
+        danger, meaning = _WHEN_GONE.get(kind, (Danger.REMOVAL, ""))
+        return Risk(danger, _label(step), "deleted" + meaning)
     return None
 
 
@@ -263,11 +285,11 @@ def _text(number: int | None) -> str:
     return "" if number is None else str(number)
 
 
-def _violations(preview: StackPreview) -> str:
-    changes = preview.changes or Changes()
+def _violations(stack: str, changes: Changes, limit: int) -> str:
     refused = "refused" if changes.forbidden else "advised against"
-    head = f"> [!CAUTION]\n> **{md.text(preview.stack)}** is {refused} by policy:"
-    return "\n".join([head, *(f"> - {_violation(it)}" for it in _worst_first(changes.violations))])
+    head = f"> [!CAUTION]\n> **{md.text(stack)}** is {refused} by policy:"
+    rows = [f"> - {_violation(it)}" for it in _worst_first(changes.violations)]
+    return "\n".join([head, *md.first(rows, limit, _MORE)])
 
 
 def _worst_first(violations: Iterable[Violation]) -> list[Violation]:
@@ -279,10 +301,11 @@ def _violation(it: Violation) -> str:
     return f"{md.code(it.rule)}{level} {md.code(_name(it.urn))}: {md.text(it.message, limit=400)}"
 
 
-def _risks(preview: StackPreview) -> str:
-    found = risks(preview.changes or Changes())
+def _risks(stack: str, changes: Changes, limit: int) -> str:
+    found = risks(changes)
     rows = [f"> - **{it.danger.value}** {md.code(it.resource)}: {md.text(it.why)}" for it in found]
-    return "\n".join([f"> [!WARNING]\n> **{md.text(preview.stack)}**", *rows])
+    head = f"> [!WARNING]\n> **{md.text(stack)}**"
+    return "\n".join([head, *md.first(rows, limit, _MORE)])
 
 
 def _unknown(preview: StackPreview) -> str:
@@ -295,16 +318,21 @@ def _unknown(preview: StackPreview) -> str:
     return "\n\n".join(parts)
 
 
-def _details(preview: StackPreview) -> str:
-    changes = preview.changes or Changes()
+def _details(stack: str, changes: Changes, limit: int) -> str:
     rows = [
-        (_sign(it), md.code(_label(it)), " ".join(md.code(path) for path in _paths(it)))
+        (_sign(it), md.code(_label(it)), " ".join(map(md.code, _paths(it))))
         for it in _shown(changes)
     ]
-    body = [md.table(("", "resource", "what changes"), rows) if rows else "Nothing changes."]
-    body += [f"- warning: {md.text(it, limit=400)}" for it in changes.warnings]
-    return md.folded(f"{md.text(preview.stack)}: {len(rows)} resources", "\n\n".join(body))
+    columns = ("", "resource", "what changes")
+    warnings = [f"- warning: {md.text(it, limit=400)}" for it in changes.warnings]
+    body = [
+        md.table(columns, rows, limit=limit // 2) if rows else "Nothing changes.",
+        "\n".join(md.first(warnings, limit // 2, "- {} more warnings")),
+    ]
+    return md.folded(f"{stack}: {len(rows)} resources", "\n\n".join(filter(None, body)))
 
 
 def _paths(step: Step) -> list[str]:
-    return [] if step.op == "create" else sorted(step.paths) or list(step.diffs)
+    found = [] if step.op == "create" else sorted(step.paths) or list(step.diffs)
+    more = len(found) - _PATHS
+    return [*found[:_PATHS], f"{more} more"] if more > 0 else found

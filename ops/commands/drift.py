@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ops.output import Output
     from ops.release import Release
 
+_ISSUE, _TABLE = 65_000, 60_000
+"""How many characters an issue may have, and the table in it: GitHub takes 65,536."""
 _SIGNS = {"changed": "~", "removed": "-", "added": "+"}
 
 
@@ -38,12 +40,14 @@ class Drift:
         compared: How many objects were compared.
         objects: Those that are not as declared.
         fixed: Whether they were put back.
+        unread: Those that could not be compared, since this account may not read them.
     """
 
     stack: str
     compared: int
     objects: tuple[Drifted, ...] = ()
     fixed: bool = False
+    unread: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
@@ -52,25 +56,29 @@ class Drift:
             "drift": bool(self.objects),
             "fixed": self.fixed,
             "compared": self.compared,
+            "unread": list(self.unread),
             "objects": [item.as_json() for item in self.objects],
         }
 
     def lines(self) -> list[str]:
         """Return it for people."""
+        unread = [f"  not compared, for it may not be read: {it}" for it in self.unread]
         if not self.objects:
-            return [f"{self.stack}: no drift; {self.compared} objects are as declared"]
+            return [f"{self.stack}: no drift; {self.compared} objects are as declared", *unread]
         lines = [f"{self.stack}: {len(self.objects)} of {self.compared} objects drifted"]
         for item in self.objects:
             lines.append(f"  {item.label}" + (": deleted" if item.gone else ""))
             lines += [f"    {_SIGNS[field.change]} {_field(field)}" for field in item.fields]
-        return lines
+        return lines + unread
 
     def markdown(self) -> str:
         """Return it for an issue."""
         from ops import markdown as md
 
+        unread = [f"- not compared, for it may not be read: {md.code(it)}" for it in self.unread]
         if not self.objects:
-            return f"**{md.text(self.stack)}**: no drift; {self.compared} objects are as declared\n"
+            head = f"**{md.text(self.stack)}**: no drift; {self.compared} objects are as declared"
+            return md.fitted([head, *unread], _ISSUE)
         head = f"**{md.text(self.stack)}**: {len(self.objects)} of {self.compared} objects drifted"
         rows = []
         for item in self.objects:
@@ -83,7 +91,7 @@ class Drift:
                 rows.append((label, md.code(field.path), declared, live, by))
         columns = ("object", "field", "declared", "live", "by")
         fix = f"Put it back: {md.code(f'aegis drift --fix --stack {self.stack}')}"
-        return md.fitted([head, fix, md.table(columns, rows)], 60_000)
+        return md.fitted([head, fix, md.table(columns, rows, limit=_TABLE), *unread], _ISSUE)
 
 
 def inspect(actions: Actions) -> Drift:
@@ -97,7 +105,7 @@ def inspect(actions: Actions) -> Drift:
     """
     from ops import checkpoint, live_objects
     from ops.cluster import ApiError, same_quantity
-    from ops.drift import compare, is_object
+    from ops.drift import compare, is_object, named
 
     release = declared_by(actions)
     state = checkpoint.load(actions.session, release)
@@ -110,13 +118,21 @@ def inspect(actions: Actions) -> Drift:
             why=str(error),
             next="kubectl get --raw /readyz says whether the API server answers",
         ) from error
-    found = (compare(item, live[item.urn].object, same_quantity) for item in wanted)
+    readable = [it for it in wanted if not live[it.urn].refused]
+    if wanted and not readable:
+        raise AegisError(
+            what=f"this account may read no object of {actions.stack}",
+            why=live[wanted[0].urn].refused,
+            next="give it the rights of docs/pipeline-reader.yaml",
+        )
+    found = (compare(item, live[item.urn].object, same_quantity) for item in readable)
     drifted = (
         replace(item, path=live[item.urn].path, live=live[item.urn].object)
         for item in found
         if item is not None
     )
-    return Drift(actions.stack, len(wanted), tuple(drifted))
+    unread = tuple(named(it).label for it in wanted if live[it.urn].refused)
+    return Drift(actions.stack, len(readable), tuple(drifted), unread=unread)
 
 
 def declared_by(actions: Actions) -> Release:
@@ -209,9 +225,7 @@ def drift(
         raise AegisError(what="not confirmed", state="nothing was changed")
     put_back(actions, found, seconds(wait_lock))
     left = inspect(actions)
-    out.document(
-        Drift(found.stack, found.compared, found.objects, fixed=not left.objects).as_json()
-    )
+    out.document(replace(found, fixed=not left.objects).as_json())
     if left.objects:
         raise AegisError(
             what=f"{actions.stack} is not wholly back as it was declared",

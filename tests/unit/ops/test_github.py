@@ -14,6 +14,8 @@ from ops.errors import AegisError, ExitCode
 from ops.github import GitHub
 
 MARK = "<!-- aegis preview -->"
+BOT = {"login": "github-actions[bot]", "type": "Bot"}
+STRANGER = {"user": {"login": "mallory", "type": "User"}, "author_association": "CONTRIBUTOR"}
 
 
 class FakeGitHub:
@@ -41,7 +43,8 @@ class FakeGitHub:
             return httpx.Response(200, json=shown[(page - 1) * 100 : page * 100])
         if request.method == "POST":
             number = len(kept) + 1
-            kept.append({"id": number, "number": number, "html_url": f"u/{number}", **content})
+            made = {"id": number, "number": number, "html_url": f"u/{number}", "user": BOT}
+            kept.append({**made, **content})
             return httpx.Response(201, json=kept[-1])
         found = next(it for it in kept if str(it["id"]) == path.rpartition("/")[2])
         found.update(content)
@@ -64,8 +67,15 @@ class TestTheComment:
     def test_is_found_behind_a_hundred_others(self) -> None:
         fake = FakeGitHub()
         fake.comments = [{"id": i, "body": "x", "html_url": ""} for i in range(1, 151)]
-        fake.comments.append({"id": 151, "body": f"{MARK}\nold", "html_url": "u/151"})
+        last = {"id": 151, "body": f"{MARK}\nold", "html_url": "u/151"}
+        fake.comments.append({**last, "author_association": "MEMBER"})
         assert fake.open().comment(7, MARK, "new").action == "edited"
+
+    def test_a_strangers_that_bears_the_mark_is_left_alone(self) -> None:
+        fake = FakeGitHub()
+        fake.comments = [{"id": 1, "body": f"{MARK}\nall is well", "html_url": "u/1", **STRANGER}]
+        assert fake.open().comment(7, MARK, "new").action == "created"
+        assert "all is well" in fake.comments[0]["body"]
 
     def test_the_mark_is_not_written_twice(self) -> None:
         fake = FakeGitHub()
@@ -87,9 +97,16 @@ class TestTheIssue:
         assert fake.issues[0]["state"] == "closed"
         assert github.issue("Drift", MARK, "c").action == "created"
 
+    def test_a_strangers_that_bears_the_mark_is_left_alone(self) -> None:
+        fake = FakeGitHub()
+        fake.issues = [{"id": 1, "number": 1, "body": MARK, "html_url": "", **STRANGER}]
+        assert fake.open().close(MARK, "gone").action == "unchanged"
+
     def test_a_pull_request_that_quotes_the_mark_is_none(self) -> None:
         fake = FakeGitHub()
-        fake.issues = [{"id": 1, "number": 1, "body": MARK, "pull_request": {}, "html_url": ""}]
+        fake.issues = [
+            {"id": 1, "number": 1, "body": MARK, "pull_request": {}, "html_url": "", "user": BOT}
+        ]
         assert fake.open().issue("Drift", MARK, "a").action == "created"
 
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ops import markdown as md
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "a|b\n| c | d |",
-    "`code` and ``more``",
-    "[link](javascript:alert(1)) ![x](y)",
-    "@everyone",
-    "</code></details><img src=x onerror=y>",
-    "\u202egnp.exe\x1b[31m",
-    "<!-- aegis:preview -->",
-]
+from tests.unit.ops.hostile import HOSTILE, MENTION
 
 
 @pytest.mark.parametrize("raw", HOSTILE)
@@ -31,6 +23,15 @@ def test_hostile_text_stays_text(raw: str, make: object) -> None:
     assert "\u202e" not in inner
     assert "@" not in inner
     assert "|" not in inner.replace("\\|", "")
+    assert "www." not in inner
+    assert "://" not in inner
+
+
+@pytest.mark.parametrize("raw", HOSTILE)
+def test_nobody_is_called_and_no_other_issue_is_named(raw: str) -> None:
+    # In code GitHub looks for neither.
+    assert not MENTION.search(html.unescape(md.text(raw)))
+    assert not MENTION.search(html.unescape(md.folded(raw, "").partition("</summary>")[0]))
 
 
 @given(st.text(max_size=300))
@@ -53,3 +54,10 @@ def test_what_does_not_fit_is_left_out_whole_and_said() -> None:
 
 def test_everything_that_fits_is_kept() -> None:
     assert md.fitted(["a", "b"], 1000) == "a\n\nb\n"
+
+
+def test_lines_that_do_not_fit_are_counted() -> None:
+    lines = ["a" * 9] * 10
+    assert md.first(lines, 100, "{} more") == lines
+    assert md.first(lines, 45, "{} more") == [*lines[:4], "6 more"]
+    assert md.table(("x", "y"), [("1", "2")] * 9, limit=30).splitlines()[-1] == "| _6 more_ | |"

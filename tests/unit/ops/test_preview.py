@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 import pytest
 
 from ops.errors import AegisError
 from ops.events import Changes, Step, Violation
-from ops.preview import MARK, Danger, StackPreview, counts, images, lines, markdown, replicas, risks
+from ops.preview import (
+    COMMENT_LIMIT,
+    MARK,
+    Danger,
+    StackPreview,
+    counts,
+    images,
+    lines,
+    markdown,
+    replicas,
+    risks,
+)
+from tests.unit.ops.hostile import HOSTILE, MENTION, rows_of, tags, without_code, without_fences
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 OLD = "registry:5000/aegis@sha256:" + "a" * 64
@@ -39,6 +53,10 @@ class TestRisks:
             (step("delete", core("Namespace")), Danger.DATA),
             (step("replace", core("PersistentVolumeClaim")), Danger.DATA),
             (step("delete", "kubernetes:policy/v1:PodDisruptionBudget"), Danger.CAPACITY),
+            (step("delete", "kubernetes:networking.k8s.io/v1:NetworkPolicy"), Danger.PROTECTION),
+            (step("delete", core("ResourceQuota")), Danger.PROTECTION),
+            (step("delete", core("ServiceAccount")), Danger.REMOVAL),
+            (step("replace", "kubernetes:batch/v1:Job"), Danger.REMOVAL),
         ],
     )
     def test_are_named(self, given: Step, danger: Danger) -> None:
@@ -54,6 +72,7 @@ class TestRisks:
             step("same", strategy="Recreate"),
             step("delete", core("ConfigMap")),
             step("replace", core("Secret")),
+            step("delete", "docker:index/image:Image"),
         ],
     )
     def test_what_costs_nothing_is_none(self, given: Step) -> None:
@@ -130,12 +149,47 @@ class TestTheComment:
         assert "could not be previewed: no passphrase" in text
         assert not failed.good
 
-    def test_it_is_never_too_long(self) -> None:
+    def test_it_is_never_too_long_and_has_something_of_everything(self) -> None:
         many = [step("update", name=f"n{i}", diffs=("spec",) * 50) for i in range(2000)]
-        text = markdown([self.preview(*many)], limit=5000)
-        assert len(text) <= 5000
-        assert "| staging |" in text
-        assert "left out" in text
+        many += [step("delete", name=f"gone{i}") for i in range(2000)]
+        broken = tuple(Violation("digest", "#" * 900, f"u{i}", mandatory=True) for i in range(900))
+        given = self.preview(*many, violations=broken, warnings=("slow " * 200,) * 900)
+        for limit in (COMMENT_LIMIT, 9000):
+            text = markdown([given, given, given], limit=limit)
+            assert len(text) <= limit
+            assert text.count("CAUTION") == text.count("WARNING") == 3
+            assert text.count("<details>") == text.count("</details>") == 3
+            assert "| staging |" in text
+            assert " more" in text
+
+    def test_a_stacks_name_is_itself_where_markdown_is_not_read(self) -> None:
+        given = StackPreview(stack="staging-eu_2", changes=Changes((step("create"),)))
+        assert "<summary>staging-eu_2: 1 resources</summary>" in markdown([given])
+
+    def test_a_violation_is_told_where_nothing_changes(self) -> None:
+        text = markdown([self.preview(violations=(Violation("digest", "pin it", mandatory=True),))])
+        assert "pin it" in text
+        assert "is refused by policy" in text
+
+    @pytest.mark.parametrize("hostile", HOSTILE)
+    def test_nothing_that_comes_from_elsewhere_is_markup(self, hostile: str) -> None:
+        error = AegisError(what=hostile, why=f"log: {hostile}", next=hostile)
+        given = [
+            self.preview(
+                step("replace", name=hostile, keys=(hostile,), diffs=(hostile,)),
+                step("update", name="b", images=(hostile,), images_before=(f"x/{hostile}",)),
+                violations=(Violation(hostile, hostile, f"a::{hostile}", mandatory=True),),
+                warnings=(hostile,),
+            ),
+            StackPreview(stack=hostile, error=error),
+        ]
+        text = markdown(given)
+        shown, fenced = without_fences(text)
+        assert fenced
+        assert tags(shown) <= {"details", "summary", "code"}
+        assert not MENTION.search(html.unescape(without_code(shown)))
+        assert not re.search(r"(?<!\\)\]\(", shown)
+        assert len({row.replace("\\|", "").count("|") for row in rows_of(shown)}) <= 2
 
     def test_a_mandatory_violation_is_not_good_and_an_advice_is(self) -> None:
         assert not self.preview(violations=(Violation("a", "b", mandatory=True),)).good
