@@ -365,6 +365,16 @@ class Actions:
                 self._cluster = self._connect()
             return self._cluster
 
+    def require_cluster(self) -> None:
+        """Make sure that the cluster answers and knows who asks, before anything is changed.
+
+        Raises:
+            AegisError: It does not.
+        """
+        from ops.cluster import require_answer
+
+        require_answer(self.connected(), self.stack)
+
     def _connect(self) -> Cluster:
         from ops.cluster import connect
 

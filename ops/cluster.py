@@ -26,7 +26,7 @@ CONNECT_SECONDS = 4.0
 READ_SECONDS = 15.0
 _WATCH_SECONDS = 300
 _FIRST_ERROR = 400
-NOT_FOUND, FORBIDDEN, GONE = 404, 403, 410
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, GONE = 401, 403, 404, 410
 
 
 class ApiError(Exception):
@@ -249,6 +249,30 @@ def connect(context: str | None = None, kubeconfig: str | None = None) -> Cluste
             next="kubectl config get-contexts",
         ) from error
     return Cluster(client.ApiClient(settings))
+
+
+def require_answer(cluster: Cluster, stack: str) -> None:
+    """Make sure that a stack's cluster answers and knows who asks.
+
+    Raises:
+        AegisError: It does not.
+    """
+    try:
+        cluster.get("/version")
+    except ApiError as error:
+        if error.code == UNAUTHORIZED:
+            raise AegisError(
+                what=f"the cluster of {stack} does not know who you are",
+                why=f"{cluster.address}: {error}",
+                next="see that the credentials in KUBECONFIG have not expired: kubectl auth whoami",
+            ) from error
+        if error.code == 0:
+            raise AegisError(
+                what=f"the cluster of {stack} cannot be reached",
+                why=str(error),
+                next="kubectl get --raw /readyz says whether the API server answers",
+            ) from error
+        # One that it knows and shows nothing to may still deploy.
 
 
 def same_quantity(first: str, second: str) -> bool:

@@ -115,13 +115,15 @@ def _deploy(actions: Actions, request: Request) -> Report:
         actions.out.show(line)
     if not changes:
         return _unchanged(actions)
-    _refuse_forbidden(actions, changes)
+    refuse_forbidden(actions, changes)
     images = images_of_steps(changes.steps)
     _refuse_again(actions, images, force=request.force)
     _refuse_missing(actions, changes, force=request.force)
     if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
     workloads = list(dict.fromkeys([*actions.workloads(), *workloads_of_steps(changes.steps)]))
+    if workloads:
+        actions.require_cluster()
     before = _newest(actions)
     ran = actions.update(request.message or "aegis: deploy", workloads, gate)
     if AGAIN in ran.outcome.why:
@@ -203,7 +205,7 @@ def _unchanged(actions: Actions) -> Report:
     return Report(release=current, deployed=deployed, changed=False, verdict=verdict)
 
 
-def _refuse_forbidden(actions: Actions, changes: Changes) -> None:
+def refuse_forbidden(actions: Actions, changes: Changes) -> None:
     """Refuse what a mandatory policy forbids; warn of what another one is against.
 
     Raises:
@@ -252,21 +254,28 @@ def _rolled_back_before(actions: Actions, why: str, serving: str = "") -> AegisE
 
 
 def _refuse_missing(actions: Actions, changes: Changes, *, force: bool) -> None:
-    """Refuse an image that its registry does not have, unless somebody insists.
+    """Refuse an image that its registry does not have, or a registry that does not answer.
 
     Raises:
-        AegisError: It does not, and nobody does.
+        AegisError: So it is, and nobody insists.
     """
     images = [image for step in changes.changed if is_shown(step) for image in step.images if image]
-    missing = [it.image for it in actions.presence(images) if it.there is False]
-    if missing and force:
-        actions.out.warn("\n".join(f"its registry does not have {image}" for image in missing))
-    elif missing:
-        raise AegisError(
-            what=f"an image of this release cannot be pulled to {actions.stack}",
-            why="\n".join(f"its registry does not have {image}" for image in missing),
-            next="push it first; --force deploys it all the same, to a registry only nodes reach",
-        )
+    found = actions.presence(images)
+    missing = [f"its registry does not have {it.image}" for it in found if it.there is False]
+    silent = [f"{it.image}: {it.why}" for it in found if not it.reached]
+    if not missing and not silent:
+        return
+    if force:
+        actions.out.warn("\n".join([*missing, *silent]))
+        return
+    first = "push it first" if missing else "see that the registry is up and its address right"
+    raise AegisError(
+        what=f"an image of this release cannot be pulled to {actions.stack}"
+        if missing
+        else f"nobody can say whether this release's image can be pulled to {actions.stack}",
+        why="\n".join([*missing, *silent]),
+        next=f"{first}; --force deploys it all the same, for a registry that only nodes reach",
+    )
 
 
 def _restored(

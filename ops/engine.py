@@ -273,9 +273,15 @@ _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
         re.compile(
             r"PULUMI_ACCESS_TOKEN must be set|not logged in|requires logging in"
             r"|invalid access token|\[401\]"
+            r"|access token from PULUMI_ACCESS_TOKEN\s+error: Unauthorized"
         ),
         "the backend does not know who you are",
-        "pulumi login",
+        "pulumi login; in a pipeline, a PULUMI_ACCESS_TOKEN that has not expired",
+    ),
+    (
+        re.compile(r"client to provide credentials|\bUnauthorized\b"),
+        "the cluster does not know who you are",
+        "see that the credentials in KUBECONFIG have not expired: kubectl auth whoami",
     ),
     (
         re.compile(

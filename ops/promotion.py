@@ -32,12 +32,12 @@ class Candidate:
 
     Attributes:
         stack: The stack that has it.
-        release: The release there.
+        release: The release there; None for an image that it never verified.
         deployed: What it runs.
     """
 
     stack: str
-    release: Release
+    release: Release | None
     deployed: Deployed
 
     @property
@@ -48,16 +48,19 @@ class Candidate:
             AegisError: It is not known.
         """
         if self.deployed.image_digest is None:
+            number = "" if self.release is None else self.release.number
             raise AegisError(
-                what=f"release {self.release.number} of {self.stack} cannot be promoted",
+                what=f"release {number} of {self.stack} cannot be promoted",
                 why="its checkpoint names no image by digest, and a digest is what is promoted",
-                next=f"aegis show {self.release.number} --stack {self.stack}",
+                next=f"aegis show {number} --stack {self.stack}",
             )
         return self.deployed.image_digest
 
     @property
     def label(self) -> str:
         """What a person calls it: ``staging's release 12 (1.4.2)``."""
+        if self.release is None:
+            return f"an image that {self.stack} never verified"
         version = f" ({self.deployed.version})" if self.deployed.version else ""
         return f"{self.stack}'s release {self.release.number}{version}"
 
@@ -67,20 +70,24 @@ class Request:
     """What was asked for.
 
     Attributes:
+        image_digest: The image to promote; None means what the source runs now.
         preview: Whether to show what it would do, and no more.
         yes: Whether to go on without asking.
         unverified: Whether to promote also what no gate has passed.
         force: Whether to deploy also what was rolled back from the target before.
         message: What history says; empty means what was promoted.
         wait_seconds: How long to wait for another deployer.
+        policy_packs: Directories of policy packs that are asked before anything is changed.
     """
 
+    image_digest: str | None = None
     preview: bool = False
     yes: bool = False
     unverified: bool = False
     force: bool = False
     message: str = ""
     wait_seconds: float = 0.0
+    policy_packs: tuple[str, ...] = ()
 
 
 def candidate(source: Actions, *, unverified: bool) -> Candidate:
@@ -118,6 +125,33 @@ def candidate(source: Actions, *, unverified: bool) -> Candidate:
     return Candidate(source.stack, current, source.deployed(current))
 
 
+def candidate_image(source: Actions, digest: str, *, unverified: bool) -> Candidate:
+    """Return an image that a stack verified at some time.
+
+    Args:
+        source: The stack that is to have verified it.
+        digest: The image.
+        unverified: Whether to take also what it never verified.
+
+    Raises:
+        AegisError: It never did, and nobody insists.
+    """
+    for release in source.releases():
+        if release.deploys and release.succeeded and release.verified:
+            deployed = source.deployed(release)
+            if deployed.image_digest == digest:
+                return Candidate(source.stack, release, deployed)
+    if not unverified:
+        raise AegisError(
+            what=f"{digest} may not be promoted",
+            why=f"{source.stack} has never verified it",
+            next=f"aegis deploy --stack {source.stack} --image-digest {digest} has its gate "
+            "judge it; --unverified insists",
+        )
+    source.out.warn(f"{digest} was never verified in {source.stack}")
+    return Candidate(source.stack, None, Deployed(image_digest=digest))
+
+
 def promote(source: Actions, target: Actions, request: Request) -> deploy.Report:
     """Deploy to one stack the image that another one verified.
 
@@ -125,11 +159,14 @@ def promote(source: Actions, target: Actions, request: Request) -> deploy.Report
         AegisError: It was refused before any change, or failed; the code says whether the target's
             last verified release is restored.
     """
-    found = candidate(source, unverified=request.unverified)
+    if request.image_digest is None:
+        found = candidate(source, unverified=request.unverified)
+    else:
+        found = candidate_image(source, request.image_digest, unverified=request.unverified)
     digest = found.digest
     for line in summary(found, target, target.checked_out()):
         target.out.show(line)
-    if _is_other_code(found.release, target.checked_out()):
+    if found.release and _is_other_code(found.release, target.checked_out()):
         target.out.warn(
             f"this checkout is not what {found.label} was deployed from: "
             "the image is the same, what surrounds it may not be"
@@ -137,7 +174,7 @@ def promote(source: Actions, target: Actions, request: Request) -> deploy.Report
     undo = _name_version(source, target, found)
     try:
         if request.preview:
-            return _preview(target, digest)
+            return _preview(target, digest, request.policy_packs)
         return deploy.deploy(
             target,
             deploy.Request(
@@ -146,6 +183,7 @@ def promote(source: Actions, target: Actions, request: Request) -> deploy.Report
                 yes=request.yes,
                 force=request.force,
                 wait_seconds=request.wait_seconds,
+                policy_packs=request.policy_packs,
             ),
         )
     except BaseException:
@@ -160,9 +198,10 @@ def summary(found: Candidate, target: Actions, checkout: str | None) -> list[str
     """Say what is promoted, and what else differs between the two stacks."""
     current = next((it for it in target.releases() if it.current), None)
     runs = Deployed() if current is None else target.deployed(current)
-    mark = "verified" if found.release.verified else "NOT verified"
+    release = found.release
+    mark = "verified" if release and release.verified else "NOT verified"
     programs = (
-        f"{found.stack} ran {_short(found.release.git_commit)}, "
+        f"{found.stack} ran {_short(release.git_commit if release else None)}, "
         f"{target.stack} runs {_short(current.git_commit if current else None)}, "
         f"this checkout is {_short(checkout)}"
     )
@@ -175,7 +214,8 @@ def summary(found: Candidate, target: Actions, checkout: str | None) -> list[str
     lines += [
         f"  setting   {it.what}: {it.before or '(not set)'} in {found.stack}, "
         f"{it.after or '(not set)'} in {target.stack}"
-        for it in settings_that_differ(found.release.config, target.settings())
+        for it in settings_that_differ(release.config if release else {}, target.settings())
+        if release is not None
     ]
     return lines
 
@@ -189,14 +229,15 @@ def settings_that_differ(source: Config, target: Config) -> Sequence[Difference]
     ]
 
 
-def _preview(target: Actions, digest: str) -> deploy.Report:
+def _preview(target: Actions, digest: str, policy_packs: Sequence[str]) -> deploy.Report:
     undo = target.set_setting(deploy.DIGEST_SETTING, digest)
     try:
-        changes: Changes = target.preview()
+        changes: Changes = target.preview(policy_packs)
     finally:
         undo()
     for line in ("what changes:", *change_lines(changes)):
         target.out.show(line)
+    deploy.refuse_forbidden(target, changes)
     current = next((it for it in target.releases() if it.current), None)
     deployed = Deployed() if current is None else target.deployed(current)
     return deploy.Report(
@@ -210,7 +251,7 @@ def _name_version(source: Actions, target: Actions, found: Candidate) -> Callabl
     Only for a program that says both of itself, by the names this project gives them: what a
     setting called `version` means to another one nobody knows.
     """
-    said = source.outputs(found.release)
+    said = {} if found.release is None else source.outputs(found.release)
     if not found.deployed.version or not {VERSION_SETTING, deploy.DIGEST_SETTING} <= set(said):
         return lambda: None
     return target.set_setting(VERSION_SETTING, found.deployed.version)

@@ -43,11 +43,13 @@ class Presence:
         image: Its reference.
         there: True or False; None when nobody could say.
         why: Why nobody could.
+        reached: Whether the registry answered, or is not to be asked from here.
     """
 
     image: str
     there: bool | None
     why: str = ""
+    reached: bool = True
 
 
 def parse(image: str) -> Reference | None:
@@ -87,7 +89,8 @@ def look_up(image: str, head: Head) -> Presence:
         if status == _NOT_FOUND:
             return Presence(image, False)
         return Presence(image, None, f"the registry answers {status}")
-    return Presence(image, None, "the registry does not answer: " + "; ".join(failures))
+    why = "the registry does not answer: " + "; ".join(failures)
+    return Presence(image, None, why, reached=False)
 
 
 def look_up_all(images: Iterable[str], head: Head | None = None) -> list[Presence]:

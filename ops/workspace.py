@@ -89,7 +89,7 @@ def locate_backend(project: Project, environment: Mapping[str, str], home: Path)
         raise AegisError(
             what="no backend is chosen",
             why=f"PULUMI_BACKEND_URL is not set, and {credentials} names none",
-            next="pulumi login",
+            next="pulumi login, or set PULUMI_BACKEND_URL",
         )
     return str(current)
 

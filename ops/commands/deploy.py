@@ -49,7 +49,8 @@ def deploy(
         bool,
         typer.Option(
             "--force",
-            help="Deploy also what was rolled back before, or what the registry does not have.",
+            help="Deploy also what was rolled back before, or what the registry does not have "
+            "or does not answer for.",
         ),
     ] = False,
     policy_pack: PolicyPack = None,

@@ -11,6 +11,7 @@ from ops.commands.options import (
     HERE,
     Directory,
     Json,
+    PolicyPack,
     WaitLock,
     Yes,
     open_actions,
@@ -26,6 +27,14 @@ def promote(
     *,
     directory: Directory = HERE,
     json: Json = False,  # noqa: ARG001 - its callback has seen it
+    image_digest: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHA256",
+            help="This image, once SOURCE has verified it; without it, what SOURCE runs now.",
+            show_default=False,
+        ),
+    ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what it would do, and do nothing.")
     ] = False,
@@ -34,12 +43,13 @@ def promote(
         str, typer.Option("--message", "-m", help="What history says about it.")
     ] = "",
     unverified: Annotated[
-        bool, typer.Option("--unverified", help="Promote also what no gate has passed.")
+        bool, typer.Option("--unverified", help="Promote also what no gate of SOURCE has passed.")
     ] = False,
     force: Annotated[
         bool,
         typer.Option("--force", help="Deploy also what was rolled back from the target before."),
     ] = False,
+    policy_pack: PolicyPack = None,
     wait_lock: WaitLock = "0",
 ) -> None:
     """Deploy to one stack the image that another one verified, with the target's own settings.
@@ -58,12 +68,14 @@ def promote(
             code=ExitCode.USAGE,
         )
     request = Request(
+        image_digest=image_digest,
         preview=preview,
         yes=yes,
         unverified=unverified,
         force=force,
         message=message,
         wait_seconds=seconds(wait_lock),
+        policy_packs=tuple(str(path.resolve()) for path in policy_pack or ()),
     )
     report = run(
         open_actions(context, source, directory), open_actions(context, target, directory), request

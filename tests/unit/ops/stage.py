@@ -106,6 +106,7 @@ class Stage(Actions):
     did: list[str] = field(default_factory=list)
     signalled: bool = False
     cut_short: bool = False
+    unreachable: Exception | None = None
     aimed: int | None = None
     running: str | None = BAD
 
@@ -141,6 +142,10 @@ class Stage(Actions):
 
     def require_room(self) -> None:
         pass
+
+    def require_cluster(self) -> None:
+        if self.unreachable is not None:
+            raise self.unreachable
 
     def releases(self) -> list[Release]:
         newest = next((it.key for it in self.history if it.deploys), None)

@@ -248,3 +248,22 @@ def test_an_image_the_registry_does_not_have_is_refused_until_somebody_insists()
     assert BAD in error.why
     assert stage.did == ["claim deploy", "preview"]
     assert deploy(stage, Request(yes=True, force=True)).changed
+
+
+def test_a_cluster_that_does_not_know_who_asks_is_found_out_before_anything_is_changed() -> None:
+    stage = _stage(unreachable=AegisError(what="the cluster does not know who you are"))
+    assert _failure(stage).code is ExitCode.REFUSED
+    assert stage.did == ["claim deploy", "preview"]
+
+
+def test_a_registry_that_does_not_answer_is_refused_and_one_that_only_asks_who_is_not() -> None:
+    silent = Presence(BAD, None, "the registry does not answer: refused", reached=False)
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], presences=[silent])
+    error = _failure(stage)
+    assert error.code is ExitCode.REFUSED
+    assert "does not answer" in error.why
+    assert stage.did == ["claim deploy", "preview"]
+    assert deploy(stage, Request(yes=True, force=True)).changed
+    private = Presence(BAD, None, "the registry answers 401")
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], presences=[private])
+    assert deploy(stage, YES).changed

@@ -155,6 +155,10 @@ LOCKED = """error: the stack is currently locked by 1 lock(s). Either wait for t
   file:///b/.pulumi/locks/x.json: created by ann@ci-7 (pid 41) at 2026-01-02T03:04:05Z"""
 
 
+EXPIRED = """Logging in using access token from PULUMI_ACCESS_TOKEN
+error: Unauthorized: No credentials provided or are invalid."""
+
+
 class TestFailures:
     """The CLI's text is classified once."""
 
@@ -166,7 +170,9 @@ class TestFailures:
             (255, "error: incorrect passphrase", "cannot be decrypted"),
             (6, "error: anything", "no such stack"),
             (255, "error: no stack named 'x' found", "no such stack"),
-            (3, "error: PULUMI_ACCESS_TOKEN must be set for login", "does not know who you are"),
+            (3, "error: PULUMI_ACCESS_TOKEN must be set for login", "the backend does not know"),
+            (3, EXPIRED, "the backend does not know who you are"),
+            (255, "the server has asked for the client to provide credentials", "the cluster does"),
             (255, "dial tcp 198.18.0.1:6443: connect: connection refused", "cannot be reached"),
             (255, "write /x: no space left on device", "the disk that holds the state is full"),
             (255, "error: could not unmarshal checkpoint: unexpected end of JSON", "be read"),

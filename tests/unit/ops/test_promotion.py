@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from ops.errors import AegisError, ExitCode
+from ops.events import Changes, Violation
 from ops.promotion import Candidate, Request, candidate, promote, settings_that_differ, summary
 from ops.release import ConfigValue, Deployed
 from ops.watched import Ran
-from tests.unit.ops.stage import CRASHED, PASSED, Stage, outcome, release
+from tests.unit.ops.stage import CRASHED, PASSED, Stage, outcome, release, step
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -68,6 +69,53 @@ class TestWhatMayBePromoted:
         assert candidate(staging, unverified=False).label == "staging's release 3 (1.3)".replace(
             "staging", staging.stack
         )
+
+
+class TestAnImageThatIsNamed:
+    """It goes when the source verified it at any time, whatever runs there now."""
+
+    OTHER = "sha256:" + "c" * 64
+
+    def test_one_that_was_verified_once_is_promoted(self) -> None:
+        staging, production = stages()
+        staging.history.insert(0, release(4, result="failed"))
+        production.updates, production.verdicts = [Ran(outcome())], [PASSED]
+        promote(staging, production, Request(yes=True, image_digest=DIGEST))
+        assert "set version=1.3" in production.did
+        assert f"set imageDigest={DIGEST}" in production.did
+
+    @pytest.mark.parametrize("verified", [True, False])
+    def test_one_that_never_was_is_refused_by_its_digest(self, verified: bool) -> None:
+        staging, production = stages(verified=verified)
+        digest = self.OTHER if verified else DIGEST
+        refused = error(staging, production, image_digest=digest)
+        assert refused.code is ExitCode.REFUSED
+        assert digest in refused.what
+        assert "never verified" in refused.why
+        assert production.did == []
+
+    def test_it_goes_when_somebody_insists_and_is_said(self) -> None:
+        staging, production = Stage(), stages()[1]
+        production.updates, production.verdicts = [Ran(outcome())], [PASSED]
+        promote(staging, production, Request(yes=True, image_digest=self.OTHER, unverified=True))
+        assert f"{self.OTHER} was never verified in" in staging.messages.getvalue()
+        assert f"set imageDigest={self.OTHER}" in production.did
+        assert not any("version" in it for it in production.did)
+        assert any("never verified" in it for it in production.did if it.startswith("update"))
+
+
+class TestPolicies:
+    """The packs that were named judge before anything is changed."""
+
+    @pytest.mark.parametrize("preview", [True, False])
+    def test_what_they_forbid_is_refused(self, preview: bool) -> None:
+        staging, production = stages()
+        rule = Violation("probes", "Add one", "urn::a", mandatory=True)
+        production.changes = Changes((step(),), {}, (), (rule,))
+        refused = error(staging, production, preview=preview, policy_packs=("policy",))
+        assert "probes: a: Add one" in refused.why
+        assert "preview policy" in production.did
+        assert {"unset imageDigest", "unset version"} <= set(production.did)
 
 
 class TestPromoting:

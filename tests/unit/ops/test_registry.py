@@ -60,6 +60,7 @@ def test_only_a_registrys_own_word_counts(
     found = look_up(f"r:5000/a@{DIGEST}", _Registry(**answers))
     assert found.there is there
     assert why in found.why
+    assert found.reached is bool(answers)
 
 
 def test_an_image_without_a_registry_in_its_name_is_unknown() -> None:

@@ -66,7 +66,7 @@ def test_a_token_alone_chooses_the_service_that_gave_it(tmp_path: Path) -> None:
 def test_without_a_backend_it_says_how_to_choose_one(tmp_path: Path) -> None:
     with pytest.raises(AegisError) as raised:
         locate_backend(Project("shop", tmp_path, tmp_path), {}, tmp_path)
-    assert raised.value.next == "pulumi login"
+    assert raised.value.next == "pulumi login, or set PULUMI_BACKEND_URL"
 
 
 class TestSettings:
