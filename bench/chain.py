@@ -38,9 +38,9 @@ class Timed(Runner):
 
     took: list[float]
 
-    def _step(self, script: str, environment: Mapping[str, str]) -> tuple[int, str]:
+    def _step(self, name: str, script: str, environment: Mapping[str, str]) -> tuple[int, str]:
         began = time.monotonic()
-        done = super()._step(script, environment)
+        done = super()._step(name, script, environment)
         self.took.append(time.monotonic() - began)
         return done
 
@@ -87,8 +87,8 @@ def push(at: Stand, sha: str) -> dict[str, dict[str, float]]:
         for name in JOBS:
             _new_environment(at)
             run = runner(at, sha)
-            assert run.wanted(name), name
-            done[name] = run.run(name, Path(room), **done)
+            assert run.wanted(name, done), name
+            done[name] = run.run(name, Path(room), done)
             if done[name].failed:
                 raise SystemExit(f"{name}: {done[name].failed}\n{done[name].ran}")
             took[name] = dict(zip(done[name].ran, run.took, strict=True))
@@ -104,11 +104,11 @@ def push(at: Stand, sha: str) -> dict[str, dict[str, float]]:
 
 
 def _new_environment(at: Stand) -> None:
-    """A new runner has no environment yet."""
-    place = at.directory / ".venv"
-    if place.is_symlink():
-        place.unlink()
-    shutil.rmtree(place, ignore_errors=True)
+    """A new runner has no environments yet."""
+    for place in (at.directory / ".venv", at.directory / "policy" / ".venv"):
+        if place.is_symlink():
+            place.unlink()
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def change(at: Stand) -> None:

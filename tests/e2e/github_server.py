@@ -45,6 +45,7 @@ def serve() -> Iterator[GitHubServer]:
                     "id": number,
                     "number": number,
                     "html_url": f"{self.path}/{number}",
+                    "user": {"login": "github-actions[bot]", "type": "Bot"},
                     **self._body(),
                 }
             )

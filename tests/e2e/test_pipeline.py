@@ -1,38 +1,57 @@
-"""The pipeline's own steps on the lab: push to develop, to main, a pull request, drift.
+"""The pipeline's own steps on the lab: pushes, good and bad, a pull request, drift.
 
-The tests of this file run in order on one backend.
+A run is played as GitHub would: the jobs that the event starts, in the workflow's order. The tests
+of this file run in order on one backend.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from tests.e2e.github_server import GitHubServer, serve
-from tests.e2e.stand import ROOT, Stand, execute, require_free, stand
-from tests.e2e.workflow import Job, Runner
+from tests.e2e.pipeline_stand import (
+    KUBECONFIG_READ,
+    LEFT_OUT,
+    SHA,
+    TO_DEVELOP,
+    TO_MAIN,
+    aegis,
+    current,
+    image,
+    passed,
+    pipeline_stand,
+    pull_request,
+    reader,
+    results,
+    runner,
+)
+from tests.e2e.releases import push_release
+from tests.e2e.stand import Stand
+from tests.e2e.traffic import traffic
 
-SHA = "5" * 40
-LEFT_OUT = frozenset({"Run checks", "Run tests"})
-"""The one would take minutes, the other would begin this file once more."""
-KUBECONFIG = ("secrets.KUBECONFIG", "secrets.KUBECONFIG_READ")
+TOKEN = "a-token-of-the-tests-0123456789"
+BAD_PUSH = {"test": "success", "build": "success", "recover": "success"}
+ENTRY = Path("app", "__main__.py")
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """The program with its three stacks, on a backend of its own."""
-    with stand(tmp_path_factory.mktemp("pipeline"), "pipeline-backend") as it:
-        # What `make policy` makes; the jobs find it made, or make it.
-        if (ROOT / "policy" / ".venv").is_dir():
-            (it.directory / "policy" / ".venv").symlink_to(ROOT / "policy" / ".venv")
-        for name in ("staging", "production"):
-            require_free(it, f"aegis-{name}")
-            it.pulumi("stack", "init", name)
-            it.stacks.append(name)
+    """The program with its stacks, on a backend of its own."""
+    with pipeline_stand(tmp_path_factory.mktemp("pipeline"), "pipeline-backend") as it:
+        it.pulumi("config", "set", "--secret", "aegis:apiToken", TOKEN, "--stack", "staging")
+        # In a hurry.
+        project, production = (
+            it.directory / name for name in ("Pulumi.yaml", "Pulumi.production.yaml")
+        )
+        hurry = "config:\n  aegis:minReadySeconds: 1\n  aegis:preStopSeconds: 2\n"
+        project.write_text(project.read_text().replace("config:\n", hurry))
+        production.write_text(production.read_text().replace("canary: 5", "canary: 1"))
         yield it
 
 
@@ -43,167 +62,208 @@ def github() -> Iterator[GitHubServer]:
         yield it
 
 
-def runner(
-    shop: Stand,
-    github: GitHubServer,
-    workflow: str,
-    values: Mapping[str, str] | None = None,
-    *,
-    secrets: bool = True,
-) -> Runner:
-    """A runner for one event; without secrets it is a fork's."""
-    environment = {
-        **shop.environment,
-        "GITHUB_SHA": SHA,
-        "GITHUB_REPOSITORY": "acme/aegis",
-        "GITHUB_API_URL": github.address,
-        "DOCKER_BUILDKIT": "0",
-    }
-    backend = environment.pop("PULUMI_BACKEND_URL")
-    passphrase = environment.pop("PULUMI_CONFIG_PASSPHRASE")
-    kubeconfig = Path(environment.pop("KUBECONFIG")).read_text()
-    given: dict[str, Any] = {"github.token": "t0ken", "github.repository": "acme/aegis"}
-    given |= values or {}
-    given["vars.AEGIS_REGISTRY"] = environment["AEGIS_REGISTRY"]
-    if secrets:
-        given |= {
-            "vars.PULUMI_BACKEND_URL": backend,
-            "secrets.PULUMI_CONFIG_PASSPHRASE": passphrase,
-            **dict.fromkeys(KUBECONFIG, kubeconfig),
-        }
-    return Runner(workflow, shop.directory, environment, given, LEFT_OUT)
+@pytest.fixture(scope="module")
+def read_only(shop: Stand) -> Iterator[dict[str, str]]:
+    """The account that may only read; its namespaces are there by the time it is asked for."""
+    with reader(shop) as kubeconfig:
+        yield {KUBECONFIG_READ: kubeconfig}
 
 
-def passed(job: Job) -> Job:
-    assert not job.failed, f"{job.failed}\n{job.ran[job.failed]}"
-    return job
+@contextmanager
+def edited(shop: Stand, path: Path, before: str, after: str) -> Iterator[None]:
+    """Change a file of the program while the block runs."""
+    source = (shop.directory / path).read_text()
+    assert before in source
+    (shop.directory / path).write_text(source.replace(before, after, 1))
+    try:
+        yield
+    finally:
+        (shop.directory / path).write_text(source)
 
 
-def current(shop: Stand, stack: str) -> dict[str, Any]:
-    done = execute(
-        *("aegis", "history", "--stack", stack, "--json"),
-        cwd=shop.directory,
-        env=shop.environment,
-    )
-    releases = json.loads(done.standard_output)["releases"]
-    found: dict[str, Any] = next(it for it in releases if it["current"])
-    return found
-
-
-def test_production_refuses_what_staging_has_not_verified(
+def test_main_refuses_what_staging_has_not_verified(
     shop: Stand, github: GitHubServer, tmp_path: Path
 ) -> None:
-    push = runner(shop, github, "ci-cd.yaml")
-    refused = push.run("deploy-production", tmp_path)
-    assert refused.failed == "Deploy to production"
-    assert "nothing is deployed there" in refused.ran["Deploy to production"]
+    played = runner(shop, github, "ci-cd.yaml", TO_MAIN).play(tmp_path)
+    assert results(played) == BAD_PUSH | {"deploy-production": "failure"}
+    assert "nothing is deployed there" in played["deploy-production"].ran["Deploy to production"]
     assert shop.kubectl("get", "namespace", "aegis-production", expect=None).code != 0
 
 
 def test_a_push_to_develop_builds_once_and_verifies_on_staging(
     shop: Stand, github: GitHubServer, tmp_path: Path
 ) -> None:
-    refs = {"github.event_name": "push", "github.ref": "refs/heads/develop"}
-    push = runner(shop, github, "ci-cd.yaml", refs)
-    assert [
-        job for job in ("build", "deploy-staging", "deploy-production") if push.wanted(job)
-    ] == [
-        "build",
-        "deploy-staging",
-    ]
-    passed(push.run("test", tmp_path))
-    build = passed(push.run("build", tmp_path))
-    assert build.outputs["digest"].startswith("sha256:")
-    deployed = passed(push.run("deploy-staging", tmp_path, build=build))
+    push = runner(shop, github, "ci-cd.yaml", TO_DEVELOP, skipped=LEFT_OUT)
+    played = push.play(tmp_path)
+    passed(played["deploy-staging"])
+    assert results(played) == dict.fromkeys(("test", "build", "deploy-staging"), "success")
+    deployed = played["deploy-staging"]
     release = current(shop, "staging")
     assert deployed.summary.startswith(f"### ✅ staging: release {release['number']}: verified")
     pages = [(shop.directory / name).read_text() for name in ("release.html", "history.html")]
     assert "<svg" in pages[0]
     assert "change failure rate" in pages[1]
     assert release["verified"]
-    assert release["imageDigest"] == build.outputs["digest"]
+    assert release["imageDigest"] == played["build"].outputs["digest"]
+    assert release["imageDigest"].startswith("sha256:")
     assert release["message"] == f"pipeline: {SHA}"
+
+
+def test_a_bad_push_to_develop_is_rolled_back_and_leaves_nothing_to_recover(
+    shop: Stand, github: GitHubServer, tmp_path: Path
+) -> None:
+    good = image(shop, "staging")
+    path = shop.directory / ENTRY
+    source = path.read_text()
+    path.write_text(
+        source.replace("\nimport ", "\nraise SystemExit('no such host: db')\nimport ", 1)
+    )
+    try:
+        played = runner(shop, github, "ci-cd.yaml", TO_DEVELOP).play(tmp_path)
+    finally:
+        path.write_text(source)
+    assert results(played) == BAD_PUSH | {"deploy-staging": "failure"}
+    said = played["deploy-staging"].ran["Deploy to staging"]
+    assert "no such host: db" in said
+    assert "rolled back to release" in said
+    assert "staging is in order" in played["recover"].ran["Recover"]
+    assert image(shop, "staging") == good
+    assert current(shop, "staging")["verified"]
 
 
 def test_a_push_to_main_gives_production_the_image_that_staging_verified(
     shop: Stand, github: GitHubServer, tmp_path: Path
 ) -> None:
-    refs = {"github.event_name": "push", "github.ref": "refs/heads/main"}
-    push = runner(shop, github, "ci-cd.yaml", refs)
-    assert [job for job in ("deploy-staging", "deploy-production") if push.wanted(job)] == [
-        "deploy-production"
-    ]
-    done = passed(push.run("deploy-production", tmp_path))
+    played = runner(shop, github, "ci-cd.yaml", TO_MAIN).play(tmp_path)
+    done = passed(played["deploy-production"])
+    assert results(played) == dict.fromkeys(("test", "build", "deploy-production"), "success")
     release, verified = current(shop, "production"), current(shop, "staging")
     assert release["verified"]
     assert release["imageDigest"] == verified["imageDigest"]
-    assert "scale" in done.ran["Deploy to production"]
+    assert image(shop, "production") == image(shop, "staging")
+    said = done.ran["Deploy to production"]
+    assert "setting   aegis:scale: 0.5 in staging, 1 in production" in said
+    assert "(not set) in production" in said
+    assert TOKEN not in said
+
+
+def test_a_deploy_whose_runner_dies_is_recovered_by_the_next_job(
+    shop: Stand, github: GitHubServer, tmp_path: Path
+) -> None:
+    good = image(shop, "staging")
+    moment = {"Deploy to staging": lambda: image(shop, "staging") != good}
+    with edited(shop, ENTRY, "\nimport ", "\n# another release\nimport "):
+        played = runner(shop, github, "ci-cd.yaml", TO_DEVELOP, dies_at=moment).play(tmp_path)
+    assert results(played) == BAD_PUSH | {"deploy-staging": "failure"}
+    said = played["recover"].ran["Recover"]
+    assert "staging is back at what release" in said, said
+    assert image(shop, "staging") == good
+    assert current(shop, "staging")["imageDigest"] in good
+
+
+def test_an_image_that_production_insists_on_and_does_not_bear_is_rolled_back(
+    shop: Stand, github: GitHubServer, tmp_path: Path
+) -> None:
+    good = image(shop, "production")
+    values = {**TO_MAIN, "vars.AEGIS_UNVERIFIED": "yes"}
+    # The gate asks for what nobody answers.
+    gate = "    path: /nowhere\n    versionCheck: false"
+    with (
+        edited(shop, ENTRY, "\nimport ", "\n# built from main\nimport "),
+        edited(shop, Path("Pulumi.production.yaml"), "    canary: 1", gate),
+    ):
+        played = runner(shop, github, "ci-cd.yaml", values).play(tmp_path)
+    assert results(played) == BAD_PUSH | {"deploy-production": "failure"}
+    said = played["deploy-production"].ran["Deploy to production"]
+    assert f"{played['build'].outputs['digest']} was never verified in staging" in said
+    assert "answered 404" in said or "404" in said
+    assert "rolled back to release" in said
+    assert image(shop, "production") == good
 
 
 def test_a_pull_request_gets_one_comment_that_is_edited_in_place(
-    shop: Stand, github: GitHubServer, tmp_path: Path
+    shop: Stand, github: GitHubServer, read_only: dict[str, str], tmp_path: Path
 ) -> None:
-    event = {
-        "github.event_name": "pull_request",
-        "github.event.pull_request.number": "7",
-        "github.event.pull_request.head.repo.full_name": "acme/aegis",
-    }
-    pull = runner(shop, github, "ci-cd.yaml", event)
-    assert pull.wanted("preview")
-    assert not pull.wanted("build")
-    for _ in range(2):
-        done = pull.run("preview", tmp_path)
+    pull = runner(shop, github, "ci-cd.yaml", {**pull_request(7), **read_only})
+    name, kept = '"app.kubernetes.io/name"', "max_unavailable=0"
+    for label, fewer in ((name, kept), ('"selected-by"', "max_unavailable=1")):
+        with (
+            edited(shop, Path("components", "labels.py"), name, label),
+            edited(shop, Path("components", "api_service.py"), kept, fewer),
+        ):
+            played = pull.play(tmp_path)
         # development has no stack on this backend: that is said, and fails the check.
+        assert results(played) == {"test": "success", "preview": "failure"}
+        done = played["preview"]
         assert done.failed == "Fail when a stack cannot be deployed like this"
     [comment] = github.comments
-    assert "| staging |" in comment["body"]
-    assert "**development** could not be previewed" in comment["body"]
     assert done.summary == comment["body"]
+    body = comment["body"]
+    assert "**development** could not be previewed" in body
+    broken = body.index("**staging** is refused by policy")
+    assert body.index("<code>rolling-update</code>") > broken
+    downtime = body.index("**downtime** <code>Deployment aegis-api</code>: replaced")
+    assert broken < downtime < body.index("| staging |") < body.index("<details>")
 
 
 def test_a_fork_without_secrets_is_told_what_could_not_be_done(
     shop: Stand, github: GitHubServer, tmp_path: Path
 ) -> None:
-    event = {
-        "github.event_name": "pull_request",
-        "github.event.pull_request.number": "8",
-        "github.event.pull_request.head.repo.full_name": "somebody/aegis",
-    }
     before = len(github.comments)
-    pull = runner(shop, github, "ci-cd.yaml", event, secrets=False)
+    pull = runner(shop, github, "ci-cd.yaml", pull_request(8, owner="somebody"))
+    pull.values = {k: v for k, v in pull.values.items() if not k.startswith("secrets.")}
     # A runner has no credentials of a person's.
-    done = passed(
-        Runner(
-            pull.workflow,
-            pull.directory,
-            {**pull.environment, "PULUMI_HOME": str(tmp_path / "home")},
-            pull.values,
-            pull.skipped,
-        ).run("preview", tmp_path)
-    )
-    assert "could not be previewed" in done.summary
+    pull.environment = {**pull.environment, "PULUMI_HOME": str(tmp_path / "home")}
+    done = passed(pull.play(tmp_path)["preview"])
+    assert done.summary.count("could not be previewed") == 3
     assert len(github.comments) == before
 
 
-def test_drift_opens_one_issue_and_its_end_closes_it(
-    shop: Stand, github: GitHubServer, tmp_path: Path
+def test_drift_is_told_field_by_field_and_put_back_with_no_request_lost(
+    shop: Stand, github: GitHubServer, read_only: dict[str, str], tmp_path: Path
 ) -> None:
-    daily = runner(shop, github, "drift.yaml", {"matrix.stack": "staging"})
-    passed(daily.run("drift", tmp_path))
+    daily = runner(shop, github, "drift.yaml", {"matrix.stack": "staging", **read_only})
+    quiet = passed(daily.run("drift", tmp_path))
+    assert "no drift" in quiet.summary
+    assert "not compared, for it may not be read: <code>Secret" in quiet.summary
     assert github.issues == []
-    scaled = ("scale", "deployment", "aegis-api", "--replicas=1")
-    shop.kubectl("--namespace", "aegis-staging", *scaled)
-    for _ in range(2):
-        passed(daily.run("drift", tmp_path))
+    good = image(shop, "staging")
+    other = push_release(shop.environment, good.partition("@")[2], "9.9.9")
+    in_staging = ("--namespace", "aegis-staging")
+    with traffic(shop.address("aegis-staging"), watched="version") as seen:
+        by_hand = good.partition("@")[0] + f"@{other}"
+        for words in (
+            ("set", "image", "deployment/aegis-api", f"aegis-api={by_hand}"),
+            ("set", "env", "deployment/aegis-api", "HAND=made"),
+            ("scale", "deployment/aegis-api", "--replicas=3"),
+            ("delete", "poddisruptionbudget", "aegis-api"),
+            ("label", "service/aegis-api", "who=me"),
+            ("rollout", "status", "deployment/aegis-api", "--timeout=60s"),
+        ):
+            shop.kubectl(*in_staging, *words)
+        found = json.loads(aegis(shop, "drift", "--stack", "staging", "--json").standard_output)
+        for _ in range(2):
+            passed(daily.run("drift", tmp_path))
+        fixed = aegis(shop, "drift", "--fix", "--yes", "--stack", "staging")
+        assert fixed.code == 0, fixed.output
+    assert (seen.failures, set(seen.answers)) == ([], {200})
+    assert "9.9.9" in seen.versions
+    fields = {it["path"]: it for item in found["objects"] for it in item["fields"]}
+    containers = "spec.template.spec.containers[aegis-api]"
+    by = {path: (it["change"], it["live"], it["by"]) for path, it in fields.items()}
+    assert by == {
+        f"{containers}.image": ("changed", by_hand, "kubectl-set"),
+        f"{containers}.env[HAND]": ("added", ANY, "kubectl-set"),
+        "spec.replicas": ("changed", "3", "kubectl"),
+        "metadata.labels.who": ("added", "me", "kubectl-label"),
+    }
+    # The API server notes no time for `kubectl scale`.
+    assert {path for path, it in fields.items() if not it["at"]} <= {"spec.replicas"}
+    assert [it["kind"] for it in found["objects"] if it["gone"]] == ["PodDisruptionBudget"]
     [issue] = github.issues
-    assert "spec.replicas" in issue["body"]
-    fixed = execute(
-        *("aegis", "drift", "--fix", "--yes", "--stack", "staging"),
-        cwd=shop.directory,
-        env=shop.environment,
-    )
-    assert fixed.code == 0, fixed.output
+    assert "kubectl-set" in issue["body"]
     passed(daily.run("drift", tmp_path))
     assert github.issues[0]["state"] == "closed"
-    deployment = shop.live("deployment", "aegis-api", "aegis-staging")
-    assert deployment["spec"]["replicas"] == 2
+    assert image(shop, "staging") == good
+    assert shop.live("deployment", "aegis-api", "aegis-staging")["spec"]["replicas"] == 2
+    assert "aegis-api" in shop.names("poddisruptionbudget", "aegis-staging")

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from typer.main import get_command
 
 from components.setting_keys import DATA_PROFILES, KEYS, Key
+from lab.toolchain import PULUMI_VERSION
+from ops.cli import build
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -61,3 +69,49 @@ def test_every_make_target_that_is_named_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     named = re.findall(r"(?:^|`|\(|&& )make (?:-s |PYTHON=\S+ )?([a-z]+)\b", text, re.MULTILINE)
     assert set(named) <= targets
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    """Return a page's blocks of code in a language."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def _commands(text: str) -> Iterator[list[str]]:
+    """Yield the words after each `aegis` in some lines of shell."""
+    for line in text.splitlines():
+        for found in re.findall(r"(?:^|[\s\[(`])aegis ([^#&|;`\])>]+)", line):
+            yield shlex.split(found.replace("...", ""))
+
+
+def _unknown(words: list[str]) -> str:
+    """Say what of a command line the command does not know; empty for nothing."""
+    command: Any = get_command(build())
+    path = []
+    while words and hasattr(command, "commands"):
+        path.append(words[0])
+        if words[0] not in command.commands:
+            return f"aegis {' '.join(path)}"
+        command, words = command.commands[words[0]], words[1:]
+    options = {name for it in command.params for name in (*it.opts, *it.secondary_opts)}
+    wrong = [it for it in words if it.startswith("-") and it.partition("=")[0] not in options]
+    return f"aegis {' '.join(path)}: {' '.join(wrong)}" if wrong else ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_aegis_command_line_that_is_shown_is_one(page: Path) -> None:
+    shown = [*_blocks(page, "sh"), *_blocks(page, "yaml")]
+    lines = [words for block in shown for words in _commands(block)]
+    assert [wrong for words in lines if (wrong := _unknown(words))] == []
+
+
+def test_the_gitlab_example_is_whole() -> None:
+    [text] = _blocks(ROOT / "docs" / "pipeline.md", "yaml")
+    example = yaml.safe_load(text)
+    assert example["variables"]["PULUMI_VERSION"] == PULUMI_VERSION
+    jobs = {name: it for name, it in example.items() if "script" in it}
+    assert {"test", "preview", "build", "deploy-staging", "deploy-production"} <= set(jobs)
+    assert {it["stage"] for it in jobs.values()} == set(example["stages"])
+    for job in jobs.values():
+        for line in job["script"]:
+            subprocess.run(["bash", "-n", "-c", line], check=True)

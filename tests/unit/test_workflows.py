@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from lab.toolchain import PULUMI_VERSION
 
 WORKFLOWS = sorted((Path(__file__).resolve().parents[2] / ".github" / "workflows").glob("*.yaml"))
 COMMIT_DIGITS = 40
@@ -69,8 +72,55 @@ def test_a_report_is_kept_and_summed_up_however_a_deploy_ends(name: str) -> None
     assert report["if"] == kept["if"] == "always()"
 
 
-@pytest.mark.parametrize("name", ["deploy-staging", "deploy-production", "recover"])
-def test_a_running_deploy_is_never_cancelled_by_the_next(name: str) -> None:
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_whoever_runs_aegis_has_the_pinned_cli(path: Path) -> None:
+    for name, job in yaml.safe_load(path.read_text())["jobs"].items():
+        installed = [
+            step["with"]["pulumi-version"]
+            for step in job["steps"]
+            if str(step.get("uses", "")).startswith("pulumi/actions@")
+        ]
+        wanted = any("aegis " in step.get("run", "") for step in job["steps"]) or name == "test"
+        assert installed == ([PULUMI_VERSION] if wanted else []), name
+
+
+def _job(name: str) -> dict[str, Any]:
     [path] = [it for it in WORKFLOWS if it.name == "ci-cd.yaml"]
-    job = yaml.safe_load(path.read_text())["jobs"][name]
-    assert job["concurrency"]["cancel-in-progress"] is False
+    found: dict[str, Any] = yaml.safe_load(path.read_text())["jobs"][name]
+    return found
+
+
+def _commands(name: str) -> str:
+    return "\n".join(step.get("run", "") for step in _job(name)["steps"])
+
+
+@pytest.mark.parametrize("name", ["deploy-staging", "deploy-production", "recover"])
+def test_deploys_wait_for_each_other_and_none_is_cancelled(name: str) -> None:
+    concurrency = _job(name)["concurrency"]
+    assert concurrency["cancel-in-progress"] is False
+    # Otherwise a third push cancels the deploy of the second while it waits for the first.
+    assert concurrency["queue"] == "max"
+
+
+@pytest.mark.parametrize("stack", ["staging", "production"])
+def test_a_deploy_is_judged_by_the_policies_and_guarded_by_its_environment(stack: str) -> None:
+    job = _job(f"deploy-{stack}")
+    assert job["environment"] == stack
+    assert job["concurrency"]["group"] == f"aegis-{stack}"
+    assert "--policy-pack policy" in _commands(f"deploy-{stack}")
+
+
+def test_what_is_built_is_attested_with_its_bill_of_materials() -> None:
+    used = [str(step.get("uses", "")).partition("@")[0] for step in _job("build")["steps"]]
+    assert {"anchore/sbom-action", "actions/attest", "actions/attest-build-provenance"} <= set(used)
+    assert "docker build" in _commands("build")
+    for name in ("deploy-staging", "deploy-production"):
+        assert "docker build" not in _commands(name)
+
+
+def test_a_preview_has_no_credentials_that_write() -> None:
+    preview = (WORKFLOWS[0].parent / "ci-cd.yaml").read_text()
+    preview = preview.partition("\n  preview:\n")[2].partition("\n  build:\n")[0]
+    assert "secrets.KUBECONFIG_READ" in preview
+    assert "secrets.KUBECONFIG }}" not in preview
+    assert "REGISTRY_PASSWORD" not in preview
