@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -71,3 +73,47 @@ def test_an_image_is_asked_for_once() -> None:
     registry = _Registry(https=200)
     assert len(look_up_all(["r:5000/a", "r:5000/a"], registry)) == 1
     assert registry.asked == ["https://r:5000/v2/a/manifests/latest"]
+
+
+class _Served(BaseHTTPRequestHandler):
+    """A registry without TLS that has one image, and moves another's manifest elsewhere."""
+
+    def do_HEAD(self) -> None:
+        moved = self.path.startswith("/v2/moved/")
+        self.send_response(301 if moved else 200 if "/there/" in self.path else 404)
+        if moved:
+            self.send_header("Location", self.path.replace("/moved/", "/there/"))
+        self.end_headers()
+
+    do_GET = do_HEAD  # noqa: N815 - what follows a redirect may ask so
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def registry() -> Iterator[HTTPServer]:
+    """A server on this machine."""
+    with HTTPServer(("127.0.0.1", 0), _Served) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("name", "there"), [("there", True), ("moved", True), ("gone", False)])
+def test_a_registry_without_tls_is_asked_as_well(
+    registry: HTTPServer, name: str, there: bool
+) -> None:
+    [found] = look_up_all([f"127.0.0.1:{registry.server_port}/{name}@{DIGEST}"])
+    assert found.there is there, found.why
+
+
+def test_a_registry_that_is_not_there_says_nothing(registry: HTTPServer) -> None:
+    registry.shutdown()
+    registry.server_close()
+    [found] = look_up_all([f"127.0.0.1:{registry.server_port}/there@{DIGEST}"])
+    assert found.there is None
+    assert "https: " in found.why
+    assert "http: " in found.why
