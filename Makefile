@@ -5,7 +5,7 @@ PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --pyt
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy browser scan up down env status test deaths unit check format requirements
+.PHONY: help venv policy browser scan up down env status test deaths faults unit check format requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,10 @@ test: up policy browser ## everything: pytest tests/ -v --cov=app, with the end-
 deaths: up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
 	@AEGIS_DEATHS=$${AEGIS_DEATHS:-6} $(VENV)/python -m lab exec -- \
 		$(VENV)/python -m pytest tests/e2e/test_recover.py -v -s $(args)
+
+faults: up ## end what a deploy talks to, and change by hand what it deploys, in its middle
+	@AEGIS_FAULTS=all $(VENV)/python -m lab exec -- $(VENV)/python -m pytest \
+		tests/e2e/test_faults_cluster.py tests/e2e/test_faults_by_hand.py -v -s $(args)
 
 unit: venv ## the quick tests: no cluster, no engine
 	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lab import lifecycle, packages, settings, stacks
+from lab import lifecycle, outage, packages, settings, stacks
 from lab.command import FREE_SPACE
 from lab.daemon import Supervisor
 from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, LabError
@@ -68,6 +68,18 @@ def down(
     left = f"builds and images stay in {lab_settings.cache}"
     kept = "its state is gone" if purge else f"its state stays in {lab_settings.state}"
     typer.echo(f"The lab is down; {kept}; {left}.")
+
+
+@app.command()
+def restart(
+    daemons: Annotated[list[str], typer.Argument(help="Such as apiserver, etcd, kubelet.")],
+) -> None:
+    """End some of the lab's daemons and start them again; wait until the node is ready."""
+    lab_settings = settings.load(os.environ, CHECKOUT)
+    names = outage.known(daemons)
+    with lifecycle.exclusive(lab_settings):
+        outage.restart(lab_settings, *names)
+    typer.echo(f"Started anew: {', '.join(names)}.")
 
 
 @app.command()

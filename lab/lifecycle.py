@@ -136,7 +136,7 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
     with steps.step("node and cluster DNS") as step:
         images.load_cluster_images(settings)
         cluster.start_node(settings, supervisor)
-        _wait_for_node(settings, supervisor)
+        wait_for_node(settings, supervisor)
         dns.apply(settings, cluster.programs(settings) / "kubectl")
         step.update(note=f"{cluster.NODE} is ready")
     with steps.step("registry, Docker daemon and base images") as step:
@@ -211,7 +211,13 @@ def _kubectl(settings: LabSettings, *words: str, what: str) -> str:
     return run(argv, what=what, env=stacks.environment(settings))
 
 
-def _wait_for_node(settings: LabSettings, supervisor: Supervisor) -> None:
+def wait_for_node(settings: LabSettings, supervisor: Supervisor) -> None:
+    """Wait until the node says that it is ready.
+
+    Raises:
+        LabError: It does not in time, or the kubelet or containerd ended.
+    """
+
     def ready() -> bool:
         words = ("get", "nodes", "-o", "json")
         try:
@@ -222,6 +228,16 @@ def _wait_for_node(settings: LabSettings, supervisor: Supervisor) -> None:
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
     supervisor.wait_for(["kubelet", "containerd"], ready, what="the node to be ready")
+
+
+def node_was_heard(settings: LabSettings) -> str:
+    """Return when the node last told the API server that it is there; empty when nobody knows."""
+    words = ("--namespace", "kube-node-lease", "get", "lease", cluster.NODE)
+    path = "jsonpath={.spec.renewTime}"
+    try:
+        return _kubectl(settings, *words, "-o", path, what="look at the node's lease")
+    except LabError:
+        return ""
 
 
 def _wait_for_service(settings: LabSettings, namespace: str) -> str:

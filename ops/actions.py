@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,10 @@ class Actions:
     def becomes(self, intent: str, target: Release) -> None:
         """Say that the work has become another; what `ops.recover` would go on with."""
         self._turn.becomes(intent, target)
+
+    def leave_to_judge(self) -> None:
+        """Say of a recovery that what it leaves is still to be judged by the next one."""
+        self._turn.deploys()
 
     def require_room(self) -> None:
         """See that there is room for what an update writes.
@@ -268,6 +273,8 @@ class Actions:
 
         The update ends, and deletes what the release does not have, once they are complete.
         """
+        from ops.watch import LOST_SECONDS
+
         config = self._recorded(replay, target)
         if replay.prepares:
             self.session.import_state(replay.prepare(self.session.export()))
@@ -292,7 +299,11 @@ class Actions:
 
         try:
             what = f"restoring release {target.number}"
-            return self._watched.run(ROLLBACK, what, run, workloads, gate, stop=stop)
+            # Nobody may be there to type it again.
+            patience = LOST_SECONDS
+            return self._watched.run(
+                ROLLBACK, what, run, workloads, gate, stop=stop, patience=patience
+            )
         finally:
             ended.set()
 
@@ -343,9 +354,42 @@ class Actions:
                 on_progress=self._watched.tell_gate,
                 on_answer=self._recording.answer,
             )
+        if verdict.passed:
+            verdict = self._compared(verdict, workloads)
         self._recording.judged(verdict)
         self._turn.require()
         self._turn.unjudged = self._turn.unjudged and verdict.lost
+        return verdict
+
+    def interference(
+        self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None
+    ) -> str | None:
+        """Say what from outside made a release fail; None when it failed by itself."""
+        from ops import interference, live_objects
+        from ops.cluster import ApiError
+
+        hands: list[str] = []
+        with suppress(ApiError):
+            live = live_objects.deployments(self.connected(), workloads)
+            hands = [line for it in live.values() for line in interference.hands(it)]
+        return interference.excuse(
+            ran.outcome, verdict, silent=ran.silent, hands=hands, resources=self._resources()
+        )
+
+    def _compared(self, verdict: Verdict, workloads: Sequence[Workload]) -> Verdict:
+        """What runs may be good, and not what was deployed: somebody may have changed it since."""
+        from ops import interference, live_objects
+        from ops.cluster import ApiError, same_quantity
+
+        try:
+            live = live_objects.deployments(self.connected(), workloads)
+        except ApiError as error:
+            note = f"whether somebody changed it meanwhile: {error}"
+            return replace(verdict, notes=(*verdict.notes, note))
+        resources = self._resources()
+        verdict, beside = interference.compared(verdict, resources, live, same_quantity)
+        for line in beside:
+            self.out.warn(f"{line}; `aegis drift --fix` puts it back")
         return verdict
 
     # Inside

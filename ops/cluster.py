@@ -25,7 +25,7 @@ Object = dict[str, Any]
 CONNECT_SECONDS = 4.0
 READ_SECONDS = 15.0
 _WATCH_SECONDS = 300
-_FIRST_ERROR = 400
+_FIRST_ERROR, _FAULT = 400, 500
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, GONE = 401, 403, 404, 410
 
 
@@ -39,6 +39,11 @@ class ApiError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+    @property
+    def silence(self) -> bool:
+        """Whether it says nothing of what was asked for, only of the server itself."""
+        return self.code == 0 or self.code >= _FAULT
 
 
 class Cluster:

@@ -164,7 +164,8 @@ def _deploy(actions: Actions, request: Request) -> Report:
     if step is Next.RESTORE:
         if ran.outcome.killed:
             actions.settle()  # The CLI's lock and pending operations, in the way of any update.
-        raise _restored(actions, newest, images, why, serving)
+        outside = actions.interference(workloads, ran, verdict)
+        raise _restored(actions, newest, images, why, serving, outside=outside)
     raise _ended(actions, step, why, serving)
 
 
@@ -279,16 +280,36 @@ def _refuse_missing(actions: Actions, changes: Changes, *, force: bool) -> None:
 
 
 def _restored(
-    actions: Actions, failed: Release | None, images: str | None, why: str, serving: str
+    actions: Actions,
+    failed: Release | None,
+    images: str | None,
+    why: str,
+    serving: str,
+    *,
+    outside: str | None,
 ) -> AegisError:
-    """Replace a failed release by the last verified one; return what to tell."""
+    """Replace a failed release by the last verified one; return what to tell.
+
+    Args:
+        actions: The stack.
+        failed: The release that failed; None when it ended before it could be recorded.
+        images: Its images.
+        why: Why it failed.
+        serving: What serves.
+        outside: What made it fail that is no fault of its own: it may then be deployed again.
+    """
     actions.out.warn(f"the release failed: {headline(why)}")
+    if outside is not None and outside not in why:
+        why = f"{why}\n{outside}"
     try:
         target = choose(actions.releases(), interrupted=failed is None)
         actions.require_room()
         replay = actions.replay(target, ())
         replay.require()
+        done = restore(actions, target, replay, why=why)
     except AegisError as refusal:
+        if refusal.code is not ExitCode.REFUSED:
+            raise
         return AegisError(
             what=f"the release failed on {actions.stack} and could not be rolled back",
             why=f"{why}\nno rollback: {refusal.what}: {refusal.why}",
@@ -296,15 +317,16 @@ def _restored(
             next=refusal.next or f"aegis status --stack {actions.stack}",
             code=ExitCode.NOT_ROLLED_BACK,
         )
-    done = restore(actions, target, replay, why=why)
-    if failed is not None:
+    if failed is not None and outside is None:
         remember(actions, failed, images, why)
     deployed = actions.deployed(target)
     return AegisError(
         what=f"the release failed on {actions.stack}",
         why=why,
         state=f"rolled back to {named(target, deployed)}, verified",
-        next=_next(actions.stack, target, failed),
+        next=_next(actions.stack, target, failed)
+        if outside is None
+        else f"it is not held to be bad: aegis deploy --stack {actions.stack} deploys it again",
         code=ExitCode.ROLLED_BACK,
         details={
             "failed": None if failed is None else failed.number,

@@ -30,7 +30,15 @@ from ops.workload import (
 _IMAGE_NAME = ("InvalidImageName", "ErrImageNeverPull")
 _IMAGE = (*_IMAGE_NAME, "ErrImagePull", "ImagePullBackOff", "RegistryUnavailable")
 _FINAL_PULL = ("not found", "manifest unknown", "denied", "unauthorized", "forbidden", "no match")
+_OF_THE_NODE = ("ContainerStatusUnknown", "Unknown")
+"""How the kubelet words the end of a container that its node took along, as at a reboot."""
 _CONFIGURATION = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+
+DELETED = "deleted"
+"""The kind of a failure that somebody's hand made: what was rolled out was deleted."""
+
+REGISTRY = "registry"
+"""The kind of one that the registry made, which may be there again at any moment."""
 
 PULL_SECONDS = 20.0
 """How long an image may fail to come for a reason that may pass, such as a registry restarted."""
@@ -51,8 +59,8 @@ class Failure:
     """Evidence that a rollout can no longer succeed.
 
     Attributes:
-        kind: What it is: crash, startup, memory, image, configuration, unschedulable, unready,
-            refused, deadline or paused.
+        kind: What it is: crash, startup, memory, image, registry, configuration, unschedulable,
+            unready, refused, deadline, paused or deleted.
         reason: It, in one line.
         pod: The pod that shows it.
         container: The container that shows it.
@@ -119,6 +127,8 @@ class Observer:
         for pod in pods:
             for status, lasting in container_statuses(pod):
                 count, state, ended = ends_of(status, lasting=lasting)
+                if state.get("reason") in _OF_THE_NODE:
+                    continue
                 key = (pod["metadata"]["uid"], status["name"])
                 count -= (self._forgiven or {}).get(key, 0)
                 if count <= 0:
@@ -176,7 +186,7 @@ class Observer:
                 if final or held >= PULL_SECONDS:
                     image = status.get("image") or image_of(pod, container)
                     yield Failure(
-                        kind="image",
+                        kind="image" if final else REGISTRY,
                         reason=f"the image {image} cannot be pulled ({reason}): {message}",
                         pod=name,
                         container=container,

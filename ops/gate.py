@@ -158,13 +158,13 @@ class _Gate:
 
     def roll_out(self, *, canary: bool) -> None:
         """Wait until every rollout is complete; with ``canary``, probe the new pods meanwhile."""
-        limit = None
+        limit, silent = None, self.mirror.silent
         with ExitStack() as stack:
             prober = stack.enter_context(self._pod_prober()) if canary else None
             for now in self._rounds():
                 if self.mirror.complete and limit is None:
                     limit = now + max(map(self._patience, self.workloads))
-                self._evidence(now)
+                self._evidence()
                 if limit is not None:
                     self._identify()
                 figures = None
@@ -176,7 +176,7 @@ class _Gate:
                 self._tell(phase, figures)
                 if self.rollouts.complete():
                     return
-                if limit is not None and now > limit:
+                if limit is not None and now > limit + self.mirror.silent - silent:
                     missing = [str(w) for w in self.workloads if not self._done(w)]
                     self._fail(
                         "timeout", f"the rollout of {', '.join(missing)} did not end in time"
@@ -195,16 +195,19 @@ class _Gate:
             rate=self.settings.probe_rate,
             p99_ms=self.settings.p99_ms,
             on_answer=self._on_answer,
+            was_heard=self.mirror.was_heard,
         )
+        silent = self.mirror.silent
         handover = Handover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
         with prober:
             for now in self._rounds():
-                self._evidence(now)
+                self._evidence()
                 self._identify()
                 self._look(handover, now)
                 figures = self._judged(prober, handover)
                 self._figures(figures, handover.planned(self.settings.probe_rate))
-                left = handover.end - now
+                # What the cluster did not answer in was no time in which it was looked at.
+                left = handover.end + self.mirror.silent - silent - now
                 self._tell("bake", figures if routes else None, max(0.0, left))
                 if left <= 0:
                     break
@@ -267,8 +270,8 @@ class _Gate:
             yield time.monotonic()
             seen = self.mirror.wait(seen, _LOOK_SECONDS)
 
-    def _evidence(self, now: float) -> None:
-        found = self.rollouts.failure(now)
+    def _evidence(self) -> None:
+        found = self.rollouts.failure()
         if found is not None:
             workload, failure = found
             self._fail(failure.kind, failure.reason, detail(self.cluster, workload, failure))
@@ -285,7 +288,7 @@ class _Gate:
         """Let a container's death be the verdict, which says more than the requests it cost."""
         end = time.monotonic() + _CAUSE_SECONDS
         for now in self._rounds():
-            self._evidence(now)
+            self._evidence()
             if now > end:
                 return
 
@@ -303,7 +306,7 @@ class _Gate:
 
     def _identify(self) -> None:
         """Ask each new pod that is ready, once, whether it is what was deployed."""
-        if not self._checks_version:
+        if not self._checks_version or self.mirror.lost_for > 0:
             return
         for workload in self.workloads:
             snapshot = self.mirror.snapshot(workload)
@@ -351,13 +354,18 @@ class _Gate:
         if workload in self._services:
             return self._services[workload]
         path = f"/api/v1/namespaces/{workload.namespace}/services"
-        end = time.monotonic() + _SERVICE_SECONDS
+        begin, silent = time.monotonic(), self.mirror.silent
         while True:
             deployment = self.mirror.snapshot(workload).deployment
             template = {} if deployment is None else deployment["spec"]["template"]["metadata"]
+            end = begin + _SERVICE_SECONDS + self.mirror.silent - silent
             try:
                 found = self.cluster.get(path).get("items") or []
-            except ApiError:
+            except ApiError as error:
+                if error.silence and time.monotonic() < end:
+                    next(self._rounds())  # Decides whether it is gone for good.
+                    time.sleep(_LOOK_SECONDS)
+                    continue
                 found = []
             if workload.service is not None:
                 fitting = [s for s in found if s["metadata"]["name"] == workload.service]
@@ -402,6 +410,7 @@ class _Gate:
             rate=self.settings.probe_rate,
             p99_ms=self.settings.p99_ms,
             on_answer=self._on_answer,
+            was_heard=self.mirror.was_heard,
         ) as prober:
             yield prober
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from ops.checkpoint import Resource, plain
 from ops.cluster import FORBIDDEN, NOT_FOUND, ApiError, Cluster, Object
+from ops.workload import Workload
 
 _AT_ONCE = 8
 
@@ -49,6 +50,19 @@ def read(cluster: Cluster, resources: Iterable[Resource]) -> Mapping[str, Live]:
         paths = {item.urn: kinds.path(item) for item in wanted}
         found = pool.map(lambda item: _get(cluster, paths[item.urn]), wanted)
         return {item.urn: live for item, live in zip(wanted, found, strict=True)}
+
+
+def deployments(cluster: Cluster, workloads: Iterable[Workload]) -> Mapping[Workload, Object]:
+    """Read Deployments; one that is not there, or may not be read, is left out.
+
+    Raises:
+        ApiError: The server does not answer.
+    """
+    found = {
+        it: _get(cluster, f"/apis/apps/v1/namespaces/{it.namespace}/deployments/{it.name}").object
+        for it in workloads
+    }
+    return {workload: live for workload, live in found.items() if live is not None}
 
 
 def _get(cluster: Cluster, path: str | None) -> Live:

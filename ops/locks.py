@@ -192,7 +192,7 @@ def _judge_process(process: Running | None, lock: Lock) -> tuple[Life, str]:
     if not began_after(process, lock.since):
         return Life.HELD, f"its process {lock.pid} ({process.name or 'alive'}) runs"
     if process.name.startswith(CLI):
-        # A clock that was set back makes the lock's own process look too young.
+        # A clock that was set forward makes the lock's own process look too young.
         return Life.UNKNOWN, f"process {lock.pid} is a {process.name}, yet younger than the lock"
     return Life.ORPHANED, f"its process id {lock.pid} now belongs to {process.name}"
 

@@ -1,4 +1,9 @@
-"""A live copy of what a cluster holds of some Deployments, kept by watches in threads."""
+"""A live copy of what a cluster holds of some Deployments, kept by watches in threads.
+
+A watch that says nothing may have nothing to say, or nobody at its other end. So the API server is
+asked a small question each second beside them, one that its store has to answer. When that is not
+answered the copy counts as lost, and every watch is made anew.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from ops.cluster import FORBIDDEN, Cluster, Object
+from ops.hearing import Hearing
 from ops.workload import Snapshot, Workload, owner_of
 
 _KINDS = {
@@ -18,6 +24,9 @@ _KINDS = {
 }
 _UNAUTHORIZED = 401
 _AGAIN_SECONDS = 0.5
+_BEAT_SECONDS = 1.0
+_ANSWER_SECONDS = 4.0
+_FAULT = 500
 
 
 def read_snapshot(cluster: Cluster, workload: Workload) -> Snapshot:
@@ -62,10 +71,14 @@ class Mirror:
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
         self._lost: dict[tuple[str, str], tuple[float, str]] = {}
         self._refusal: str | None = None
+        self._hearing = Hearing(clock())
+        self._beats = 0
+        self._renewal = threading.Event()
         self._keys = [(kind, namespace) for namespace in sorted(set(namespaces)) for kind in _KINDS]
         self._threads = [
             threading.Thread(target=self._follow, args=key, daemon=True) for key in self._keys
         ]
+        self._threads.append(threading.Thread(target=self._listen, daemon=True))
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -80,6 +93,7 @@ class Mirror:
     ) -> None:
         self._stop.set()
         with self._changed:  # Whoever waits for a change looks whether it is over.
+            self._renewal.set()
             self._count += 1
             self._changed.notify_all()
         for thread in self._threads:
@@ -99,16 +113,39 @@ class Mirror:
 
     @property
     def lost_for(self) -> float:
-        """For how many seconds a part of the copy has not been kept current."""
+        """For how many seconds a part of the copy has not been kept current; 0 when it is."""
         with self._changed:
-            since = min((at for at, _ in self._lost.values()), default=None)
-        return 0.0 if since is None else self._clock() - since
+            return self._lost_for()
 
     @property
     def loss(self) -> str:
         """Why a part of the copy is not kept current."""
         with self._changed:
-            return next((why for _, why in self._lost.values()), "")
+            return next((why for _, why in self._lost.values()), "no answer")
+
+    @property
+    def heard(self) -> float:
+        """For how many seconds the copy was known to be current: the only clock for evidence."""
+        with self._changed:
+            return self._hearing.heard
+
+    @property
+    def silent(self) -> float:
+        """For how many seconds in all the copy was not known to be current."""
+        with self._changed:
+            now = self._hearing.last if self._lost_for() == 0 else self._clock()
+            return self._hearing.silent + now - self._hearing.last
+
+    def was_heard(self, begin: float, end: float) -> bool:
+        """Return whether the API server is known to have answered during the whole of a time."""
+        with self._changed:
+            return self._hearing.covers(begin, end)
+
+    @property
+    def beats(self) -> int:
+        """How many of the small questions were answered."""
+        with self._changed:
+            return self._beats
 
     def wait(self, seen: int, seconds: float) -> int:
         """Wait until something has changed since ``seen`` changes, or some time has passed.
@@ -139,7 +176,9 @@ class Mirror:
                 found = {item["metadata"]["uid"]: item for item in listed.get("items") or ()}
                 self._set(key, found)
                 version = listed["metadata"]["resourceVersion"]
-                for change, thing in self._cluster.watch(path, {}, version, self._stop):
+                with self._changed:
+                    until = self._renewal
+                for change, thing in self._cluster.watch(path, {}, version, until):
                     self._apply(key, change, thing)
             except ApiError as error:
                 self._note(key, error)
@@ -148,6 +187,8 @@ class Mirror:
     def _set(self, key: tuple[str, str], found: dict[str, Object]) -> None:
         with self._changed:
             self._objects[key] = found
+            # What was known of this part before was old until now.
+            self._hearing.hear(self._clock(), whole=not self._lost)
             self._lost.pop(key, None)
             self._count += 1
             self._changed.notify_all()
@@ -160,6 +201,43 @@ class Mirror:
                 self._objects[key][thing["metadata"]["uid"]] = thing
             self._count += 1
             self._changed.notify_all()
+
+    def _listen(self) -> None:
+        """Ask again and again; what the store has to answer shows that all of it works."""
+        from ops.cluster import ApiError
+
+        kind, namespace = self._keys[0]
+        path = _KINDS[kind].format(namespace)
+        while not self._stop.wait(_BEAT_SECONDS):
+            try:
+                status, _ = self._cluster.answer(path, {"limit": "1"}, seconds=_ANSWER_SECONDS)
+                why = f"the API server answers {status}" if status >= _FAULT else ""
+            except ApiError as error:
+                why = str(error)
+            if why:
+                self._miss(why)
+                continue
+            with self._changed:
+                self._beats += 1
+                self._hearing.hear(self._clock(), whole=not self._lost)
+                self._count += 1
+                self._changed.notify_all()
+
+    def _miss(self, why: str) -> None:
+        """Take note of silence: what the watches have is old, and they may never say more."""
+        with self._changed:
+            for key in self._keys:
+                self._lost.setdefault(key, (self._hearing.last, why))
+            self._renewal.set()
+            if not self._stop.is_set():
+                self._renewal = threading.Event()
+            self._count += 1
+            self._changed.notify_all()
+
+    def _lost_for(self) -> float:
+        now = self._clock()
+        since = min((at for at, _ in self._lost.values()), default=now)
+        return max(now - since, self._hearing.silence(now))
 
     def _note(self, key: tuple[str, str], error: Exception) -> None:
         code = getattr(error, "code", 0)

@@ -33,6 +33,8 @@ class Route(Protocol):
     """A way to a service or a pod."""
 
     name: str
+    proxied: bool
+    """Whether it leads through the API server, whose silence says nothing of a pod."""
 
     def send(self, path: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:
         """Send a GET, on a new connection when ``fresh``; OSError or ApiError when it fails."""
@@ -40,6 +42,8 @@ class Route(Protocol):
 
 class Direct:
     """Straight to an address."""
+
+    proxied = False
 
     def __init__(self, base: str) -> None:
         import urllib3
@@ -70,6 +74,8 @@ class Direct:
 class Proxied:
     """Through the API server's proxy; it keeps its own connections to the pods."""
 
+    proxied = True
+
     def __init__(self, cluster: Cluster, path: str) -> None:
         self.name = "through the API server"
         self._cluster = cluster
@@ -84,7 +90,7 @@ class Asking:
     """A way on which one path is asked for, whatever is asked for on others."""
 
     def __init__(self, route: Route, path: str) -> None:
-        self.name = route.name
+        self.name, self.proxied = route.name, route.proxied
         self._route, self._path = route, path
 
     def send(self, path: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:  # noqa: ARG002
@@ -218,6 +224,7 @@ class Prober:
         rate: float,
         p99_ms: float,
         on_answer: OnAnswer | None = None,
+        was_heard: Callable[[float, float], bool] = lambda _, __: True,
     ) -> None:
         """Prepare it.
 
@@ -227,11 +234,14 @@ class Prober:
             rate: Probes a second.
             p99_ms: What counts as slow; also sets how long an answer is waited for.
             on_answer: Told what came of each, from the probes' threads.
+            was_heard: Whether the API server was there during a time; what was sent through it
+                in another counts neither way.
         """
         self._on_answer = on_answer
         self._routes, self._path, self._rate, self._p99_ms = routes, path, rate, p99_ms
+        self._was_heard = was_heard
         self._seconds = min(_MOST_TIMEOUT, max(_LEAST_TIMEOUT, 3 * p99_ms / 1000))
-        self._answers: list[tuple[float, Answer]] = []
+        self._answers: list[tuple[float, bool, Answer]] = []
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -261,7 +271,13 @@ class Prober:
             naming: Of those before, the ones that were answered in the name of these versions.
         """
         with self._lock:
-            answers = [a for due, a in self._answers if due >= since or a.version in naming]
+            found = list(self._answers)
+        answers = [
+            answer
+            for due, proxied, answer in found
+            if (due >= since or answer.version in naming)
+            and not (proxied and not self._was_heard(due, due + answer.milliseconds / 1000))
+        ]
         return figures_of(answers, self._p99_ms)
 
     def _run(self) -> None:
@@ -281,7 +297,7 @@ class Prober:
     def _one(self, route: Route, due: float, *, fresh: bool) -> None:
         answer = ask(route, self._path, fresh=fresh, seconds=self._seconds, due=due)
         with self._lock:
-            self._answers.append((due, answer))
+            self._answers.append((due, route.proxied, answer))
         if self._on_answer is not None:
             self._on_answer(due, answer)
 

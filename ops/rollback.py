@@ -24,9 +24,13 @@ from ops.verdict import Verdict
 if TYPE_CHECKING:
     from ops.actions import Actions
     from ops.events import Changes
+    from ops.gate_settings import GateSettings
     from ops.replay import Replay
+    from ops.watched import Ran
 
 INTENT = "rollback"
+_ATTEMPTS = 3
+"""A restore that an outage or somebody's hand made fail is tried so often, for nobody may watch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +149,7 @@ def rollback(actions: Actions, request: Request) -> Report:
         failed = next((it for it in releases if it.current), None)
         runs = actions.images() if failed is not None else None
         standard = next((it for it in releases if it.verified), None)
-        done = restore(actions, target, replay, why="", standard=standard)
+        done = restore(actions, target, replay, why="", standard=standard, keep=request.keep)
         if failed is not None and failed.number != target.number and failed.restores is None:
             remember(actions, failed, runs, f"rolled back by hand to release {target.number}")
         return _finished(report, done)
@@ -173,8 +177,12 @@ def restore(
     *,
     why: str,
     standard: Release | None = None,
+    keep: Sequence[str] = (),
 ) -> Restored:
     """Restore a release and let the gate judge it.
+
+    What is restored was good once. So when it fails for what befell it from outside, an outage or
+    somebody's hand, it is restored once more.
 
     Args:
         actions: The stack.
@@ -182,6 +190,7 @@ def restore(
         replay: Its replay.
         why: Why it is done with nobody asking; empty when a person did.
         standard: The newest verified release: its gate is what was last held to be good.
+        keep: Secrets whose current value is kept.
 
     Raises:
         AegisError: It did not come up healthy, or a signal ended it.
@@ -189,8 +198,35 @@ def restore(
     actions.becomes(INTENT, target)
     last = None if standard is None else actions.recorded_gate(standard)
     gate = gate_of_rollback(actions.recorded_gate(target), last)
-    before = actions.workloads()
-    ran = actions.restore(replay, target, message(target, why), before, gate)
+    for left in reversed(range(_ATTEMPTS)):
+        workloads = actions.workloads()
+        ran = actions.restore(replay, target, message(target, why), workloads, gate)
+        _require_end(actions, target, ran)
+        verdict = ran.evidence
+        if ran.outcome.succeeded and verdict is None:
+            verdict = _judge(actions, target, gate)
+            if verdict.passed:
+                newest = actions.newest()
+                if newest is not None and newest.succeeded:
+                    actions.mark_verified(newest)
+                return Restored(newest, verdict, ran.outcome.duration)
+        # What the watch saw may be older than what it says of the end.
+        serving = ran.serving if verdict is None or ran.evidence else verdict.serving
+        outside = actions.interference(workloads, ran, verdict)
+        reason = cause(ran.outcome, verdict)
+        if outside is None or not left:
+            raise _unhealthy(actions, target, reason, serving)
+        actions.out.warn(f"{headline(reason)}\n{outside}; it is restored once more")
+        replay = actions.replay(target, keep)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _require_end(actions: Actions, target: Release, ran: Ran) -> None:
+    """Go on only where the update came to an end of its own.
+
+    Raises:
+        AegisError: A signal, a death or the cluster's silence ended it.
+    """
     if actions.interrupted and not ran.outcome.succeeded:
         raise AegisError(
             what=f"the rollback of {actions.stack} to release {target.number} was interrupted",
@@ -199,6 +235,8 @@ def restore(
             next=f"aegis recover --stack {actions.stack}",
             code=ExitCode.INTERRUPTED,
         )
+    if ran.evidence is not None and ran.evidence.lost:
+        raise _lost(actions, target, ran.evidence)
     if ran.outcome.killed:
         raise AegisError(
             what=f"the rollback of {actions.stack} to release {target.number} was cut short",
@@ -207,10 +245,14 @@ def restore(
             next=f"aegis recover --stack {actions.stack} goes on with it",
             code=ExitCode.NOT_ROLLED_BACK,
         )
-    if ran.evidence is not None and ran.evidence.lost:
-        raise _lost(actions, target, ran.evidence)
-    if not ran.outcome.succeeded or ran.evidence is not None:
-        raise _unhealthy(actions, target, cause(ran.outcome, ran.evidence), ran.serving)
+
+
+def _judge(actions: Actions, target: Release, gate: GateSettings) -> Verdict:
+    """Let the gate judge what was restored.
+
+    Raises:
+        AegisError: A signal or the cluster's silence ended it.
+    """
     try:
         verdict = actions.judge(actions.workloads(), gate)
     except Interrupted as signal:
@@ -222,13 +264,7 @@ def restore(
         ) from signal
     if verdict.lost:
         raise _lost(actions, target, verdict)
-    if not verdict.passed:
-        reason = "\n".join([verdict.reason, *verdict.evidence])
-        raise _unhealthy(actions, target, reason, verdict.serving)
-    newest = actions.newest()
-    if newest is not None and newest.succeeded:
-        actions.mark_verified(newest)
-    return Restored(newest, verdict, ran.outcome.duration)
+    return verdict
 
 
 def _lost(actions: Actions, target: Release, verdict: Verdict) -> AegisError:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from ops.cluster import ApiError, Cluster
-from ops.evidence import Failure, Observer
+from ops.evidence import DELETED, Failure, Observer
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
 from ops.verdict import LOST, Verdict
@@ -51,26 +51,23 @@ class Rollouts:
         self._observers = {workload: Observer(settings) for workload in self._workloads}
         self._upcoming = upcoming
         self._before: dict[Workload, tuple[str, int] | None] = {}
-        self._lost_since: float | None = None
-        self._lost_seconds = 0.0
+        self._alive: set[Workload] = set()
 
-    def failure(self, now: float) -> tuple[Workload, Failure] | None:
+    def failure(self) -> tuple[Workload, Failure] | None:
         """Return the evidence there is, and of which Deployment.
 
         The time in which the cluster does not answer counts against no pod: nobody knows what
         became of them in it.
         """
-        if not self._mirror.complete:
+        if not self._mirror.complete or self._mirror.lost_for > 0:
             return None
-        if self._mirror.lost_for > 0:
-            self._lost_since = now if self._lost_since is None else self._lost_since
-            return None
-        if self._lost_since is not None:
-            self._lost_seconds += now - self._lost_since
-            self._lost_since = None
-        now -= self._lost_seconds
+        now = self._mirror.heard
         for workload in self._workloads:
             snapshot = self._mirror.snapshot(workload)
+            if self._deleted(workload, snapshot):
+                return workload, Failure(
+                    kind=DELETED, reason=f"somebody deleted Deployment {workload}"
+                )
             if self._begun(workload, snapshot):
                 found = self._observers[workload].observe(snapshot, now)
                 if found is not None:
@@ -91,6 +88,18 @@ class Rollouts:
         if len(said) == 1:
             return said[0][1]
         return "; ".join(f"{workload.name}: {what}" for workload, what in said)
+
+    def _deleted(self, workload: Workload, snapshot: Snapshot) -> bool:
+        """Return whether a Deployment that was being rolled out is gone, or on its way.
+
+        What the update itself deletes is not being rolled out.
+        """
+        going = (
+            snapshot.deployment is None or "deletionTimestamp" in (snapshot.deployment["metadata"])
+        )
+        if not going and self._begun(workload, snapshot):
+            self._alive.add(workload)
+        return going and workload in self._alive
 
     def _begun(self, workload: Workload, snapshot: Snapshot) -> bool:
         if not self._upcoming:
@@ -139,6 +148,7 @@ class Watch:
         self._stop = threading.Event()
         self._failure: Verdict | None = None
         self._done = threading.Event()
+        self._started = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def __enter__(self) -> Self:
@@ -164,7 +174,7 @@ class Watch:
         seen, end = 0, time.monotonic() + 5
         while not self._mirror.complete and time.monotonic() < end and not self._mirror.refusal:
             seen = self._mirror.wait(seen, _LOOK_SECONDS)
-        self._rollouts.failure(time.monotonic())
+        self._rollouts.failure()
         self._thread.start()
 
     def stop(self) -> None:
@@ -186,12 +196,58 @@ class Watch:
         """Return how far each rollout is."""
         return self._rollouts.progress()
 
+    @property
+    def knows(self) -> bool:
+        """Whether the state is known, or may not be."""
+        return self._mirror.complete or self._mirror.refusal is not None
+
+    @property
+    def silent(self) -> float:
+        """For how many seconds in all the cluster did not answer."""
+        return self._mirror.silent
+
+    @property
+    def loss(self) -> str:
+        """Why the cluster does not answer."""
+        return self._mirror.loss
+
+    def reached(
+        self, patience: float = LOST_SECONDS, *, gives_up: Callable[[], bool] = bool
+    ) -> bool:
+        """Return whether the cluster answers now, once it does or has been silent for so long.
+
+        When it has been silent for too long that is the verdict, unless there is one already.
+
+        Args:
+            patience: For how many seconds it may be silent.
+            gives_up: Ends the wait when it is true.
+        """
+        before = self._mirror.beats
+        while self._mirror.beats == before and self._mirror.refusal is None:
+            if self._mirror.lost_for > patience or gives_up():
+                lost = self._lost()
+                if lost is not None and self._failure is None:
+                    self._fail(lost)
+                return False
+            time.sleep(_LOOK_SECONDS)
+        return True
+
+    def _lost(self) -> Verdict | None:
+        if self._mirror.lost_for <= LOST_SECONDS:
+            return None
+        return Verdict(
+            passed=False,
+            kind=LOST,
+            reason=f"the cluster did not answer for {LOST_SECONDS:g} s: {self._mirror.loss}",
+            seconds=time.monotonic() - self._started,
+        )
+
     def _run(self) -> None:
-        seen, started = 0, time.monotonic()
+        seen = 0
         # How far the rollout before got is no news.
         last = self._rollouts.progress() if self._upcoming else None
         while not self._stop.is_set():
-            found = self._rollouts.failure(time.monotonic())
+            found = self._rollouts.failure()
             if found is not None:
                 workload, failure = found
                 self._fail(
@@ -201,7 +257,7 @@ class Watch:
                         reason=failure.reason,
                         evidence=detail(self._cluster, workload, failure),
                         serving=self._rollouts.serving(),
-                        seconds=time.monotonic() - started,
+                        seconds=time.monotonic() - self._started,
                     )
                 )
                 return
@@ -209,16 +265,9 @@ class Watch:
             if self._on_progress is not None and progress != last:
                 last = progress
                 self._on_progress(progress)
-            if self._mirror.lost_for > LOST_SECONDS:
-                self._fail(
-                    Verdict(
-                        passed=False,
-                        kind=LOST,
-                        reason=f"the cluster did not answer for {LOST_SECONDS:g} s: "
-                        + self._mirror.loss,
-                        seconds=time.monotonic() - started,
-                    )
-                )
+            lost = self._lost()
+            if lost is not None:
+                self._fail(lost)
                 return
             seen = self._mirror.wait(seen, _LOOK_SECONDS)
 

@@ -5,11 +5,13 @@ Owns what a person sees of an update and of its rollouts, and the stopping of it
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops import timelines
+from ops.errors import AegisError
 from ops.events import Event, Outcome
 from ops.gate_settings import GateSettings
 from ops.identity import called, is_shown
@@ -23,6 +25,11 @@ from ops.workload import Rollout, Workload
 if TYPE_CHECKING:
     from ops.cluster import Cluster
     from ops.gate import Progress
+    from ops.watch import Watch
+
+_PATIENCE_SECONDS = 5.0
+_LOST_END_SECONDS = 60.0
+"""So long an update may take to end once the cluster is lost; requests may hang in its provider."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,13 @@ class Ran:
         outcome: What it came to.
         evidence: What was seen of its rollout that cannot become good, when anything was.
         serving: What served when it ended, in a few words.
+        silent: For how many seconds the cluster did not answer meanwhile.
     """
 
     outcome: Outcome
     evidence: Verdict | None = None
     serving: str = ""
+    silent: float = 0.0
 
 
 class Watched:
@@ -61,6 +70,7 @@ class Watched:
     ) -> None:
         self._turn, self._out, self._signals = turn, out, signals
         self._connected, self._recording = connected, recording
+        self._ended = threading.Event()
 
     def run(
         self,
@@ -71,8 +81,12 @@ class Watched:
         gate: GateSettings,
         *,
         stop: Callable[[], None],
+        patience: float = _PATIENCE_SECONDS,
     ) -> Ran:
         """Run an update; stop it as soon as its rollout cannot succeed any more.
+
+        One that fails while the cluster does not answer is followed by nothing before it does, or
+        is lost: what comes next would fail as well.
 
         Args:
             phase: What is done, as a timeline calls it.
@@ -81,13 +95,15 @@ class Watched:
             workloads: The Deployments that it may roll out.
             gate: What is evidence.
             stop: What ends the update cleanly.
+            patience: For how many seconds a cluster that does not answer is waited for before it.
 
         Raises:
-            AegisError: It cannot be begun, or somebody took the stack over meanwhile.
+            AegisError: It cannot be begun, for example since the cluster does not answer, or
+                somebody took the stack over meanwhile.
         """
         self._recording.asks(gate)
         with self._recording.phase(phase):
-            ran = self._run(what, run, workloads, gate, stop)
+            ran = self._run(what, run, workloads, gate, stop=stop, patience=patience)
         if ran.outcome.succeeded and ran.evidence is None:
             timelines.save(self._turn.session, self._recording, self._out.warn, finished=False)
         else:
@@ -101,7 +117,9 @@ class Watched:
         run: Run,
         workloads: Sequence[Workload],
         gate: GateSettings,
+        *,
         stop: Callable[[], None],
+        patience: float,
     ) -> Ran:
         from ops.watch import Watch
 
@@ -115,7 +133,7 @@ class Watched:
 
             def failed(evidence: Verdict) -> None:
                 self._recording.judged(evidence)
-                stop()
+                self._end(evidence, stop)
 
             watch = Watch(
                 self._connected(),
@@ -125,11 +143,46 @@ class Watched:
                 on_failure=failed,
             )
             with watch:
+                self._reach(watch, patience)
                 # From here on only what changes is told.
                 self._recording.rollouts(watch.progress())
-                outcome = run(self._tell)
+                try:
+                    outcome = run(self._tell)
+                finally:
+                    self._ended.set()
                 self._turn.require()
-                return Ran(outcome, watch.failure, watch.serving())
+                if not outcome.succeeded:
+                    watch.reached(gives_up=self._is_interrupted)
+                return Ran(outcome, watch.failure, watch.serving(), watch.silent)
+
+    def _is_interrupted(self) -> bool:
+        return self._signals.received is not None
+
+    def _reach(self, watch: Watch, patience: float) -> None:
+        """See that the cluster answers before anything is begun."""
+        self._ended.clear()
+        if watch.knows:
+            return
+        self._out.say("waiting for the cluster, which does not answer")
+        if not watch.reached(patience, gives_up=self._is_interrupted):
+            raise AegisError(
+                what=f"the cluster of {self._turn.session.name} does not answer",
+                why=watch.loss,
+                state="nothing was begun",
+                next="kubectl get --raw /readyz says whether the API server answers; once it does: "
+                f"aegis recover --stack {self._turn.session.name}",
+            )
+
+    def _end(self, verdict: Verdict, stop: Callable[[], None]) -> None:
+        """End an update; by force when its provider waits for a cluster that is lost."""
+        stop()
+        if verdict.lost:
+            threading.Thread(target=self._end_by_force, name="end", daemon=True).start()
+
+    def _end_by_force(self) -> None:
+        if not self._ended.wait(_LOST_END_SECONDS):
+            self._out.warn("the update does not end; it is killed, for the cluster is lost")
+            self._turn.session.engine.kill()
 
     def tell_gate(self, progress: Progress) -> None:
         """Show how far a gate is."""

@@ -148,6 +148,16 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
     if verdict.passed:
         actions.mark_verified(last)
         return
+    if verdict.lost:
+        actions.leave_to_judge()
+        raise AegisError(
+            what=f"the cluster of {actions.stack} stopped answering while the gate judged "
+            f"release {last.number}",
+            why=verdict.reason,
+            state="nothing was undone; what serves is not known",
+            next=f"once it answers: aegis recover --stack {actions.stack}",
+            code=ExitCode.NOT_ROLLED_BACK,
+        )
     # What did not come up healthy when it was restored would not when it is restored once more.
     again = verified is not None and last.restores in {verified.number, verified.restores}
     if verified is None or (again and last.restores is not None):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.stand import ROOT, Finished, execute
-from tests.e2e.traffic import Seen, traffic
+from tests.e2e.traffic import PER_SECOND, Seen, traffic
 
 STACK = "one"
 SECONDS = 180
@@ -146,7 +146,7 @@ class Doomed:
             time.sleep(0.1)
 
     @contextmanager
-    def busy(self) -> Iterator[list[Seen]]:
+    def busy(self, per_second: int = PER_SECOND) -> Iterator[list[Seen]]:
         """Send both services requests while the block runs."""
         services = self.live("service")
         with ExitStack() as stack:
@@ -155,6 +155,7 @@ class Doomed:
                     traffic(
                         f"http://{services[name]['spec']['clusterIP']}",
                         watched="version",
+                        per_second=per_second,
                     )
                 )
                 for name in (WEB, PLAIN)
@@ -217,13 +218,18 @@ class Doomed:
 
 
 @contextmanager
-def doomed(directory: Path) -> Iterator[Doomed]:
-    """Set the program up, and take down at the end whatever it made."""
+def doomed(directory: Path, name: str = "deaths") -> Iterator[Doomed]:
+    """Set the program up, and take down at the end whatever it made.
+
+    Args:
+        directory: An empty directory.
+        name: What its namespace's name begins with.
+    """
     program = directory / "program"
-    for name in ("program", "backend", "tmp"):
-        (directory / name).mkdir()
-    for name in ("Pulumi.yaml", "__main__.py"):
-        (program / name).write_text((PROGRAM / name).read_text())
+    for part in ("program", "backend", "tmp"):
+        (directory / part).mkdir()
+    for part in ("Pulumi.yaml", "__main__.py"):
+        (program / part).write_text((PROGRAM / part).read_text())
     (program / ".venv").symlink_to(ROOT / ".venv")
     environment = {
         **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
@@ -231,7 +237,7 @@ def doomed(directory: Path) -> Iterator[Doomed]:
         "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
         "TMPDIR": str(directory / "tmp"),
     }
-    it = Doomed(program, environment, f"deaths-{secrets.token_hex(3)}")
+    it = Doomed(program, environment, f"{name}-{secrets.token_hex(3)}")
     it.run("pulumi", "stack", "init", STACK)
     for words in (
         ("namespace", it.namespace),

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ops.locks import Claim, read_claim
 from ops.output import Output
 from ops.process import Machine
 from ops.signals import Interrupted, Signals
+from ops.verdict import LOST, Verdict
 from tests.integration.shop import Stand, made_stand, maps, objects
 
 pytestmark = pytest.mark.integration
@@ -160,6 +162,31 @@ def test_asks_the_gate_when_only_its_verdict_is_missing(stand: Stand) -> None:
     newest = history.releases(session)[0]
     assert (newest.number, newest.verified) == (2, True)
     assert session.store.claim() is None
+
+
+def test_a_cluster_that_is_lost_meanwhile_leaves_the_verdict_to_the_next_recovery(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = stand.open()
+    session.update(program=objects("a"), message="first")
+    ledger.mark_verified(session, history.releases(session)[0])
+    session.update(program=objects("a", "b"), message="second")
+    session.store.swap_claim(None, left("deploy").encode())
+    gone = Verdict(passed=False, reason="the cluster did not answer for 60 s", kind=LOST)
+    with monkeypatch.context() as patched:
+        patched.setattr(Actions, "judge", lambda *_: gone)
+        assert aegis(stand, "recover") == ExitCode.NOT_ROLLED_BACK
+    said = capsys.readouterr().err
+    assert "stopped answering while the gate judged release 2" in said
+    assert "once it answers: aegis recover --stack one" in said
+    claim = read_claim(session)
+    assert claim is not None
+    # This very process made it, which would pass for its living holder.
+    session.store.swap_claim(claim.text, replace(claim, ticks=1).encode())
+    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)["action"] == "judge"
+    newest = history.releases(session)[0]
+    assert (newest.number, newest.verified) == (2, True)
 
 
 @pytest.mark.parametrize("judged", [False, True])

@@ -7,6 +7,7 @@ new pods. Nothing here knows of `aegis` but the gate.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -17,6 +18,17 @@ from ops.gate_settings import gate_settings
 
 config = pulumi.Config()
 NAMESPACE, VERSION = config.require("namespace"), config.require("version")
+IMAGE: pulumi.Input[str] = config.get("image") or os.environ["AEGIS_RUNTIME_IMAGE"]
+if config.get("build"):
+    import pulumi_docker as docker
+
+    Path("context").mkdir(exist_ok=True)
+    (Path("context") / "Dockerfile").write_text(f"FROM {IMAGE}\nLABEL version={VERSION}\n")
+    IMAGE = docker.Image(
+        "web",
+        image_name=f"{os.environ['AEGIS_REGISTRY']}/doomed:{VERSION}",
+        build={"context": "context", "builder_version": "BuilderV1"},
+    ).repo_digest
 SERVER = """
 import http.server, json, os, signal, threading
 closing = threading.Event()
@@ -73,7 +85,7 @@ def deployment(name: str, opts: ResourceOptions, **annotations: str) -> None:
     labels = {"app": name}
     container = {
         "name": "web",
-        "image": os.environ["AEGIS_RUNTIME_IMAGE"],
+        "image": IMAGE,
         "command": ["python3", "-u", "-c", SERVER],
         "envFrom": [
             {"configMapRef": {"name": settings[name].metadata["name"]}},
@@ -87,7 +99,8 @@ def deployment(name: str, opts: ResourceOptions, **annotations: str) -> None:
             "periodSeconds": 1,
             "timeoutSeconds": 10,
         },
-        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+        # Longer than a busy machine takes to send nothing more here.
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
     }
     kubernetes.core.v1.Service(
         name,
@@ -104,7 +117,7 @@ def deployment(name: str, opts: ResourceOptions, **annotations: str) -> None:
             "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": {**labels, "app.kubernetes.io/version": VERSION}},
-                "spec": {"containers": [container], "terminationGracePeriodSeconds": 4},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 9},
             },
         },
         opts=ResourceOptions.merge(inside, opts),

@@ -109,6 +109,7 @@ class Stage(Actions):
     unreachable: Exception | None = None
     aimed: int | None = None
     running: str | None = BAD
+    outside: list[str | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.results, self.messages = StringIO(), StringIO()
@@ -235,6 +236,11 @@ class Stage(Actions):
         if isinstance(verdict, BaseException):
             raise verdict
         return verdict
+
+    def interference(
+        self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None
+    ) -> str | None:
+        return self.outside.pop(0) if self.outside else None
 
     def _ran(self, ran: Ran, message: str, restores: int | None = None) -> Ran:
         number = max((it.number for it in self.history), default=0) + 1

@@ -267,3 +267,18 @@ def test_a_registry_that_does_not_answer_is_refused_and_one_that_only_asks_who_i
     private = Presence(BAD, None, "the registry answers 401")
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], presences=[private])
     assert deploy(stage, YES).changed
+
+
+def test_what_befell_a_release_from_outside_is_not_held_against_it() -> None:
+    stopped = Ran(outcome(False, steps=[step()], stopped=True), CRASHED, CRASHED.serving)
+    stage = _stage(
+        updates=[stopped],
+        restores=[Ran(outcome())],
+        verdicts=[PASSED],
+        outside=["somebody deleted ConfigMap c"],
+    )
+    error = _failure(stage)
+    assert error.code is ExitCode.ROLLED_BACK
+    assert "somebody deleted ConfigMap c" in error.why
+    assert "aegis deploy --stack s deploys it again" in error.next
+    assert not any(it.startswith("refuse") for it in stage.did)

@@ -228,6 +228,12 @@ class TestCrashes:
         container(found)["state"]["terminated"]["exitCode"] = 0
         assert seen(found, 0.0) is not None
 
+    @pytest.mark.parametrize("reason", ["Unknown", "ContainerStatusUnknown"])
+    def test_one_whose_node_was_started_anew_has_not(self, reason: str) -> None:
+        found = recorded("crash")
+        container(found)["state"]["terminated"] |= {"exitCode": 255, "reason": reason}
+        assert seen(found, 0.0) is None
+
     @pytest.mark.parametrize(("code", "restarts", "evidence"), [(0, 0, False), (1, 0, True)])
     def test_an_init_container_may_end_but_not_fail(
         self, code: int, restarts: int, evidence: bool

@@ -43,6 +43,7 @@ class Route:
     """A way on which every answer is good."""
 
     name = "nowhere"
+    proxied = False
 
     def send(self, path: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:  # noqa: ARG002
         return 200, b'{"version": "1.0"}'

@@ -70,13 +70,22 @@ class TestTheClisLock:
         ("process", "life"),
         [
             ({"after": EARLIER}, Life.HELD),
+            ({"after": -timedelta(days=2)}, Life.HELD),
             ({"after": EARLIER, "name": "a (strange) name"}, Life.HELD),
             ({"after": EARLIER, "state": "Z"}, Life.ORPHANED),
             ({"after": LATER, "name": "cron"}, Life.ORPHANED),
             ({"after": LATER, "name": "pulumi"}, Life.UNKNOWN),
             ({"after": timedelta(seconds=2), "name": "cron"}, Life.HELD),
         ],
-        ids=["alive", "strange", "zombie", "reused", "another-pulumi", "within-the-clocks-slack"],
+        ids=[
+            "alive",
+            "a clock set back",
+            "strange",
+            "zombie",
+            "reused",
+            "another pulumi or a clock set forward",
+            "within the clock's slack",
+        ],
     )
     def test_of_this_machine(self, tmp_path: Path, process: dict[str, object], life: Life) -> None:
         assert judge_lock(lock(), machine(tmp_path, **process)).life is life  # type: ignore[arg-type]

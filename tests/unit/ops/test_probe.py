@@ -42,6 +42,7 @@ def test_a_deployment_that_is_gone_says_nothing() -> None:
 def test_each_way_asks_for_its_own_path() -> None:
     class Way:
         name = "a way"
+        proxied = False
 
         def send(self, path: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:
             return 200, f"{path} {fresh} {seconds}".encode()

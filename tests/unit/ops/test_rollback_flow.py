@@ -169,3 +169,40 @@ def test_a_message_names_the_release_and_whether_somebody_asked() -> None:
     assert message(release(7), "it crashed\nlog") == (
         "aegis: automated rollback to release 7: it crashed"
     )
+
+
+def test_a_rollback_that_an_outage_made_fail_is_tried_once_more() -> None:
+    stage = _stage(
+        restores=[Ran(outcome(False), silent=20.0), Ran(outcome())],
+        verdicts=[PASSED],
+        outside=["the cluster did not answer for 20 s meanwhile"],
+    )
+    report = rollback(stage, Request(yes=True))
+    assert report.release == 4
+    assert [it for it in stage.did if it.startswith(("replay", "restore"))] == [
+        "replay 1",
+        "restore: aegis: rollback to release 1",
+        "replay 1",
+        "restore: aegis: rollback to release 1",
+    ]
+    assert "did not answer for 20 s meanwhile; it is restored once more" in (
+        stage.messages.getvalue()
+    )
+
+
+def test_one_that_somebody_changes_again_and_again_is_given_up() -> None:
+    stage = _stage(
+        restores=[Ran(outcome())] * 3,
+        verdicts=[FAILED] * 3,
+        outside=["kubectl-set set the image"] * 3,
+    )
+    error = _refusal(stage, Request(yes=True))
+    assert "DID NOT COME UP HEALTHY" in error.what
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert stage.did.count("restore: aegis: rollback to release 1") == 3
+
+
+def test_one_that_fails_by_itself_is_not_tried_again() -> None:
+    stage = _stage(restores=[Ran(outcome())], verdicts=[FAILED])
+    assert "DID NOT COME UP HEALTHY" in _refusal(stage, Request(yes=True)).what
+    assert stage.did.count("judge") == 1

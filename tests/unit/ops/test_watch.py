@@ -1,12 +1,15 @@
-"""What the watch makes of a cluster that stops answering for a while."""
+"""What the watch makes of a cluster that stops answering for a while, and of a deletion."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any, cast
 
+from ops.cluster import Cluster
+from ops.evidence import DELETED
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
-from ops.watch import Rollouts
+from ops.watch import LOST_SECONDS, Rollouts, Watch
 from ops.workload import Snapshot, Workload
 from tests.unit.ops.test_evidence import recorded, snapshot
 
@@ -22,30 +25,31 @@ class _Mirror:
     def __init__(self, state: Snapshot) -> None:
         self.state = state
         self.lost_for = 0.0
+        self.heard = 0.0
 
     def snapshot(self, _workload: Workload) -> Snapshot:
         """Return it."""
         return self.state
 
 
-def _rollouts(name: str) -> tuple[_Mirror, Rollouts]:
+def _rollouts(name: str, *, upcoming: bool = False) -> tuple[_Mirror, Rollouts]:
     found: dict[str, Any] = recorded(name)
     mirror = _Mirror(snapshot(found))
-    return mirror, Rollouts(cast("Mirror", mirror), [WEB], SETTINGS)
+    return mirror, Rollouts(cast("Mirror", mirror), [WEB], SETTINGS, upcoming=upcoming)
 
 
 def test_the_time_in_which_the_cluster_does_not_answer_counts_against_no_pod() -> None:
     mirror, rollouts = _rollouts("unready")
-    assert rollouts.failure(100.0) is None
-    mirror.lost_for = 1.0
-    assert rollouts.failure(105.0) is None
+    assert rollouts.failure() is None
     mirror.lost_for = 600.0
-    assert rollouts.failure(705.0) is None, "what it shows is old"
+    mirror.heard = SETTINGS.unready_seconds + 1
+    assert rollouts.failure() is None, "what it shows is old"
     mirror.lost_for = 0.0
-    # 5 s passed before the loss was seen, none while it lasted.
-    assert rollouts.failure(710.0) is None
-    assert rollouts.failure(710.0 + SETTINGS.unready_seconds - 5.1) is None
-    found = rollouts.failure(710.0 + SETTINGS.unready_seconds - 5)
+    # Only what was heard counts, however much later it is.
+    mirror.heard = SETTINGS.unready_seconds - 0.1
+    assert rollouts.failure() is None
+    mirror.heard = SETTINGS.unready_seconds
+    found = rollouts.failure()
     assert found is not None
     assert found[1].kind == "unready"
 
@@ -53,8 +57,95 @@ def test_the_time_in_which_the_cluster_does_not_answer_counts_against_no_pod() -
 def test_what_can_never_become_good_is_evidence_once_the_cluster_answers_again() -> None:
     mirror, rollouts = _rollouts("image")
     mirror.lost_for = 5.0
-    assert rollouts.failure(0.0) is None
+    assert rollouts.failure() is None
     mirror.lost_for = 0.0
-    found = rollouts.failure(1.0)
+    found = rollouts.failure()
     assert found is not None
     assert found[1].kind == "image"
+
+
+def _changed(state: Snapshot, **metadata: Any) -> Snapshot:
+    deployment = copy.deepcopy(dict(state.deployment or {}))
+    deployment["metadata"].update(metadata)
+    return Snapshot(deployment=deployment, replica_sets=state.replica_sets, pods=state.pods)
+
+
+def test_a_deployment_that_somebody_deletes_in_its_rollout_is_evidence_at_once() -> None:
+    mirror, rollouts = _rollouts("complete", upcoming=True)
+    assert rollouts.failure() is None
+    mirror.state = _changed(mirror.state, generation=1000)
+    assert rollouts.failure() is None
+    for gone in (_changed(mirror.state, deletionTimestamp="now"), Snapshot(deployment=None)):
+        mirror.state = gone
+        found = rollouts.failure()
+        assert found is not None
+        assert found[1].kind == DELETED
+        assert "team/web" in found[1].reason
+
+
+def test_one_that_the_update_itself_deletes_is_not() -> None:
+    mirror, rollouts = _rollouts("complete", upcoming=True)
+    assert rollouts.failure() is None
+    # A deletion that waits for what is owned raises the generation, too.
+    mirror.state = _changed(mirror.state, generation=1000, deletionTimestamp="now")
+    assert rollouts.failure() is None
+    mirror.state = Snapshot(deployment=None)
+    assert rollouts.failure() is None
+
+
+class _Cluster:
+    """A cluster that is asked nothing of which the answer matters."""
+
+
+class _Heard(_Mirror):
+    """One that answers small questions, or does not."""
+
+    refusal: str | None = None
+    loss = "no answer"
+    silent = 0.0
+
+    def __init__(self, state: Snapshot, *answers: int) -> None:
+        super().__init__(state)
+        self.answers = list(answers)
+        self.asked = 0
+
+    @property
+    def beats(self) -> int:
+        """Answer as was prepared, the last for ever."""
+        self.asked += 1
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def _watch(mirror: _Heard) -> Watch:
+    watch = Watch(cast("Cluster", _Cluster()), [WEB], SETTINGS)
+    watch._mirror = cast("Mirror", mirror)
+    return watch
+
+
+def test_an_outage_is_waited_out() -> None:
+    mirror = _Heard(snapshot(recorded("complete")), 7, 7, 7, 8)
+    mirror.lost_for = LOST_SECONDS - 1
+    watch = _watch(mirror)
+    assert watch.reached()
+    assert mirror.asked == 4
+    assert watch.failure is None
+
+
+def test_one_that_does_not_end_is_the_verdict() -> None:
+    mirror = _Heard(snapshot(recorded("complete")), 7)
+    mirror.lost_for = LOST_SECONDS + 1
+    watch = _watch(mirror)
+    assert not watch.reached()
+    assert watch.failure is not None
+    assert watch.failure.lost
+    assert "no answer" in watch.failure.reason
+
+
+def test_whoever_is_in_a_hurry_waits_less_and_has_no_verdict() -> None:
+    mirror = _Heard(snapshot(recorded("complete")), 7)
+    mirror.lost_for = 6.0
+    watch = _watch(mirror)
+    assert not watch.reached(5.0)
+    assert watch.failure is None
+    mirror.lost_for = 0.0
+    assert not watch.reached(gives_up=lambda: True)

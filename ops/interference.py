@@ -1,0 +1,208 @@
+"""What befell a release from outside while it was deployed: an outage, or somebody's hand. Pure.
+
+A release is held to be bad, and refused the next time, for what it did itself. When the cluster or
+the registry was away, or somebody changed or deleted what was being rolled out, going back is still
+the right thing; the release may be deployed again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ops.checkpoint import SECRET, SIGNATURE, Resource
+from ops.drift import CHANGED, REMOVED, Field, compare
+from ops.evidence import DELETED, REGISTRY
+from ops.field_owners import Manager, managers, written
+from ops.identity import workloads_of_state
+from ops.verdict import LOST
+
+if TYPE_CHECKING:
+    from ops.drift import Same
+    from ops.events import Outcome
+    from ops.verdict import Verdict
+    from ops.workload import Workload
+
+ALTERED = "altered"
+"""The kind of a verdict on what is not, or no longer, what was deployed."""
+_OUTSIDE = {
+    DELETED: "somebody deleted what was being rolled out",
+    ALTERED: "somebody changed what was deployed",
+    REGISTRY: "the registry did not hand out the image",
+    LOST: "the cluster did not answer",
+    "unreachable": "the cluster could not be asked",
+}
+_NO_ANSWER = re.compile(
+    r"does not answer|cluster is (?:currently )?unreachable|connection (?:refused|reset|lost)"
+    r"|i/o timeout|TLS handshake timeout|no route to host|unexpected EOF|etcdserver: "
+    r"|context deadline exceeded|currently unable to handle the request|ServiceUnavailable"
+    r"|http2: client connection",
+    re.IGNORECASE,
+)
+_MISSING = re.compile(r'(?P<kind>configmap|secret) "(?P<name>[^"]+)" not found', re.IGNORECASE)
+_KINDS = {"configmap": "ConfigMap", "secret": "Secret"}
+_RESTARTED = "kubectl.kubernetes.io/restartedAt"
+
+
+def excuse(
+    outcome: Outcome | None,
+    verdict: Verdict | None,
+    *,
+    silent: float = 0.0,
+    hands: Sequence[str] = (),
+    resources: Iterable[Mapping[str, Any]] = (),
+) -> str | None:
+    """Say what from outside made a release fail; None when it failed by itself.
+
+    Args:
+        outcome: What its update came to.
+        verdict: The evidence against it, or the gate's verdict.
+        silent: For how many seconds the cluster did not answer meanwhile.
+        hands: What somebody changed meanwhile, a line each.
+        resources: The stack's state.
+    """
+    if hands:
+        return "; ".join(hands)
+    if verdict is not None and not verdict.passed:
+        return _OUTSIDE.get(verdict.kind) or _taken_away(verdict.reason, resources)
+    if silent > 0:
+        return f"the cluster did not answer for {silent:.0f} s meanwhile"
+    if outcome is not None and _NO_ANSWER.search(outcome.why):
+        return "something that it needs did not answer"
+    return None
+
+
+def _taken_away(reason: str, resources: Iterable[Mapping[str, Any]]) -> str | None:
+    """Say that something is missing which the release did bring along."""
+    found = _MISSING.search(reason)
+    if found is None:
+        return None
+    kind = _KINDS[found["kind"].lower()]
+    for it in resources:
+        metadata = (it.get("outputs") or {}).get("metadata") or {}
+        if it["type"].rpartition(":")[2] == kind and metadata.get("name") == found["name"]:
+            return f"somebody deleted {kind} {found['name']}"
+    return None
+
+
+def hands(live: Mapping[str, Any]) -> list[str]:
+    """Say what somebody set in a live Deployment's specification after Pulumi did, a line each.
+
+    Control loops are nobody's hand, and neither is a restart, which changes no declared field.
+    """
+    everyone = managers(live)
+    since = max((it.time for it in everyone if it.is_pulumi), default=None)
+    if since is None:
+        return []
+    name = live["metadata"]["name"]
+    return [
+        f"{it.name} set {', '.join(fields)} of Deployment {name} at {it.time}"
+        for it in everyone
+        if it.time >= since and not it.is_pulumi and not it.is_controller
+        if (fields := _specified(it))
+    ]
+
+
+def _specified(manager: Manager) -> list[str]:
+    return sorted(
+        written(path) for path in manager.fields if path[0] == "spec" and _RESTARTED not in path
+    )
+
+
+def compared(
+    verdict: Verdict,
+    resources: Iterable[Mapping[str, Any]],
+    live: Mapping[Workload, Mapping[str, Any]],
+    same: Same,
+) -> tuple[Verdict, list[str]]:
+    """Hold what a gate let pass to what the state says was deployed.
+
+    Args:
+        verdict: The gate's.
+        resources: The stack's state.
+        live: The Deployments that are live.
+        same: Whether two texts are the same quantity.
+
+    Returns:
+        The verdict, which is one that did not pass when the pods are not what was declared; and
+        what else somebody set, such as the number of pods, a line each.
+    """
+    pods: list[str] = []
+    beside: list[str] = []
+    for raw in resources:
+        for workload in workloads_of_state([raw]):
+            if workload in live:
+                found = altered(raw, live[workload], same)
+                pods += found[0]
+                beside += found[1]
+    if pods:
+        verdict = replace(
+            verdict,
+            passed=False,
+            kind=ALTERED,
+            reason="what runs is healthy, and not what was deployed: somebody changed it",
+            evidence=(*verdict.evidence, *pods),
+        )
+    return verdict, beside
+
+
+def altered(
+    raw: Mapping[str, Any], live: Mapping[str, Any], same: Same
+) -> tuple[list[str], list[str]]:
+    """Compare a Deployment as the state says it was declared with the live one.
+
+    Args:
+        raw: The resource, as the state has it; encrypted secrets are not compared.
+        live: The live object.
+        same: Whether two texts are the same quantity.
+
+    Returns:
+        What its pods are that was not declared, and what else of its specification is, a line each.
+    """
+    resource = Resource(
+        urn=str(raw["urn"]),
+        type=str(raw["type"]),
+        custom=True,
+        id=str(raw.get("id") or ""),
+        inputs=_legible(raw.get("inputs") or {}),
+    )
+    found = compare(resource, live, same)
+    if found is None:
+        return [], []
+    pods: list[str] = []
+    rest: list[str] = []
+    set_by_hand = {
+        written(path)
+        for it in managers(live)
+        if not it.is_pulumi and not it.is_controller
+        for path in it.fields
+    }
+    for field in found.fields:
+        # What the API server wrote in another way than it was declared is nobody's hand.
+        by_hand = field.path in set_by_hand or (field.change == REMOVED and field.by)
+        if by_hand and field.change in (CHANGED, REMOVED) and field.path.startswith("spec."):
+            (pods if field.path.startswith("spec.template.") else rest).append(
+                f"{found.plain_label}: {_told(field)}"
+            )
+    return pods, rest
+
+
+def _told(field: Field) -> str:
+    now = f"is {field.live}" if field.live else "is gone"
+    by = f" (by {field.by} at {field.at})" if field.by else ""
+    return f"{field.path} {now}, {field.declared} was declared{by}"
+
+
+def _legible(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Leave out what is encrypted."""
+    if isinstance(value, Mapping):
+        return {key: _legible(inner) for key, inner in value.items() if not _is_encrypted(inner)}
+    if isinstance(value, list):
+        return [_legible(inner) for inner in value if not _is_encrypted(inner)]
+    return value
+
+
+def _is_encrypted(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET

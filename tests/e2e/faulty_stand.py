@@ -1,0 +1,190 @@
+"""Faults in the middle of things: a deploy or a rollback that runs, and what befalls it.
+
+Stands on `doomed_stand`: a namespace and a state backend of its own, two Deployments under traffic.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from lab import settings
+from lab.settings import LabSettings
+from tests.e2e.doomed_stand import STACK, Doomed, doomed
+from tests.e2e.releases import push
+from tests.e2e.stand import ROOT
+from tests.e2e.traffic import Seen
+
+ALL = os.environ.get("AEGIS_FAULTS") == "all"
+"""Whether every fault is wanted, the long ones too; `make faults` wants them."""
+SECONDS = 240
+PER_SECOND = 40
+DEPLOY, ROLLBACK = "deploy", "rollback"
+
+
+@dataclass
+class Running:
+    """An `aegis` that runs.
+
+    Attributes:
+        process: Its process.
+        log: What it writes.
+    """
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """What it has said so far."""
+        return self.log.read_text()
+
+    def end(self) -> int:
+        """Wait for its end; return its exit code."""
+        return self.process.wait(timeout=SECONDS)
+
+
+@dataclass
+class Faulty:
+    """A stack two verified releases deep, and what is done to it.
+
+    Attributes:
+        stack: The program and its stack.
+        lab: The lab whose daemons fail.
+        good: The version that is deployed and verified.
+        before: The verified version before it.
+    """
+
+    stack: Doomed
+    lab: LabSettings
+    good: str = "v0"
+    before: str = ""
+    _versions: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def version(self) -> str:
+        """Choose a version that was not yet deployed, and return it."""
+        chosen = f"v{next(self._versions)}"
+        self.stack.choose(chosen)
+        return chosen
+
+    def deploys(self, version: str) -> None:
+        """Deploy a version, which is to succeed."""
+        self.stack.choose(version)
+        self.stack.aegis("deploy", "--yes")
+        if version != self.good:
+            self.before, self.good = self.good, version
+
+    def configure(self, **values: str) -> None:
+        """Set settings; an empty one is removed."""
+        for name, value in values.items():
+            what = ("set", name, value) if value else ("rm", name)
+            self.stack.run("pulumi", "config", *what, "--stack", STACK, expect=None)
+
+    def image(self, tag: str) -> str:
+        """Push an image that no node has, and return its reference."""
+        base = self.stack.environment["AEGIS_RUNTIME_IMAGE"]
+        unique = f"{tag}-{self.stack.namespace}"
+        digest = push(self.stack.environment, base, unique, f"LABEL unique={unique}")
+        return f"{self.stack.environment['AEGIS_REGISTRY']}/aegis@{digest}"
+
+    def begin(self, what: str, *words: str) -> Running:
+        """Begin a deploy or a rollback."""
+        log = self.stack.directory / f"{time.monotonic_ns()}.out"
+        with log.open("wb") as into:
+            process = subprocess.Popen(
+                ["aegis", what, "--yes", "--stack", STACK, *words],
+                cwd=self.stack.directory,
+                env=self.stack.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=into,
+                stderr=into,
+            )
+        return Running(process, log)
+
+    def pods(self, version: str, *, ready: bool = False) -> int:
+        """How many pods of a version there are, or are ready."""
+        label = f"app.kubernetes.io/version={version}"
+        where = ("--namespace", self.stack.namespace, "get", "pods", "-l", label, "-o", "json")
+        items = json.loads(self.stack.run("kubectl", *where).standard_output)["items"]
+        if not ready:
+            return len(items)
+        conditions = [it for pod in items for it in pod["status"].get("conditions", ())]
+        return sum(it["type"] == "Ready" and it["status"] == "True" for it in conditions)
+
+    def until(self, running: Running, ready: object, what: str) -> None:
+        """Wait until something is so while a command runs."""
+
+        def happened() -> bool:
+            assert running.process.poll() is None, f"it ended before {what}\n{running.said}"
+            return bool(ready()) if callable(ready) else False
+
+        self.stack.wait_for(happened, what, lambda: running.said)
+
+    def prepare(self, what: str) -> str:
+        """Choose what a deploy brings, or deploy something to roll back from."""
+        if what == ROLLBACK:
+            self.deploys(self.version())
+            return self.before
+        return self.version()
+
+    def mid_flight(self, what: str, version: str) -> Running:
+        """Begin a deploy or a rollback and return in its middle."""
+        running = self.begin(what)
+        self.until(running, lambda: self.pods(version) > 0, f"a pod of {version}")
+        return running
+
+    @contextmanager
+    def busy(self) -> Iterator[list[Seen]]:
+        """Send both services requests while the block runs."""
+        with self.stack.busy(PER_SECOND) as seen:
+            yield seen
+
+    def kubectl(self, *words: str) -> None:
+        """Change something by hand in the namespace."""
+        self.stack.run("kubectl", "--namespace", self.stack.namespace, *words)
+
+    def goes_on(self, version: str, then: str = "") -> None:
+        """Require that a version is deployed in order, and that the next deploy works.
+
+        Args:
+            version: The version.
+            then: What is deployed next; something new unless given.
+        """
+        self.good = version
+        self.is_whole(version)
+        self.deploys(then or self.version())
+
+    def is_whole(self, version: str) -> None:
+        """Require that a version runs, verified, with nothing left over, and nothing to recover."""
+        done = self.stack.aegis("recover")
+        assert "is in order" in done.output, done.output
+        current = self.stack.current()
+        assert (current["version"], current["verified"]) == (version, True), current
+        self.stack.wait_for(lambda: not self.stack.left_over(), "whole", self.stack.left_over)
+
+
+def require_served(seen: list[Seen], title: str) -> None:
+    """Require that no request was lost."""
+    total = sum(one.total for one in seen)
+    failed = [line for one in seen for line in one.failures]
+    print(f"{title}: {total} requests, {len(failed)} failed")  # noqa: T201
+    assert not failed, "\n".join(failed[:20])
+    assert all(set(one.answers) <= {200} for one in seen)
+    assert total > 0
+
+
+@contextmanager
+def faulty(directory: Path) -> Iterator[Faulty]:
+    """Deploy two versions, verified; take everything down at the end."""
+    with doomed(directory, "faults") as stack:
+        it = Faulty(stack, settings.load(os.environ, ROOT))
+        it.deploys("v0")
+        it.deploys(it.version())
+        yield it

@@ -1,0 +1,94 @@
+"""Somebody types `kubectl` in the middle of a deploy or of a rollback.
+
+What was deployed is what runs in the end, or the verified release before it; the next deploy works.
+`make faults` runs all of it, `make test` what differs most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.faulty_stand import ALL, DEPLOY, ROLLBACK, Faulty, faulty, require_served
+
+every = pytest.mark.skipif(not ALL, reason="`make faults` runs this")
+
+
+@pytest.fixture(scope="module")
+def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+    with faulty(tmp_path_factory.mktemp("by-hand")) as made:
+        yield made
+
+
+def test_an_image_set_during_a_deploy_is_not_verified_and_goes(it: Faulty) -> None:
+    other, version = it.image("other"), it.prepare(DEPLOY)
+    with it.busy() as seen:
+        running = it.mid_flight(DEPLOY, version)
+        it.kubectl("set", "image", "deployment/web", f"web={other}")
+        assert running.end() == 4, running.said
+    require_served(seen, "set image during a deploy")
+    assert "somebody changed it" in running.said
+    assert other in running.said
+    assert "kubectl-set" in running.said
+    assert "it is not held to be bad" in running.said
+    it.goes_on(it.good, version)
+
+
+def test_an_image_set_during_a_rollback_is_overruled(it: Faulty) -> None:
+    other, version = it.image("other"), it.prepare(ROLLBACK)
+    with it.busy() as seen:
+        running = it.mid_flight(ROLLBACK, version)
+        it.kubectl("set", "image", "deployment/web", f"web={other}")
+        assert running.end() == 0, running.said
+    require_served(seen, "set image during a rollback")
+    assert "it is restored once more" in running.said
+    it.goes_on(version)
+
+
+@pytest.mark.parametrize("what", [DEPLOY, pytest.param(ROLLBACK, marks=every)])
+def test_pods_scaled_by_hand_are_told_of_and_put_back(it: Faulty, what: str) -> None:
+    version = it.prepare(what)
+    with it.busy() as seen:
+        running = it.mid_flight(what, version)
+        it.kubectl("scale", "deployment/web", "--replicas=3")
+        assert running.end() == 0, running.said
+        assert "spec.replicas is 3, 2 was declared" in running.said
+        it.stack.aegis("drift", "--fix", "--yes")
+    require_served(seen, f"scale during a {what}")
+    it.goes_on(version)
+
+
+@pytest.mark.parametrize("what", [DEPLOY, pytest.param(ROLLBACK, marks=every)])
+def test_a_deployment_that_is_deleted_comes_back(it: Faulty, what: str) -> None:
+    version = it.prepare(what)
+    with it.busy() as (deleted, other):
+        running = it.mid_flight(what, version)
+        it.kubectl("delete", "deployment", "web")
+        assert running.end() == (4 if what == DEPLOY else 0), running.said
+    # Whoever deletes all pods takes the service away; nothing else is touched.
+    print(f"deleted: {len(deleted.failures)} of {deleted.total} failed")  # noqa: T201
+    require_served([other], f"delete deployment during a {what}")
+    assert "somebody deleted" in running.said
+    if what == DEPLOY:
+        it.goes_on(it.good, version)
+    else:
+        it.goes_on(version)
+
+
+@pytest.mark.parametrize("what", [pytest.param(DEPLOY, marks=every), ROLLBACK])
+def test_settings_that_are_deleted_come_back(it: Faulty, what: str) -> None:
+    version = it.prepare(what)
+    with it.busy() as seen:
+        running = it.begin(what)
+        settings = f"web-{version}"
+        it.until(running, lambda: settings in it.stack.live("configmap"), "its settings")
+        it.kubectl("delete", "configmap", settings)
+        code = running.end()
+    require_served(seen, f"delete configmap during a {what}")
+    assert code == (4 if what == DEPLOY else 0), running.said
+    assert f"somebody deleted ConfigMap {settings}" in running.said
+    if what == DEPLOY:
+        it.goes_on(it.good, version)
+    else:
+        it.goes_on(version)

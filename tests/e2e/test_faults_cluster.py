@@ -1,0 +1,182 @@
+"""What a deploy talks to goes away in its middle: API server, etcd, registry, Docker, the node.
+
+Each ends as it should have, or with the verified release and a clear message; nothing is lost, and
+the next deploy works. The lab's own daemons are ended and started, so nothing else may use the lab
+meanwhile. `make faults` runs all of it, `make test` what is quick.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from lab import outage
+from tests.e2e.faulty_stand import ALL, DEPLOY, ROLLBACK, Faulty, faulty, require_served
+
+# The daemons that are started again are to outlive the tests.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+every = pytest.mark.skipif(not ALL, reason="`make faults` runs this")
+STANDSTILL_SECONDS = 20
+OUTAGE_SECONDS = 5
+
+
+@pytest.fixture(scope="module")
+def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+    with faulty(tmp_path_factory.mktemp("faulty")) as made:
+        yield made
+
+
+def finishes(it: Faulty, code: int, said: str, what: str, version: str) -> None:
+    """Require an end that may be: it went through, or back; the same again then works."""
+    if code == 0:
+        it.goes_on(version)
+        return
+    assert (what, code) == (DEPLOY, 4), said
+    assert "it is not held to be bad" in said
+    it.goes_on(it.good, version)
+
+
+@pytest.mark.parametrize("what", [DEPLOY, pytest.param(ROLLBACK, marks=every)])
+def test_an_api_server_that_stands_still_loses_nothing(it: Faulty, what: str) -> None:
+    version = it.prepare(what)
+    with it.busy() as seen:
+        running = it.mid_flight(what, version)
+        with outage.standing_still(it.lab, "apiserver"):
+            time.sleep(STANDSTILL_SECONDS)
+            assert running.process.poll() is None, running.said
+        code = running.end()
+    require_served(seen, f"API server stands still during a {what}")
+    finishes(it, code, running.said, what, version)
+
+
+@pytest.mark.parametrize("what", [pytest.param(DEPLOY, marks=every), ROLLBACK])
+def test_an_api_server_that_is_started_anew_loses_nothing(it: Faulty, what: str) -> None:
+    version = it.prepare(what)
+    with it.busy() as seen:
+        running = it.mid_flight(what, version)
+        with outage.ended(it.lab, "apiserver"):
+            time.sleep(OUTAGE_SECONDS)
+        code = running.end()
+    require_served(seen, f"API server started anew during a {what}")
+    finishes(it, code, running.said, what, version)
+
+
+@pytest.mark.parametrize("what", [DEPLOY, pytest.param(ROLLBACK, marks=every)])
+def test_an_etcd_that_is_started_anew_loses_nothing(it: Faulty, what: str) -> None:
+    version = it.prepare(what)
+    with it.busy() as seen:
+        running = it.mid_flight(what, version)
+        outage.restart(it.lab, "etcd", grace=0)
+        code = running.end()
+    require_served(seen, f"etcd started anew during a {what}")
+    finishes(it, code, running.said, what, version)
+
+
+@pytest.mark.parametrize("what", [DEPLOY, pytest.param(ROLLBACK, marks=every)])
+def test_a_node_that_is_started_anew_keeps_its_pods(it: Faulty, what: str) -> None:
+    version = it.prepare(what)
+    with it.busy() as seen:
+        running = it.mid_flight(what, version)
+        outage.restart(it.lab, "kubelet", "containerd", grace=0)
+        code = running.end()
+    require_served(seen, f"kubelet and containerd started anew during a {what}")
+    finishes(it, code, running.said, what, version)
+
+
+@every
+@pytest.mark.parametrize("what", [DEPLOY, ROLLBACK])
+@pytest.mark.parametrize("how", [outage.ended, outage.standing_still])
+def test_an_api_server_that_is_gone_for_good_is_left_to_recover(
+    it: Faulty, what: str, how: object
+) -> None:
+    version, good = it.prepare(what), it.good
+    assert callable(how)
+    with it.busy() as seen:
+        running = it.mid_flight(what, version)
+        with how(it.lab, "apiserver"):
+            code = running.end()
+            assert code == 1, running.said
+            assert "stopped answering" in running.said
+            assert "aegis recover --stack" in running.said
+            # Meanwhile nothing is begun, and it is said why.
+            refused = it.stack.aegis("deploy", "--yes", expect=None)
+            assert refused.code != 0
+            assert "does not answer" in refused.output
+        it.stack.aegis("recover")
+    require_served(seen, f"API server gone for good during a {what}")
+    now = it.stack.current()["version"]
+    assert now in {good, version}
+    it.goes_on(now)
+
+
+def test_a_registry_that_comes_back_soon_only_delays(it: Faulty) -> None:
+    image = it.image("soon")
+    it.configure(image=image)
+    try:
+        with it.busy() as seen, outage.ended(it.lab, "registry"):
+            version = it.version()
+            running = it.begin(DEPLOY)
+            it.until(running, lambda: it.pods(version) > 0, f"a pod of {version}")
+            assert f"nobody can say whether {image} is there" in running.said
+        # It is back here.
+        code = running.end()
+        require_served(seen, "registry away during a deploy")
+        assert code == 0, running.said
+        it.good = version
+        it.is_whole(version)
+    finally:
+        it.configure(image="")
+
+
+@every
+def test_a_registry_that_stays_away_is_not_the_release_s_fault(it: Faulty) -> None:
+    image, good = it.image("late"), it.good
+    it.configure(image=image)
+    try:
+        version = it.version()
+        with it.busy() as seen, outage.ended(it.lab, "registry"):
+            running = it.begin(DEPLOY)
+            code = running.end()
+        require_served(seen, "registry away for the whole of a deploy")
+        assert code == 4, running.said
+        assert "the registry did not hand out the image" in running.said
+        it.goes_on(good, version)
+    finally:
+        it.configure(image="")
+
+
+@every
+def test_an_image_that_the_registry_does_not_have_is_refused(it: Faulty) -> None:
+    missing = f"{it.image('there').partition('@')[0]}@sha256:{'0' * 64}"
+    it.configure(image=missing)
+    try:
+        it.version()
+        refused = it.stack.aegis("deploy", "--yes", expect=3)
+        assert f"its registry does not have {missing}" in refused.output
+    finally:
+        it.configure(image="")
+    it.stack.choose(it.good)
+    it.is_whole(it.good)
+
+
+@every
+def test_a_docker_daemon_that_is_away_ends_a_build_before_anything_runs(it: Faulty) -> None:
+    good = it.good
+    it.configure(build="yes")
+    try:
+        version = it.version()
+        with it.busy() as seen:
+            with outage.ended(it.lab, "dockerd"):
+                refused = it.stack.aegis("deploy", "--yes", expect=3)
+            assert "no Docker daemon answers" in refused.output
+            it.is_whole(good)
+            it.deploys(version)
+        require_served(seen, "Docker daemon away at a build")
+        it.is_whole(version)
+    finally:
+        it.configure(build="")

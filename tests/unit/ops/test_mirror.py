@@ -1,0 +1,125 @@
+"""The live copy: when it is current, and what it makes of an API server that says nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from lab.command import wait_until
+from ops import mirror as module
+from ops.cluster import ApiError, Cluster
+from ops.mirror import Mirror
+
+SECONDS = 20.0
+
+
+@dataclass
+class Server:
+    """An API server with one object of each kind, which can be told to say nothing.
+
+    Attributes:
+        silent: Whether questions are answered.
+        status: What small questions are answered with.
+        lists: How often each path was listed.
+        said: What watches say next, by path.
+    """
+
+    silent: bool = False
+    status: int = 200
+    lists: dict[str, int] = field(default_factory=dict)
+    said: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
+
+    def get(self, path: str, _: Mapping[str, str] | None = None) -> dict[str, Any]:
+        if self.silent:
+            raise ApiError(0, "no answer")
+        self.lists[path] = self.lists.get(path, 0) + 1
+        return {"items": [], "metadata": {"resourceVersion": "1"}}
+
+    def answer(
+        self, _: str, query: Mapping[str, str] | None = None, *, seconds: float
+    ) -> tuple[int, bytes]:
+        assert query == {"limit": "1"}
+        assert seconds < 15
+        if self.silent:
+            raise ApiError(0, "no answer")
+        return self.status, b""
+
+    def watch(
+        self, path: str, _: Mapping[str, str], __: str, stop: threading.Event
+    ) -> Iterator[tuple[str, Any]]:
+        """Say what there is to say and then nothing, as a connection that nobody cuts does."""
+        while not stop.is_set():
+            if self.said.get(path) and not self.silent:
+                yield self.said[path].pop(0)
+            threading.Event().wait(0.01)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    monkeypatch.setattr(module, "_BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(module, "_AGAIN_SECONDS", 0.02)
+    return Server()
+
+
+@contextmanager
+def mirrored(server: Server) -> Iterator[Mirror]:
+    with Mirror(cast("Cluster", server), ["team"]) as it:
+        becomes(lambda: it.complete and it.beats > 0, "complete")
+        yield it
+
+
+def becomes(ready: Callable[[], bool], what: str) -> None:
+    wait_until(ready, what=what, timeout=SECONDS)
+
+
+def test_one_that_is_answered_is_current_and_its_clock_goes(server: Server) -> None:
+    with mirrored(server) as it:
+        before = it.heard
+        becomes(lambda: it.heard > before, "the clock goes")
+        assert it.lost_for == 0
+        assert set(server.lists.values()) == {1}
+
+
+@pytest.mark.parametrize("how", ["no answer", "its store is away"])
+def test_a_silent_server_stops_the_clock_though_no_connection_is_cut(
+    server: Server, how: str
+) -> None:
+    with mirrored(server) as it:
+        if how == "no answer":
+            server.silent = True
+        else:
+            server.status = 503
+        becomes(lambda: it.lost_for > 0, "lost")
+        assert it.loss in {"no answer", "the API server answers 503"}
+
+
+def test_after_a_silence_everything_is_read_anew_and_the_silence_is_no_time(server: Server) -> None:
+    with mirrored(server) as it:
+        server.silent = True
+        becomes(lambda: it.lost_for > 0.2, "lost")
+        heard = it.heard
+        server.silent = False
+        becomes(lambda: it.lost_for == 0, "current again")
+        assert all(count > 1 for count in server.lists.values())
+        assert it.silent >= 0.2
+        becomes(lambda: it.heard > heard, "the clock goes on")
+
+
+def test_a_probe_during_a_silence_is_not_known_to_have_been_answered(server: Server) -> None:
+    import time
+
+    with mirrored(server) as it:
+        server.silent = True
+        becomes(lambda: it.lost_for > 0, "lost")
+        then = time.monotonic()
+        assert not it.was_heard(then, then)
+        server.silent = False
+        becomes(lambda: it.lost_for == 0, "current again")
+        assert not it.was_heard(then, then)
+        later = time.monotonic()
+        becomes(lambda: it.was_heard(later, later), "heard again")

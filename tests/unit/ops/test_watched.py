@@ -1,0 +1,206 @@
+"""Updates under watch: what is done about a cluster that does not answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any, Self, cast
+
+import pytest
+
+from ops import watched as module
+from ops.cluster import Cluster
+from ops.errors import AegisError, ExitCode
+from ops.events import Event, Outcome
+from ops.gate_settings import GateSettings
+from ops.output import Output
+from ops.recording import Recording
+from ops.signals import Signals
+from ops.timeline import UPDATE
+from ops.turn import Turn
+from ops.verdict import LOST, Verdict
+from ops.watched import Ran, Watched
+from ops.workload import Rollout, Workload
+from tests.unit.ops.stage import outcome
+
+WEB = Workload(namespace="team", name="web")
+GONE = Verdict(passed=False, reason="the cluster did not answer", kind=LOST)
+
+
+@dataclass
+class Script:
+    """What the watch will see, and what was done.
+
+    Attributes:
+        knows: Whether the state before is known.
+        answers: Whether the cluster answers when it is waited for, one after the other.
+        evidence: What is seen while the update runs.
+        did: What was done, in order.
+    """
+
+    knows: bool = True
+    answers: list[bool] = field(default_factory=list)
+    evidence: Verdict | None = None
+    did: list[str] = field(default_factory=list)
+    told: Callable[[Verdict], None] | None = None
+    killed: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Stop the update."""
+        self.did.append("stop")
+
+    def kill(self) -> None:
+        """End the CLI by force."""
+        self.did.append("kill")
+        self.killed.set()
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    made = Script()
+
+    class _Watch:
+        silent = 12.0
+        loss = "connection refused"
+
+        def __init__(self, *_: object, on_failure: Callable[[Verdict], None], **__: object) -> None:
+            made.told = on_failure
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        @property
+        def knows(self) -> bool:
+            return made.knows
+
+        @property
+        def failure(self) -> Verdict | None:
+            return made.evidence
+
+        def reached(self, *_: object, **__: object) -> bool:
+            made.did.append("wait for the cluster")
+            return made.answers.pop(0)
+
+        def serving(self) -> str:
+            return "the release before"
+
+        def progress(self) -> dict[Workload, Rollout]:
+            return {}
+
+    monkeypatch.setattr("ops.watch.Watch", _Watch)
+    monkeypatch.setattr("ops.timelines.save", lambda *_, **__: None)
+    return made
+
+
+def run(script: Script, came_to: Callable[[], Outcome]) -> Ran:
+    """Run an update under watch."""
+
+    class _Session:
+        name = "s"
+        engine = script
+
+    class _Turn:
+        session = _Session()
+
+        def noting(self, run: Any) -> Any:
+            return run
+
+        def begins(self) -> None:
+            pass
+
+        def require(self) -> None:
+            pass
+
+    class _Signals:
+        received = None
+
+        @contextmanager
+        def stopping(self, _: object) -> Any:
+            yield
+
+    def update(_: Callable[[Event], None]) -> Outcome:
+        script.did.append("update")
+        return came_to()
+
+    out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
+    turn, signals = cast("Turn", _Turn()), cast("Signals", _Signals())
+    watched = Watched(turn, out, signals, lambda: cast("Cluster", None), Recording("s"))
+    return watched.run(UPDATE, "updating", update, [WEB], GateSettings(), stop=script.stop)
+
+
+def test_a_cluster_that_answers_is_not_waited_for(script: Script) -> None:
+    assert run(script, outcome).outcome.succeeded
+    assert script.did == ["update"]
+
+
+def test_nothing_is_begun_on_a_cluster_that_does_not_answer(script: Script) -> None:
+    script.knows, script.answers = False, [False]
+    with pytest.raises(AegisError) as caught:
+        run(script, outcome)
+    assert script.did == ["wait for the cluster"]
+    assert caught.value.code is ExitCode.REFUSED
+    assert caught.value.why == "connection refused"
+    assert "aegis recover --stack s" in caught.value.next
+
+
+def test_one_that_comes_back_in_time_is_worked_on(script: Script) -> None:
+    script.knows, script.answers = False, [True]
+    assert run(script, outcome).outcome.succeeded
+    assert script.did == ["wait for the cluster", "update"]
+
+
+def test_after_an_update_that_failed_the_cluster_is_waited_for(script: Script) -> None:
+    script.answers = [True]
+    ran = run(script, lambda: outcome(False))
+    assert script.did == ["update", "wait for the cluster"]
+    assert (ran.evidence, ran.silent) == (None, 12.0)
+
+
+def test_an_update_that_ends_when_told_is_not_killed(script: Script) -> None:
+    script.answers = [False]
+
+    def ends() -> Outcome:
+        assert script.told is not None
+        script.told(GONE)
+        return outcome(False, stopped=True)
+
+    run(script, ends)
+    assert script.did == ["update", "stop", "wait for the cluster"]
+
+
+def test_one_that_hangs_on_a_lost_cluster_is(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOST_END_SECONDS", 0.01)
+    script.answers = [False]
+
+    def hangs() -> Outcome:
+        assert script.told is not None
+        script.told(GONE)
+        assert script.killed.wait(20)
+        return outcome(False, killed=True)
+
+    assert run(script, hangs).outcome.killed
+    assert script.did == ["update", "stop", "kill", "wait for the cluster"]
+
+
+def test_one_that_hangs_after_other_evidence_is_left_to_itself(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOST_END_SECONDS", 0.0)
+    script.answers = [True]
+
+    def ends() -> Outcome:
+        assert script.told is not None
+        script.told(Verdict(passed=False, reason="crashed", kind="crash"))
+        assert not script.killed.wait(0.1)
+        return outcome(False, stopped=True)
+
+    run(script, ends)
+    assert script.did == ["update", "stop", "wait for the cluster"]
