@@ -458,7 +458,9 @@ class Actions:
         if not workloads:
             return None
         try:
-            verdict = judge(self.connected(), workloads, gate, rollout_only=True, stop=ended)
+            verdict = judge(
+                self.connected(), workloads, gate, rollout_only=True, restores=True, stop=ended
+            )
         except Stopped:
             return "stopped before the rollout was complete"
         except AegisError as error:

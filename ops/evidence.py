@@ -46,6 +46,10 @@ PULL_SECONDS = 20.0
 CONFIGURATION_SECONDS = 2.0
 """How long a missing reference may last: it may be made at the same time."""
 
+AGAIN_SECONDS = 40.0
+"""How long for a pod that waited before: what it misses may be made again, and a kubelet looks for
+it every 10 to 15 s."""
+
 REFUSED_SECONDS = 5.0
 """How long pods may be refused: a quota may come free as old pods end."""
 
@@ -77,8 +81,16 @@ class Failure:
 class Observer:
     """Looks at one Deployment again and again until it fails or is no longer of interest."""
 
-    def __init__(self, settings: GateSettings) -> None:
+    def __init__(self, settings: GateSettings, *, restores: bool = False) -> None:
+        """Prepare it.
+
+        Args:
+            settings: What is evidence.
+            restores: Whether what pods miss that are there already may just have been made again.
+        """
         self._settings = settings
+        self._restores = restores
+        self._there: set[str] = set()
         self._since: dict[tuple[str, ...], float] = {}
         self._seen: set[tuple[str, ...]] = set()
         self._forgiven: dict[tuple[str, str], int] | None = None
@@ -93,6 +105,8 @@ class Observer:
         """
         if self._forgiven is None:
             self._forgiven = dict(_ends_of_ready(snapshot))
+            if self._restores:
+                self._there = {pod["metadata"]["uid"] for pod in snapshot.pods}
         self._seen = set()
         found = next(self._failures(snapshot, now), None)
         if found is None:
@@ -191,10 +205,9 @@ class Observer:
                         pod=name,
                         container=container,
                     )
-            elif (
-                reason in _CONFIGURATION
-                and self._held(now, name, container, "configuration") >= CONFIGURATION_SECONDS
-            ):
+            elif reason in _CONFIGURATION and self._held(
+                now, name, container, "configuration"
+            ) >= self._patience(pod):
                 yield Failure(
                     kind="configuration",
                     reason=f"container {container} of pod {name} cannot be made "
@@ -202,6 +215,9 @@ class Observer:
                     pod=name,
                     container=container,
                 )
+
+    def _patience(self, pod: Object) -> float:
+        return AGAIN_SECONDS if pod["metadata"]["uid"] in self._there else CONFIGURATION_SECONDS
 
     def _unscheduled(self, pod: Object, now: float) -> Iterator[Failure]:
         scheduled = condition(pod, "PodScheduled")

@@ -81,6 +81,7 @@ def judge(
     *,
     expected: Expected | None = None,
     rollout_only: bool = False,
+    restores: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_answer: OnAnswer | None = None,
     stop: threading.Event | None = None,
@@ -94,6 +95,7 @@ def judge(
         expected: What it must say of itself; by default the version its pods are labelled with.
         rollout_only: Whether to wait for the rollout alone, its canary step with it, without the
             bake time.
+        restores: Whether pods that are there may wait for what was just made again.
         on_progress: Told about each change and about each round of the bake time.
         on_answer: Told what came of each probe.
         stop: Set by another thread to end it early.
@@ -109,6 +111,7 @@ def judge(
             workloads=tuple(workloads),
             settings=settings,
             expected=expected,
+            restores=restores,
             on_progress=on_progress,
             on_answer=on_answer,
             stop=stop,
@@ -142,13 +145,14 @@ class _Gate:
         workloads: tuple[Workload, ...],
         settings: GateSettings,
         expected: Expected | None,
+        restores: bool,
         on_progress: Callable[[Progress], None] | None,
         on_answer: OnAnswer | None,
         stop: threading.Event | None,
     ) -> None:
         self.cluster, self.mirror, self.workloads = cluster, mirror, workloads
         self.settings, self.expected = settings, expected
-        self.rollouts = Rollouts(mirror, workloads, settings)
+        self.rollouts = Rollouts(mirror, workloads, settings, restores=restores)
         self.notes: list[str] = []
         self.via = ""
         self._on_progress, self._on_answer, self._stop = on_progress, on_answer, stop

@@ -67,6 +67,9 @@ def excuse(
         return "; ".join(hands)
     if verdict is not None and not verdict.passed:
         return _OUTSIDE.get(verdict.kind) or _taken_away(verdict.reason, resources)
+    taken = None if outcome is None else _taken_away(outcome.why, resources)
+    if taken is not None:
+        return taken
     if silent > 0:
         return f"the cluster did not answer for {silent:.0f} s meanwhile"
     if outcome is not None and _NO_ANSWER.search(outcome.why):

@@ -36,6 +36,7 @@ class Rollouts:
         settings: GateSettings,
         *,
         upcoming: bool = False,
+        restores: bool = False,
     ) -> None:
         """Prepare it.
 
@@ -45,10 +46,12 @@ class Rollouts:
             settings: What is evidence.
             upcoming: Whether the rollouts have yet to begin: a Deployment is judged only once it
                 has been changed.
+            restores: Whether pods that are there may wait for what was just made again.
         """
         self._mirror = mirror
         self._workloads = tuple(workloads)
-        self._observers = {workload: Observer(settings) for workload in self._workloads}
+        restores = restores or upcoming
+        self._observers = {it: Observer(settings, restores=restores) for it in self._workloads}
         self._upcoming = upcoming
         self._before: dict[Workload, tuple[str, int] | None] = {}
         self._alive: set[Workload] = set()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 
 from ops.evidence import (
+    AGAIN_SECONDS,
     CONFIGURATION_SECONDS,
     DEADLINE_SECONDS,
     PULL_SECONDS,
@@ -108,6 +109,14 @@ class TestEvidence:
         observer.observe(snapshot(recorded(name)), 0.0)
         observer.observe(snapshot(recorded("complete")), 1.0)
         assert observer.observe(snapshot(recorded(name)), seconds + 0.5) is None, (kind, why)
+
+    def test_of_a_pod_that_was_there_waits_for_what_is_made_again(self) -> None:
+        observer = Observer(SETTINGS, restores=True)
+        observer.observe(snapshot(recorded("config")), 0.0)
+        assert observer.observe(snapshot(recorded("config")), AGAIN_SECONDS - 1) is None
+        failure = observer.observe(snapshot(recorded("config")), AGAIN_SECONDS)
+        assert failure is not None
+        assert failure.kind == "configuration"
 
     def test_a_complete_rollout_shows_none(self) -> None:
         assert seen(recorded("complete"), 0.0, 1000.0) is None
