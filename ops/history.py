@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ops import ledger
@@ -106,8 +107,22 @@ def newest(session: Session) -> Release | None:
 
 
 def deployed(session: Session, release: Release) -> Deployed:
-    """What a release deployed; empty where its store cannot hand out its checkpoint."""
-    deployment = session.store.checkpoint(release)
+    """What a release deployed; empty where its store cannot hand out its checkpoint.
+
+    Raises:
+        AegisError: The checkpoint is damaged.
+    """
+    try:
+        deployment = session.store.checkpoint(release)
+    except AegisError as damage:
+        if damage.next:
+            raise
+        raise replace(
+            damage,
+            what=f"the checkpoint of release {release.number} of {session.name} cannot be read",
+            why=f"{damage.what}: {damage.why}",
+            next="choose another release: aegis history, then aegis rollback --to N",
+        ) from damage
     return Deployed() if deployment is None else describe(deployment, succeeded=release.succeeded)
 
 

@@ -50,7 +50,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
             it.directory / name for name in ("Pulumi.yaml", "Pulumi.production.yaml")
         )
         hurry = "config:\n  aegis:minReadySeconds: 1\n  aegis:preStopSeconds: 2\n"
-        project.write_text(project.read_text().replace("config:\n", hurry))
+        text = project.read_text().replace("productionReplicas: 4", "productionReplicas: 3")
+        project.write_text(text.replace("config:\n", hurry))
         production.write_text(production.read_text().replace("canary: 5", "canary: 1"))
         yield it
 
@@ -238,7 +239,7 @@ def test_drift_is_told_field_by_field_and_put_back_with_no_request_lost(
             ("scale", "deployment/aegis-api", "--replicas=3"),
             ("delete", "poddisruptionbudget", "aegis-api"),
             ("label", "service/aegis-api", "who=me"),
-            ("rollout", "status", "deployment/aegis-api", "--timeout=60s"),
+            ("rollout", "status", "deployment/aegis-api", "--timeout=180s"),
         ):
             shop.kubectl(*in_staging, *words)
         found = json.loads(aegis(shop, "drift", "--stack", "staging", "--json").standard_output)
