@@ -10,26 +10,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from ops.cluster import ApiError, Cluster, Object
+from ops.cluster import Cluster
 from ops.figures import Figures, shortcoming
+from ops.gate_routes import NoServiceError, Routes
 from ops.gate_settings import GateSettings
 from ops.handover import Handover
 from ops.mirror import Mirror
 from ops.probe import (
-    Asking,
     OnAnswer,
     Prober,
     Route,
     identity,
-    pod_port,
-    pod_route,
-    readiness_path,
-    service_route,
-    services_of,
 )
 from ops.prometheus import shortfall
 from ops.verdict import LOST, Verdict
@@ -121,6 +116,10 @@ def judge(
             figures = None if rollout_only else gate.bake()
         except _Failed as failed:
             verdict = failed.verdict
+        except NoServiceError as error:
+            verdict = Verdict(
+                passed=False, kind="unreachable", reason=str(error), notes=tuple(gate.notes)
+            )
         else:
             reason = "the rollout is complete"
             if figures is not None:
@@ -157,14 +156,16 @@ class _Gate:
         self.via = ""
         self._on_progress, self._on_answer, self._stop = on_progress, on_answer, stop
         self._identified: set[str] = set()
-        self._services: dict[Workload, Object | None] = {}
+        self._routes = Routes(
+            cluster, mirror, workloads, settings.path, on_silence=self._look_again
+        )
         self._said: Progress | None = None
 
     def roll_out(self, *, canary: bool) -> None:
         """Wait until every rollout is complete; with ``canary``, probe the new pods meanwhile."""
         limit, silent = None, self.mirror.silent
         with ExitStack() as stack:
-            prober = stack.enter_context(self._pod_prober()) if canary else None
+            prober = stack.enter_context(self._prober(self._routes.of_new_pods)) if canary else None
             for now in self._rounds():
                 if self.mirror.complete and limit is None:
                     limit = now + max(map(self._patience, self.workloads))
@@ -191,16 +192,11 @@ class _Gate:
         if self.settings.bake_seconds <= 0:
             self._prometheus()
             return None
-        routes = list(self._routes())
+        routes, why = self._routes.of_services()
+        if why:
+            self.notes.append(f"{why}, so no requests were sent")
         self.via = ", ".join(route.name for route in routes)
-        prober = Prober(
-            lambda: routes,
-            self.settings.path,
-            rate=self.settings.probe_rate,
-            p99_ms=self.settings.p99_ms,
-            on_answer=self._on_answer,
-            was_heard=self.mirror.was_heard,
-        )
+        prober = self._prober(lambda: routes)
         silent = self.mirror.silent
         handover = Handover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
         with prober:
@@ -227,23 +223,6 @@ class _Gate:
                 "before could still be reached"
             )
         return figures if routes else None
-
-    def _routes(self) -> Iterator[Route]:
-        """Yield the ways to the services, and note why there is none to probe."""
-        why = "no Service selects the pods"
-        for workload in self.workloads:
-            service = self._service(workload)
-            if service is None:
-                continue
-            deployment = self.mirror.snapshot(workload).deployment
-            path = self.settings.path or readiness_path(service, deployment)
-            if path:
-                why = ""
-                yield Asking(service_route(self.cluster, service, path), path)
-            elif why:
-                why = "no gate is set, and no readiness probe says what to ask for"
-        if why:
-            self.notes.append(f"{why}, so no requests were sent")
 
     def _look(self, handover: Handover, now: float) -> None:
         old = [pod for w in self.workloads for pod in self.mirror.snapshot(w).old_pods]
@@ -318,7 +297,7 @@ class _Gate:
             for pod in snapshot.new_pods if wanted else ():
                 if not is_ready(pod) or pod["metadata"]["uid"] in self._identified:
                     continue
-                route = self._pod_route(workload, pod)
+                route = self._routes.of_pod(workload, pod)
                 if route is None:
                     continue
                 self._identified.add(pod["metadata"]["uid"])
@@ -353,70 +332,20 @@ class _Gate:
         # A release known by its digest alone has no version to compare.
         return {} if label is None or label.startswith("digest-") else {"version": label}
 
-    def _service(self, workload: Workload) -> Object | None:
-        """Find the Service that leads to a workload; it may be made at the same time."""
-        if workload in self._services:
-            return self._services[workload]
-        path = f"/api/v1/namespaces/{workload.namespace}/services"
-        begin, silent = time.monotonic(), self.mirror.silent
-        while True:
-            deployment = self.mirror.snapshot(workload).deployment
-            template = {} if deployment is None else deployment["spec"]["template"]["metadata"]
-            end = begin + _SERVICE_SECONDS + self.mirror.silent - silent
-            try:
-                found = self.cluster.get(path).get("items") or []
-            except ApiError as error:
-                if error.silence and time.monotonic() < end:
-                    next(self._rounds())  # Decides whether it is gone for good.
-                    time.sleep(_LOOK_SECONDS)
-                    continue
-                found = []
-            if workload.service is not None:
-                fitting = [s for s in found if s["metadata"]["name"] == workload.service]
-            else:
-                fitting = services_of(found, template.get("labels") or {})
-            fitting = [s for s in fitting if s["spec"].get("ports")]
-            if fitting or workload.service is None or time.monotonic() > end:
-                break
-            time.sleep(_LOOK_SECONDS)
-        if not fitting and workload.service is not None:
-            self._fail("unreachable", f"there is no Service {workload.service} to probe")
-        self._services[workload] = fitting[0] if fitting else None
-        return self._services[workload]
-
-    def _pod_route(self, workload: Workload, pod: Mapping[str, Any]) -> Route | None:
-        service = self._service(workload)
-        port = None if service is None else pod_port(service, pod)
-        return None if port is None else pod_route(self.cluster, pod, port, self.settings.path)
-
-    @contextmanager
-    def _pod_prober(self) -> Iterator[Prober]:
-        """Probe the new pods that are ready, in turn."""
-        routes: dict[str, Route] = {}
-
-        def current() -> list[Route]:
-            ready = {
-                pod["metadata"]["uid"]: (workload, pod)
-                for workload in self.workloads
-                for pod in self.mirror.snapshot(workload).new_pods
-                if is_ready(pod)
-            }
-            for uid, (workload, pod) in ready.items():
-                if uid not in routes:
-                    route = self._pod_route(workload, pod)
-                    if route is not None:
-                        routes[uid] = route
-            return [routes[uid] for uid in ready if uid in routes]
-
-        with Prober(
-            current,
+    def _prober(self, routes: Callable[[], Sequence[Route]]) -> Prober:
+        return Prober(
+            routes,
             self.settings.path,
             rate=self.settings.probe_rate,
             p99_ms=self.settings.p99_ms,
             on_answer=self._on_answer,
             was_heard=self.mirror.was_heard,
-        ) as prober:
-            yield prober
+        )
+
+    def _look_again(self) -> None:
+        """Wait for a cluster that does not answer, unless it is gone for good."""
+        next(self._rounds())
+        time.sleep(_LOOK_SECONDS)
 
     def _prometheus(self) -> None:
         asked = self.settings.prometheus

@@ -1,0 +1,132 @@
+"""Which way a gate's probes go: to the Services of what it judges, and to its new pods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ops.cluster import ApiError, Cluster, Object
+from ops.mirror import Mirror
+from ops.probe import (
+    Asking,
+    Route,
+    pod_port,
+    pod_route,
+    readiness_path,
+    service_route,
+    services_of,
+)
+from ops.workload import Workload, is_ready
+
+_LOOK_SECONDS = 0.2
+_SERVICE_SECONDS = 10.0
+
+
+class NoServiceError(Exception):
+    """A Service that is to be probed is not there."""
+
+
+class Routes:
+    """The ways to some workloads, found once each.
+
+    Args:
+        cluster: The cluster they are in.
+        mirror: The live copy of it.
+        workloads: The Deployments.
+        path: What is asked for; empty means what the readiness probes ask for.
+        on_silence: Called when the cluster does not answer, before it is asked again; it may end
+            the waiting by an exception of its own.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        mirror: Mirror,
+        workloads: Sequence[Workload],
+        path: str,
+        *,
+        on_silence: Callable[[], None],
+    ) -> None:
+        self._cluster, self._mirror, self._workloads = cluster, mirror, tuple(workloads)
+        self._path, self._on_silence = path, on_silence
+        self._services: dict[Workload, Object | None] = {}
+        self._pods: dict[str, Route] = {}
+
+    def of_services(self) -> tuple[list[Route], str]:
+        """Return the ways to the Services, and why there is none; empty when there is one.
+
+        Raises:
+            NoServiceError: One that a workload names is not there.
+        """
+        routes: list[Route] = []
+        why = "no Service selects the pods"
+        for workload in self._workloads:
+            service = self._service(workload)
+            if service is None:
+                continue
+            path = self._path or readiness_path(service, self._mirror.snapshot(workload).deployment)
+            if path:
+                routes.append(Asking(service_route(self._cluster, service, path), path))
+            else:
+                why = "no gate is set, and no readiness probe says what to ask for"
+        return routes, "" if routes else why
+
+    def of_pod(self, workload: Workload, pod: Mapping[str, Any]) -> Route | None:
+        """Return the way to one pod; None when no Service says at which port it answers.
+
+        Raises:
+            NoServiceError: The one that the workload names is not there.
+        """
+        service = self._service(workload)
+        port = None if service is None else pod_port(service, pod)
+        return None if port is None else pod_route(self._cluster, pod, port, self._path)
+
+    def of_new_pods(self) -> list[Route]:
+        """Return the ways to the new pods that are ready now.
+
+        Raises:
+            NoServiceError: A Service that a workload names is not there.
+        """
+        ready = {
+            pod["metadata"]["uid"]: (workload, pod)
+            for workload in self._workloads
+            for pod in self._mirror.snapshot(workload).new_pods
+            if is_ready(pod)
+        }
+        for uid, (workload, pod) in ready.items():
+            if uid not in self._pods:
+                route = self.of_pod(workload, pod)
+                if route is not None:
+                    self._pods[uid] = route
+        return [self._pods[uid] for uid in ready if uid in self._pods]
+
+    def _service(self, workload: Workload) -> Object | None:
+        """Find the Service that leads to a workload; it may be made at the same time."""
+        if workload in self._services:
+            return self._services[workload]
+        path = f"/api/v1/namespaces/{workload.namespace}/services"
+        begin, silent = time.monotonic(), self._mirror.silent
+        while True:
+            deployment = self._mirror.snapshot(workload).deployment
+            template = {} if deployment is None else deployment["spec"]["template"]["metadata"]
+            end = begin + _SERVICE_SECONDS + self._mirror.silent - silent
+            try:
+                found = self._cluster.get(path).get("items") or []
+            except ApiError as error:
+                if error.silence and time.monotonic() < end:
+                    self._on_silence()
+                    continue
+                found = []
+            if workload.service is not None:
+                fitting = [s for s in found if s["metadata"]["name"] == workload.service]
+            else:
+                fitting = services_of(found, template.get("labels") or {})
+            fitting = [s for s in fitting if s["spec"].get("ports")]
+            if fitting or workload.service is None or time.monotonic() > end:
+                break
+            time.sleep(_LOOK_SECONDS)
+        if not fitting and workload.service is not None:
+            raise NoServiceError(f"there is no Service {workload.service} to probe")
+        self._services[workload] = fitting[0] if fitting else None
+        return self._services[workload]
