@@ -153,8 +153,7 @@ def markdown(report: ReleaseReport, limit: int = SUMMARY_LIMIT) -> str:
 
 def _verdicts(report: ReleaseReport) -> Iterator[str]:
     for it in report.judgements:
-        verdict = "Gate passed" if it.passed else "Gate failed"
-        yield f"**{verdict}**: {md.text(it.reason, limit=400)}"
+        yield f"**{it.words.capitalize()}**: {md.text(it.reason, limit=400)}"
         if it.evidence:
             yield md.block("\n".join(it.evidence))
         if it.figures:

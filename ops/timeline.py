@@ -98,6 +98,13 @@ class Judgement:
     serving: str = ""
     figures: Mapping[str, Any] | None = None
 
+    @property
+    def words(self) -> str:
+        """It in two words."""
+        return (
+            f"{'update' if self.kind == UPDATE else 'gate'} {'passed' if self.passed else 'failed'}"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:

@@ -59,8 +59,7 @@ def moments(timeline: Timeline) -> list[Moment]:
         Moment(
             it.at,
             "passed" if it.passed else "failed",
-            f"{'gate passed' if it.passed else 'gate failed'}"
-            f"{', of the rollback' if it.of == ROLLBACK else ''}: {it.reason}",
+            f"{it.words}{', of the rollback' if it.of == ROLLBACK else ''}: {it.reason}",
         )
         for it in timeline.judgements
     ]

@@ -18,6 +18,7 @@ from ops.identity import called, is_shown
 from ops.output import Output
 from ops.recording import Recording
 from ops.signals import Signals
+from ops.timeline import UPDATE
 from ops.turn import Run, Turn
 from ops.verdict import Verdict
 from ops.workload import Rollout, Workload
@@ -109,6 +110,18 @@ class Watched:
         else:
             # What follows is not to be held up by writing.
             self._recording.phase_failed()
+            if ran.evidence is None and not ran.outcome.succeeded:
+                # What the engine, a provider or the program's own gate said.
+                first, *rest = ran.outcome.why.splitlines() or ["it gave no reason"]
+                self._recording.judged(
+                    Verdict(
+                        passed=False,
+                        kind=UPDATE,
+                        reason=first,
+                        evidence=tuple(rest),
+                        serving=ran.serving,
+                    )
+                )
         return ran
 
     def _run(
