@@ -262,7 +262,7 @@ def test_drift_is_told_field_by_field_and_put_back_with_no_request_lost(
     assert {path for path, it in fields.items() if not it["at"]} <= {"spec.replicas"}
     assert [it["kind"] for it in found["objects"] if it["gone"]] == ["PodDisruptionBudget"]
     [issue] = github.issues
-    assert "kubectl-set" in issue["body"]
+    assert "kubectl\\-set" in issue["body"]
     passed(daily.run("drift", tmp_path))
     assert github.issues[0]["state"] == "closed"
     assert image(shop, "staging") == good
