@@ -113,6 +113,8 @@ class Faulty:
         label = f"app.kubernetes.io/version={version}"
         where = ("--namespace", self.stack.namespace, "get", "pods", "-l", label, "-o", "json")
         items = json.loads(self.stack.run("kubectl", *where).standard_output)["items"]
+        # What is still ending is of the time before.
+        items = [it for it in items if "deletionTimestamp" not in it["metadata"]]
         if not ready:
             return len(items)
         conditions = [it for pod in items for it in pod["status"].get("conditions", ())]
