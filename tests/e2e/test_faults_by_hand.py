@@ -35,6 +35,7 @@ def test_an_image_set_during_a_deploy_is_not_verified_and_goes(it: Faulty) -> No
     it.goes_on(it.good, version)
 
 
+@every
 def test_an_image_set_during_a_rollback_is_overruled(it: Faulty) -> None:
     other, version = it.image("other"), it.prepare(ROLLBACK)
     with it.busy() as seen:
@@ -59,7 +60,8 @@ def test_pods_scaled_by_hand_are_told_of_and_put_back(it: Faulty, what: str) -> 
     it.goes_on(version)
 
 
-@pytest.mark.parametrize("what", [DEPLOY, pytest.param(ROLLBACK, marks=every)])
+@every
+@pytest.mark.parametrize("what", [DEPLOY, ROLLBACK])
 def test_a_deployment_that_is_deleted_comes_back(it: Faulty, what: str) -> None:
     version = it.prepare(what)
     with it.busy() as (deleted, other):

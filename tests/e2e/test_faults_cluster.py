@@ -54,7 +54,8 @@ def test_an_api_server_that_stands_still_loses_nothing(it: Faulty, what: str) ->
     finishes(it, code, running.said, what, version)
 
 
-@pytest.mark.parametrize("what", [pytest.param(DEPLOY, marks=every), ROLLBACK])
+@every
+@pytest.mark.parametrize("what", [DEPLOY, ROLLBACK])
 def test_an_api_server_that_is_started_anew_loses_nothing(it: Faulty, what: str) -> None:
     version = it.prepare(what)
     with it.busy() as seen:
@@ -121,6 +122,7 @@ def test_an_api_server_that_is_gone_for_good_is_left_to_recover(
     it.goes_on(now)
 
 
+@every
 def test_a_registry_that_comes_back_soon_only_delays(it: Faulty) -> None:
     image = it.image("soon")
     it.configure(image=image)
