@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from ops.timeline import Timeline
 
 
+def is_empty(session: Session) -> bool:
+    """Whether nothing was ever done to a stack."""
+    return not session.store.releases(1)
+
+
 def collect(session: Session, number: int | None = None) -> ReleaseReport:
     """Gather what there is to tell of a release; what cannot be told is said.
 
@@ -187,5 +192,10 @@ def report(
     """
     from ops.stack import Session
 
-    found = collect(Session.open(stack, directory), number)
-    render(found, output_of(context), markdown=markdown, output=output)
+    session, out = Session.open(stack, directory), output_of(context)
+    if number is None and is_empty(session):
+        # A pipeline that reports at its end has not failed where nothing was deployed yet.
+        out.document({"stack": session.name, "release": None})
+        out.show(f"{session.name} has no release yet: there is nothing to report on")
+        return
+    render(collect(session, number), out, markdown=markdown, output=output)

@@ -152,6 +152,7 @@ class TestPage:
 
     def test_with_a_damaged_checkpoint_says_the_rest(self, backend: MadeBackend) -> None:
         backend.update()
+        assert not report.is_empty(backend.session())
         key = backend.update(message="Ship it", config={"shop:replicas": "3"})
         backend.file(key, "checkpoint").write_text("{")
         found = report.collect(backend.session())
@@ -161,6 +162,7 @@ class TestPage:
         harmless(release_page(found))
 
     def test_of_a_stack_without_a_release_is_refused(self, backend: MadeBackend) -> None:
+        assert report.is_empty(backend.session())
         with pytest.raises(AegisError, match="no release to report on"):
             report.collect(backend.session())
 
