@@ -124,7 +124,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
     workloads = list(dict.fromkeys([*actions.workloads(), *workloads_of_steps(changes.steps)]))
     if workloads:
         actions.require_cluster()
-    before = _newest(actions)
+    before = actions.newest()
     ran = actions.update(request.message or "aegis: deploy", workloads, gate)
     if AGAIN in ran.outcome.why:
         # The program's own gate: only the update knew the image, which it had to build first.
@@ -144,7 +144,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
         step = after_judgement(
             verdict, interrupted=actions.interrupted, roll_back=request.roll_back
         )
-    newest = _newest(actions)
+    newest = actions.newest()
     if newest is not None and before is not None and newest.key == before.key:
         newest = None  # It ended before it could be recorded: the last one is the one before.
     if step is Next.KEEP:
@@ -167,10 +167,6 @@ def _deploy(actions: Actions, request: Request) -> Report:
         outside = actions.interference(workloads, ran, verdict)
         raise _restored(actions, newest, images, why, serving, outside=outside)
     raise _ended(actions, step, why, serving)
-
-
-def _newest(actions: Actions) -> Release | None:
-    return next((it for it in actions.releases() if it.deploys), None)
 
 
 def _judge(actions: Actions, request: Request) -> Verdict:
