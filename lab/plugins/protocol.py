@@ -13,20 +13,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import os
 import signal
 import stat
 import sys
 import tempfile
 import threading
-import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import grpc
+
+from lab.plugins.light import bare
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message  # type: ignore[import-untyped,unused-ignore]
@@ -45,25 +45,13 @@ def light_pulumi() -> Iterator[None]:
     """Let ``from pulumi.runtime.proto import x_pb2`` run without importing the whole SDK.
 
     The SDK's ``__init__`` modules take several tenths of a second, which every ``pulumi preview``
-    would pay once for each plugin. Inside this block they are bare packages that only know where
-    their files are; afterwards they are gone again, so a later ``import pulumi`` is the real one.
+    would pay once for each plugin.
     """
     if "pulumi" in sys.modules:
         yield
         return
-    spec = importlib.util.find_spec("pulumi")
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("pulumi is not installed beside this plugin", name="pulumi")
-    root = Path(next(iter(spec.submodule_search_locations)))
-    for name in _PULUMI_PACKAGES:
-        package = types.ModuleType(name)
-        package.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
-        sys.modules[name] = package
-    try:
+    with bare(_PULUMI_PACKAGES, "pulumi is not installed beside this plugin"):
         yield
-    finally:
-        for name in _PULUMI_PACKAGES:
-            sys.modules.pop(name, None)
 
 
 with light_pulumi():

@@ -8,15 +8,13 @@ the engine waits for it before it reads the first object.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import sys
-import types
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from lab.plugins.kubernetes.kubeconfig import Kubeconfig
+from lab.plugins.light import bare
 
 _PACKAGES = ("kubernetes", "kubernetes.client")
 
@@ -122,15 +120,7 @@ def _light() -> Iterator[tuple[Any, Any]]:
 
         yield Configuration(), rest
         return
-    spec = importlib.util.find_spec("kubernetes")
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("the Kubernetes client is not installed", name="kubernetes")
-    root = Path(next(iter(spec.submodule_search_locations)))
-    for name in _PACKAGES:
-        package = types.ModuleType(name)
-        package.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
-        sys.modules[name] = package
-    try:
+    with bare(_PACKAGES, "the Kubernetes client is not installed"):
         from kubernetes.client import rest
         from kubernetes.client.configuration import Configuration
 
@@ -138,6 +128,3 @@ def _light() -> Iterator[tuple[Any, Any]]:
         client.Configuration = Configuration
         client.ApiClient = None  # Only what makes a client of its own needs it.
         yield Configuration(), rest
-    finally:
-        for name in _PACKAGES:
-            sys.modules.pop(name, None)
