@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from lab import settings
 from lab.settings import LabSettings
 from tests.e2e.doomed_stand import STACK, Doomed, doomed
 from tests.e2e.releases import push
+from tests.e2e.running import Running, begin
 from tests.e2e.stand import ROOT
 from tests.e2e.traffic import Seen
 
@@ -27,28 +26,6 @@ ALL = os.environ.get("AEGIS_FAULTS") == "all"
 SECONDS = 240
 PER_SECOND = 40
 DEPLOY, ROLLBACK = "deploy", "rollback"
-
-
-@dataclass
-class Running:
-    """An `aegis` that runs.
-
-    Attributes:
-        process: Its process.
-        log: What it writes.
-    """
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def said(self) -> str:
-        """What it has said so far."""
-        return self.log.read_text()
-
-    def end(self) -> int:
-        """Wait for its end; return its exit code."""
-        return self.process.wait(timeout=SECONDS)
 
 
 @dataclass
@@ -96,17 +73,8 @@ class Faulty:
 
     def begin(self, what: str, *words: str) -> Running:
         """Begin a deploy or a rollback."""
-        log = self.stack.directory / f"{time.monotonic_ns()}.out"
-        with log.open("wb") as into:
-            process = subprocess.Popen(
-                ["aegis", what, "--yes", "--stack", STACK, *words],
-                cwd=self.stack.directory,
-                env=self.stack.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=into,
-                stderr=into,
-            )
-        return Running(process, log)
+        argv = ["aegis", what, "--yes", "--stack", STACK, *words]
+        return begin(argv, self.stack.directory, self.stack.environment, SECONDS)
 
     def pods(self, version: str, *, ready: bool = False) -> int:
         """How many pods of a version there are, or are ready."""
@@ -124,10 +92,10 @@ class Faulty:
         """Wait until something is so while a command runs."""
 
         def happened() -> bool:
-            assert running.process.poll() is None, f"it ended before {what}\n{running.said}"
+            assert running.process.poll() is None, f"it ended before {what}\n{running.text}"
             return bool(ready()) if callable(ready) else False
 
-        self.stack.wait_for(happened, what, lambda: running.said)
+        self.stack.wait_for(happened, what, lambda: running.text)
 
     def prepare(self, what: str) -> str:
         """Choose what a deploy brings, or deploy something to roll back from."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from tests.e2e.running import Running, begin
 from tests.e2e.stand import ROOT, Finished, execute
 from tests.e2e.test_gate import SERVER
 
@@ -103,18 +102,7 @@ class Service:
 
     def begin(self, *argv: str) -> Running:
         """Begin a command in a process group of its own."""
-        log = self.directory / f"{time.monotonic_ns()}.out"
-        with log.open("wb") as into:
-            process = subprocess.Popen(
-                argv,
-                cwd=self.directory,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=into,
-                stderr=into,
-                start_new_session=True,
-            )
-        return Running(process, log)
+        return begin(argv, self.directory, self.environment, SECONDS)
 
     def history(self) -> list[dict[str, Any]]:
         """The releases, newest first."""
@@ -149,33 +137,6 @@ class Service:
     def guards(self) -> list[Path]:
         """The logs of guards."""
         return sorted(Path(self.environment["PULUMI_HOME"]).glob("aegis/guard-shop-one-*.log"))
-
-
-@dataclass
-class Running:
-    """A command that runs.
-
-    Attributes:
-        process: Its process.
-        log: What it writes.
-    """
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def text(self) -> str:
-        """What it has written so far."""
-        return self.log.read_text()
-
-    def wait(self) -> int:
-        """Wait for its end; return its exit code."""
-        return self.process.wait(timeout=SECONDS)
-
-    def kill(self) -> None:
-        """End it and everything in its process group, at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=SECONDS)
 
 
 def until(ready: Callable[[], bool], what: str, told: Callable[[], str] = str) -> None:

@@ -26,12 +26,12 @@ def test_an_image_set_during_a_deploy_is_not_verified_and_goes(it: Faulty) -> No
     with it.busy() as seen:
         running = it.mid_flight(DEPLOY, version)
         it.kubectl("set", "image", "deployment/web", f"web={other}")
-        assert running.end() == 4, running.said
+        assert running.wait() == 4, running.text
     require_served(seen, "set image during a deploy")
-    assert "somebody changed it" in running.said
-    assert other in running.said
-    assert "kubectl-set" in running.said
-    assert "it is not held to be bad" in running.said
+    assert "somebody changed it" in running.text
+    assert other in running.text
+    assert "kubectl-set" in running.text
+    assert "it is not held to be bad" in running.text
     it.goes_on(it.good, version)
 
 
@@ -41,9 +41,9 @@ def test_an_image_set_during_a_rollback_is_overruled(it: Faulty) -> None:
     with it.busy() as seen:
         running = it.mid_flight(ROLLBACK, version)
         it.kubectl("set", "image", "deployment/web", f"web={other}")
-        assert running.end() == 0, running.said
+        assert running.wait() == 0, running.text
     require_served(seen, "set image during a rollback")
-    assert "it is restored once more" in running.said
+    assert "it is restored once more" in running.text
     it.goes_on(version)
 
 
@@ -53,8 +53,8 @@ def test_pods_scaled_by_hand_are_told_of_and_put_back(it: Faulty, what: str) -> 
     with it.busy() as seen:
         running = it.mid_flight(what, version)
         it.kubectl("scale", "deployment/web", "--replicas=3")
-        assert running.end() == 0, running.said
-        assert "spec.replicas is 3, 2 was declared" in running.said
+        assert running.wait() == 0, running.text
+        assert "spec.replicas is 3, 2 was declared" in running.text
         it.stack.aegis("drift", "--fix", "--yes")
     require_served(seen, f"scale during a {what}")
     it.goes_on(version)
@@ -67,11 +67,11 @@ def test_a_deployment_that_is_deleted_comes_back(it: Faulty, what: str) -> None:
     with it.busy() as (deleted, other):
         running = it.mid_flight(what, version)
         it.kubectl("delete", "deployment", "web")
-        assert running.end() == (4 if what == DEPLOY else 0), running.said
+        assert running.wait() == (4 if what == DEPLOY else 0), running.text
     # Whoever deletes all pods takes the service away; nothing else is touched.
     print(f"deleted: {len(deleted.failures)} of {deleted.total} failed")  # noqa: T201
     require_served([other], f"delete deployment during a {what}")
-    assert "somebody deleted" in running.said
+    assert "somebody deleted" in running.text
     if what == DEPLOY:
         it.goes_on(it.good, version)
     else:
@@ -86,10 +86,10 @@ def test_settings_that_are_deleted_come_back(it: Faulty, what: str) -> None:
         settings = f"web-{version}"
         it.until(running, lambda: settings in it.stack.live("configmap"), "its settings")
         it.kubectl("delete", "configmap", settings)
-        code = running.end()
+        code = running.wait()
     require_served(seen, f"delete configmap during a {what}")
-    assert code == (4 if what == DEPLOY else 0), running.said
-    assert f"somebody deleted ConfigMap {settings}" in running.said
+    assert code == (4 if what == DEPLOY else 0), running.text
+    assert f"somebody deleted ConfigMap {settings}" in running.text
     if what == DEPLOY:
         it.goes_on(it.good, version)
     else:

@@ -48,10 +48,10 @@ def test_an_api_server_that_stands_still_loses_nothing(it: Faulty, what: str) ->
         running = it.mid_flight(what, version)
         with outage.standing_still(it.lab, "apiserver"):
             time.sleep(STANDSTILL_SECONDS)
-            assert running.process.poll() is None, running.said
-        code = running.end()
+            assert running.process.poll() is None, running.text
+        code = running.wait()
     require_served(seen, f"API server stands still during a {what}")
-    finishes(it, code, running.said, what, version)
+    finishes(it, code, running.text, what, version)
 
 
 @every
@@ -62,9 +62,9 @@ def test_an_api_server_that_is_started_anew_loses_nothing(it: Faulty, what: str)
         running = it.mid_flight(what, version)
         with outage.ended(it.lab, "apiserver"):
             time.sleep(OUTAGE_SECONDS)
-        code = running.end()
+        code = running.wait()
     require_served(seen, f"API server started anew during a {what}")
-    finishes(it, code, running.said, what, version)
+    finishes(it, code, running.text, what, version)
 
 
 @pytest.mark.parametrize("what", [DEPLOY, pytest.param(ROLLBACK, marks=every)])
@@ -73,9 +73,9 @@ def test_an_etcd_that_is_started_anew_loses_nothing(it: Faulty, what: str) -> No
     with it.busy() as seen:
         running = it.mid_flight(what, version)
         outage.restart(it.lab, "etcd", grace=0)
-        code = running.end()
+        code = running.wait()
     require_served(seen, f"etcd started anew during a {what}")
-    finishes(it, code, running.said, what, version)
+    finishes(it, code, running.text, what, version)
 
 
 @pytest.mark.parametrize("what", [DEPLOY, pytest.param(ROLLBACK, marks=every)])
@@ -84,9 +84,9 @@ def test_a_node_that_is_started_anew_keeps_its_pods(it: Faulty, what: str) -> No
     with it.busy() as seen:
         running = it.mid_flight(what, version)
         outage.restart(it.lab, "kubelet", "containerd", grace=0)
-        code = running.end()
+        code = running.wait()
     require_served(seen, f"kubelet and containerd started anew during a {what}")
-    finishes(it, code, running.said, what, version)
+    finishes(it, code, running.text, what, version)
 
 
 @every
@@ -100,10 +100,10 @@ def test_an_api_server_that_is_gone_for_good_is_left_to_recover(
     with it.busy() as seen:
         running = it.mid_flight(what, version)
         with how(it.lab, "apiserver"):
-            code = running.end()
-            assert code == 1, running.said
-            assert "stopped answering" in running.said
-            assert "aegis recover --stack" in running.said
+            code = running.wait()
+            assert code == 1, running.text
+            assert "stopped answering" in running.text
+            assert "aegis recover --stack" in running.text
             # Meanwhile nothing is begun, and it is said why.
             refused = it.stack.aegis("deploy", "--yes", expect=None)
             assert refused.code != 0
@@ -133,9 +133,9 @@ def test_a_registry_that_comes_back_soon_only_delays(it: Faulty) -> None:
             running = it.begin(DEPLOY, "--force")
             it.until(running, lambda: it.pods(version) > 0, f"a pod of {version}")
         # It is back here.
-        code = running.end()
+        code = running.wait()
         require_served(seen, "registry away during a deploy")
-        assert code == 0, running.said
+        assert code == 0, running.text
         it.good = version
         it.is_whole(version)
     finally:
@@ -152,10 +152,10 @@ def test_a_registry_that_stays_away_is_not_the_release_s_fault(it: Faulty) -> No
             refused = it.stack.aegis("deploy", "--yes", expect=3)
             assert "the registry does not answer" in refused.output
             running = it.begin(DEPLOY, "--force")
-            code = running.end()
+            code = running.wait()
         require_served(seen, "registry away for the whole of a deploy")
-        assert code == 4, running.said
-        assert "the registry did not hand out the image" in running.said
+        assert code == 4, running.text
+        assert "the registry did not hand out the image" in running.text
         it.goes_on(good, version)
     finally:
         it.configure(image="")

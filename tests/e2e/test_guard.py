@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.guarded_stand import STACK, Running, Service, service, until
+from tests.e2e.guarded_stand import STACK, Service, service, until
+from tests.e2e.running import Running
 from tests.e2e.traffic import traffic
 
 DEPLOY = ("aegis", "deploy", "--yes", "--stack", STACK)

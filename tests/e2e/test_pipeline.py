@@ -14,7 +14,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from tests.e2e.github_server import GitHubServer, serve
+from tests.e2e.github_server import GitHubServer
 from tests.e2e.pipeline_stand import (
     KUBECONFIG_READ,
     LEFT_OUT,
@@ -53,13 +53,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         text = project.read_text().replace("productionReplicas: 4", "productionReplicas: 3")
         project.write_text(text.replace("config:\n", hurry))
         production.write_text(production.read_text().replace("canary: 5", "canary: 1"))
-        yield it
-
-
-@pytest.fixture(scope="module")
-def github() -> Iterator[GitHubServer]:
-    """What the jobs take for GitHub."""
-    with serve() as it:
         yield it
 
 

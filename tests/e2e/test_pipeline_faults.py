@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.github_server import GitHubServer, serve
+from tests.e2e.github_server import GitHubServer
 from tests.e2e.pipeline_stand import (
     KUBECONFIG,
     KUBECONFIG_READ,
@@ -36,13 +36,6 @@ SILENT = "198.18.0.2:9/nobody"
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """The program, its stacks never deployed."""
     with pipeline_stand(tmp_path_factory.mktemp("faults"), "faults-backend") as it:
-        yield it
-
-
-@pytest.fixture(scope="module")
-def github() -> Iterator[GitHubServer]:
-    """What the jobs take for GitHub."""
-    with serve() as it:
         yield it
 
 

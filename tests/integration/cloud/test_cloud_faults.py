@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from ops import history
@@ -14,42 +11,12 @@ from tests.integration.cloud_service import TOKEN, Asked, Cloud
 from tests.integration.cloud_shop import (
     BARE,
     Shop,
-    made_shop,
-    made_store,
-    running_service,
     with_program,
 )
 from tests.integration.cloud_stacks import Refused
 from tests.integration.shop import objects
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Cloud]:
-    """The service."""
-    with running_service() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def shop(
-    service: Cloud,
-    tmp_path: Path,
-    programs: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Shop]:
-    with made_shop(service, tmp_path, programs, monkeypatch, capsys) as made:
-        yield made
-
-
-@pytest.fixture
-def store(
-    service: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ServiceStore]:
-    with made_store(service, tmp_path, monkeypatch) as made:
-        yield made
 
 
 class TestTheServiceFails:

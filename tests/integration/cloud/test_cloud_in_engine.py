@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -20,38 +19,11 @@ from ops.locks import Claim, Life
 from ops.process import Machine
 from ops.service_store import ServiceStore
 from ops.stack import Session, signature
-from tests.integration.cloud_service import Asked, Cloud
-from tests.integration.cloud_shop import Shop, made_shop, made_store, running_service, with_program
+from tests.integration.cloud_service import Asked
+from tests.integration.cloud_shop import Shop, with_program
 from tests.integration.shop import objects
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Cloud]:
-    """The service."""
-    with running_service() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def shop(
-    service: Cloud,
-    tmp_path: Path,
-    programs: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Shop]:
-    with made_shop(service, tmp_path, programs, monkeypatch, capsys) as made:
-        yield made
-
-
-@pytest.fixture
-def store(
-    service: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ServiceStore]:
-    with made_store(service, tmp_path, monkeypatch) as made:
-        yield made
 
 
 def left(intent: str, target: int | None = None) -> Claim:
