@@ -29,6 +29,7 @@ from ops.records import (
     has_zstd,
     key_of,
     make_release,
+    numbered,
     outputs_in,
     retagged,
     state_of,
@@ -79,10 +80,7 @@ class BucketStore:
         self, limit: int | None = None, *, newest: int | None = None
     ) -> list[Release]:
         names = self._names()
-        found = list(enumerate(names[:newest], start=1))
-        found.reverse()
-        if limit is not None:
-            found = found[:limit]
+        found = numbered(names, limit, newest)
         if newest is None and not are_legible(name for _, name in found):
             return renamed(self.engine, self.reference, limit, names)
         contents = self.bucket.read_many(f"{self._history}/{name}" for _, name in found)

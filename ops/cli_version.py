@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from ops import whole_file
 
 _SCRIPT = b"#!"
 
@@ -31,9 +32,8 @@ def remembered(program: Path, environment: Mapping[str, str], ask: Callable[[], 
     version = ask()
     with suppress(OSError):  # It only saves time.
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({"executable": mark, "version": version}))
-        draft.replace(place)
+        content = json.dumps({"executable": mark, "version": version})
+        whole_file.write(place, content.encode())
     return version
 
 

@@ -7,8 +7,6 @@ import glob
 import json
 import os
 import re
-import shutil
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from ops import whole_file
 from ops.backend import Lock, Recorded
 from ops.cli_store import renamed
 from ops.engine import Engine
@@ -32,6 +31,7 @@ from ops.records import (
     has_zstd,
     key_of,
     make_release,
+    numbered,
     outputs_in,
     read_json,
     retagged,
@@ -92,10 +92,7 @@ class FileStore:
         self, limit: int | None = None, *, newest: int | None = None
     ) -> list[Release]:
         names = self._names()
-        found = list(enumerate(names[:newest], start=1))
-        found.reverse()
-        if limit is not None:
-            found = found[:limit]
+        found = numbered(names, limit, newest)
         if newest is None and not are_legible([name for _, name in found]):
             return renamed(self.engine, self.reference, limit, names)
         return [self._release(number, name) for number, name in found]
@@ -169,12 +166,7 @@ class FileStore:
             after = retagged(path.read_bytes() if path.exists() else None, change)
         except FAULTS as error:
             raise self._damaged_tags(error) from error
-        draft = path.with_suffix(f".pulumi-tags.{os.getpid()}.{threading.get_ident()}")
-        try:
-            draft.write_bytes(after)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        whole_file.write(path, after)
         # The CLI's note beside it names a checksum, of what it was.
         path.with_name(f"{path.name}.attrs").unlink(missing_ok=True)
 
@@ -196,12 +188,7 @@ class FileStore:
         # Without a copy nothing is wrong yet: a full disk must not undo what is done.
         with suppress(OSError):
             self._kept_tags.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._kept_tags.with_suffix(f".tags.{os.getpid()}.{threading.get_ident()}")
-            try:
-                shutil.copyfile(self._tags, draft)
-                draft.replace(self._kept_tags)
-            finally:
-                draft.unlink(missing_ok=True)
+            whole_file.write(self._kept_tags, self._tags.read_bytes())
 
     @contextmanager
     def ordered(self) -> Iterator[None]:  # noqa: D102
@@ -255,12 +242,7 @@ class FileStore:
             if after is None:
                 self._claim.unlink(missing_ok=True)
             else:
-                draft = self._claim.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-                try:
-                    draft.write_text(after)
-                    draft.replace(self._claim)
-                finally:
-                    draft.unlink(missing_ok=True)
+                whole_file.write(self._claim, after.encode())
         return True
 
     @property

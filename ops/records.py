@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -162,6 +162,21 @@ def retagged(content: bytes | None, change: Mapping[str, str | None]) -> bytes:
     tags = {**(whole["tags"] or {}), **change}
     whole["tags"] = {name: value for name, value in tags.items() if value is not None}
     return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def numbered(
+    names: Sequence[str], limit: int | None = None, newest: int | None = None
+) -> list[tuple[int, str]]:
+    """Number the records of a history, and return some of them, newest first.
+
+    Args:
+        names: The names of all, oldest first.
+        limit: How many.
+        newest: The number of the first one; None means the last there is.
+    """
+    found = list(enumerate(names[:newest], start=1))
+    found.reverse()
+    return found[:limit]
 
 
 def has_zstd() -> bool:

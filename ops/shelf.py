@@ -6,12 +6,13 @@ What is kept there is worth having and never needed: it may be deleted at any ti
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from ops import whole_file
 
 if TYPE_CHECKING:
     from ops.bucket import Bucket
@@ -65,12 +66,7 @@ class DirectoryShelf:
 
     def write(self, name: str, content: bytes) -> None:  # noqa: D102
         self.root.mkdir(parents=True, exist_ok=True)
-        draft = self.root / f".{name}.{os.getpid()}.{threading.get_ident()}"
-        try:
-            draft.write_bytes(content)
-            draft.replace(self.root / name)
-        finally:
-            draft.unlink(missing_ok=True)
+        whole_file.write(self.root / name, content)
 
     def remove(self, name: str) -> None:  # noqa: D102
         (self.root / name).unlink(missing_ok=True)
