@@ -9,21 +9,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ops import checkout, claims, history, ledger, timelines
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
-from ops.gate_settings import UNSET, GateSettings, gate_settings
+from ops.gate_settings import GateSettings
 from ops.identity import called, images_of_state, is_shown, workloads_of_state
+from ops.judging import Judging
 from ops.output import Output
 from ops.recording import Recording
 from ops.registry import Presence, look_up_all
 from ops.release import ConfigValue, Deployed, Release
 from ops.signals import Signals
-from ops.timeline import GATE, PREVIEW, ROLLBACK, UPDATE
+from ops.timeline import PREVIEW, ROLLBACK, UPDATE
 from ops.turn import Turn
 from ops.verdict import Verdict
 from ops.watched import Ran, Watched
@@ -52,9 +52,8 @@ class Actions:
         self.signals = signals
         self._recording = Recording(session.name)
         self._turn = Turn(session, out)
+        self._judging = Judging(session, out, self._turn, self._recording)
         self._watched = Watched(self._turn, out, signals, self.connected, self._recording)
-        self._cluster: Cluster | None = None
-        self._connecting = threading.Lock()
 
     @property
     def stack(self) -> str:
@@ -150,11 +149,11 @@ class Actions:
 
     def workloads(self) -> list[Workload]:
         """Return the Deployments in the stack's state."""
-        return workloads_of_state(self._resources())
+        return workloads_of_state(self.session.resources())
 
     def images(self) -> str | None:
         """Return the images that the stack's state says are running."""
-        return images_of_state(self._resources())
+        return images_of_state(self.session.resources())
 
     def refusal(self, fingerprint: str) -> str | None:
         """Return why something may not be deployed again; None when it may."""
@@ -281,7 +280,7 @@ class Actions:
         ended = threading.Event()
 
         def settle() -> str | None:
-            return self._settled(replay.workloads, gate, ended)
+            return self._judging.settled(replay.workloads, gate, ended)
 
         def run(on_event: Callable[[Event], None]) -> Outcome:
             return self.session.update(
@@ -315,99 +314,25 @@ class Actions:
         Raises:
             AegisError: They are wrong.
         """
-        found = settings.get(f"{self.session.project}:gate")
-        if found is None:
-            return UNSET
-        try:
-            return gate_settings(found.value)
-        except ValueError as error:
-            raise AegisError(
-                what=f"the setting {self.session.project}:gate is wrong",
-                why=str(error),
-                next=f"pulumi config set --path '{self.session.project}:gate.bakeSeconds' 15",
-            ) from error
+        return self._judging.gate(settings)
 
     def recorded_gate(self, release: Release) -> GateSettings | None:
         """Read the gate a release was deployed with; None when it had none that can be read."""
-        if f"{self.session.project}:gate" not in release.config:
-            return None
-        try:
-            return self.gate(release.config)
-        except AegisError as error:
-            self.out.warn(f"the gate of release {release.number} cannot be read: {error.why}")
-            return None
+        return self._judging.recorded_gate(release)
 
     def judge(self, workloads: Sequence[Workload], gate: GateSettings) -> Verdict:
         """Let the gate judge what runs."""
-        from ops.gate import judge
-
-        if not workloads:
-            reason = "the stack has no Deployment, so there was nothing to judge"
-            self._turn.unjudged = False
-            return Verdict(passed=True, reason=reason, notes=(reason,))
-        self._recording.asks(gate)
-        with self.out.progress(f"the gate judges {self.stack}"), self._recording.phase(GATE):
-            verdict = judge(
-                self.connected(),
-                list(workloads),
-                gate,
-                on_progress=self._watched.tell_gate,
-                on_answer=self._recording.answer,
-            )
-        if verdict.passed:
-            verdict = self._compared(verdict, workloads)
-        self._recording.judged(verdict)
-        self._turn.require()
-        self._turn.unjudged = self._turn.unjudged and verdict.lost
-        return verdict
+        return self._judging.judge(workloads, gate, self._watched.tell_gate)
 
     def interference(
         self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None
     ) -> str | None:
         """Say what from outside made a release fail; None when it failed by itself."""
-        from ops import interference, live_objects
-        from ops.cluster import ApiError
-
-        hands: list[str] = []
-        with suppress(ApiError):
-            live = live_objects.deployments(self.connected(), workloads)
-            hands = [line for it in live.values() for line in interference.hands(it)]
-        return interference.excuse(
-            ran.outcome, verdict, silent=ran.silent, hands=hands, resources=self._resources()
-        )
-
-    def _compared(self, verdict: Verdict, workloads: Sequence[Workload]) -> Verdict:
-        """What runs may be good, and not what was deployed: somebody may have changed it since."""
-        from ops import interference, live_objects
-        from ops.cluster import ApiError, same_quantity
-
-        try:
-            live = live_objects.deployments(self.connected(), workloads)
-        except ApiError as error:
-            note = f"whether somebody changed it meanwhile: {error}"
-            return replace(verdict, notes=(*verdict.notes, note))
-        resources = self._resources()
-        verdict, beside = interference.compared(verdict, resources, live, same_quantity)
-        for line in beside:
-            self.out.warn(f"{line}; `aegis drift --fix` puts it back")
-        return verdict
-
-    # Inside
-
-    def _kept(self, command: str) -> AbstractContextManager[None]:
-        """Keep a timeline of what happens in the block, for `aegis report`."""
-        return timelines.kept(self.session, self._recording, command, self.out.warn)
-
-    def _resources(self) -> list[Mapping[str, object]]:
-        deployment = self.session.export().get("deployment") or {}
-        return list(deployment.get("resources") or ())
+        return self._judging.interference(workloads, ran, verdict)
 
     def connected(self) -> Cluster:
         """Return the cluster the stack is in."""
-        with self._connecting:
-            if self._cluster is None:
-                self._cluster = self._connect()
-            return self._cluster
+        return self._judging.connected()
 
     def require_cluster(self) -> None:
         """Make sure that the cluster answers and knows who asks, before anything is changed.
@@ -419,19 +344,11 @@ class Actions:
 
         require_answer(self.connected(), self.stack)
 
-    def _connect(self) -> Cluster:
-        from ops.cluster import connect
+    # Inside
 
-        settings = self.settings()
-
-        def plain(*keys: str) -> str | None:
-            found = (settings.get(key) for key in keys)
-            return next((str(it.value) for it in found if it and not it.encrypted), None)
-
-        return connect(
-            plain("kubernetes:context", f"{self.session.project}:kubeContext"),
-            plain("kubernetes:kubeconfig"),
-        )
+    def _kept(self, command: str) -> AbstractContextManager[None]:
+        """Keep a timeline of what happens in the block, for `aegis report`."""
+        return timelines.kept(self.session, self._recording, command, self.out.warn)
 
     def _warm(self) -> None:
         # What is wrong is said when it is wanted, not here.
@@ -448,24 +365,6 @@ class Actions:
 
         session = self.session
         return kept_settings(target.config, replay.swaps, session.decrypted, session.encrypted)
-
-    def _settled(
-        self, workloads: Sequence[Workload], gate: GateSettings, ended: threading.Event
-    ) -> str | None:
-        """Wait until rollouts are complete; return why they never will be."""
-        from ops.gate import Stopped, judge
-
-        if not workloads:
-            return None
-        try:
-            verdict = judge(
-                self.connected(), workloads, gate, rollout_only=True, restores=True, stop=ended
-            )
-        except Stopped:
-            return "stopped before the rollout was complete"
-        except AegisError as error:
-            return f"the rollout cannot be watched: {error}"
-        return None if verdict.passed else "\n".join([verdict.reason, *verdict.evidence])
 
 
 def _program(replay: Replay, settle: Callable[[], str | None] | None = None) -> Program:

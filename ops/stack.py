@@ -272,6 +272,10 @@ class Session:
         exported = self.engine.expect_json("stack", "export", "--stack", self.reference, *flags)
         return dict(exported)
 
+    def resources(self) -> list[Mapping[str, Any]]:
+        """The resources in the state, secrets encrypted."""
+        return list((self.export().get("deployment") or {}).get("resources") or ())
+
     def import_state(self, state: Mapping[str, Any]) -> None:
         """Put a state in the place of the stack's. Surgery, for recovery only."""
         # Not through a file: secrets may be in it.

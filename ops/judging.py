@@ -1,0 +1,194 @@
+"""Judging what a flow deployed: the gate's settings, its verdict, and who else had a hand in it.
+
+The gate itself is `ops.gate`, what befalls a release from outside `ops.interference`; this module
+brings them together with the stack's settings, its state and its cluster.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ops.errors import AegisError
+from ops.gate_settings import UNSET, GateSettings, gate_settings
+from ops.output import Output
+from ops.recording import Recording
+from ops.release import Release
+from ops.timeline import GATE
+from ops.turn import Turn
+from ops.verdict import Verdict
+from ops.workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ops.cluster import Cluster
+    from ops.gate import Progress
+    from ops.release import ConfigValue
+    from ops.stack import Session
+    from ops.watched import Ran
+
+
+class Judging:
+    """Judges the releases of one stack.
+
+    Args:
+        session: The stack, open.
+        out: Where progress and warnings go.
+        turn: Whose turn it is, and whether something is yet to be judged.
+        recording: Listens.
+    """
+
+    def __init__(self, session: Session, out: Output, turn: Turn, recording: Recording) -> None:
+        self._session, self._out, self._turn, self._recording = session, out, turn, recording
+        self._cluster: Cluster | None = None
+        self._connecting = threading.Lock()
+
+    def connected(self) -> Cluster:
+        """Return the cluster the stack is in."""
+        with self._connecting:
+            if self._cluster is None:
+                self._cluster = self._connect()
+            return self._cluster
+
+    def gate(self, settings: Mapping[str, ConfigValue]) -> GateSettings:
+        """Read a release's gate from its settings.
+
+        Raises:
+            AegisError: They are wrong.
+        """
+        found = settings.get(f"{self._session.project}:gate")
+        if found is None:
+            return UNSET
+        try:
+            return gate_settings(found.value)
+        except ValueError as error:
+            raise AegisError(
+                what=f"the setting {self._session.project}:gate is wrong",
+                why=str(error),
+                next=f"pulumi config set --path '{self._session.project}:gate.bakeSeconds' 15",
+            ) from error
+
+    def recorded_gate(self, release: Release) -> GateSettings | None:
+        """Read the gate a release was deployed with; None when it had none that can be read."""
+        if f"{self._session.project}:gate" not in release.config:
+            return None
+        try:
+            return self.gate(release.config)
+        except AegisError as error:
+            self._out.warn(f"the gate of release {release.number} cannot be read: {error.why}")
+            return None
+
+    def judge(
+        self,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+        on_progress: Callable[[Progress], None],
+    ) -> Verdict:
+        """Let the gate judge what runs.
+
+        Args:
+            workloads: The Deployments.
+            gate: What is asked of them.
+            on_progress: Told how far it is.
+        """
+        from ops.gate import judge
+
+        if not workloads:
+            reason = "the stack has no Deployment, so there was nothing to judge"
+            self._turn.unjudged = False
+            return Verdict(passed=True, reason=reason, notes=(reason,))
+        self._recording.asks(gate)
+        with (
+            self._out.progress(f"the gate judges {self._session.name}"),
+            self._recording.phase(GATE),
+        ):
+            verdict = judge(
+                self.connected(),
+                list(workloads),
+                gate,
+                on_progress=on_progress,
+                on_answer=self._recording.answer,
+            )
+        if verdict.passed:
+            verdict = self._compared(verdict, workloads)
+        self._recording.judged(verdict)
+        self._turn.require()
+        self._turn.unjudged = self._turn.unjudged and verdict.lost
+        return verdict
+
+    def interference(
+        self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None
+    ) -> str | None:
+        """Say what from outside made a release fail; None when it failed by itself."""
+        from ops import interference, live_objects
+        from ops.cluster import ApiError
+
+        hands: list[str] = []
+        with suppress(ApiError):
+            live = live_objects.deployments(self.connected(), workloads)
+            hands = [line for it in live.values() for line in interference.hands(it)]
+        return interference.excuse(
+            ran.outcome,
+            verdict,
+            silent=ran.silent,
+            hands=hands,
+            resources=self._session.resources(),
+        )
+
+    def settled(
+        self, workloads: Sequence[Workload], gate: GateSettings, ended: threading.Event
+    ) -> str | None:
+        """Wait until rollouts are complete; return why they never will be.
+
+        Args:
+            workloads: The Deployments.
+            gate: What is evidence.
+            ended: Set to wait no longer.
+        """
+        from ops.gate import Stopped, judge
+
+        if not workloads:
+            return None
+        try:
+            verdict = judge(
+                self.connected(), workloads, gate, rollout_only=True, restores=True, stop=ended
+            )
+        except Stopped:
+            return "stopped before the rollout was complete"
+        except AegisError as error:
+            return f"the rollout cannot be watched: {error}"
+        return None if verdict.passed else "\n".join([verdict.reason, *verdict.evidence])
+
+    def _compared(self, verdict: Verdict, workloads: Sequence[Workload]) -> Verdict:
+        """What runs may be good, and not what was deployed: somebody may have changed it since."""
+        from ops import interference, live_objects
+        from ops.cluster import ApiError, same_quantity
+
+        try:
+            live = live_objects.deployments(self.connected(), workloads)
+        except ApiError as error:
+            note = f"whether somebody changed it meanwhile: {error}"
+            return replace(verdict, notes=(*verdict.notes, note))
+        resources = self._session.resources()
+        verdict, beside = interference.compared(verdict, resources, live, same_quantity)
+        for line in beside:
+            self._out.warn(f"{line}; `aegis drift --fix` puts it back")
+        return verdict
+
+    def _connect(self) -> Cluster:
+        from ops.cluster import connect
+
+        settings = self._session.settings()
+
+        def plain(*keys: str) -> str | None:
+            found = (settings.get(key) for key in keys)
+            return next((str(it.value) for it in found if it and not it.encrypted), None)
+
+        return connect(
+            plain("kubernetes:context", f"{self._session.project}:kubeContext"),
+            plain("kubernetes:kubeconfig"),
+        )
