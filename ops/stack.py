@@ -11,9 +11,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ops import scratch
+from ops import settings_file
 from ops.backend import Store, open_store
 from ops.bucket import password_of, shown_url
 from ops.engine import Engine, Finished, explain, is_locked, last_lines
@@ -33,7 +32,6 @@ from ops.workspace import (
     find_project,
     locate_backend,
     pulumi_home,
-    read_yaml,
     stack_name,
     stack_settings,
 )
@@ -157,7 +155,7 @@ class Session:
             AegisError: When the preview failed, for another reason than a policy.
         """
         recorder = Recorder(on_event)
-        with self._settings(config) as config_file:
+        with settings_file.temporary(self, config) as config_file:
             done, _ = self._run(
                 "preview",
                 recorder,
@@ -196,7 +194,7 @@ class Session:
         Raises:
             AegisError: When it could not begin: the lock is held, the passphrase is wrong.
         """
-        with self._settings(config) as config_file:
+        with settings_file.temporary(self, config) as config_file:
             return self._operate(
                 "up",
                 Recorder(on_event),
@@ -304,7 +302,7 @@ class Session:
 
     def decrypted(self, config: Mapping[str, ConfigValue]) -> Mapping[str, Any]:
         """Decrypt settings as a history file has them."""
-        with self._settings(config) as path:
+        with settings_file.temporary(self, config) as path:
             flags = ("--json", "--show-secrets", "--config-file", str(path))
             raw = self.engine.expect_json("config", *flags, "--stack", self.reference)
         return {
@@ -314,7 +312,7 @@ class Session:
     def encrypted(self, text: str) -> str:
         """Encrypt a text as the stack's settings are."""
         key = f"{self.project}:{_SCRATCH}"
-        with self._settings({key: ConfigValue(text, secret=True)}) as path:
+        with settings_file.temporary(self, {key: ConfigValue(text, secret=True)}) as path:
             content = yaml.safe_load(Path(str(path)).read_text())
         return str(content["config"][key][SECURE])
 
@@ -381,55 +379,6 @@ class Session:
         if recorder.error is not None:
             raise recorder.error
         return done, bool(recorder.steps)
-
-    @contextmanager
-    def _settings(self, config: Mapping[str, ConfigValue] | None) -> Iterator[str | None]:
-        """A config file with these settings and the stack's way to encrypt, while it is needed."""
-        if config is None:
-            yield None
-            return
-        with scratch.temporary() as directory:
-            path = directory / f"Pulumi.{self.name}.yaml"
-            content = self._secrets_settings()
-            content["config"] = {
-                key: value.value
-                for key, value in config.items()
-                if value.encrypted or not value.secret
-            }
-            path.write_text(yaml.safe_dump(content))
-            plain = {key: v for key, v in config.items() if v.secret and not v.encrypted}
-            for key, value in plain.items():
-                if value.value is None:
-                    raise AegisError(
-                        what=f"the setting {key} is a secret that was not read",
-                        why="a history read without its secrets cannot be deployed from",
-                    )
-                self._encrypt(path, key, value)
-            yield str(path)
-
-    def _encrypt(self, path: Path, key: str, value: ConfigValue) -> None:
-        """Add one secret to a config file, encrypted. It is not put on a command line."""
-        text = value.value if isinstance(value.value, str) else json.dumps(value.value)
-        arguments = ["config", "set", "--secret", "--stack", self.reference]
-        done = self.engine.run([*arguments, "--config-file", str(path), key], feed=text)
-        if done.code:
-            raise explain(done, f"{key} could not be encrypted")
-
-    def _secrets_settings(self) -> dict[str, Any]:
-        """How the stack encrypts, from its config file or, failing that, from its state."""
-        names = ("secretsprovider", "encryptedkey", "encryptionsalt", "environment")
-        if self.config_file.exists():
-            content = read_yaml(self.config_file)
-            found = {name: content[name] for name in names if name in content}
-            if found:
-                return found
-        provider = self.export()["deployment"].get("secrets_providers") or {}
-        state = provider.get("state") or {}
-        if provider.get("type") == "passphrase":
-            return {"encryptionsalt": state["salt"]}
-        if provider.get("type") == "cloud":
-            return {"secretsprovider": state["url"], "encryptedkey": state["encryptedkey"]}
-        return {}
 
 
 def signature(environment: Mapping[str, str]) -> Mapping[str, str]:

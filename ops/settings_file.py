@@ -1,0 +1,81 @@
+"""Settings as a file for one command of the CLI, secrets encrypted as the stack has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ops import scratch
+from ops.engine import explain
+from ops.errors import AegisError
+from ops.release import ConfigValue
+from ops.workspace import read_yaml
+
+if TYPE_CHECKING:
+    from ops.stack import Session
+
+
+@contextmanager
+def temporary(session: Session, config: Mapping[str, ConfigValue] | None) -> Iterator[str | None]:
+    """Write a config file with some settings and the stack's way to encrypt; it goes afterwards.
+
+    Args:
+        session: The stack.
+        config: The settings; None means the stack's own file, for which nothing is written.
+
+    Yields:
+        The file's path; None for the stack's own.
+
+    Raises:
+        AegisError: A secret among them was never read, or cannot be encrypted.
+    """
+    if config is None:
+        yield None
+        return
+    with scratch.temporary() as directory:
+        path = directory / f"Pulumi.{session.name}.yaml"
+        content = _encryption(session)
+        content["config"] = {
+            key: value.value for key, value in config.items() if value.encrypted or not value.secret
+        }
+        path.write_text(yaml.safe_dump(content))
+        plain = {key: v for key, v in config.items() if v.secret and not v.encrypted}
+        for key, value in plain.items():
+            if value.value is None:
+                raise AegisError(
+                    what=f"the setting {key} is a secret that was not read",
+                    why="a history read without its secrets cannot be deployed from",
+                )
+            _encrypt(session, path, key, value)
+        yield str(path)
+
+
+def _encrypt(session: Session, path: Path, key: str, value: ConfigValue) -> None:
+    """Add one secret to a config file, encrypted. It is not put on a command line."""
+    text = value.value if isinstance(value.value, str) else json.dumps(value.value)
+    arguments = ["config", "set", "--secret", "--stack", session.reference]
+    done = session.engine.run([*arguments, "--config-file", str(path), key], feed=text)
+    if done.code:
+        raise explain(done, f"{key} could not be encrypted")
+
+
+def _encryption(session: Session) -> dict[str, Any]:
+    """How the stack encrypts, from its config file or, failing that, from its state."""
+    names = ("secretsprovider", "encryptedkey", "encryptionsalt", "environment")
+    if session.config_file.exists():
+        content = read_yaml(session.config_file)
+        found = {name: content[name] for name in names if name in content}
+        if found:
+            return found
+    provider = session.export()["deployment"].get("secrets_providers") or {}
+    state = provider.get("state") or {}
+    if provider.get("type") == "passphrase":
+        return {"encryptionsalt": state["salt"]}
+    if provider.get("type") == "cloud":
+        return {"secretsprovider": state["url"], "encryptedkey": state["encryptedkey"]}
+    return {}
