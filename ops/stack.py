@@ -168,7 +168,9 @@ class Session:
         violations = tuple(dict.fromkeys(recorder.violations))
         changes = Changes(tuple(recorder.steps), recorder.summary, recorder.warnings(), violations)
         if done.code and not changes.forbidden:
-            raise self._unusable(done, recorder, f"the preview of {self.name} failed")
+            error = self._unusable(done, recorder, f"the preview of {self.name} failed")
+            error.next = error.next or f"correct it, then: aegis preview --stack {self.name}"
+            raise error
         return changes
 
     def update(
