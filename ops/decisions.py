@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum
 
+from ops.errors import AegisError, ExitCode
 from ops.events import Outcome
 from ops.gate_settings import UNSET, GateSettings
 from ops.verdict import Verdict
@@ -86,6 +87,30 @@ def cause(outcome: Outcome, verdict: Verdict | None) -> str:
 def headline(text: str) -> str:
     """Return the first line of a cause, for a history's message or a mark."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "unknown")
+
+
+def lost(
+    stack: str,
+    during: str,
+    why: str,
+    *,
+    state: str = "nothing was undone; what serves is not known",
+) -> AegisError:
+    """Word that the cluster stopped answering in the middle of something.
+
+    Args:
+        stack: The stack's name.
+        during: The middle of what.
+        why: What was seen last.
+        state: What is known of what runs.
+    """
+    return AegisError(
+        what=f"the cluster of {stack} stopped answering {during}",
+        why=why,
+        state=state,
+        next=f"once it answers: aegis recover --stack {stack}",
+        code=ExitCode.NOT_ROLLED_BACK,
+    )
 
 
 def gate_of_rollback(own: GateSettings | None, standard: GateSettings | None) -> GateSettings:

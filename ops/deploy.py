@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops import rollback
-from ops.decisions import Next, after_judgement, after_update, cause, headline
+from ops.decisions import Next, after_judgement, after_update, cause, headline, lost
 from ops.errors import AegisError, ExitCode
 from ops.identity import images_of_steps, is_shown, workloads_of_steps
 from ops.ledger import fingerprint
@@ -364,13 +364,7 @@ def _ended(actions: Actions, step: Next, why: str, serving: str) -> AegisError:
             code=ExitCode.INTERRUPTED,
         )
     if step is Next.LOST:
-        return AegisError(
-            what=f"the cluster of {actions.stack} stopped answering during the deploy",
-            why=why,
-            state="nothing was undone; what serves is not known",
-            next=f"once it answers: aegis recover --stack {actions.stack}",
-            code=ExitCode.NOT_ROLLED_BACK,
-        )
+        return lost(actions.stack, "during the deploy", why)
     return AegisError(
         what=f"the release failed on {actions.stack}",
         why=why,

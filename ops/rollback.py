@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ops.decisions import cause, gate_of_rollback, headline
+from ops.decisions import cause, gate_of_rollback, headline, lost
 from ops.errors import AegisError, ExitCode
 from ops.identity import called, is_shown
 from ops.ledger import fingerprint
@@ -268,14 +268,8 @@ def _judge(actions: Actions, target: Release, gate: GateSettings) -> Verdict:
 
 
 def _lost(actions: Actions, target: Release, verdict: Verdict) -> AegisError:
-    return AegisError(
-        what=f"the cluster of {actions.stack} stopped answering during the rollback to release "
-        f"{target.number}",
-        why=verdict.reason,
-        state="what serves is not known",
-        next=f"once it answers: aegis recover --stack {actions.stack}",
-        code=ExitCode.NOT_ROLLED_BACK,
-    )
+    during = f"during the rollback to release {target.number}"
+    return lost(actions.stack, during, verdict.reason, state="what serves is not known")
 
 
 def remember(actions: Actions, failed: Release, images: str | None, why: str) -> None:

@@ -142,6 +142,7 @@ def _restore(actions: Actions, target: Release, why: str) -> None:
 
 def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -> None:
     """Let the gate say what its deployer did not live to hear."""
+    from ops.decisions import lost
     from ops.errors import AegisError, ExitCode
 
     verdict = actions.judge(actions.workloads(), actions.gate(last.config))
@@ -150,14 +151,7 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
         return
     if verdict.lost:
         actions.leave_to_judge()
-        raise AegisError(
-            what=f"the cluster of {actions.stack} stopped answering while the gate judged "
-            f"release {last.number}",
-            why=verdict.reason,
-            state="nothing was undone; what serves is not known",
-            next=f"once it answers: aegis recover --stack {actions.stack}",
-            code=ExitCode.NOT_ROLLED_BACK,
-        )
+        raise lost(actions.stack, f"while the gate judged release {last.number}", verdict.reason)
     # What did not come up healthy when it was restored would not when it is restored once more.
     again = verified is not None and last.restores in {verified.number, verified.restores}
     if verified is None or (again and last.restores is not None):
