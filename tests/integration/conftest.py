@@ -19,6 +19,7 @@ from lab.plugin_cache import STAND_IN_MARK
 from lab.settings import load
 from lab.toolchain import PULUMI, Toolchain
 from tests.integration.accepting_provider import VERSIONS
+from tests.integration.isolation import environment_in, place_provider, write_program
 from tests.rendering import ROOT
 
 PROGRAM = ("Pulumi.yaml", "__main__.py", "components", "ops", "pyproject.toml")
@@ -137,18 +138,10 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def write_program(path: Path, module: str, *arguments: str, **environment: str) -> None:
-    """Write a program that runs one of the checkout's Python modules."""
-    exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
-    words = " ".join(f"'{word}'" for word in (sys.executable, "-m", module, *arguments))
-    path.write_text(f"#!/bin/sh\nexport PYTHONPATH='{ROOT}'\n{exports}exec {words} \"$@\"\n")
-    path.chmod(0o755)
-
-
 @pytest.fixture
 def project(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> Iterator[Project]:
     """A project with a stack; staging, unless the test is parametrised with another."""
-    directory, home = tmp_path / "project", tmp_path / "home"
+    directory = tmp_path / "project"
     directory.mkdir()
     for name in PROGRAM:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -160,20 +153,11 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> I
         # There are no pods here that a gate could watch.
         (directory / path.name).write_text(GATE.sub("", "".join(kept)))
     (directory / ".venv").symlink_to(sys.prefix)
-    journal = tmp_path / "journal"
-    for name, version in VERSIONS.items():
-        plugin = home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
-        plugin.parent.mkdir(parents=True)
-        write_program(plugin, "tests.integration.accepting_provider", name, str(journal))
+    for name in VERSIONS:
+        place_provider(tmp_path, "tests.integration.accepting_provider", name)
     (tmp_path / "backend").mkdir()
     environment = {
-        "PATH": f"{programs}:/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "PULUMI_HOME": str(home),
-        "PULUMI_BACKEND_URL": f"file://{tmp_path / 'backend'}",
-        "PULUMI_CONFIG_PASSPHRASE": "of a test",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        **environment_in(tmp_path, programs),
         "AEGIS_REGISTRY": "registry.example.com",
         "AEGIS_GIT_SHA": "0123456789abcdef0123456789abcdef01234567",
         "KUBECONFIG": str(tmp_path / "there-is-no-cluster"),

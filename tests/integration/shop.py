@@ -15,7 +15,7 @@ from ops import history, ledger
 from ops.engine import Engine, Finished
 from ops.stack import Session
 from tests.integration.accepting_provider import VERSIONS
-from tests.integration.conftest import write_program
+from tests.integration.isolation import environment_in, place_provider
 
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
 SECONDS = 30
@@ -96,24 +96,9 @@ def made_stand(
     for name in ("project", "backend"):
         (tmp_path / name).mkdir()
     (tmp_path / "project" / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
-    version = VERSIONS["kubernetes"]
-    plugin = tmp_path / f"home/plugins/resource-kubernetes-v{version}/pulumi-resource-kubernetes"
-    plugin.parent.mkdir(parents=True)
-    journal = str(tmp_path / "journal")
-    write_program(plugin, "tests.integration.accepting_provider", "kubernetes", journal)
-    made = Stand(
-        tmp_path,
-        {
-            "PATH": f"{programs}:/usr/bin:/bin",
-            "HOME": str(tmp_path),
-            "PULUMI_HOME": str(tmp_path / "home"),
-            "PULUMI_BACKEND_URL": backend or f"file://{tmp_path / 'backend'}",
-            "PULUMI_CONFIG_PASSPHRASE": "of a test",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            **(environment or {}),
-        },
-    )
+    place_provider(tmp_path, "tests.integration.accepting_provider")
+    own = {"PULUMI_BACKEND_URL": backend} if backend else {}
+    made = Stand(tmp_path, {**environment_in(tmp_path, programs), **own, **(environment or {})})
     made.pulumi("stack", "init", "one")
     made.pulumi("config", "set", "--stack", "one", "replicas", "2")
     made.pulumi("config", "set", "--stack", "one", "--secret", "token", "hunter2")

@@ -14,8 +14,7 @@ import pytest
 from ops import checkpoint, replay
 from ops.engine import Engine
 from ops.stack import Session
-from tests.integration.accepting_provider import VERSIONS
-from tests.integration.conftest import write_program
+from tests.integration.isolation import environment_in, place_provider
 from tests.languages.programs import GO, TYPESCRIPT, Language
 
 _SECONDS = 120
@@ -110,28 +109,15 @@ class Foreign:
 @pytest.fixture(params=[GO, TYPESCRIPT], ids=str)
 def far(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> Foreign:
     language: Language = request.param
-    directory, bare, home, hosts = (
-        tmp_path / name for name in ("program", "bare", "home", "hosts")
-    )
+    directory, bare, hosts = (tmp_path / name for name in ("program", "bare", "hosts"))
     for path in (directory, bare, hosts, tmp_path / "backend"):
         path.mkdir()
     language.lay(directory)
     language.place_host(hosts)
     (bare / "Pulumi.yaml").write_text((directory / "Pulumi.yaml").read_text())
-    plugin = home / "plugins" / f"resource-kubernetes-v{VERSIONS['kubernetes']}"
-    plugin.mkdir(parents=True)
-    write_program(
-        plugin / "pulumi-resource-kubernetes",
-        *("tests.integration.reading_provider", "kubernetes", str(tmp_path / "journal")),
-    )
+    place_provider(tmp_path, "tests.integration.reading_provider")
     without = {
-        "PATH": f"{programs}:/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "PULUMI_HOME": str(home),
-        "PULUMI_BACKEND_URL": f"file://{tmp_path / 'backend'}",
-        "PULUMI_CONFIG_PASSPHRASE": "of a test",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        **environment_in(tmp_path, programs),
         "PULUMI_NODEJS_TRANSPILE_ONLY": "true",
     }
     environment = {**without, "PATH": f"{hosts}:{without['PATH']}"}

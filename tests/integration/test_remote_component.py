@@ -11,7 +11,7 @@ from pulumi import Output, ResourceOptions
 
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.component_provider import PARTS, VERSION
-from tests.integration.conftest import write_program
+from tests.integration.isolation import write_program
 from tests.integration.test_replay_in_engine import Stack, stack
 
 __all__ = ["stack"]

@@ -21,7 +21,7 @@ from ops.replay import Replay
 from ops.replay_settings import kept_settings
 from ops.stack import Session
 from tests.integration.accepting_provider import VERSIONS
-from tests.integration.conftest import write_program
+from tests.integration.isolation import environment_in, place_provider
 
 _TIMES = ("created", "modified", "sourcePosition", "stackTrace")
 
@@ -93,28 +93,17 @@ def _ordered(item: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def stack(tmp_path: Path, programs: Path) -> Stack:
     """A project with one stack, and no program but those of the tests."""
-    directory, home = tmp_path / "project", tmp_path / "home"
+    directory = tmp_path / "project"
     directory.mkdir()
     (tmp_path / "backend").mkdir()
     (directory / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
-    journal = tmp_path / "journal"
-    for name, version in VERSIONS.items():
-        plugin = home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
-        plugin.parent.mkdir(parents=True)
-        write_program(plugin, "tests.integration.reading_provider", name, str(journal))
-    environment = {
-        "PATH": f"{programs}:/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "PULUMI_HOME": str(home),
-        "PULUMI_BACKEND_URL": f"file://{tmp_path / 'backend'}",
-        "PULUMI_CONFIG_PASSPHRASE": "of a test",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-    }
+    for name in VERSIONS:
+        place_provider(tmp_path, "tests.integration.reading_provider", name)
+    environment = environment_in(tmp_path, programs)
     from ops.engine import Engine
 
     Engine(directory, environment).expect("stack", "init", "till")
-    return Stack(Session.open("till", directory, environment), journal)
+    return Stack(Session.open("till", directory, environment), tmp_path / "journal")
 
 
 class _Component(pulumi.ComponentResource):

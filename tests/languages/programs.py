@@ -14,7 +14,7 @@ import pytest
 from lab.progress import Step
 from lab.settings import load
 from lab.toolchain import Tool, Toolchain
-from tests.integration.conftest import write_program
+from tests.integration.isolation import write_program
 from tests.rendering import ROOT
 
 SECONDS = 600

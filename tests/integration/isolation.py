@@ -1,0 +1,48 @@
+"""A project that sees nothing of the machine but the engine and the plugins it is given."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.integration.accepting_provider import VERSIONS
+from tests.rendering import ROOT
+
+
+def write_program(path: Path, module: str, *arguments: str, **environment: str) -> None:
+    """Write a program that runs one of the checkout's Python modules."""
+    exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
+    words = " ".join(f"'{word}'" for word in (sys.executable, "-m", module, *arguments))
+    path.write_text(f"#!/bin/sh\nexport PYTHONPATH='{ROOT}'\n{exports}exec {words} \"$@\"\n")
+    path.chmod(0o755)
+
+
+def place_provider(root: Path, module: str, name: str = "kubernetes") -> None:
+    """Put a provider where the engine looks for the official one.
+
+    Args:
+        root: The test's directory; what the provider does is written into its ``journal``.
+        module: What plays it.
+        name: The provider's name.
+    """
+    plugin = root / "home" / "plugins" / f"resource-{name}-v{VERSIONS[name]}"
+    plugin.mkdir(parents=True)
+    write_program(plugin / f"pulumi-resource-{name}", module, name, str(root / "journal"))
+
+
+def environment_in(root: Path, programs: Path) -> dict[str, str]:
+    """Return the whole environment of a test's CLI.
+
+    Args:
+        root: The test's directory: home, plugins and state are in it.
+        programs: The directory of the CLI and its language host.
+    """
+    return {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "HOME": str(root),
+        "PULUMI_HOME": str(root / "home"),
+        "PULUMI_BACKEND_URL": f"file://{root / 'backend'}",
+        "PULUMI_CONFIG_PASSPHRASE": "of a test",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
