@@ -18,6 +18,7 @@ from pulumi.automation import (
     PulumiCommand,
     Stack,
 )
+from pulumi.runtime import _grpc_settings
 from semver import VersionInfo
 
 from ops import scratch
@@ -32,6 +33,17 @@ A replay restores what was recorded: a conflict with last night's ``kubectl scal
 it. The provider's documentation of ``enablePatchForce`` names the variable; a stack that sets the
 option itself decides itself.
 """
+
+_OWN_CONNECTIONS = ("grpc.use_local_subchannel_pool", 1)
+"""Has every connection of the SDK be its own.
+
+The kernel gives an engine a port that an earlier engine of this process may have had. gRPC shares
+what it knows of an address between channels, and would refuse the new engine for as long as it
+backs off from the dead one (up to two minutes).
+"""
+
+if _OWN_CONNECTIONS not in _grpc_settings._GRPC_CHANNEL_OPTIONS:
+    _grpc_settings._GRPC_CHANNEL_OPTIONS.append(_OWN_CONNECTIONS)
 
 
 class _EndedError(Exception):
