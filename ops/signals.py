@@ -2,10 +2,14 @@
 
 GitHub's runners send SIGINT, SIGTERM 7.5 s later and a kill 2.5 s after that, so an update that
 runs is told to stop at the first signal and nothing is begun after it.
+
+Python answers a signal in its main thread, but the kernel may give it to another one, and then the
+main thread learns of it only when what it waits for is over. So it is woken.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +17,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_WAKE = signal.SIGURG
+"""Nobody sends it, and who has no handler for it ignores it."""
 
 
 class Interrupted(BaseException):
@@ -42,7 +48,8 @@ class Signals:
             return
         before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         try:
-            yield
+            with _waking():
+                yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -63,3 +70,29 @@ class Signals:
             raise Interrupted(number)
         # Not here: the handler runs in the middle of whatever the main thread does.
         threading.Thread(target=self._stop, name="stop", daemon=True).start()
+
+
+@contextmanager
+def _waking() -> Iterator[None]:
+    """While the block runs, every signal wakes this thread, the main one."""
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    main = threading.get_ident()
+
+    def wake() -> None:
+        while number := os.read(told, 1):
+            if number[0] in SIGNALS:
+                signal.pthread_kill(main, _WAKE)
+        os.close(told)
+
+    handler = signal.signal(_WAKE, lambda *_: None)
+    descriptor = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    thread = threading.Thread(target=wake, name="wake", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(descriptor)
+        os.close(tell)
+        thread.join()
+        signal.signal(_WAKE, handler)

@@ -238,19 +238,22 @@ def serve(
         background: Runs in a thread once the port is printed, for imports that take long.
         workers: Most calls that may run at the same time; an await holds one for minutes.
     """
-    stop = threading.Event()
+    # The kernel may hand a signal to any thread; only a descriptor wakes the main one then.
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: None)
     server = grpc.server(ThreadPoolExecutor(max_workers=workers), options=_OPTIONS)
     register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    _watch_engine(stop)
+    _watch_engine(wake)
     if background is not None:
         threading.Thread(target=background, daemon=True).start()
-    stop.wait()
+    os.read(woken, 1)
     if on_stop is not None:
         on_stop()
     server.stop(grace=None)
@@ -259,8 +262,8 @@ def serve(
     os._exit(0)  # worker threads may still be in a call; nobody is left to answer
 
 
-def _watch_engine(stop: threading.Event) -> None:
-    """Set the event when stdin, a pipe the engine holds open, ends."""
+def _watch_engine(wake: int) -> None:
+    """Write to a descriptor when stdin, a pipe the engine holds open, ends."""
     try:
         piped = stat.S_ISFIFO(os.fstat(0).st_mode)
     except OSError:
@@ -272,6 +275,7 @@ def _watch_engine(stop: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
                 pass
-        stop.set()
+        with contextlib.suppress(BlockingIOError):  # Full: it has been written to.
+            os.write(wake, b"\0")
 
     threading.Thread(target=read, daemon=True).start()

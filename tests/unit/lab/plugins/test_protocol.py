@@ -24,10 +24,21 @@ from lab.plugins.protocol import serve
 serve(lambda server: None, on_stop=lambda: print("stopped"))
 """
 
+_SIGNALLED = """
+import signal, threading, time
+from lab.plugins.protocol import serve
 
-def _start() -> subprocess.Popen[str]:
+def signalled():
+    time.sleep(0.5)  # The main thread waits by then.
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+serve(lambda server: None, on_stop=lambda: print("stopped"), background=signalled)
+"""
+
+
+def _start(program: str = _PLUGIN) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", _PLUGIN],
+        [sys.executable, "-c", program],
         cwd=_ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -46,6 +57,15 @@ class TestServing:
             plugin.send_signal(number)
             assert plugin.wait(5) == 0
             assert plugin.stdout.read() == "stopped\n"
+
+    def test_it_ends_whichever_thread_the_kernel_gives_the_signal_to(self) -> None:
+        plugin = _start(_SIGNALLED)
+        try:
+            assert plugin.wait(10) == 0
+        finally:
+            plugin.kill()
+            printed, _ = plugin.communicate()
+        assert printed.splitlines()[1:] == ["stopped"]
 
     def test_it_ends_when_the_engine_is_gone(self) -> None:
         with _start() as plugin:
