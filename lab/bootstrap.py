@@ -25,6 +25,7 @@ OTHERS = {
 }
 INSTALLER = os.path.join(CHECKOUT, "requirements-bootstrap.txt")
 REQUIREMENTS = os.path.join(CHECKOUT, "requirements-dev.txt")
+PACKAGES = ("app", "components", "lab", "ops")
 
 
 def refuse(what: str, why: str, fix: str) -> None:
@@ -77,6 +78,9 @@ def install(directory: str, requirements: str, *, bare: bool) -> None:
     if not bare:
         # The command `aegis`, from this checkout; what it needs is installed already.
         subprocess.check_call([*pip, "--no-deps", "--no-build-isolation", "--editable", CHECKOUT])
+        # Where Python may not write bytecode, as in many images, every start compiled it all anew.
+        packages = [os.path.join(CHECKOUT, name) for name in PACKAGES]
+        subprocess.check_call([python, "-m", "compileall", "-q", "-j", "0", *packages])
 
 
 def ensure(directory: str, requirements: str, *pinned: str, bare: bool) -> None:
