@@ -74,9 +74,10 @@ class FileStore:
                 next="see that PULUMI_BACKEND_URL names the backend, and that its disk is there",
             )
         if self._state_file() is None:
-            copy = self._copy()
-            if copy is not None:
-                raise gone(self._stacks / f"{self.stack}.json", copy, len(self._names()))
+            copy, updates = self._copy(), len(self._names())
+            # `pulumi stack rm` removes the history as well, and leaves copies.
+            if copy is not None and updates:
+                raise gone(self._stacks / f"{self.stack}.json", copy, updates)
             stacks = sorted({path.name.partition(".json")[0] for path in self._stack_files()})
             raise AegisError(
                 what=f"there is no stack {self.stack} of {self.project} in this backend",

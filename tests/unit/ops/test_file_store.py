@@ -178,6 +178,13 @@ class TestDamage:
             backend.session().store.require()
         assert f"staging.json.bak {backend.state}" in raised.value.next
 
+    def test_a_stack_that_was_removed_is_one_that_is_not_there(self, backend: MadeBackend) -> None:
+        # What `pulumi stack rm` leaves of one.
+        backend.state.rename(backend.state.with_suffix(".json.bak"))
+        with pytest.raises(AegisError, match="there is no stack staging") as raised:
+            backend.session().store.require()
+        assert raised.value.next == "pulumi stack init staging"
+
     def test_a_damaged_checkpoint_is_named(self, backend: MadeBackend) -> None:
         key = backend.update()
         backend.file(key, "checkpoint").write_text("{")
