@@ -39,7 +39,7 @@ test: up policy browser ## everything: pytest tests/ -v --cov=app, with the end-
 	@$(VENV)/python -m lab exec -- $(VENV)/python -m pytest tests/ -v --cov=app $(args)
 
 deaths: up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
-	@AEGIS_DEATHS=$${AEGIS_DEATHS:-6} $(VENV)/python -m lab exec -- \
+	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(VENV)/python -m lab exec -- \
 		$(VENV)/python -m pytest tests/e2e/test_recover.py -v -s $(args)
 
 faults: up ## end what a deploy talks to, and change by hand what it deploys, in its middle
