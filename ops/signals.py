@@ -19,6 +19,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _WAKE = signal.SIGURG
 """Nobody sends it, and who has no handler for it ignores it."""
+_END_SECONDS = 1.0
 
 
 class Interrupted(BaseException):
@@ -94,5 +95,5 @@ def _waking() -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(descriptor)
         os.close(tell)
-        thread.join()
+        thread.join(_END_SECONDS)
         signal.signal(_WAKE, handler)
