@@ -8,7 +8,7 @@ the right thing; the release may be deployed again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,15 @@ _NO_ANSWER = re.compile(
 )
 _MISSING = re.compile(r'(?P<kind>configmap|secret) "(?P<name>[^"]+)" not found', re.IGNORECASE)
 _KINDS = {"configmap": "ConfigMap", "secret": "Secret"}
+_READS = {
+    "configMapRef": ("ConfigMap", "name"),
+    "configMapKeyRef": ("ConfigMap", "name"),
+    "configMap": ("ConfigMap", "name"),
+    "secretRef": ("Secret", "name"),
+    "secretKeyRef": ("Secret", "name"),
+    "secret": ("Secret", "secretName"),
+}
+"""Where a pod's specification names what it reads: the kind, and the key that has the name."""
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
 
 
@@ -190,6 +199,72 @@ def altered(
                 f"{found.plain_label}: {_told(field)}"
             )
     return pods, rest
+
+
+def read_by_pods(
+    resources: Iterable[Mapping[str, Any]], live: Iterable[Mapping[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """Say what the pods of Deployments read that the release brought along.
+
+    A pod that runs has read it; the next one, on whichever node, will need it again.
+
+    Args:
+        resources: The stack's state.
+        live: The live Deployments.
+
+    Returns:
+        Kind, namespace and name of each, sorted.
+    """
+    read = {
+        (kind, f"{it['metadata']['namespace']}/{name}")
+        for it in live
+        for kind, name in _names(it["spec"]["template"].get("spec") or {})
+    }
+    found = {
+        (kind, *str(raw["id"]).split("/", 1))
+        for raw in resources
+        for kind in _KINDS.values()
+        if str(raw["type"]).endswith(f":core/v1:{kind}")
+        and (kind, raw.get("id")) in read
+        and not raw.get("delete")
+        and not raw.get("external")
+    }
+    return sorted((kind, namespace, name) for kind, namespace, name in found)
+
+
+def _names(specification: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON value
+    if isinstance(specification, list):
+        for item in specification:
+            yield from _names(item)
+    if not isinstance(specification, Mapping):
+        return
+    for key, value in specification.items():
+        if key in _READS and isinstance(value, Mapping) and not value.get("optional"):
+            kind, where = _READS[key]
+            # In a projected volume a Secret has its name where others have it.
+            name = value.get(where) or value.get("name")
+            if name:
+                yield kind, str(name)
+        else:
+            yield from _names(value)
+
+
+def taken(verdict: Verdict, gone: Sequence[tuple[str, str, str]]) -> Verdict:
+    """Hold what a gate let pass to what is missing.
+
+    Args:
+        verdict: The gate's.
+        gone: Kind, namespace and name of what the pods read and is not there any more.
+    """
+    if not gone:
+        return verdict
+    deleted = " and ".join(f"{kind} {name}" for kind, _, name in gone)
+    return replace(
+        verdict,
+        passed=False,
+        kind=ALTERED,
+        reason=f"what runs is healthy, but no further pod could start: somebody deleted {deleted}",
+    )
 
 
 def _told(field: Field) -> str:

@@ -168,12 +168,15 @@ class Judging:
         from ops import interference, live_objects
         from ops.cluster import ApiError, same_quantity
 
+        resources = self._session.resources()
         try:
             live = live_objects.deployments(self.connected(), workloads)
+            read = interference.read_by_pods(resources, live.values())
+            gone = live_objects.gone(self.connected(), read)
         except ApiError as error:
             note = f"whether somebody changed it meanwhile: {error}"
             return replace(verdict, notes=(*verdict.notes, note))
-        resources = self._session.resources()
+        verdict = interference.taken(verdict, gone)
         verdict, beside = interference.compared(verdict, resources, live, same_quantity)
         for line in beside:
             self._out.warn(f"{line}; `aegis drift --fix` puts it back")

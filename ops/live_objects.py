@@ -65,6 +65,23 @@ def deployments(cluster: Cluster, workloads: Iterable[Workload]) -> Mapping[Work
     return {workload: live for workload, live in found.items() if live is not None}
 
 
+def gone(cluster: Cluster, wanted: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Say which ConfigMaps and Secrets are not there; one that may not be read counts as there.
+
+    Args:
+        cluster: Where they are to be.
+        wanted: Kind, namespace and name of each.
+
+    Raises:
+        ApiError: The server does not answer.
+    """
+    found = [
+        (it, _get(cluster, f"/api/v1/namespaces/{it[1]}/{it[0].lower()}s/{quote(it[2])}"))
+        for it in wanted
+    ]
+    return [it for it, live in found if live.object is None and not live.refused]
+
+
 def _get(cluster: Cluster, path: str | None) -> Live:
     if path is None:
         return Live(path, None)

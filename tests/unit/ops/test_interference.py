@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from ops.checkpoint import SECRET, SIGNATURE
 from ops.events import Failure
-from ops.interference import ALTERED, compared, excuse, hands
+from ops.interference import ALTERED, compared, excuse, hands, read_by_pods, taken
 from ops.verdict import LOST, Verdict
 from ops.workload import Workload
 from tests.unit.ops.stage import CRASHED, DEPLOYMENT, FAILED, PASSED, outcome
@@ -190,3 +190,62 @@ class TestCompared:
 
     def test_a_deployment_that_was_not_read_is_not_compared(self) -> None:
         assert compared(PASSED, [STATE], {}, lambda a, b: a == b) == (PASSED, [])
+
+
+class TestWhatPodsRead:
+    """What they read at their start has to be there for the next pod, too."""
+
+    POD: ClassVar[dict[str, Any]] = {
+        "containers": [
+            {
+                "envFrom": [
+                    {"configMapRef": {"name": "settings"}},
+                    {"secretRef": {"name": "perhaps", "optional": True}},
+                ],
+                "env": [{"valueFrom": {"secretKeyRef": {"name": "token", "key": "a"}}}],
+            }
+        ],
+        "volumes": [
+            {"secret": {"secretName": "certificate"}},
+            {"projected": {"sources": [{"configMap": {"name": "roots"}}]}},
+            {"configMap": {"name": "of somebody else"}},
+        ],
+    }
+    LIVE: ClassVar[dict[str, Any]] = {
+        "metadata": {"namespace": "team"},
+        "spec": {"template": {"spec": POD}},
+    }
+
+    @staticmethod
+    def _declared(kind: str, name: str, **more: Any) -> dict[str, Any]:
+        return {"type": f"kubernetes:core/v1:{kind}", "id": f"team/{name}", **more}
+
+    def test_it_is_what_the_release_declared_and_the_pods_name(self) -> None:
+        declared = [
+            self._declared("ConfigMap", "settings"),
+            self._declared("ConfigMap", "roots"),
+            self._declared("Secret", "token"),
+            self._declared("Secret", "certificate"),
+            self._declared("Secret", "perhaps"),
+            self._declared("Secret", "settings"),
+            self._declared("ConfigMap", "of nobody"),
+            self._declared("ConfigMap", "of somebody else", external=True),
+            {"type": "kubernetes:core/v1:Namespace", "id": "team"},
+            {"type": "pulumi:pulumi:Stack"},
+        ]
+        assert read_by_pods(declared, [self.LIVE]) == [
+            ("ConfigMap", "team", "roots"),
+            ("ConfigMap", "team", "settings"),
+            ("Secret", "team", "certificate"),
+            ("Secret", "team", "token"),
+        ]
+
+    def test_a_replaced_one_that_waits_to_be_deleted_is_not_needed(self) -> None:
+        assert read_by_pods([self._declared("Secret", "token", delete=True)], [self.LIVE]) == []
+
+    def test_what_was_taken_away_is_named_and_nothing_passes_without_it(self) -> None:
+        verdict = taken(PASSED, [("ConfigMap", "team", "settings")])
+        assert not verdict.passed
+        assert verdict.reason.endswith("somebody deleted ConfigMap settings")
+        assert excuse(None, verdict) is not None
+        assert taken(PASSED, []) is PASSED
