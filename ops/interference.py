@@ -215,21 +215,21 @@ def read_by_pods(
     Returns:
         Kind, namespace and name of each, sorted.
     """
+    declared = {
+        (str(raw["type"]).partition(":")[2], raw.get("id"))
+        for raw in resources
+        if not raw.get("delete") and not raw.get("external")
+    }
     read = {
-        (kind, f"{it['metadata']['namespace']}/{name}")
+        (kind, str(it["metadata"]["namespace"]), name)
         for it in live
         for kind, name in _names(it["spec"]["template"].get("spec") or {})
     }
-    found = {
-        (kind, *str(raw["id"]).split("/", 1))
-        for raw in resources
-        for kind in _KINDS.values()
-        if str(raw["type"]).endswith(f":core/v1:{kind}")
-        and (kind, raw.get("id")) in read
-        and not raw.get("delete")
-        and not raw.get("external")
-    }
-    return sorted((kind, namespace, name) for kind, namespace, name in found)
+    return sorted(
+        (kind, namespace, name)
+        for kind, namespace, name in read
+        if (f"core/v1:{kind}", f"{namespace}/{name}") in declared
+    )
 
 
 def _names(specification: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON value

@@ -2,7 +2,7 @@
 
 ``AEGIS_DEATHS`` says how many deaths of a deploy and of a rollback there shall be, ``AEGIS_SEED``
 which. Each moment is printed, so that one that fails can be had again, on a machine of the same
-speed. Without it there are few; `make deaths` has more.
+speed. Without it there are few, with 0 none; `make deaths` has more.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class Doom:
         return f"{self.number.name} to {self.victim} after {self.after:.1f} s"
 
 
+@pytest.mark.skipif(DEATHS == 0, reason="AEGIS_DEATHS is 0")
 @pytest.mark.parametrize("what", ["deploy", "rollback"])
 def test_every_death_is_recovered_from_with_no_request_lost(it: Doomed, what: str) -> None:
     chance = random.Random(f"{SEED} {what}")  # noqa: S311 - to be repeated, not to be secret
