@@ -118,7 +118,7 @@ class Actions:
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def settle(self) -> None:
-        """Settle what the CLI left when it was killed under this process, which lives."""
+        """Settle what an update of this process left half-done; see `ops.turn.Turn.settle`."""
         self._turn.settle()
 
     # What there is

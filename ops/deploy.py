@@ -17,7 +17,7 @@ from ops.identity import images_of_steps, is_shown, workloads_of_steps
 from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
 from ops.release import Deployed, Release
-from ops.rollback import change_lines, named, remember, restore
+from ops.rollback import change_lines, named, planned, remember, restore
 from ops.signals import Interrupted
 from ops.target import choose
 from ops.verdict import Verdict
@@ -162,10 +162,10 @@ def _deploy(actions: Actions, request: Request) -> Report:
         )
     why = cause(ran.outcome, verdict)
     if step is Next.RESTORE:
-        if ran.outcome.killed:
-            actions.settle()  # The CLI's lock and pending operations, in the way of any update.
         outside = actions.interference(workloads, ran, verdict)
-        raise _restored(actions, newest, images, why, serving, outside=outside)
+        raise _restored(
+            actions, newest, images, why, serving, outside=outside, killed=ran.outcome.killed
+        )
     raise _ended(actions, step, why, serving)
 
 
@@ -283,6 +283,7 @@ def _restored(
     serving: str,
     *,
     outside: str | None,
+    killed: bool,
 ) -> AegisError:
     """Replace a failed release by the last verified one; return what to tell.
 
@@ -293,6 +294,7 @@ def _restored(
         why: Why it failed.
         serving: What serves.
         outside: What made it fail that is no fault of its own: it may then be deployed again.
+        killed: Whether its CLI was, whose lock is then in the way of any update.
     """
     actions.out.warn(f"the release failed: {headline(why)}")
     if outside is not None and outside not in why:
@@ -300,7 +302,9 @@ def _restored(
     try:
         target = choose(actions.releases(), interrupted=failed is None)
         actions.require_room()
-        replay = actions.replay(target, ())
+        if killed:
+            actions.settle()
+        replay = planned(actions, target)
         replay.require()
         done = restore(actions, target, replay, why=why)
     except AegisError as refusal:

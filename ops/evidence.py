@@ -40,6 +40,23 @@ DELETED = "deleted"
 REGISTRY = "registry"
 """The kind of one that the registry made, which may be there again at any moment."""
 
+NODE = "node"
+"""The kind of one that a node made, which does not reach its API server or its runtime."""
+
+_OF_THE_PATH = (
+    "failed to sync configmap cache",
+    "failed to sync secret cache",
+    "have not yet been read at least once",
+    "timed out waiting for the condition",
+    "connection refused",
+    "connection error",
+    "context deadline exceeded",
+    "i/o timeout",
+    "etcdserver:",
+)
+"""What a kubelet says of a container that it could make but for who should have answered it. It
+words that with the same reasons as a reference to what does not exist, and tries again."""
+
 PULL_SECONDS = 20.0
 """How long an image may fail to come for a reason that may pass, such as a registry restarted."""
 
@@ -49,6 +66,10 @@ CONFIGURATION_SECONDS = 2.0
 AGAIN_SECONDS = 40.0
 """How long for a pod that waited before: what it misses may be made again, and a kubelet looks for
 it every 10 to 15 s."""
+
+NODE_SECONDS = 60.0
+"""How long a node may not get through: a kubelet waits up to 30 s before it lists anew what its API
+server had no answer to, and as long as for `AGAIN_SECONDS` before it looks at the pod again."""
 
 REFUSED_SECONDS = 5.0
 """How long pods may be refused: a quota may come free as old pods end."""
@@ -63,8 +84,8 @@ class Failure:
     """Evidence that a rollout can no longer succeed.
 
     Attributes:
-        kind: What it is: crash, startup, memory, image, registry, configuration, unschedulable,
-            unready, refused, deadline, paused or deleted.
+        kind: What it is: crash, startup, memory, image, registry, configuration, node,
+            unschedulable, unready, refused, deadline, paused or deleted.
         reason: It, in one line.
         pod: The pod that shows it.
         container: The container that shows it.
@@ -205,16 +226,18 @@ class Observer:
                         pod=name,
                         container=container,
                     )
-            elif reason in _CONFIGURATION and self._held(
-                now, name, container, "configuration"
-            ) >= self._patience(pod):
-                yield Failure(
-                    kind="configuration",
-                    reason=f"container {container} of pod {name} cannot be made "
-                    f"({reason}): {message}",
-                    pod=name,
-                    container=container,
-                )
+            elif reason in _CONFIGURATION:
+                of_node = any(words in message for words in _OF_THE_PATH)
+                what = NODE if of_node else "configuration"
+                patience = NODE_SECONDS if of_node else self._patience(pod)
+                if self._held(now, name, container, what) >= patience:
+                    yield Failure(
+                        kind=what,
+                        reason=f"container {container} of pod {name} cannot be made "
+                        f"({reason}): {message}",
+                        pod=name,
+                        container=container,
+                    )
 
     def _patience(self, pod: Object) -> float:
         return AGAIN_SECONDS if pod["metadata"]["uid"] in self._there else CONFIGURATION_SECONDS

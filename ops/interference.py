@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.checkpoint import SECRET, SIGNATURE, Resource
 from ops.drift import CHANGED, REMOVED, Field, compare
-from ops.evidence import DELETED, REGISTRY
+from ops.evidence import DELETED, NODE, REGISTRY
 from ops.field_owners import Manager, managers, written
 from ops.identity import workloads_of_state
 from ops.verdict import LOST
@@ -31,6 +31,7 @@ _OUTSIDE = {
     DELETED: "somebody deleted what was being rolled out",
     ALTERED: "somebody changed what was deployed",
     REGISTRY: "the registry did not hand out the image",
+    NODE: "a node did not get through to its API server or its runtime",
     LOST: "the cluster did not answer",
     "unreachable": "the cluster could not be asked",
 }

@@ -26,6 +26,7 @@ _UNAUTHORIZED = 401
 _AGAIN_SECONDS = 0.5
 _BEAT_SECONDS = 1.0
 _ANSWER_SECONDS = 4.0
+_REFUSED_SECONDS = 15.0
 _FAULT = 500
 
 
@@ -70,7 +71,7 @@ class Mirror:
         self._count = 0
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
         self._lost: dict[tuple[str, str], tuple[float, str]] = {}
-        self._refusal: str | None = None
+        self._refused: dict[tuple[str, str], tuple[float, str]] = {}
         self._hearing = Hearing(clock())
         self._beats = 0
         self._renewal = threading.Event()
@@ -107,9 +108,21 @@ class Mirror:
 
     @property
     def refusal(self) -> str | None:
-        """Why the cluster may not be watched; None when it may."""
+        """Why the cluster may not be watched; None when it may, or did so a moment ago.
+
+        An API server that has just been started refuses what it will allow as soon as it has read
+        its roles.
+        """
         with self._changed:
-            return self._refusal
+            now = self._clock()
+            return next(
+                (
+                    why
+                    for key, (since, why) in self._refused.items()
+                    if key not in self._objects or now - since > _REFUSED_SECONDS
+                ),
+                None,
+            )
 
     @property
     def lost_for(self) -> float:
@@ -190,6 +203,7 @@ class Mirror:
             # What was known of this part before was old until now.
             self._hearing.hear(self._clock(), whole=not self._lost)
             self._lost.pop(key, None)
+            self._refused.pop(key, None)
             self._count += 1
             self._changed.notify_all()
 
@@ -243,7 +257,7 @@ class Mirror:
         code = getattr(error, "code", 0)
         with self._changed:
             if code in (_UNAUTHORIZED, FORBIDDEN):
-                self._refusal = str(error)
+                self._refused.setdefault(key, (self._clock(), str(error)))
             self._lost.setdefault(key, (self._clock(), str(error)))
             self._count += 1
             self._changed.notify_all()

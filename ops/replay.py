@@ -69,6 +69,8 @@ class Replay:
         protected: What would be deleted or replaced and is protected: the engine refuses that.
         missing: What cannot be restored from the record, in words.
         hooks: The hooks that what is deleted still names; they do nothing in the replay.
+        pending: How many operations the state says were begun and never ended; what they made
+            is not in it, and would be in the way or be left over.
     """
 
     resources: tuple[Resource, ...] = field(repr=False)
@@ -88,6 +90,7 @@ class Replay:
     protected: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
+    pending: int = 0
 
     @property
     def preview_exclude(self) -> tuple[str, ...]:
@@ -254,6 +257,7 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
             ),
         ),
         hooks=_hooks(current),
+        pending=current.pending,
     )
 
 

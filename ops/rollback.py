@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 INTENT = "rollback"
 _ATTEMPTS = 3
 """A restore that an outage or somebody's hand made fail is tried so often, for nobody may watch."""
+_KILLED = "somebody killed it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +202,7 @@ def restore(
     for left in reversed(range(_ATTEMPTS)):
         workloads = actions.workloads()
         ran = actions.restore(replay, target, message(target, why), workloads, gate)
-        _require_end(actions, target, ran)
+        _require_end(actions, target, ran, last=not left)
         verdict = ran.evidence
         if ran.outcome.succeeded and verdict is None:
             verdict = _judge(actions, target, gate)
@@ -212,20 +213,43 @@ def restore(
                 return Restored(newest, verdict, ran.outcome.duration)
         # What the watch saw may be older than what it says of the end.
         serving = ran.serving if verdict is None or ran.evidence else verdict.serving
-        outside = actions.interference(workloads, ran, verdict)
+        killed = ran.outcome.killed
+        outside = _KILLED if killed else actions.interference(workloads, ran, verdict)
         reason = cause(ran.outcome, verdict)
         if outside is None or not left:
             raise _unhealthy(actions, target, reason, serving)
         actions.out.warn(f"{headline(reason)}\n{outside}; it is restored once more")
-        replay = actions.replay(target, keep)
+        try:
+            if killed:
+                actions.settle()
+            replay = planned(actions, target, keep)
+        except AegisError as error:
+            why_not = f"{reason}\nnot restored once more: {error.what}: {error.why}"
+            raise _unhealthy(actions, target, why_not, serving) from error
     raise AssertionError("the last attempt returns or raises")
 
 
-def _require_end(actions: Actions, target: Release, ran: Ran) -> None:
-    """Go on only where the update came to an end of its own.
+def planned(actions: Actions, target: Release, keep: Sequence[str] = ()) -> Replay:
+    """Plan the restoring of a release after an update of this very work, which failed.
+
+    One that did not hear what became of a creation leaves it pending: the object may be there, in
+    the way of the next update or for good. So that is settled first.
 
     Raises:
-        AegisError: A signal, a death or the cluster's silence ended it.
+        AegisError: The state cannot be read or settled.
+    """
+    replay = actions.replay(target, keep)
+    if replay.pending:
+        actions.settle()
+        replay = actions.replay(target, keep)
+    return replay
+
+
+def _require_end(actions: Actions, target: Release, ran: Ran, *, last: bool) -> None:
+    """Go on only where the update came to an end of its own, or may be tried again.
+
+    Raises:
+        AegisError: A signal, the cluster's silence or, at last, a death ended it.
     """
     if actions.interrupted and not ran.outcome.succeeded:
         raise AegisError(
@@ -237,7 +261,7 @@ def _require_end(actions: Actions, target: Release, ran: Ran) -> None:
         )
     if ran.evidence is not None and ran.evidence.lost:
         raise _lost(actions, target, ran.evidence)
-    if ran.outcome.killed:
+    if ran.outcome.killed and last:
         raise AegisError(
             what=f"the rollback of {actions.stack} to release {target.number} was cut short",
             why=ran.outcome.why,

@@ -136,10 +136,14 @@ class Turn:
             self._claim.require()
 
     def settle(self) -> None:
-        """Settle what the CLI left when it was killed under this process, which lives."""
+        """Settle what an update left that was killed, or that did not hear what became of a step.
+
+        Raises:
+            AegisError: The cluster, or the backend, could not be asked.
+        """
         # Nobody else's update could begin meanwhile: whose lock cannot be told is that CLI's.
         mine = None if self._claim is None else self._claim.id
-        recover.settle(self.session, take=True, mine=mine)
+        recover.tidy(self.session, take=True, mine=mine)
 
     def noting(self, run: Run) -> Run:
         """Note whether an update ends, so that one that does not leaves the claim to `recover`."""

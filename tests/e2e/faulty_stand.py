@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from lab import settings
+from lab import outage, settings
 from lab.settings import LabSettings
 from tests.e2e.doomed_stand import STACK, Doomed, doomed
 from tests.e2e.releases import push
@@ -37,12 +37,15 @@ class Faulty:
         lab: The lab whose daemons fail.
         good: The version that is deployed and verified.
         before: The verified version before it.
+        whole: Whether it was left as it should be; nobody has seen so while something runs.
     """
 
     stack: Doomed
     lab: LabSettings
     good: str = "v0"
     before: str = ""
+    whole: bool = True
+    _running: Running | None = None
     _versions: Iterator[int] = field(default_factory=lambda: count(1))
 
     def version(self) -> str:
@@ -53,8 +56,10 @@ class Faulty:
 
     def deploys(self, version: str) -> None:
         """Deploy a version, which is to succeed."""
+        self.whole = False
         self.stack.choose(version)
         self.stack.aegis("deploy", "--yes")
+        self.whole = True
         if version != self.good:
             self.before, self.good = self.good, version
 
@@ -73,8 +78,10 @@ class Faulty:
 
     def begin(self, what: str, *words: str) -> Running:
         """Begin a deploy or a rollback."""
+        self.whole = False
         argv = ["aegis", what, "--yes", "--stack", STACK, *words]
-        return begin(argv, self.stack.directory, self.stack.environment, SECONDS)
+        self._running = begin(argv, self.stack.directory, self.stack.environment, SECONDS)
+        return self._running
 
     def pods(self, version: str, *, ready: bool = False) -> int:
         """How many pods of a version there are, or are ready."""
@@ -103,6 +110,13 @@ class Faulty:
             self.deploys(self.version())
             return self.before
         return self.version()
+
+    def setting_out(self, what: str) -> Running:
+        """Begin a deploy or a rollback and return as it makes its first changes."""
+        running = self.begin(what)
+        says = {DEPLOY: "updating ", ROLLBACK: "restoring release "}[what]
+        self.until(running, lambda: says in running.text, says)
+        return running
 
     def mid_flight(self, what: str, version: str) -> Running:
         """Begin a deploy or a rollback and return in its middle."""
@@ -138,6 +152,20 @@ class Faulty:
         current = self.stack.current()
         assert (current["version"], current["verified"]) == (version, True), current
         self.stack.wait_for(lambda: not self.stack.left_over(), "whole", self.stack.left_over)
+        self.whole = True
+
+    def mend(self) -> None:
+        """Put in order what a test that failed left behind: the next one is about its own fault."""
+        if self.whole:
+            return
+        outage.resume(self.lab)
+        if self._running is not None and self._running.process.poll() is None:
+            self._running.kill()
+        self.configure(image="", build="")
+        done = self.stack.aegis("recover", expect=None)
+        print(f"the test before left this to be mended:\n{done.output}")  # noqa: T201
+        for _ in range(2):  # Both what is good and what was before it are known again.
+            self.deploys(self.version())
 
 
 def require_served(seen: list[Seen], title: str) -> None:

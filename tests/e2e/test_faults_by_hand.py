@@ -16,9 +16,15 @@ every = pytest.mark.skipif(not ALL, reason="`make faults` runs this")
 
 
 @pytest.fixture(scope="module")
-def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
     with faulty(tmp_path_factory.mktemp("by-hand")) as made:
         yield made
+
+
+@pytest.fixture
+def it(stand: Faulty) -> Faulty:
+    stand.mend()
+    return stand
 
 
 def test_an_image_set_during_a_deploy_is_not_verified_and_goes(it: Faulty) -> None:

@@ -26,9 +26,15 @@ OUTAGE_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
-def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
     with faulty(tmp_path_factory.mktemp("faulty")) as made:
         yield made
+
+
+@pytest.fixture
+def it(stand: Faulty) -> Faulty:
+    stand.mend()
+    return stand
 
 
 def finishes(it: Faulty, code: int, said: str, what: str, version: str) -> None:
@@ -51,6 +57,24 @@ def test_an_api_server_that_stands_still_loses_nothing(it: Faulty, what: str) ->
             assert running.process.poll() is None, running.text
         code = running.wait()
     require_served(seen, f"API server stands still during a {what}")
+    finishes(it, code, running.text, what, version)
+
+
+@every
+@pytest.mark.parametrize("after", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("what", [DEPLOY, ROLLBACK])
+def test_an_api_server_that_goes_as_objects_are_made_loses_nothing(
+    it: Faulty, what: str, after: float
+) -> None:
+    # Whether the last of them was made nobody may have heard.
+    version = it.prepare(what)
+    with it.busy() as seen:
+        running = it.setting_out(what)
+        time.sleep(after)
+        with outage.ended(it.lab, "apiserver"):
+            time.sleep(OUTAGE_SECONDS)
+        code = running.wait()
+    require_served(seen, f"API server started anew {after:g} s into a {what}")
     finishes(it, code, running.text, what, version)
 
 

@@ -78,6 +78,7 @@ class Replayed:
     reruns: tuple[Any, ...] = ()
     left: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
+    pending: int = 0
     refuses: Exception | None = None
 
     def require(self, *, allow_data_loss: bool = False) -> None:
@@ -107,6 +108,7 @@ class Stage(Actions):
     signalled: bool = False
     cut_short: bool = False
     unreachable: Exception | None = None
+    unsettled: Exception | None = None
     aimed: int | None = None
     running: str | None = BAD
     outside: list[str | None] = field(default_factory=list)
@@ -137,6 +139,9 @@ class Stage(Actions):
 
     def settle(self) -> None:
         self.did.append("settle")
+        if self.unsettled is not None:
+            raise self.unsettled
+        self.replayed.pending = 0
 
     def becomes(self, intent: str, target: Release) -> None:
         self.did.append(f"becomes {intent} {target.number}")

@@ -282,3 +282,27 @@ def test_what_befell_a_release_from_outside_is_not_held_against_it() -> None:
     assert "somebody deleted ConfigMap c" in error.why
     assert "aegis deploy --stack s deploys it again" in error.next
     assert not any(it.startswith("refuse") for it in stage.did)
+
+
+def test_what_an_update_left_half_done_is_settled_before_the_release_before_is_restored() -> None:
+    killed = Ran(outcome(False, killed=True, failures=(Failure("", "ended by signal 9"),)))
+    stage = _stage(updates=[killed], restores=[Ran(outcome())], verdicts=[PASSED])
+    assert _failure(stage).code is ExitCode.ROLLED_BACK
+    assert stage.did[3:6] == ["settle", "replay 1", "becomes rollback 1"]
+
+
+def test_what_an_update_did_not_hear_the_end_of_is_settled_too() -> None:
+    failed = Ran(outcome(False, steps=[step()]), silent=3.0)
+    stage = _stage(updates=[failed], restores=[Ran(outcome())], verdicts=[PASSED])
+    stage.replayed.pending = 1
+    assert _failure(stage).code is ExitCode.ROLLED_BACK
+    assert stage.did[3:7] == ["replay 1", "settle", "replay 1", "becomes rollback 1"]
+
+
+def test_what_cannot_be_settled_is_not_rolled_back_and_says_so() -> None:
+    killed = Ran(outcome(False, killed=True, failures=(Failure("", "ended by signal 9"),)))
+    stage = _stage(updates=[killed], unsettled=AegisError(what="no refresh", why="no answer"))
+    error = _failure(stage)
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert "could not be rolled back" in error.what
+    assert "no rollback: no refresh: no answer" in error.why

@@ -17,6 +17,7 @@ from ops.evidence import (
     AGAIN_SECONDS,
     CONFIGURATION_SECONDS,
     DEADLINE_SECONDS,
+    NODE_SECONDS,
     PULL_SECONDS,
     REFUSED_SECONDS,
     Failure,
@@ -117,6 +118,25 @@ class TestEvidence:
         failure = observer.observe(snapshot(recorded("config")), AGAIN_SECONDS)
         assert failure is not None
         assert failure.kind == "configuration"
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "failed to sync configmap cache: timed out waiting for the condition",
+            "failed to sync secret cache: timed out waiting for the condition",
+            "services have not yet been read at least once, cannot construct envvars",
+            "rpc error: code = Unavailable desc = connection error: connect: connection refused",
+        ],
+    )
+    def test_of_a_node_that_reached_nobody_waits_until_it_does(self, message: str) -> None:
+        # As the kubelet words it while its API server, or containerd, is started anew.
+        found = recorded("config")
+        container(found)["state"]["waiting"]["message"] = message
+        assert seen(found, 0.0, NODE_SECONDS - 0.1) is None
+        failure = seen(found, 0.0, NODE_SECONDS)
+        assert failure is not None
+        assert failure.kind == "node"
+        assert message in failure.reason
 
     def test_a_complete_rollout_shows_none(self) -> None:
         assert seen(recorded("complete"), 0.0, 1000.0) is None

@@ -110,7 +110,7 @@ class TestExcuse:
     def test_what_a_release_did_itself_has_none(self, verdict: Verdict) -> None:
         assert excuse(outcome(False), verdict, silent=30) is None
 
-    @pytest.mark.parametrize("kind", ["registry", "deleted", ALTERED, LOST])
+    @pytest.mark.parametrize("kind", ["registry", "node", "deleted", ALTERED, LOST])
     def test_what_is_not_of_it_is_one(self, kind: str) -> None:
         assert excuse(outcome(False), Verdict(passed=False, reason="x", kind=kind))
 

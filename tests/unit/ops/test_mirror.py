@@ -25,18 +25,25 @@ class Server:
     Attributes:
         silent: Whether questions are answered.
         status: What small questions are answered with.
+        refuses: What lists are refused with; 0 for not.
+        refused: How often one was.
         lists: How often each path was listed.
         said: What watches say next, by path.
     """
 
     silent: bool = False
     status: int = 200
+    refuses: int = 0
+    refused: int = 0
     lists: dict[str, int] = field(default_factory=dict)
     said: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
 
     def get(self, path: str, _: Mapping[str, str] | None = None) -> dict[str, Any]:
         if self.silent:
             raise ApiError(0, "no answer")
+        if self.refuses:
+            self.refused += 1
+            raise ApiError(self.refuses, "you may not list pods")
         self.lists[path] = self.lists.get(path, 0) + 1
         return {"items": [], "metadata": {"resourceVersion": "1"}}
 
@@ -123,3 +130,34 @@ def test_a_probe_during_a_silence_is_not_known_to_have_been_answered(server: Ser
         assert not it.was_heard(then, then)
         later = time.monotonic()
         becomes(lambda: it.was_heard(later, later), "heard again")
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_one_that_may_never_read_says_so_at_once(server: Server, code: int) -> None:
+    server.refuses = code
+    with Mirror(cast("Cluster", server), ["team"]) as it:
+        becomes(lambda: it.refusal is not None, "refused")
+        assert it.refusal == "you may not list pods"
+
+
+def test_a_server_that_was_started_anew_may_refuse_for_a_moment(server: Server) -> None:
+    # Its roles are read after its port is open; until then it knows nobody.
+    with mirrored(server) as it:
+        server.silent = True
+        becomes(lambda: it.lost_for > 0, "lost")
+        server.refuses, server.silent = 403, False
+        becomes(lambda: server.refused > len(server.lists), "refused")
+        assert it.refusal is None
+        assert it.lost_for > 0
+        server.refuses = 0
+        becomes(lambda: it.lost_for == 0, "current again")
+        assert it.refusal is None
+
+
+def test_a_refusal_that_lasts_is_one(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REFUSED_SECONDS", 0.2)
+    with mirrored(server) as it:
+        server.silent = True
+        becomes(lambda: it.lost_for > 0, "lost")
+        server.refuses, server.silent = 403, False
+        becomes(lambda: it.refusal == "you may not list pods", "refused")

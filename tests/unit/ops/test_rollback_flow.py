@@ -206,3 +206,52 @@ def test_one_that_fails_by_itself_is_not_tried_again() -> None:
     stage = _stage(restores=[Ran(outcome())], verdicts=[FAILED])
     assert "DID NOT COME UP HEALTHY" in _refusal(stage, Request(yes=True)).what
     assert stage.did.count("judge") == 1
+
+
+def test_one_whose_cli_was_killed_is_settled_and_tried_once_more() -> None:
+    stage = _stage(
+        restores=[Ran(outcome(False, killed=True)), Ran(outcome())],
+        verdicts=[PASSED],
+    )
+    assert rollback(stage, Request(yes=True)).release == 4
+    assert [it for it in stage.did if it.startswith(("replay", "restore", "settle"))] == [
+        "replay 1",
+        "restore: aegis: rollback to release 1",
+        "settle",
+        "replay 1",
+        "restore: aegis: rollback to release 1",
+    ]
+    assert "somebody killed it; it is restored once more" in stage.messages.getvalue()
+
+
+def test_one_whose_cli_is_killed_again_and_again_is_left_to_recover() -> None:
+    stage = _stage(restores=[Ran(outcome(False, killed=True))] * 3)
+    error = _refusal(stage, Request(yes=True))
+    assert "was cut short" in error.what
+    assert error.next == "aegis recover --stack s goes on with it"
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+
+
+def test_what_an_outage_left_pending_is_settled_before_another_try() -> None:
+    stage = _stage(
+        restores=[Ran(outcome(False), silent=20.0), Ran(outcome())],
+        verdicts=[PASSED],
+        outside=["the cluster did not answer for 20 s meanwhile"],
+        replayed=Replayed(pending=1),
+    )
+    assert rollback(stage, Request(yes=True)).release == 4
+    assert [it for it in stage.did if it.startswith(("replay", "settle"))] == [
+        "replay 1",
+        "replay 1",
+        "settle",
+        "replay 1",
+    ]
+
+
+def test_what_cannot_be_settled_is_no_refusal_before_any_change() -> None:
+    away = AegisError(what="s could not be refreshed", why="no answer")
+    stage = _stage(restores=[Ran(outcome(False, killed=True))], unsettled=away)
+    error = _refusal(stage, Request(yes=True))
+    assert "DID NOT COME UP HEALTHY" in error.what
+    assert "not restored once more: s could not be refreshed: no answer" in error.why
+    assert error.code is ExitCode.NOT_ROLLED_BACK
