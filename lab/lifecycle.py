@@ -35,6 +35,9 @@ from lab.settings import LabSettings
 from lab.toolchain import COREDNS, KUBE, PULUMI, Tool, Toolchain
 
 FIXED_STEPS = 6
+SETTLED_SECONDS = 150.0
+"""How long a node may take to be ready again after its API server was away: client-go's reflectors
+wait up to 30 s, doubled by jitter, before they list anew, and the controllers' have to as well."""
 SERVICES = ("dockerd", "registry", "kube-proxy", "kube-scheduler", "kube-controller-manager")
 
 
@@ -227,7 +230,9 @@ def wait_for_node(settings: LabSettings, supervisor: Supervisor) -> None:
         conditions = [c for node in nodes for c in node["status"].get("conditions", [])]
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
-    supervisor.wait_for(["kubelet", "containerd"], ready, what="the node to be ready")
+    supervisor.wait_for(
+        ["kubelet", "containerd"], ready, what="the node to be ready", timeout=SETTLED_SECONDS
+    )
 
 
 def node_was_heard(settings: LabSettings) -> str:

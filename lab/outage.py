@@ -86,6 +86,7 @@ def resume(settings: LabSettings, *names: str) -> None:
             ["kubelet", "containerd", "kube-apiserver"],
             lambda: lifecycle.node_was_heard(settings) not in {before, ""},
             what="the node to be heard of",
+            timeout=lifecycle.SETTLED_SECONDS,
         )
     lifecycle.wait_for_node(settings, supervisor)
     registry.start(settings, supervisor)

@@ -22,8 +22,9 @@ from pulumi.runtime import _grpc_settings
 from semver import VersionInfo
 
 from ops import scratch
-from ops.engine import Engine, Finished
+from ops.engine import Engine
 from ops.events import Recorder
+from ops.failures import Finished
 
 _LAST_EVENTS_SECONDS = 5
 _TAKE_OVER = {"PULUMI_K8S_ENABLE_PATCH_FORCE": "true"}

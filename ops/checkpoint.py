@@ -190,7 +190,7 @@ def load(session: Session, release: Release) -> Checkpoint:
     if latest is None:
         done = decryption.exported(session, recorded.ending, recorded.content)
         if done.code:
-            from ops.engine import explain
+            from ops.failures import explain
 
             raise explain(done, _unread(recorded))
         return parse(json.loads(done.stdout)["deployment"])

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ops import scratch
-from ops.engine import Finished, explain
+from ops.failures import Finished, explain
 
 if TYPE_CHECKING:
     from ops.stack import Session

@@ -1,4 +1,4 @@
-"""Every run of the Pulumi CLI: started here, stopped here, and its failures put into words once.
+"""Every run of the Pulumi CLI: started here, stopped here; `failures` says why one failed.
 
 The CLI gets a session of its own, so that a terminal's Ctrl-C reaches it only through `stop`,
 once (a second one makes it give up half-way). What it prints goes to files that have no name:
@@ -26,10 +26,10 @@ from typing import Any
 from ops import orphans
 from ops.cli_version import remembered
 from ops.errors import AegisError
+from ops.failures import Finished, explain
 
 OLDEST = (3, 238, 0)
 """Since then an after-hook's error fails the update, which the gate rests on."""
-_EXIT_STACK_NOT_FOUND = 6
 _asking = threading.Lock()
 _SHORT_RUN = {"GOGC": "400"}
 """Less tidying up of memory in a process that lives for half a second: a sixth of its time."""
@@ -47,21 +47,6 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit(130)
 os.execvp(sys.argv[2], sys.argv[2:])
 """
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A run of the CLI that has ended.
-
-    Attributes:
-        code: Its exit code; negative when a signal ended it.
-        stdout: What it printed.
-        stderr: What it printed about its failure.
-    """
-
-    code: int
-    stdout: str = field(repr=False)
-    stderr: str = field(repr=False)
 
 
 @dataclass
@@ -245,99 +230,3 @@ def _held_interrupts() -> Iterator[None]:
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-
-
-def last_lines(text: str, count: int = 12) -> str:
-    """The last lines of a text that say something."""
-    return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-count:])
-
-
-_LOCKED = re.compile(r"the stack is currently locked by|\[409\] Conflict: Another update")
-_HOLDER = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
-_HOW_TO_DECRYPT = (
-    "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the one it was made with\n"
-    "if it is: the encryptionsalt in Pulumi.<stack>.yaml is damaged, or another stack's"
-)
-_CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
-    (
-        re.compile(r"incorrect passphrase|passphrase must be set|failed to decrypt", re.IGNORECASE),
-        "the stack's secrets cannot be decrypted with this passphrase",
-        _HOW_TO_DECRYPT,
-    ),
-    (
-        re.compile(r"no stack named .* found|stack .* not found", re.IGNORECASE),
-        "there is no such stack in this backend",
-        "pulumi stack ls",
-    ),
-    (
-        re.compile(
-            r"PULUMI_ACCESS_TOKEN must be set|not logged in|requires logging in"
-            r"|invalid access token|\[401\]"
-            r"|access token from PULUMI_ACCESS_TOKEN\s+error: Unauthorized"
-        ),
-        "the backend does not know who you are",
-        "pulumi login; in a pipeline, a PULUMI_ACCESS_TOKEN that has not expired",
-    ),
-    (
-        re.compile(r"client to provide credentials|\bUnauthorized\b"),
-        "the cluster does not know who you are",
-        "see that the credentials in KUBECONFIG have not expired: kubectl auth whoami",
-    ),
-    (
-        re.compile(
-            r"no such host|connection refused|i/o timeout|unable to open bucket"
-            r"|could not list bucket|could not connect|TLS handshake",
-            re.IGNORECASE,
-        ),
-        "the backend or the cluster cannot be reached",
-        "see that it is up and that PULUMI_BACKEND_URL and KUBECONFIG name it; nothing is lost",
-    ),
-    (
-        re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE),
-        "the disk that holds the state is full",
-        "make room, then: aegis recover; a state that was cut short meanwhile has a copy beside it",
-    ),
-    (
-        re.compile(
-            r"could not unmarshal|failed to unmarshal|unexpected end of JSON|snapshot integrity"
-            r"|invalid character .* looking for|could not deserialize",
-            re.IGNORECASE,
-        ),
-        "a file of the state cannot be read",
-        "aegis recover says which one and what to restore it from",
-    ),
-)
-
-
-def is_locked(done: Finished) -> bool:
-    """Whether a run was refused because somebody else holds the stack's lock."""
-    return bool(done.code and _LOCKED.search(done.stderr + done.stdout))
-
-
-def explain(done: Finished, what: str) -> AegisError:
-    """Put a failed run of the CLI into the project's one form, its cause named where it is known.
-
-    Args:
-        done: The run.
-        what: What was tried, for the causes that are not known.
-    """
-    text = done.stderr + "\n" + done.stdout
-    if is_locked(done):
-        holder = _HOLDER.search(text)
-        who = (
-            f"{holder['who']} (pid {holder['pid']}) since {holder['since']}"
-            if holder
-            else last_lines(done.stderr, 3)
-        )
-        return AegisError(
-            what="the stack is locked by another update",
-            why=who,
-            next="wait for it (--wait-lock 5m), or `aegis recover` if its process is gone",
-        )
-    why = last_lines(done.stderr or done.stdout)
-    if done.code == _EXIT_STACK_NOT_FOUND:
-        return AegisError(what="there is no such stack in this backend", why=why)
-    for pattern, cause, following in _CAUSES:
-        if pattern.search(text):
-            return AegisError(what=cause, why=why, next=following)
-    return AegisError(what=what, why=why)

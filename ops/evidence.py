@@ -67,9 +67,10 @@ AGAIN_SECONDS = 40.0
 """How long for a pod that waited before: what it misses may be made again, and a kubelet looks for
 it every 10 to 15 s."""
 
-NODE_SECONDS = 60.0
-"""How long a node may not get through: a kubelet waits up to 30 s before it lists anew what its API
-server had no answer to, and as long as for `AGAIN_SECONDS` before it looks at the pod again."""
+NODE_SECONDS = 90.0
+"""How long a node may not get through: client-go's reflectors wait up to 30 s, doubled by jitter,
+before they list anew what an API server had no answer to, and the kubelet looks at a pod again only
+some seconds later."""
 
 REFUSED_SECONDS = 5.0
 """How long pods may be refused: a quota may come free as old pods end."""

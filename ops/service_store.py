@@ -15,8 +15,9 @@ from functools import cached_property
 from typing import Any
 
 from ops.backend import Lock, Recorded
-from ops.engine import Engine, explain
+from ops.engine import Engine
 from ops.errors import AegisError
+from ops.failures import explain
 from ops.records import make_release
 from ops.release import SECURE, Release
 from ops.service import Service

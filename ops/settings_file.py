@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ops import scratch
-from ops.engine import explain
 from ops.errors import AegisError
+from ops.failures import explain
 from ops.release import ConfigValue
 from ops.workspace import read_yaml
 

@@ -23,9 +23,10 @@ import yaml
 from ops import settings_file
 from ops.backend import Store, open_store
 from ops.bucket import password_of, shown_url
-from ops.engine import Engine, Finished, explain, is_locked, last_lines
+from ops.engine import Engine
 from ops.errors import AegisError
 from ops.events import Changes, Event, Failure, OnEvent, Outcome, Recorder, Step
+from ops.failures import Finished, explain, last_lines, unusable
 from ops.release import SECURE, ConfigValue
 from ops.workspace import (
     Project,
@@ -168,7 +169,9 @@ class Session:
         violations = tuple(dict.fromkeys(recorder.violations))
         changes = Changes(tuple(recorder.steps), recorder.summary, recorder.warnings(), violations)
         if done.code and not changes.forbidden:
-            error = self._unusable(done, recorder, f"the preview of {self.name} failed")
+            error = unusable(
+                done, f"the preview of {self.name} failed", self._failures(done, recorder)
+            )
             error.next = error.next or f"correct it, then: aegis preview --stack {self.name}"
             raise error
         return changes
@@ -246,7 +249,9 @@ class Session:
         recorder = Recorder(note)
         done, _ = self._run("preview_refresh", recorder)
         if done.code:
-            raise self._unusable(done, recorder, f"the drift of {self.name} could not be seen")
+            raise unusable(
+                done, f"the drift of {self.name} could not be seen", self._failures(done, recorder)
+            )
         return tuple(found)
 
     def destroy(self, *, message: str = "", on_event: OnEvent | None = None) -> Outcome:
@@ -341,7 +346,8 @@ class Session:
         with self.store.ordered():
             done, begun = self._run(command, recorder, **options)
         if done.code and not begun and not recorder.said and done.code > 0:
-            raise self._unusable(done, recorder, f"the {command} of {self.name} did not begin")
+            what = f"the {command} of {self.name} did not begin"
+            raise unusable(done, what, self._failures(done, recorder))
         return Outcome(
             succeeded=done.code == 0,
             failures=self._failures(done, recorder) if done.code else (),
@@ -358,13 +364,6 @@ class Session:
         if done.code < 0:
             return (Failure("", f"the pulumi CLI was ended by signal {-done.code}"),)
         return recorder.failures(last_lines(done.stderr) or last_lines(done.stdout))
-
-    def _unusable(self, done: Finished, recorder: Recorder, what: str) -> AegisError:
-        error = explain(done, what)
-        if error.what == what and not is_locked(done):
-            reasons = recorder.failures(error.why)
-            error.why = "\n".join(reason.message for reason in reasons)
-        return error
 
     def _run(
         self,

@@ -12,7 +12,8 @@ from pathlib import Path
 import pulumi
 
 from ops import history, ledger
-from ops.engine import Engine, Finished
+from ops.engine import Engine
+from ops.failures import Finished
 from ops.stack import Session
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.isolation import environment_in, place_provider

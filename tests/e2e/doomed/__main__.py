@@ -29,16 +29,25 @@ if config.get("build"):
         image_name=f"{os.environ['AEGIS_REGISTRY']}/doomed:{VERSION}",
         build={"context": "context", "builder_version": "BuilderV1"},
     ).repo_digest
+# It ends once nobody asks it any more, as `aegis-api` does: a control plane that was away may take
+# long to tell everybody that a pod goes.
 SERVER = """
-import http.server, json, os, signal, threading
-closing = threading.Event()
+import http.server, json, os, signal, threading, time
+closing, asked = threading.Event(), [0.0]
+def drain():
+    end, asked[0] = time.monotonic() + 25, time.monotonic()
+    while time.monotonic() < min(end, asked[0] + 1.5):
+        time.sleep(0.05)
+    os._exit(0)
 def close(*_):
     closing.set()
-    threading.Timer(1.5, os._exit, [0]).start()
+    threading.Thread(target=drain).start()
 signal.signal(signal.SIGTERM, close)
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        if self.path != "/readyz":
+            asked[0] = time.monotonic()
         body = json.dumps({"version": os.environ["VERSION"]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -95,7 +104,7 @@ def deployment(name: str, opts: ResourceOptions, **annotations: str) -> None:
         # Without a request a busy machine leaves a pod next to nothing.
         "resources": {"requests": {"cpu": "100m"}},
         "readinessProbe": {
-            "httpGet": {"path": "/", "port": "http"},
+            "httpGet": {"path": "/readyz", "port": "http"},
             "periodSeconds": 1,
             "timeoutSeconds": 10,
         },
@@ -117,7 +126,7 @@ def deployment(name: str, opts: ResourceOptions, **annotations: str) -> None:
             "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": {**labels, "app.kubernetes.io/version": VERSION}},
-                "spec": {"containers": [container], "terminationGracePeriodSeconds": 9},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 33},
             },
         },
         opts=ResourceOptions.merge(inside, opts),

@@ -10,8 +10,8 @@ import pytest
 
 from ops.checkpoint import SECRET, SIGNATURE, is_secret, parse, plain
 from ops.decryption import decrypted
-from ops.engine import Finished
 from ops.errors import AegisError
+from ops.failures import Finished
 from tests.unit.ops.states import CONFIG_KIND, made, secret, state, thing
 
 

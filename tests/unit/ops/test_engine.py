@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.engine import Engine, Finished, explain, is_locked
+from ops.engine import Engine
 from ops.errors import AegisError
+from ops.failures import Finished
 
 SECONDS = 10
 
@@ -149,43 +150,3 @@ class TestStopping:
         script(tmp_path, "cut -d' ' -f6 /proc/$$/stat")
         session = engine.run(["up"], interruptible=True).stdout.strip()
         assert session != str(os.getsid(0))
-
-
-LOCKED = """error: the stack is currently locked by 1 lock(s). Either wait for the other process(es)
-  file:///b/.pulumi/locks/x.json: created by ann@ci-7 (pid 41) at 2026-01-02T03:04:05Z"""
-
-
-EXPIRED = """Logging in using access token from PULUMI_ACCESS_TOKEN
-error: Unauthorized: No credentials provided or are invalid."""
-
-
-class TestFailures:
-    """The CLI's text is classified once."""
-
-    @pytest.mark.parametrize(
-        ("code", "text", "what"),
-        [
-            (255, LOCKED, "locked by another update"),
-            (255, "error: [409] Conflict: Another update is currently in progress.", "locked"),
-            (255, "error: incorrect passphrase", "cannot be decrypted"),
-            (6, "error: anything", "no such stack"),
-            (255, "error: no stack named 'x' found", "no such stack"),
-            (3, "error: PULUMI_ACCESS_TOKEN must be set for login", "the backend does not know"),
-            (3, EXPIRED, "the backend does not know who you are"),
-            (255, "the server has asked for the client to provide credentials", "the cluster does"),
-            (255, "dial tcp 198.18.0.1:6443: connect: connection refused", "cannot be reached"),
-            (255, "write /x: no space left on device", "the disk that holds the state is full"),
-            (255, "error: could not unmarshal checkpoint: unexpected end of JSON", "be read"),
-            (255, "error: something else", "the update failed"),
-        ],
-    )
-    def test_are_named(self, code: int, text: str, what: str) -> None:
-        error = explain(Finished(code, "", text), "the update failed")
-        assert what in error.what
-        assert text.splitlines()[-1].strip().split("created by ")[-1][:9] in error.why
-
-    def test_of_a_lock_say_who_holds_it_and_since_when(self) -> None:
-        done = Finished(255, "", LOCKED)
-        assert is_locked(done)
-        why = explain(done, "").why
-        assert why == "ann@ci-7 (pid 41) since 2026-01-02T03:04:05Z"
