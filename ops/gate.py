@@ -29,14 +29,15 @@ from ops.probe import (
 from ops.prometheus import shortfall
 from ops.verdict import LOST, Verdict
 from ops.watch import Rollouts, detail
-from ops.workload import Rollout, Snapshot, Workload, is_ready, version_of
+from ops.workload import Rollout, Snapshot, Workload, is_ready, longest_rollout, version_of
 
 _LOOK_SECONDS = 0.2
 _LOST_SECONDS = 60.0
-_SERVICE_SECONDS = 10.0
 _CAUSE_SECONDS = 2.0
 """How long after its first lost requests the kubelet may take to say that a container died."""
-_SLACK_SECONDS = 30
+_ENDPOINTS_SECONDS = 120.0
+"""How long EndpointSlices may be behind: their controller's watches start again up to 60 s after an
+API server that was away is back, and only then does it try again what it could not do."""
 
 Expected = Mapping[str, str]
 """What the service must say of itself: members of its JSON answer and their values."""
@@ -168,7 +169,8 @@ class _Gate:
             prober = stack.enter_context(self._prober(self._routes.of_new_pods)) if canary else None
             for now in self._rounds():
                 if self.mirror.complete and limit is None:
-                    limit = now + max(map(self._patience, self.workloads))
+                    snapshots = map(self.mirror.snapshot, self.workloads)
+                    limit = now + max(map(longest_rollout, snapshots))
                 self._evidence()
                 if limit is not None:
                     self._identify()
@@ -192,6 +194,7 @@ class _Gate:
         if self.settings.bake_seconds <= 0:
             self._prometheus()
             return None
+        self._await_endpoints()
         routes, why = self._routes.of_services()
         if why:
             self.notes.append(f"{why}, so no requests were sent")
@@ -223,6 +226,18 @@ class _Gate:
                 "before could still be reached"
             )
         return figures if routes else None
+
+    def _await_endpoints(self) -> None:
+        """Wait until the Services lead to the new pods, which they do at once as a rule."""
+        limit, silent = time.monotonic() + _ENDPOINTS_SECONDS, self.mirror.silent
+        for now in self._rounds():
+            self._evidence()
+            why = self._routes.behind()
+            if not why:
+                return
+            if now > limit + self.mirror.silent - silent:
+                self._note(f"{why}, for {_ENDPOINTS_SECONDS:g} s now")
+                return
 
     def _look(self, handover: Handover, now: float) -> None:
         old = [pod for w in self.workloads for pod in self.mirror.snapshot(w).old_pods]
@@ -352,16 +367,6 @@ class _Gate:
         why = None if asked is None else shortfall(asked)
         if why is not None:
             self._fail("prometheus", why)
-
-    def _patience(self, workload: Workload) -> float:
-        """Return how long a rollout may take in all; Kubernetes itself judges its progress."""
-        deployment = self.mirror.snapshot(workload).deployment
-        if deployment is None:
-            return float(_SLACK_SECONDS)
-        spec = deployment["spec"]
-        steps = max(1, int(spec.get("replicas", 1)))
-        deadline = int(spec.get("progressDeadlineSeconds", 600))
-        return float(deadline + steps * (int(spec.get("minReadySeconds", 0)) + _SLACK_SECONDS))
 
     def _done(self, workload: Workload) -> bool:
         return self.rollouts.progress()[workload].complete

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ops import endpoints
 from ops.cluster import ApiError, Cluster, Object
 from ops.mirror import Mirror
 from ops.probe import (
@@ -100,6 +101,39 @@ class Routes:
                 if route is not None:
                     self._pods[uid] = route
         return [self._pods[uid] for uid in ready if uid in self._pods]
+
+    def behind(self) -> str:
+        """Say which Service does not lead to the new pods that are ready; empty when all do.
+
+        Raises:
+            NoServiceError: A Service that a workload names is not there.
+        """
+        said = (self._behind(workload) for workload in self._workloads)
+        return "; ".join(filter(None, said))
+
+    def _behind(self, workload: Workload) -> str:
+        service = self._service(workload)
+        pods = [pod for pod in self._mirror.snapshot(workload).new_pods if is_ready(pod)]
+        if service is None:
+            return ""
+        # One that selects something else, or nothing, is what was deployed.
+        ready = [
+            pod["metadata"]["uid"]
+            for pod in pods
+            if services_of([service], pod["metadata"].get("labels") or {})
+        ]
+        if not ready:
+            return ""
+        name, namespace = service["metadata"]["name"], workload.namespace
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+        try:
+            query = {"labelSelector": f"{endpoints.SERVICE_LABEL}={name}"}
+            slices = self._cluster.get(path, query).get("items") or ()
+        except ApiError as error:
+            # Who may not look cannot wait for it.
+            return str(error) if error.silence else ""
+        there = self._mirror.pods(namespace)
+        return endpoints.behind(name, slices, ready=ready, there=there)
 
     def _service(self, workload: Workload) -> Object | None:
         """Find the Service that leads to a workload; it may be made at the same time."""

@@ -178,6 +178,11 @@ class Mirror:
             )
         return _assembled(workload, deployments, sets, pods)
 
+    def pods(self, namespace: str) -> frozenset[str]:
+        """Return the uids of all the pods of a namespace, whosever they are."""
+        with self._changed:
+            return frozenset(self._objects.get(("pods", namespace), ()))
+
     def _follow(self, kind: str, namespace: str) -> None:
         """Keep one kind of one namespace current until told to stop."""
         from ops.cluster import ApiError

@@ -15,6 +15,7 @@ Object = Mapping[str, Any]
 _REVISION = "deployment.kubernetes.io/revision"
 _VERSION = "app.kubernetes.io/version"
 _HASH = "pod-template-hash"
+_SLACK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +141,16 @@ def rollout(snapshot: Snapshot) -> Rollout:
         complete=snapshot.observed and counts == [wanted] * 3,
         groups=_groups(snapshot.pods),
     )
+
+
+def longest_rollout(snapshot: Snapshot) -> float:
+    """Return how many seconds a rollout may take in all; Kubernetes itself judges its progress."""
+    if snapshot.deployment is None:
+        return _SLACK_SECONDS
+    spec = snapshot.deployment["spec"]
+    steps = max(1, int(spec.get("replicas", 1)))
+    deadline = int(spec.get("progressDeadlineSeconds", 600))
+    return deadline + steps * (int(spec.get("minReadySeconds", 0)) + _SLACK_SECONDS)
 
 
 def _groups(pods: Iterable[Object]) -> tuple[Group, ...]:

@@ -21,7 +21,7 @@ from tests.e2e.stand import ROOT, Finished, execute
 from tests.e2e.traffic import PER_SECOND, Seen, traffic
 
 STACK = "one"
-SECONDS = 180
+SECONDS = 300
 PROGRAM = Path(__file__).with_name("doomed")
 WEB, PLAIN = "web", "plain"
 VICTIMS = ("aegis", "cli", "provider", "language", "aegis-and-cli", "everything")

@@ -23,7 +23,8 @@ from tests.e2e.traffic import Seen
 
 ALL = os.environ.get("AEGIS_FAULTS") == "all"
 """Whether every fault is wanted, the long ones too; `make faults` wants them."""
-SECONDS = 240
+SECONDS = 420
+"""A command that an outage befalls waits for all that waits for it."""
 PER_SECOND = 40
 DEPLOY, ROLLBACK = "deploy", "rollback"
 
