@@ -194,7 +194,22 @@ class _Gate:
         if self.settings.bake_seconds <= 0:
             self._prometheus()
             return None
-        self._await_endpoints()
+        begun = time.monotonic()
+        while True:
+            self._await_endpoints(begun)
+            try:
+                return self._baked()
+            except _Failed as failed:
+                asked = failed.verdict.figures is not None
+                if not asked or time.monotonic() > begun + _ENDPOINTS_SECONDS:
+                    raise
+                why = self._routes.behind()
+                if not why:
+                    raise
+                # What was lost on the way to nowhere says nothing of who is not asked.
+                self._note(f"the bake time began anew: {failed.verdict.reason}, while {why}")
+
+    def _baked(self) -> Figures | None:
         routes, why = self._routes.of_services()
         if why:
             self.notes.append(f"{why}, so no requests were sent")
@@ -227,9 +242,9 @@ class _Gate:
             )
         return figures if routes else None
 
-    def _await_endpoints(self) -> None:
+    def _await_endpoints(self, begun: float) -> None:
         """Wait until the Services lead to the new pods, which they do at once as a rule."""
-        limit, silent = time.monotonic() + _ENDPOINTS_SECONDS, self.mirror.silent
+        limit, silent = begun + _ENDPOINTS_SECONDS, self.mirror.silent
         for now in self._rounds():
             self._evidence()
             why = self._routes.behind()

@@ -18,7 +18,7 @@ from ops.probe import (
     service_route,
     services_of,
 )
-from ops.workload import Workload, is_ready
+from ops.workload import Workload, could_serve, is_ready
 
 _LOOK_SECONDS = 0.2
 _SERVICE_SECONDS = 10.0
@@ -113,7 +113,8 @@ class Routes:
 
     def _behind(self, workload: Workload) -> str:
         service = self._service(workload)
-        pods = [pod for pod in self._mirror.snapshot(workload).new_pods if is_ready(pod)]
+        # A pod whose node was called dead is not ready, whatever its kubelet says of it.
+        pods = [pod for pod in self._mirror.snapshot(workload).new_pods if could_serve(pod)]
         if service is None:
             return ""
         # One that selects something else, or nothing, is what was deployed.

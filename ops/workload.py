@@ -143,6 +143,17 @@ def rollout(snapshot: Snapshot) -> Rollout:
     )
 
 
+def could_serve(pod: Object) -> bool:
+    """Return whether all of a pod's containers are ready, as its kubelet says.
+
+    It is the pod itself that a control plane calls unready when it does not hear of its node.
+    """
+    if (pod.get("spec") or {}).get("readinessGates"):
+        return is_ready(pod)
+    found = (pod.get("status") or {}).get("containerStatuses") or ()
+    return bool(found) and all(it.get("ready") for it in found) and not _going(pod)
+
+
 def longest_rollout(snapshot: Snapshot) -> float:
     """Return how many seconds a rollout may take in all; Kubernetes itself judges its progress."""
     if snapshot.deployment is None:

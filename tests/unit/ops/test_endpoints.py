@@ -64,7 +64,7 @@ class Copy:
 
     silent = 0.0
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
+    def __init__(self, labels: Mapping[str, str], status: Mapping[str, Any]) -> None:
         template = {"metadata": {"labels": labels}}
         marks = {"deployment.kubernetes.io/revision": "1"}
         self._snapshot = Snapshot(
@@ -85,7 +85,7 @@ class Copy:
                         "labels": labels,
                         "ownerReferences": [{"controller": True, "uid": "s"}],
                     },
-                    "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+                    "status": status,
                 },
             ),
         )
@@ -116,11 +116,18 @@ class Api:
         return {"items": []}
 
 
-def said(api: Api, labels: Mapping[str, str], service: str | None = None) -> str:
+def said(
+    api: Api, labels: Mapping[str, str], service: str | None = None, *, ready: bool = True
+) -> str:
+    status = {
+        # Its node was not heard of, and so it was called unready: that is not the container's.
+        "conditions": [{"type": "Ready", "status": "False"}],
+        "containerStatuses": [{"name": "web", "ready": ready}],
+    }
     workload = Workload(namespace="team", name="web", service=service)
     routes = Routes(
         cast("Cluster", api),
-        cast("Mirror", Copy(labels)),
+        cast("Mirror", Copy(labels, status)),
         [workload],
         "",
         on_silence=lambda: None,
@@ -135,6 +142,9 @@ class TestRoutes:
         api = Api()
         assert said(api, {"app": "web"}) == "Service web does not lead to 1 of 1 ready pods"
         assert api.asked == [{"labelSelector": "kubernetes.io/service-name=web"}]
+
+    def test_expect_nothing_of_pods_that_are_not_ready_by_themselves(self) -> None:
+        assert said(Api(), {"app": "web"}, ready=False) == ""
 
     def test_wait_for_nothing_that_may_not_be_read(self) -> None:
         assert said(Api(403), {"app": "web"}) == ""
