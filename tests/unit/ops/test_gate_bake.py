@@ -32,6 +32,8 @@ class Routes:
 
 @dataclass
 class Mirrored:
+    """A live copy that was never silent."""
+
     silent: float = 0.0
 
 
