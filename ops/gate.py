@@ -157,6 +157,7 @@ class _Gate:
         self.via = ""
         self._on_progress, self._on_answer, self._stop = on_progress, on_answer, stop
         self._identified: set[str] = set()
+        self._astray = ""
         self._routes = Routes(
             cluster, mirror, workloads, settings.path, on_silence=self._look_again
         )
@@ -201,15 +202,15 @@ class _Gate:
                 return self._baked()
             except _Failed as failed:
                 asked = failed.verdict.figures is not None
-                if not asked or time.monotonic() > begun + _ENDPOINTS_SECONDS:
-                    raise
-                why = self._routes.behind()
-                if not why:
+                if not asked or not self._astray or time.monotonic() > begun + _ENDPOINTS_SECONDS:
                     raise
                 # What was lost on the way to nowhere says nothing of who is not asked.
-                self._note(f"the bake time began anew: {failed.verdict.reason}, while {why}")
+                self._note(
+                    f"the bake time began anew: {failed.verdict.reason}, while {self._astray}"
+                )
 
     def _baked(self) -> Figures | None:
+        self._astray, began = "", time.monotonic()
         routes, why = self._routes.of_services()
         if why:
             self.notes.append(f"{why}, so no requests were sent")
@@ -223,6 +224,7 @@ class _Gate:
                 self._identify()
                 self._look(handover, now)
                 figures = self._judged(prober, handover)
+                self._look_where_it_leads(figures, began)
                 self._figures(figures, handover.planned(self.settings.probe_rate))
                 # What the cluster did not answer in was no time in which it was looked at.
                 left = handover.end + self.mirror.silent - silent - now
@@ -253,6 +255,15 @@ class _Gate:
             if now > limit + self.mirror.silent - silent:
                 self._note(f"{why}, for {_ENDPOINTS_SECONDS:g} s now")
                 return
+
+    def _look_where_it_leads(self, figures: Figures, since: float) -> None:
+        """Find out whether what failed was led astray: that can be seen only while it lasts."""
+        if not figures.failed or self._astray:
+            return
+        if self.mirror.doubted_since(since):
+            self._astray = "the control plane did not hear of the node of a pod"
+        else:
+            self._astray = self._routes.behind()
 
     def _look(self, handover: Handover, now: float) -> None:
         old = [pod for w in self.workloads for pod in self.mirror.snapshot(w).old_pods]

@@ -15,7 +15,7 @@ from typing import Self
 
 from ops.cluster import FORBIDDEN, Cluster, Object
 from ops.hearing import Hearing
-from ops.workload import Snapshot, Workload, owner_of
+from ops.workload import Snapshot, Workload, could_serve, is_ready, owner_of
 
 _KINDS = {
     "deployments": "/apis/apps/v1/namespaces/{}/deployments",
@@ -74,6 +74,7 @@ class Mirror:
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
         self._hearing = Hearing(clock())
         self._beats = 0
+        self._doubted: float | None = None
         self._renewal = threading.Event()
         self._keys = [(kind, namespace) for namespace in sorted(set(namespaces)) for kind in _KINDS]
         self._threads = [
@@ -149,6 +150,15 @@ class Mirror:
             now = self._hearing.last if self._lost_for() == 0 else self._clock()
             return self._hearing.silent + now - self._hearing.last
 
+    def doubted_since(self, begin: float) -> bool:
+        """Return whether since a time the control plane called a pod unready, and no kubelet did.
+
+        It does so when it did not hear of a node, be it that it was away itself; Services then lead
+        past the node's pods.
+        """
+        with self._changed:
+            return self._doubted is not None and self._doubted >= begin
+
     def was_heard(self, begin: float, end: float) -> bool:
         """Return whether the API server is known to have answered during the whole of a time."""
         with self._changed:
@@ -218,6 +228,8 @@ class Mirror:
                 self._objects[key].pop(thing["metadata"]["uid"], None)
             elif change in ("ADDED", "MODIFIED"):
                 self._objects[key][thing["metadata"]["uid"]] = thing
+                if key[0] == "pods" and could_serve(thing) and not is_ready(thing):
+                    self._doubted = self._clock()
             self._count += 1
             self._changed.notify_all()
 

@@ -46,6 +46,7 @@ class Faulty:
     good: str = "v0"
     before: str = ""
     whole: bool = True
+    _begun: bool = False
     _running: Running | None = None
     _versions: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -154,6 +155,17 @@ class Faulty:
         assert (current["version"], current["verified"]) == (version, True), current
         self.stack.wait_for(lambda: not self.stack.left_over(), "whole", self.stack.left_over)
         self.whole = True
+
+    def steady(self) -> None:
+        """Have what watches begin without what the outages before taught it.
+
+        client-go waits longer after each failure, up to a minute, and forgets them only after two
+        minutes without one: a row of short outages would be one of a control plane that flaps, in
+        which Kubernetes itself calls a node dead and takes its pods out of their Services.
+        """
+        if self._begun:
+            outage.restart(self.lab, "controller-manager", "scheduler", "kubelet")
+        self._begun = True
 
     def mend(self) -> None:
         """Put in order what a test that failed left behind: the next one is about its own fault."""

@@ -35,6 +35,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
 @pytest.fixture
 def it(stand: Faulty) -> Faulty:
     stand.mend()
+    stand.steady()
     return stand
 
 

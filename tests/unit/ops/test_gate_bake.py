@@ -37,8 +37,11 @@ class Mirrored:
     silent: float = 0.0
 
 
-def baking(bakes: list[Verdict | None], says: list[str]) -> _Gate:
-    """A gate whose bake times come to what is given; None is good."""
+def baking(bakes: list[Verdict | None], says: list[str], astray: str = "") -> _Gate:
+    """A gate whose bake times come to what is given; None is good.
+
+    What failed in one was led astray where it is said how.
+    """
     gate = _Gate.__new__(_Gate)
     gate.settings, gate.notes = GateSettings(bake_seconds=1), []
     stand_in = cast("Any", gate)
@@ -51,6 +54,7 @@ def baking(bakes: list[Verdict | None], says: list[str]) -> _Gate:
 
     def baked() -> Figures:
         verdict = bakes.pop(0)
+        gate._astray = astray
         if verdict is not None:
             raise _Failed(verdict)
         return GOOD
@@ -66,23 +70,53 @@ def test_waits_for_the_service_first() -> None:
 
 
 def test_begins_anew_when_the_service_led_nowhere() -> None:
-    gate = baking([BAD, None], ["", "Service web leads to 2 that are gone", ""])
+    gate = baking([BAD, None], [], "Service web leads to 2 that are gone")
     assert gate.bake() is GOOD
     assert gate.notes == [
         "the bake time began anew: 4 of 9 probes failed, while Service web leads to 2 that are gone"
     ]
 
 
-@pytest.mark.parametrize(("verdict", "says"), [(BAD, []), (CRASH, ["", "it leads nowhere"])])
-def test_fails_by_what_is_the_release_s_own(verdict: Verdict, says: list[str]) -> None:
+@pytest.mark.parametrize(("verdict", "astray"), [(BAD, ""), (CRASH, "it leads nowhere")])
+def test_fails_by_what_is_the_release_s_own(verdict: Verdict, astray: str) -> None:
     with pytest.raises(_Failed) as failed:
-        baking([verdict], says).bake()
+        baking([verdict], [], astray).bake()
     assert failed.value.verdict is verdict
 
 
 def test_waits_for_no_service_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ENDPOINTS_SECONDS", 0.05)
-    gate = baking([BAD], ["it leads nowhere"] * 1_000_000)
+    gate = baking([BAD], ["it leads nowhere"] * 1_000_000, "it leads nowhere")
     with pytest.raises(_Failed):
         gate.bake()
     assert gate.notes == ["it leads nowhere, for 0.05 s now"]
+
+
+@dataclass
+class Copy:
+    """A live copy that saw a pod called unready by the control plane, or did not."""
+
+    doubted: bool = False
+
+    def doubted_since(self, _: float) -> bool:
+        return self.doubted
+
+
+@pytest.mark.parametrize(
+    ("failed", "doubted", "says", "astray"),
+    [
+        (0, True, ["it leads nowhere"], ""),
+        (1, False, [""], ""),
+        (1, True, [""], "the control plane did not hear of the node of a pod"),
+        (1, False, ["it leads nowhere"], "it leads nowhere"),
+    ],
+)
+def test_looks_where_the_service_leads_as_soon_as_something_fails(
+    failed: int, doubted: bool, says: list[str], astray: str
+) -> None:
+    gate = _Gate.__new__(_Gate)
+    gate._astray = ""
+    stand_in = cast("Any", gate)
+    stand_in._routes, stand_in.mirror = Routes(says), Copy(doubted)
+    gate._look_where_it_leads(Figures(total=9, failed=failed), 0.0)
+    assert gate._astray == astray

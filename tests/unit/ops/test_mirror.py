@@ -161,3 +161,24 @@ def test_a_refusal_that_lasts_is_one(server: Server, monkeypatch: pytest.MonkeyP
         becomes(lambda: it.lost_for > 0, "lost")
         server.refuses, server.silent = 403, False
         becomes(lambda: it.refusal == "you may not list pods", "refused")
+
+
+@pytest.mark.parametrize(
+    ("ready", "container", "doubted"),
+    [("False", True, True), ("True", True, False), ("False", False, False)],
+)
+def test_a_pod_that_only_the_control_plane_calls_unready_is_noticed(
+    server: Server, ready: str, container: bool, doubted: bool
+) -> None:
+    pod = {
+        "metadata": {"uid": "p"},
+        "status": {
+            "conditions": [{"type": "Ready", "status": ready}],
+            "containerStatuses": [{"name": "web", "ready": container}],
+        },
+    }
+    with mirrored(server) as it:
+        server.said["/api/v1/namespaces/team/pods"] = [("MODIFIED", pod)]
+        becomes(lambda: "p" in it.pods("team"), "seen")
+        assert it.doubted_since(0.0) is doubted
+        assert not it.doubted_since(float("inf"))
