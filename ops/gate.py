@@ -35,6 +35,7 @@ _LOOK_SECONDS = 0.2
 _LOST_SECONDS = 60.0
 _CAUSE_SECONDS = 2.0
 """How long after its first lost requests the kubelet may take to say that a container died."""
+_UNHEARD_SECONDS = 30.0
 _ENDPOINTS_SECONDS = 120.0
 """How long EndpointSlices may be behind: their controller's watches start again up to 60 s after an
 API server that was away is back, and only then does it try again what it could not do."""
@@ -229,7 +230,8 @@ class _Gate:
                 # What the cluster did not answer in was no time in which it was looked at.
                 left = handover.end + self.mirror.silent - silent - now
                 self._tell("bake", figures if routes else None, max(0.0, left))
-                if left <= 0:
+                waits = handover.alone is None and left > -_UNHEARD_SECONDS
+                if left <= 0 and not (waits and self._is_unheard(figures)):
                     break
         figures = self._judged(prober, handover)
         self._figures(figures, 0)
@@ -255,6 +257,16 @@ class _Gate:
             if now > limit + self.mirror.silent - silent:
                 self._note(f"{why}, for {_ENDPOINTS_SECONDS:g} s now")
                 return
+
+    def _is_unheard(self, figures: Figures) -> bool:
+        """Return whether everything that answered says that it is another release.
+
+        Nodes that were not told yet send requests to pods of the release before, which answer as
+        long as they end: that is no judgement of this one.
+        """
+        wanted = {self._wanted(self.mirror.snapshot(w)).get("version") for w in self.workloads}
+        known = self._checks_version and None not in wanted
+        return known and bool(figures.versions) and not wanted & set(figures.versions)
 
     def _look_where_it_leads(self, figures: Figures, since: float) -> None:
         """Find out whether what failed was led astray: that can be seen only while it lasts."""

@@ -26,6 +26,7 @@ ALL = os.environ.get("AEGIS_FAULTS") == "all"
 SECONDS = 420
 """A command that an outage befalls waits for all that waits for it."""
 PER_SECOND = 40
+WATCHERS = ("controller-manager", "scheduler", "kubelet", "proxy")
 DEPLOY, ROLLBACK = "deploy", "rollback"
 
 
@@ -164,7 +165,7 @@ class Faulty:
         which Kubernetes itself calls a node dead and takes its pods out of their Services.
         """
         if self._begun:
-            outage.restart(self.lab, "controller-manager", "scheduler", "kubelet")
+            outage.restart(self.lab, *WATCHERS)
         self._begun = True
 
     def mend(self) -> None:
