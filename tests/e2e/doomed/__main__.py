@@ -30,12 +30,12 @@ if config.get("build"):
         build={"context": "context", "builder_version": "BuilderV1"},
     ).repo_digest
 # It ends once nobody asks it any more, as `aegis-api` does: a control plane that was away may take
-# long to tell everybody that a pod goes.
+# a minute until it tells anybody that a pod goes.
 SERVER = """
 import http.server, json, os, signal, threading, time
 closing, asked = threading.Event(), [0.0]
 def drain():
-    end, asked[0] = time.monotonic() + 25, time.monotonic()
+    end, asked[0] = time.monotonic() + 70, time.monotonic()
     while time.monotonic() < min(end, asked[0] + 1.5):
         time.sleep(0.05)
     os._exit(0)
@@ -126,7 +126,7 @@ def deployment(name: str, opts: ResourceOptions, **annotations: str) -> None:
             "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": {**labels, "app.kubernetes.io/version": VERSION}},
-                "spec": {"containers": [container], "terminationGracePeriodSeconds": 33},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 78},
             },
         },
         opts=ResourceOptions.merge(inside, opts),
