@@ -18,18 +18,14 @@ from ops.cluster import Cluster
 from ops.figures import Figures, shortcoming
 from ops.gate_routes import NoServiceError, Routes
 from ops.gate_settings import GateSettings
+from ops.gate_version import Expected, VersionCheck
 from ops.handover import Handover
 from ops.mirror import Mirror
-from ops.probe import (
-    OnAnswer,
-    Prober,
-    Route,
-    identity,
-)
+from ops.probe import OnAnswer, Prober, Route
 from ops.prometheus import shortfall
 from ops.verdict import LOST, Verdict
 from ops.watch import Rollouts, detail
-from ops.workload import Rollout, Snapshot, Workload, is_ready, longest_rollout, version_of
+from ops.workload import Rollout, Workload, longest_rollout, version_of
 
 _LOOK_SECONDS = 0.2
 _LOST_SECONDS = 60.0
@@ -39,9 +35,6 @@ _UNHEARD_SECONDS = 30.0
 _ENDPOINTS_SECONDS = 120.0
 """How long EndpointSlices may be behind: their controller's watches start again up to 60 s after an
 API server that was away is back, and only then does it try again what it could not do."""
-
-Expected = Mapping[str, str]
-"""What the service must say of itself: members of its JSON answer and their values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,15 +145,22 @@ class _Gate:
         stop: threading.Event | None,
     ) -> None:
         self.cluster, self.mirror, self.workloads = cluster, mirror, workloads
-        self.settings, self.expected = settings, expected
+        self.settings = settings
         self.rollouts = Rollouts(mirror, workloads, settings, restores=restores)
         self.notes: list[str] = []
         self.via = ""
         self._on_progress, self._on_answer, self._stop = on_progress, on_answer, stop
-        self._identified: set[str] = set()
         self._astray = ""
         self._routes = Routes(
             cluster, mirror, workloads, settings.path, on_silence=self._look_again
+        )
+        self._version = VersionCheck(
+            mirror,
+            workloads,
+            settings=settings,
+            expected=expected,
+            routes=self._routes,
+            note=self._note,
         )
         self._said: Progress | None = None
 
@@ -231,12 +231,15 @@ class _Gate:
                 left = handover.end + self.mirror.silent - silent - now
                 self._tell("bake", figures if routes else None, max(0.0, left))
                 waits = handover.alone is None and left > -_UNHEARD_SECONDS
-                if left <= 0 and not (waits and self._is_unheard(figures)):
+                if left <= 0 and not (waits and self._version.is_unheard(figures)):
                     break
         figures = self._judged(prober, handover)
         self._figures(figures, 0)
         if handover.alone is not None:
-            self._versions(prober.figures(since=handover.alone))
+            settled = prober.figures(since=handover.alone)
+            wrong = self._version.wrong_answer(settled)
+            if wrong is not None:
+                self._fail("version", wrong, figures=settled)
         self._prometheus()
         before = prober.figures()
         if before.failed > figures.failed:
@@ -258,16 +261,6 @@ class _Gate:
                 self._note(f"{why}, for {_ENDPOINTS_SECONDS:g} s now")
                 return
 
-    def _is_unheard(self, figures: Figures) -> bool:
-        """Return whether everything that answered says that it is another release.
-
-        Nodes that were not told yet send requests to pods of the release before, which answer as
-        long as they end: that is no judgement of this one.
-        """
-        wanted = {self._wanted(self.mirror.snapshot(w)).get("version") for w in self.workloads}
-        known = self._checks_version and None not in wanted
-        return known and bool(figures.versions) and not wanted & set(figures.versions)
-
     def _look_where_it_leads(self, figures: Figures, since: float) -> None:
         """Find out whether what failed was led astray: that can be seen only while it lasts."""
         if not figures.failed or self._astray:
@@ -285,10 +278,8 @@ class _Gate:
 
     def _judged(self, prober: Prober, handover: Handover) -> Figures:
         """Sum up what the new release answered, as far as that can be told."""
-        named = {self._wanted(self.mirror.snapshot(w)).get("version") for w in self.workloads}
-        return prober.figures(
-            since=handover.judged_from, naming={v for v in named if v} - handover.versions
-        )
+        named = {version for version in self._version.named() if version}
+        return prober.figures(since=handover.judged_from, naming=named - handover.versions)
 
     def _rounds(self) -> Iterator[float]:
         """Yield the time whenever something may have changed."""
@@ -328,62 +319,10 @@ class _Gate:
             if now > end:
                 return
 
-    def _versions(self, figures: Figures) -> None:
-        """Hold what the service named, once the old pods were gone, to what is expected."""
-        wanted = {self._wanted(self.mirror.snapshot(w)).get("version") for w in self.workloads}
-        wrong = set(figures.versions) - wanted
-        if self._checks_version and wrong and None not in wanted:
-            self._fail(
-                "version",
-                f"the service answered as version {', '.join(sorted(wrong))}; "
-                f"{', '.join(sorted(filter(None, wanted)))} was deployed",
-                figures=figures,
-            )
-
     def _identify(self) -> None:
-        """Ask each new pod that is ready, once, whether it is what was deployed."""
-        if not self._checks_version or self.mirror.lost_for > 0:
-            return
-        for workload in self.workloads:
-            snapshot = self.mirror.snapshot(workload)
-            wanted = self._wanted(snapshot)
-            for pod in snapshot.new_pods if wanted else ():
-                if not is_ready(pod) or pod["metadata"]["uid"] in self._identified:
-                    continue
-                route = self._routes.of_pod(workload, pod)
-                if route is None:
-                    continue
-                self._identified.add(pod["metadata"]["uid"])
-                said = identity(route, self.settings.path)
-                if isinstance(said, str):
-                    self._note(f"the version of {workload.name}'s pods: {said}")
-                    continue
-                self._compare(pod["metadata"]["name"], wanted, said)
-
-    @property
-    def _checks_version(self) -> bool:
-        return self.settings.version_check and bool(self.settings.path)
-
-    def _compare(self, pod: str, wanted: Expected, said: Mapping[str, object]) -> None:
-        for member, value in wanted.items():
-            if member not in said:
-                self._note(f"the version: {self.settings.path} does not name {member}")
-            elif said[member] != value:
-                self._fail(
-                    "version",
-                    f"pod {pod} answers {self.settings.path} with {member} {said[member]}; "
-                    f"{value} was deployed",
-                )
-
-    def _wanted(self, snapshot: Snapshot) -> Expected:
-        """Return what a workload's pods must say of themselves."""
-        if self.expected is not None:
-            return self.expected
-        if snapshot.deployment is None:
-            return {}
-        label = version_of(snapshot.deployment["spec"]["template"])
-        # A release known by its digest alone has no version to compare.
-        return {} if label is None or label.startswith("digest-") else {"version": label}
+        wrong = self._version.wrong_pod()
+        if wrong is not None:
+            self._fail("version", wrong)
 
     def _prober(self, routes: Callable[[], Sequence[Route]]) -> Prober:
         return Prober(

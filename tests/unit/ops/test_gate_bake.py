@@ -14,7 +14,6 @@ from ops.figures import Figures
 from ops.gate import _Failed, _Gate
 from ops.gate_settings import GateSettings
 from ops.verdict import Verdict
-from ops.workload import Workload
 
 GOOD = cast("Figures", object())
 BAD = Verdict(passed=False, kind="success-ratio", reason="4 of 9 probes failed", figures=GOOD)
@@ -102,9 +101,6 @@ class Copy:
     def doubted_since(self, _: float) -> bool:
         return self.doubted
 
-    def snapshot(self, _: Workload) -> None:
-        """What is expected is given, so that nothing is read from it."""
-
 
 @pytest.mark.parametrize(
     ("failed", "doubted", "says", "astray"),
@@ -124,24 +120,3 @@ def test_looks_where_the_service_leads_as_soon_as_something_fails(
     stand_in._routes, stand_in.mirror = Routes(says), Copy(doubted)
     gate._look_where_it_leads(Figures(total=9, failed=failed), 0.0)
     assert gate._astray == astray
-
-
-@pytest.mark.parametrize(
-    ("versions", "path", "unheard"),
-    [
-        ({"1": 9}, "/version", True),
-        ({"1": 9, "2": 1}, "/version", False),
-        ({}, "/version", False),
-        ({"1": 9}, "", False),
-    ],
-)
-def test_a_release_is_unheard_while_only_another_answers(
-    versions: dict[str, int], path: str, unheard: bool
-) -> None:
-    # As while kube-proxy still sends everything to pods that end.
-    gate = _Gate.__new__(_Gate)
-    gate.settings, gate.expected = GateSettings(path=path), {"version": "2"}
-    gate.workloads = (Workload(namespace="team", name="web"),)
-    cast("Any", gate).mirror = Copy()
-    figures = Figures(total=sum(versions.values()), versions=versions)
-    assert gate._is_unheard(figures) is unheard

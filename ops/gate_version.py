@@ -1,0 +1,118 @@
+"""Whether what answers a gate is the release that was deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ops.figures import Figures
+from ops.gate_routes import Routes
+from ops.gate_settings import GateSettings
+from ops.mirror import Mirror
+from ops.probe import identity
+from ops.workload import Snapshot, Workload, is_ready, version_of
+
+Expected = Mapping[str, str]
+"""What the service must say of itself: members of its JSON answer and their values."""
+
+
+class VersionCheck:
+    """The version check of one run of the gate.
+
+    Args:
+        mirror: The live copy of the cluster.
+        workloads: The Deployments.
+        settings: What is asked of the release, and whether its version is.
+        expected: What it must say of itself; by default the version its pods are labelled with.
+        routes: The ways to its pods.
+        note: Told what could not be compared, and why.
+    """
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        workloads: Sequence[Workload],
+        *,
+        settings: GateSettings,
+        expected: Expected | None,
+        routes: Routes,
+        note: Callable[[str], None],
+    ) -> None:
+        self._mirror, self._workloads, self._expected = mirror, tuple(workloads), expected
+        self._path, self._routes, self._note = settings.path, routes, note
+        self._on = settings.version_check and bool(settings.path)
+        self._asked: set[str] = set()
+
+    def named(self) -> frozenset[str | None]:
+        """Return the versions that the workloads must name; None among them for any."""
+        return frozenset(
+            self._wanted(self._mirror.snapshot(it)).get("version") for it in self._workloads
+        )
+
+    def wrong_pod(self) -> str | None:
+        """Ask each new pod that is ready, once; return in what one is not what was deployed.
+
+        Raises:
+            NoServiceError: The one that a workload names is not there.
+        """
+        if not self._on or self._mirror.lost_for > 0:
+            return None
+        for workload in self._workloads:
+            snapshot = self._mirror.snapshot(workload)
+            wanted = self._wanted(snapshot)
+            for pod in snapshot.new_pods if wanted else ():
+                if not is_ready(pod) or pod["metadata"]["uid"] in self._asked:
+                    continue
+                route = self._routes.of_pod(workload, pod)
+                if route is None:
+                    continue
+                self._asked.add(pod["metadata"]["uid"])
+                said = identity(route, self._path)
+                if isinstance(said, str):
+                    self._note(f"the version of {workload.name}'s pods: {said}")
+                    continue
+                why = self._difference(pod["metadata"]["name"], wanted, said)
+                if why is not None:
+                    return why
+        return None
+
+    def wrong_answer(self, figures: Figures) -> str | None:
+        """Return which other version the service named, once the old pods were gone."""
+        wanted = self.named()
+        wrong = set(figures.versions) - wanted
+        if not self._on or not wrong or None in wanted:
+            return None
+        return (
+            f"the service answered as version {', '.join(sorted(wrong))}; "
+            f"{', '.join(sorted(filter(None, wanted)))} was deployed"
+        )
+
+    def is_unheard(self, figures: Figures) -> bool:
+        """Return whether everything that answered says that it is another release.
+
+        Nodes that were not told yet send requests to pods of the release before, which answer as
+        long as they end: that is no judgement of this one.
+        """
+        wanted = self.named()
+        known = self._on and None not in wanted
+        return known and bool(figures.versions) and not wanted & set(figures.versions)
+
+    def _difference(self, pod: str, wanted: Expected, said: Mapping[str, object]) -> str | None:
+        for member, value in wanted.items():
+            if member not in said:
+                self._note(f"the version: {self._path} does not name {member}")
+            elif said[member] != value:
+                return (
+                    f"pod {pod} answers {self._path} with {member} {said[member]}; "
+                    f"{value} was deployed"
+                )
+        return None
+
+    def _wanted(self, snapshot: Snapshot) -> Expected:
+        """Return what a workload's pods must say of themselves."""
+        if self._expected is not None:
+            return self._expected
+        if snapshot.deployment is None:
+            return {}
+        label = version_of(snapshot.deployment["spec"]["template"])
+        # A release known by its digest alone has no version to compare.
+        return {} if label is None or label.startswith("digest-") else {"version": label}
