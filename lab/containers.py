@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from lab import files, packages
@@ -13,6 +12,8 @@ from lab.settings import LabSettings
 
 PAUSE_IMAGE = "aegis.lab/pause:1"
 """The image that holds a pod's namespaces: made by `lab.images`, loaded, never pulled."""
+
+_ASK = "/runtime.v1.RuntimeService/Version"
 
 
 def socket(settings: LabSettings) -> Path:
@@ -44,11 +45,26 @@ def start(settings: LabSettings, supervisor: Supervisor) -> None:
             configuration=text,
         )
     )
-    supervisor.wait_for("containerd", lambda: _answers(settings), what="containerd to answer")
+    supervisor.wait_for("containerd", lambda: answers(settings), what="containerd to answer")
 
 
-def _answers(settings: LabSettings) -> bool:
-    return socket(settings).exists() and os.access(socket(settings), os.W_OK)
+def answers(settings: LabSettings) -> bool:
+    """Return whether containerd answers what the kubelet asks at its start, and ends without.
+
+    Its socket says nothing of that: one that was killed leaves it behind, and one that has just
+    started listens before it answers.
+    """
+    import grpc  # Not for every command of the lab.
+
+    # A channel that shares connections would share the wait after one that failed, too.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"unix:{socket(settings)}", options) as channel:
+        try:
+            # Neither what is asked nor what is answered is looked into: the empty message will do.
+            channel.unary_unary(_ASK)(b"", timeout=1)
+        except grpc.RpcError:
+            return False
+    return True
 
 
 def load_image(settings: LabSettings, archive: Path) -> None:

@@ -128,7 +128,7 @@ def _docker(settings: LabSettings) -> Iterator[docker.DockerClient]:
     import docker
     import docker.errors
 
-    socket = f"unix://{settings.docker_socket}"
+    socket = settings.docker_host
     try:
         client = docker.DockerClient(base_url=socket, timeout=300)
     except docker.errors.DockerException as error:

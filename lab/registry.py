@@ -22,8 +22,21 @@ def start(settings: LabSettings, supervisor: Supervisor) -> None:
     supervisor.start(_docker(settings))
     url = f"http://{settings.addresses.registry}/v2/"
     supervisor.wait_for("registry", lambda: answers(url), what="the registry to answer")
-    socket = settings.docker_socket
-    supervisor.wait_for("dockerd", socket.exists, what="the Docker daemon to answer")
+    supervisor.wait_for(
+        "dockerd", lambda: docker_answers(settings), what="the Docker daemon to answer"
+    )
+
+
+def docker_answers(settings: LabSettings) -> bool:
+    """Return whether the Docker daemon answers; one that was killed leaves its socket behind."""
+    import httpx  # Not for every command of the lab.
+
+    transport = httpx.HTTPTransport(uds=str(settings.docker_socket))
+    with httpx.Client(transport=transport, timeout=1) as client:
+        try:
+            return client.get("http://docker/_ping").is_success
+        except httpx.HTTPError:
+            return False
 
 
 def _registry(settings: LabSettings) -> Daemon:
@@ -65,7 +78,7 @@ def _docker(settings: LabSettings) -> Daemon:
             "data-root": str(directory / "data"),
             "exec-root": str(settings.run / "docker"),
             "pidfile": str(settings.run / "docker.pid"),
-            "hosts": [f"unix://{settings.docker_socket}"],
+            "hosts": [settings.docker_host],
             "insecure-registries": [settings.addresses.registry],
             "storage-driver": "overlay2" if containers.overlay_works(settings.state) else "vfs",
         },

@@ -136,8 +136,13 @@ class LabSettings:
 
     @property
     def docker_socket(self) -> Path:
-        """The lab's Docker daemon."""
+        """The socket of the lab's Docker daemon."""
         return self.run / "docker.sock"
+
+    @property
+    def docker_host(self) -> str:
+        """The same as DOCKER_HOST names it."""
+        return f"unix://{self.docker_socket}"
 
 
 def load(environment: Mapping[str, str], checkout: Path) -> LabSettings:

@@ -32,7 +32,7 @@ def variables(settings: LabSettings) -> dict[str, str]:
     return {
         **_without_proxy(settings),
         "KUBECONFIG": str(settings.kubeconfig),
-        "DOCKER_HOST": f"unix://{settings.docker_socket}",
+        "DOCKER_HOST": settings.docker_host,
         "PULUMI_HOME": str(settings.pulumi_home),
         "PULUMI_BACKEND_URL": f"file://{settings.backend}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(settings.passphrase_file),
