@@ -77,7 +77,6 @@ def _docker(settings: LabSettings) -> Daemon:
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "data-root": str(directory / "data"),
             "exec-root": str(settings.run / "docker"),
-            "pidfile": str(settings.run / "docker.pid"),
             "hosts": [settings.docker_host],
             "insecure-registries": [settings.addresses.registry],
             "storage-driver": "overlay2" if containers.overlay_works(settings.state) else "vfs",
@@ -87,7 +86,13 @@ def _docker(settings: LabSettings) -> Daemon:
     files.write(configuration, text)
     return Daemon(
         name="dockerd",
-        argv=[packages.program(settings, "dockerd"), f"--config-file={configuration}"],
+        # The lab keeps its own record. A pid file outlives one that was killed, and the next one
+        # does not start where that number is somebody's, if only a zombie's.
+        argv=[
+            packages.program(settings, "dockerd"),
+            f"--config-file={configuration}",
+            "--pidfile=",
+        ],
         environment={"PATH": packages.search_path(settings)},
         configuration=text,
     )

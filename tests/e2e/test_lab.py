@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lab import settings
+from lab import outage, settings
 from lab.daemon import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,15 +67,24 @@ def test_make_up_again_changes_nothing() -> None:
     assert kubectl(*version) == deployment
 
 
-def test_a_program_that_was_killed_comes_back_and_the_rest_is_left_alone() -> None:
+@pytest.mark.parametrize(
+    "killed",
+    [("kubelet",), ("containerd", "kubelet"), ("dockerd", "registry"), outage.DAEMONS],
+    ids=["kubelet", "node", "images", "all"],
+)
+def test_programs_that_were_killed_come_back_and_the_rest_is_left_alone(
+    killed: tuple[str, ...],
+) -> None:
     before = running()
-    pid = before["kubelet"]
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    ended = {name: before.pop(name) for name in killed}
+    for pid in ended.values():
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
     make("up")
     after = running()
-    assert after["kubelet"] not in (None, pid)
-    assert {**after, "kubelet": pid} == before
+    assert all(after[name] not in (None, pid) for name, pid in ended.items())
+    assert {name: pid for name, pid in after.items() if name not in ended} == before
+    assert httpx.get(f"http://{service()}/version", trust_env=False).is_success
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
