@@ -320,9 +320,11 @@ class Actions:
         """Read the gate a release was deployed with; None when it had none that can be read."""
         return self._judging.recorded_gate(release)
 
-    def judge(self, workloads: Sequence[Workload], gate: GateSettings) -> Verdict:
-        """Let the gate judge what runs."""
-        return self._judging.judge(workloads, gate, self._watched.tell_gate)
+    def judge(
+        self, workloads: Sequence[Workload], gate: GateSettings, *, dry: bool = False
+    ) -> Verdict:
+        """Let the gate judge what runs; dry, it changes nothing, not even for a moment."""
+        return self._judging.judge(workloads, gate, self._watched.tell_gate, dry=dry)
 
     def interference(
         self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from ops import scratch
 from ops.errors import AegisError
@@ -100,12 +101,29 @@ class Cluster:
         Raises:
             ApiError: It may not be changed, has changed meanwhile, or the server does not answer.
         """
+        return self._change(path, "application/json-patch+json", list(operations))
+
+    def merge(self, path: str, change: Mapping[str, Any], *, manager: str) -> Object:
+        """Change an object by a JSON merge patch (RFC 7386), in which None removes.
+
+        Args:
+            path: The object's.
+            change: What is changed of it.
+            manager: Who is said to have changed it.
+
+        Raises:
+            ApiError: It may not be changed, or the server does not answer.
+        """
+        path = f"{path}?{urlencode({'fieldManager': manager})}"
+        return self._change(path, "application/merge-patch+json", change)
+
+    def _change(self, path: str, kind: str, change: object) -> Object:
         response = self._send(
             path,
             None,
-            headers={"Content-Type": "application/json-patch+json"},
+            headers={"Content-Type": kind},
             seconds=READ_SECONDS,
-            body=json.dumps(list(operations)).encode(),
+            body=json.dumps(change).encode(),
         )
         if response.status >= _FIRST_ERROR:
             raise ApiError(response.status, _message(response.status, bytes(response.data)))

@@ -2,7 +2,8 @@
 
 Rollout complete, then a bake time in which the service is probed, then the verdict; evidence ends
 it at once. What is good is decided by :mod:`ops.evidence` and :mod:`ops.figures`, which are pure;
-this module collects what they need. Nothing in the cluster is changed.
+this module collects what they need. Nothing in the cluster is changed, but for the nudge that
+:mod:`ops.nudge` gives to a Service that is left behind.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from ops.cluster import Cluster
+from ops.cluster import ApiError, Cluster
 from ops.figures import Figures, shortcoming
 from ops.gate_routes import NoServiceError, Routes
 from ops.gate_settings import GateSettings
@@ -35,6 +36,8 @@ _UNHEARD_SECONDS = 30.0
 _ENDPOINTS_SECONDS = 120.0
 """How long EndpointSlices may be behind: their controller's watches start again up to 60 s after an
 API server that was away is back, and only then does it try again what it could not do."""
+_NUDGE_SECONDS = 5.0
+"""How long they may be behind, as a rule far below a second, until Kubernetes is to look again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,7 @@ def judge(
     expected: Expected | None = None,
     rollout_only: bool = False,
     restores: bool = False,
+    dry: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_answer: OnAnswer | None = None,
     stop: threading.Event | None = None,
@@ -86,6 +90,7 @@ def judge(
         rollout_only: Whether to wait for the rollout alone, its canary step with it, without the
             bake time.
         restores: Whether pods that are there may wait for what was just made again.
+        dry: Whether not even a nudge may be given.
         on_progress: Told about each change and about each round of the bake time.
         on_answer: Told what came of each probe.
         stop: Set by another thread to end it early.
@@ -102,6 +107,7 @@ def judge(
             settings=settings,
             expected=expected,
             restores=restores,
+            dry=dry,
             on_progress=on_progress,
             on_answer=on_answer,
             stop=stop,
@@ -140,6 +146,7 @@ class _Gate:
         settings: GateSettings,
         expected: Expected | None,
         restores: bool,
+        dry: bool,
         on_progress: Callable[[Progress], None] | None,
         on_answer: OnAnswer | None,
         stop: threading.Event | None,
@@ -150,7 +157,7 @@ class _Gate:
         self.notes: list[str] = []
         self.via = ""
         self._on_progress, self._on_answer, self._stop = on_progress, on_answer, stop
-        self._astray = ""
+        self._astray, self._dry = "", dry
         self._routes = Routes(
             cluster, mirror, workloads, settings.path, on_silence=self._look_again
         )
@@ -252,14 +259,26 @@ class _Gate:
     def _await_endpoints(self, begun: float) -> None:
         """Wait until the Services lead to the new pods, which they do at once as a rule."""
         limit, silent = begun + _ENDPOINTS_SECONDS, self.mirror.silent
+        nudged = time.monotonic()
         for now in self._rounds():
             self._evidence()
             why = self._routes.behind()
             if not why:
                 return
+            if now > nudged + _NUDGE_SECONDS and not self._dry:
+                nudged = now
+                self._nudge()
             if now > limit + self.mirror.silent - silent:
                 self._note(f"{why}, for {_ENDPOINTS_SECONDS:g} s now")
                 return
+
+    def _nudge(self) -> None:
+        try:
+            self._routes.nudge()
+        except ApiError as error:
+            # Who may not is waited with all the same.
+            if not error.silence:
+                self._note(f"Kubernetes could not be made to look at a Service again: {error}")
 
     def _look_where_it_leads(self, figures: Figures, since: float) -> None:
         """Find out whether what failed was led astray: that can be seen only while it lasts."""

@@ -9,6 +9,7 @@ from typing import Any
 from ops import endpoints
 from ops.cluster import ApiError, Cluster, Object
 from ops.mirror import Mirror
+from ops.nudge import nudge
 from ops.probe import (
     Asking,
     Route,
@@ -53,6 +54,7 @@ class Routes:
         self._path, self._on_silence = path, on_silence
         self._services: dict[Workload, Object | None] = {}
         self._pods: dict[str, Route] = {}
+        self._late: set[tuple[str, str]] = set()
 
     def of_services(self) -> tuple[list[Route], str]:
         """Return the ways to the Services, and why there is none; empty when there is one.
@@ -108,8 +110,18 @@ class Routes:
         Raises:
             NoServiceError: A Service that a workload names is not there.
         """
+        self._late.clear()
         said = (self._behind(workload) for workload in self._workloads)
         return "; ".join(filter(None, said))
+
+    def nudge(self) -> None:
+        """Have Kubernetes look again at the Services that were behind when last asked.
+
+        Raises:
+            ApiError: One may not be changed, or the cluster does not answer.
+        """
+        for namespace, name in sorted(self._late):
+            nudge(self._cluster, namespace, name)
 
     def _behind(self, workload: Workload) -> str:
         service = self._service(workload)
@@ -134,7 +146,10 @@ class Routes:
             # Who may not look cannot wait for it.
             return str(error) if error.silence else ""
         there = self._mirror.pods(namespace)
-        return endpoints.behind(name, slices, ready=ready, there=there)
+        why = endpoints.behind(name, slices, ready=ready, there=there)
+        if why:
+            self._late.add((namespace, name))
+        return why
 
     def _service(self, workload: Workload) -> Object | None:
         """Find the Service that leads to a workload; it may be made at the same time."""

@@ -87,6 +87,8 @@ class Judging:
         workloads: Sequence[Workload],
         gate: GateSettings,
         on_progress: Callable[[Progress], None],
+        *,
+        dry: bool = False,
     ) -> Verdict:
         """Let the gate judge what runs.
 
@@ -94,6 +96,7 @@ class Judging:
             workloads: The Deployments.
             gate: What is asked of them.
             on_progress: Told how far it is.
+            dry: Whether nothing may be changed, not even for a moment.
         """
         from ops.gate import judge
 
@@ -110,6 +113,7 @@ class Judging:
                 self.connected(),
                 list(workloads),
                 gate,
+                dry=dry,
                 on_progress=on_progress,
                 on_answer=self._recording.answer,
             )

@@ -94,4 +94,5 @@ def check(
     """Run the gate against what runs, to see or to tune it. Nothing is changed."""
     actions = open_actions(context, stack, directory)
     settings = changed(actions.gate(actions.settings()), changes or ())
-    render(actions.stack, actions.judge(actions.workloads(), settings), output_of(context))
+    verdict = actions.judge(actions.workloads(), settings, dry=True)
+    render(actions.stack, verdict, output_of(context))

@@ -20,9 +20,11 @@ import httpx
 import pytest
 
 from ops.cluster import Cluster, connect
+from ops.endpoints import SERVICE_LABEL
 from ops.gate import Progress, Stopped, judge
 from ops.gate_settings import GateSettings, Prometheus
 from ops.mirror import read_snapshot
+from ops.nudge import ANNOTATION
 from ops.verdict import Verdict
 from ops.watch import Watch
 from ops.workload import Workload
@@ -362,3 +364,51 @@ def test_a_gate_can_be_stopped(good: Cluster) -> None:
     with pytest.raises(Stopped):
         judge(good, [WEB], replace(SETTINGS, bake_seconds=60), stop=stop)
     assert time.monotonic() - began < 30
+
+
+def _service() -> dict[str, Any]:
+    shown = json.loads(_kubectl("--namespace", NAMESPACE, "get", "service", "web", "-o", "json"))
+    del shown["metadata"]["resourceVersion"]
+    return dict(shown)
+
+
+def test_a_service_that_is_left_behind_is_nudged_and_stays_as_it_was(good: Cluster) -> None:
+    before = _service()
+    pods = json.loads(_kubectl("--namespace", NAMESPACE, "get", "pods", "--output", "json"))
+    gone = {"kind": "Pod", "namespace": NAMESPACE, "name": "web-of-before", "uid": "gone"}
+    _apply(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": "web-of-before",
+                "namespace": NAMESPACE,
+                "labels": {SERVICE_LABEL: "web"},
+            },
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [pods["items"][0]["status"]["podIP"]], "targetRef": gone}],
+            "ports": [{"name": "http", "port": 8000}],
+        }
+    )
+    nudged, over = threading.Event(), threading.Event()
+
+    def follow() -> None:
+        """Do what Kubernetes would: at a change of the Service, have it lead to what is there."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/services"
+        version = good.get(path)["metadata"]["resourceVersion"]
+        for _, changed in good.watch(path, {}, version, over):
+            if ANNOTATION in changed["metadata"].get("annotations", {}):
+                _kubectl("--namespace", NAMESPACE, "delete", "endpointslice", "web-of-before")
+                nudged.set()
+                return
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    try:
+        verdict = judge(good, [WEB], PATIENT)
+    finally:
+        over.set()
+        follower.join()
+    assert verdict.passed, verdict.lines()
+    assert nudged.is_set()
+    assert _service() == before

@@ -234,7 +234,10 @@ class Stage(Actions):
         self.did.append(f"restore: {message}")
         return self._ran(self.restores.pop(0), message, restores=target.number)
 
-    def judge(self, workloads: Sequence[Workload], gate: GateSettings) -> Verdict:
+    def judge(
+        self, workloads: Sequence[Workload], gate: GateSettings, *, dry: bool = False
+    ) -> Verdict:
+        assert not dry
         self.did.append("judge")
         self.judged_by.append(gate)
         verdict = self.verdicts.pop(0)

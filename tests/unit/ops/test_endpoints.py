@@ -103,6 +103,7 @@ class Api:
     def __init__(self, refuses: int | None = None) -> None:
         self.refuses = refuses
         self.asked: list[Mapping[str, str]] = []
+        self.changed: list[tuple[str, Any]] = []
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         if path.endswith("/services"):
@@ -115,24 +116,33 @@ class Api:
             raise ApiError(self.refuses, "you may not")
         return {"items": []}
 
+    def merge(self, path: str, change: Mapping[str, Any], *, manager: str) -> None:
+        assert manager == "aegis-gate"
+        self.changed.append((path, change["metadata"]["annotations"]))
+
 
 def said(
     api: Api, labels: Mapping[str, str], service: str | None = None, *, ready: bool = True
 ) -> str:
+    return ways(api, labels, service, ready=ready).behind()
+
+
+def ways(
+    api: Api, labels: Mapping[str, str], service: str | None = None, *, ready: bool = True
+) -> Routes:
     status = {
         # Its node was not heard of, and so it was called unready: that is not the container's.
         "conditions": [{"type": "Ready", "status": "False"}],
         "containerStatuses": [{"name": "web", "ready": ready}],
     }
     workload = Workload(namespace="team", name="web", service=service)
-    routes = Routes(
+    return Routes(
         cast("Cluster", api),
         cast("Mirror", Copy(labels, status)),
         [workload],
         "",
         on_silence=lambda: None,
     )
-    return routes.behind()
 
 
 class TestRoutes:
@@ -145,6 +155,25 @@ class TestRoutes:
 
     def test_expect_nothing_of_pods_that_are_not_ready_by_themselves(self) -> None:
         assert said(Api(), {"app": "web"}, ready=False) == ""
+
+    def test_have_the_service_that_was_behind_looked_at_and_leave_it_as_it_was(self) -> None:
+        api = Api()
+        routes = ways(api, {"app": "web"})
+        assert routes.behind()
+        routes.nudge()
+        path = "/api/v1/namespaces/team/services/web"
+        assert api.changed == [
+            (path, {"aegis.dev/look-again": "true"}),
+            (path, {"aegis.dev/look-again": None}),
+        ]
+
+    def test_have_nothing_looked_at_that_is_not_behind(self) -> None:
+        api = Api()
+        routes = ways(api, {"app": "web"}, ready=False)
+        routes.nudge()
+        assert not routes.behind()
+        routes.nudge()
+        assert api.changed == []
 
     def test_wait_for_nothing_that_may_not_be_read(self) -> None:
         assert said(Api(403), {"app": "web"}) == ""

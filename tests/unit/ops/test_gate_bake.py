@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from ops import gate as module
+from ops.cluster import ApiError
 from ops.figures import Figures
 from ops.gate import _Failed, _Gate
 from ops.gate_settings import GateSettings
@@ -25,9 +26,16 @@ class Routes:
     """Ways whose Service is behind as often as it is told."""
 
     says: list[str] = field(default_factory=list)
+    refuses: ApiError | None = None
+    nudges: int = 0
 
     def behind(self) -> str:
         return self.says.pop(0) if self.says else ""
+
+    def nudge(self) -> None:
+        self.nudges += 1
+        if self.refuses is not None:
+            raise self.refuses
 
 
 @dataclass
@@ -43,7 +51,7 @@ def baking(bakes: list[Verdict | None], says: list[str], astray: str = "") -> _G
     What failed in one was led astray where it is said how.
     """
     gate = _Gate.__new__(_Gate)
-    gate.settings, gate.notes = GateSettings(bake_seconds=1), []
+    gate.settings, gate.notes, gate._dry = GateSettings(bake_seconds=1), [], False
     stand_in = cast("Any", gate)
     stand_in._routes, stand_in.mirror = Routes(says), Mirrored()
     stand_in._evidence = lambda: None
@@ -90,6 +98,40 @@ def test_waits_for_no_service_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(_Failed):
         gate.bake()
     assert gate.notes == ["it leads nowhere, for 0.05 s now"]
+
+
+@pytest.mark.parametrize(
+    ("refuses", "notes"),
+    [
+        (None, []),
+        (ApiError(0, "no answer"), []),
+        (
+            ApiError(403, "you may not"),
+            ["Kubernetes could not be made to look at a Service again: you may not"],
+        ),
+    ],
+)
+def test_nudges_what_is_behind_for_long(
+    monkeypatch: pytest.MonkeyPatch, refuses: ApiError | None, notes: list[str]
+) -> None:
+    monkeypatch.setattr(module, "_NUDGE_SECONDS", -1.0)
+    gate = baking([None], ["it leads nowhere"] * 3)
+    routes = cast("Routes", gate._routes)
+    routes.refuses = refuses
+    assert gate.bake() is GOOD
+    assert routes.nudges == 3
+    assert gate.notes == notes
+
+
+@pytest.mark.parametrize(("seconds", "dry"), [(60.0, False), (-1.0, True)])
+def test_nudges_nothing_at_once_nor_in_a_dry_run(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, dry: bool
+) -> None:
+    monkeypatch.setattr(module, "_NUDGE_SECONDS", seconds)
+    gate = baking([None], ["it leads nowhere"] * 3)
+    gate._dry = dry
+    assert gate.bake() is GOOD
+    assert cast("Routes", gate._routes).nudges == 0
 
 
 @dataclass
