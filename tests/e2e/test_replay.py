@@ -98,7 +98,11 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as deployer:
-        far.wait_for(lambda: far.pods() - pods, "a pod of the broken version")
+        # What the engine makes beside the rollout has been made by then.
+        far.wait_for(
+            lambda: far.pods() - pods and _pending(far) == {"updating"},
+            "a pod of the broken version, and nothing to wait for but its rollout",
+        )
         os.killpg(deployer.pid, signal.SIGKILL)
     far.run("pulumi", "cancel", "--yes", "--stack", STACK)
     session = far.session()
@@ -113,6 +117,11 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
     assert unlike_release(far, STACK, number) == []
     assert far.pods() == pods
     far.unchanged("v1", _FIRST)
+
+
+def _pending(far: Foreign) -> set[str]:
+    pending = far.session().export()["deployment"].get("pending_operations", ())
+    return {item["type"] for item in pending}
 
 
 def _outputs(far: Foreign) -> dict[str, object]:
