@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import UnixStreamServer
+from tempfile import TemporaryDirectory
 
 import grpc
 import pytest
@@ -24,10 +26,13 @@ unclosed = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 @pytest.fixture
-def sockets(lab: LabSettings) -> LabSettings:
-    for path in (containers.socket(lab), lab.docker_socket):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    return lab
+def sockets(lab: LabSettings) -> Iterator[LabSettings]:
+    # A socket's path has room for 107 bytes, which a test's own directory may need alone.
+    with TemporaryDirectory() as short:
+        it = replace(lab, state=Path(short))
+        for path in (containers.socket(it), it.docker_socket):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield it
 
 
 @contextmanager
