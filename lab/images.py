@@ -128,11 +128,11 @@ def _docker(settings: LabSettings) -> Iterator[docker.DockerClient]:
     import docker
     import docker.errors
 
-    socket = settings.docker_host
+    host = settings.docker_host
     try:
-        client = docker.DockerClient(base_url=socket, timeout=300)
+        client = docker.DockerClient(base_url=host, timeout=300)
     except docker.errors.DockerException as error:
-        raise _refused_by_docker(f"through {socket}", str(error)) from error
+        raise _refused_by_docker(f"through {host}", str(error)) from error
     try:
         yield client
     finally:

@@ -114,13 +114,14 @@ class Cluster:
         Raises:
             ApiError: It may not be changed, or the server does not answer.
         """
-        path = f"{path}?{urlencode({'fieldManager': manager})}"
-        return self._change(path, "application/merge-patch+json", change)
+        return self._change(path, "application/merge-patch+json", change, {"fieldManager": manager})
 
-    def _change(self, path: str, kind: str, change: object) -> Object:
+    def _change(
+        self, path: str, kind: str, change: object, query: Mapping[str, str] | None = None
+    ) -> Object:
         response = self._send(
             path,
-            None,
+            query,
             headers={"Content-Type": kind},
             seconds=READ_SECONDS,
             body=json.dumps(change).encode(),
@@ -195,12 +196,12 @@ class Cluster:
     ) -> Any:  # noqa: ANN401
         import urllib3
 
-        asked = {"fields": dict(query or {})} if body is None else {"body": body}
+        asked = f"?{urlencode(query)}" if query else ""
         try:
             return self._pool.request(
                 "GET" if body is None else "PATCH",
-                self.address + path,
-                **asked,
+                self.address + path + asked,
+                body=body,
                 headers={**self.headers(), **(headers or {})},
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
                 retries=False,

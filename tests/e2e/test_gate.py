@@ -168,9 +168,13 @@ def good(cluster: Cluster) -> Cluster:
     return cluster
 
 
+def _read(*what: str) -> dict[str, Any]:
+    shown = _kubectl("--namespace", NAMESPACE, "get", *what, "--output", "json")
+    return dict(json.loads(shown))
+
+
 def _url() -> str:
-    shown = _kubectl("--namespace", NAMESPACE, "get", "service", "web", "--output", "json")
-    return f"http://{json.loads(shown)['spec']['clusterIP']}"
+    return f"http://{_read('service', 'web')['spec']['clusterIP']}"
 
 
 def _answers() -> bool:
@@ -228,7 +232,7 @@ def test_a_release_that_cannot_start_is_refused_while_the_old_one_serves(
 
 def test_the_verdict_comes_at_the_first_crash_and_quotes_the_log(good: Cluster) -> None:
     verdict = _judged(good, program=CRASHING)
-    pods = json.loads(_kubectl("--namespace", NAMESPACE, "get", "pods", "--output", "json"))
+    pods = _read("pods")
     restarts = [
         status["restartCount"]
         for pod in pods["items"]
@@ -367,14 +371,14 @@ def test_a_gate_can_be_stopped(good: Cluster) -> None:
 
 
 def _service() -> dict[str, Any]:
-    shown = json.loads(_kubectl("--namespace", NAMESPACE, "get", "service", "web", "-o", "json"))
+    shown = _read("service", "web")
     del shown["metadata"]["resourceVersion"]
-    return dict(shown)
+    return shown
 
 
 def test_a_service_that_is_left_behind_is_nudged_and_stays_as_it_was(good: Cluster) -> None:
     before = _service()
-    pods = json.loads(_kubectl("--namespace", NAMESPACE, "get", "pods", "--output", "json"))
+    pods = _read("pods")
     gone = {"kind": "Pod", "namespace": NAMESPACE, "name": "web-of-before", "uid": "gone"}
     _apply(
         {

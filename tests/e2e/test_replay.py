@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,7 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
     first = far.live()
     pods = far.pods()
     far.choose("v3", _THIRD)
+    session = far.session()
     with subprocess.Popen(
         ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK],
         cwd=far.directory,
@@ -100,15 +102,14 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
     ) as deployer:
         # What the engine makes beside the rollout has been made by then.
         far.wait_for(
-            lambda: far.pods() - pods and _pending(far) == {"updating"},
+            lambda: far.pods() - pods and _pending(session.export()) == {"updating"},
             "a pod of the broken version, and nothing to wait for but its rollout",
         )
         os.killpg(deployer.pid, signal.SIGKILL)
     far.run("pulumi", "cancel", "--yes", "--stack", STACK)
-    session = far.session()
     state = session.export()
-    pending = state["deployment"].pop("pending_operations")
-    assert {item["type"] for item in pending} == {"updating"}
+    assert _pending(state) == {"updating"}
+    del state["deployment"]["pending_operations"]
     session.import_state(state)
     number = next(item.number for item in session.store.releases() if item.kind == "update")
     outcome = far.restore(far.plan(number), "restore release 1 after a death")
@@ -119,9 +120,8 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
     far.unchanged("v1", _FIRST)
 
 
-def _pending(far: Foreign) -> set[str]:
-    pending = far.session().export()["deployment"].get("pending_operations", ())
-    return {item["type"] for item in pending}
+def _pending(state: Mapping[str, Any]) -> set[str]:
+    return {item["type"] for item in state["deployment"].get("pending_operations", ())}
 
 
 def _outputs(far: Foreign) -> dict[str, object]:

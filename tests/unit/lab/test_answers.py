@@ -68,9 +68,6 @@ def docker_daemon(path: Path, status: int) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             pass
 
-        def address_string(self) -> str:
-            return "unix"
-
     with UnixStreamServer(str(path), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
