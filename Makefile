@@ -1,11 +1,15 @@
 # Everything a person types. `make` alone lists it.
 PYTHON ?= python3
 VENV   := .venv/bin
+# End-to-end tests wait most of their time: there is work for more workers than processors.
+workers ?= 4
+PYTEST = $(VENV)/python -m lab exec -- $(VENV)/python -m pytest
+PARALLEL = -n $(workers) --dist loadgroup --no-loadscope-reorder
 PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy browser scan up down env status test deaths faults unit check format requirements
+.PHONY: help venv policy browser scan up down env status test everything deaths faults unit check format requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -36,15 +40,17 @@ status: venv ## say whether the lab is up
 	@$(VENV)/python -m lab status
 
 test: up policy browser ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
-	@$(VENV)/python -m lab exec -- $(VENV)/python -m pytest tests/ -v --cov=app $(args)
+	@$(PYTEST) tests/ -v --cov=app $(PARALLEL) $(args)
+
+everything: up policy browser scan ## `make test` with all deaths and all faults in it (hours)
+	@AEGIS_FAULTS=all AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/ -v --cov=app $(PARALLEL) $(args)
 
 deaths: up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
-	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(VENV)/python -m lab exec -- \
-		$(VENV)/python -m pytest tests/e2e/test_recover.py -v -s $(args)
+	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/e2e/test_recover.py -v -s $(args)
 
 faults: up ## end what a deploy talks to, and change by hand what it deploys, in its middle
-	@AEGIS_FAULTS=all $(VENV)/python -m lab exec -- $(VENV)/python -m pytest \
-		tests/e2e/test_faults_cluster.py tests/e2e/test_faults_by_hand.py -v -s $(args)
+	@AEGIS_FAULTS=all $(PYTEST) tests/e2e/test_faults_cluster.py tests/e2e/test_faults_by_hand.py \
+		tests/e2e/test_rollback.py -v -s $(args)
 
 unit: venv ## the quick tests: no cluster, no engine
 	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)

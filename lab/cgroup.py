@@ -21,6 +21,13 @@ UNIFIED_MARK = "cgroup.controllers"
 POLL = 0.05
 BUILDS = "builds"
 """The part in which Docker runs the containers of image builds."""
+_WEIGHTS = {"cpu.shares": "8192", "cpu.weight": "800"}
+"""Eight times a group's default, by the file's name on version 1 and on version 2.
+
+The pods play machines of their own. As one group among many they would get next to nothing while
+whoever deploys them keeps this machine busy, and a probe that gets no answer for a second takes a
+pod out of its Service.
+"""
 
 
 def is_unified(filesystem: Path = FILESYSTEM) -> bool:
@@ -68,6 +75,9 @@ def create(filesystem: Path = FILESYSTEM) -> None:
                 for name in ("cpuset.cpus", "cpuset.mems"):
                     if not (group / name).read_text().strip():
                         (group / name).write_text((hierarchy / name).read_text())
+            for name, weight in _WEIGHTS.items():
+                if (group / name).exists():
+                    (group / name).write_text(weight)
         daemons_file(filesystem).parent.mkdir(exist_ok=True)
     except OSError as error:
         raise LabError(

@@ -11,6 +11,7 @@ import pytest
 from lab import lifecycle, settings, stacks
 from lab.errors import LabError
 from lab.settings import LabSettings
+from tests import lab_use, order, progress
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +41,28 @@ def pytest_configure(config: pytest.Config) -> None:
     found, _ = _lab()
     if found is not None:
         os.environ.update(stacks.environment(found))
+    config.pluginmanager.register(order, "order of the tests")
+    _follow(config)
+
+
+def _follow(config: pytest.Config) -> None:
+    """Have workers of a parallel run say what they are at, and groups use the lab as they may."""
+    tell = _nobody_asks
+    place = progress.place_of_run(os.environ)
+    worker = getattr(config, "workerinput", None)
+    if worker is not None and place is not None:
+        notes = progress.Worker(place, str(worker["workerid"]))
+        config.pluginmanager.register(notes, "progress of this worker")
+        tell = notes.uses
+    elif worker is None and config.getoption("numprocesses", None):
+        printer = progress.Printer(progress.begin_run())
+        config.pluginmanager.register(printer, "progress of the run")
+    use = lab_use.LabUse(lab_use.lock_file())
+    config.pluginmanager.register(lab_use.Plugin(use, tell), "use of the lab")
+
+
+def _nobody_asks(group: str, waits: bool) -> None:
+    """Without other workers there is nothing to tell."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_SECONDS = 60.0
+_SECONDS = 300.0
 _FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -22,7 +22,7 @@ from ops.stack import Session
 
 Object = Mapping[str, Any]
 
-_SECONDS = 60
+_SECONDS = 300
 _LEFT_OVER = (
     "configmap,secret,deployment,replicaset,statefulset,daemonset,job,service,serviceaccount,"
     "poddisruptionbudget,networkpolicy,resourcequota,limitrange"

@@ -21,7 +21,7 @@ from tests.e2e.stand import ROOT, Finished, execute
 from tests.e2e.traffic import PER_SECOND, Seen, traffic
 
 STACK = "one"
-SECONDS = 300
+SECONDS = 900
 PROGRAM = Path(__file__).with_name("doomed")
 WEB, PLAIN = "web", "plain"
 VICTIMS = ("aegis", "cli", "provider", "language", "aegis-and-cli", "everything")
@@ -137,7 +137,7 @@ class Doomed:
         """Wait until whoever was told to stop has; what hangs stays to be seen."""
         self.wait_for(lambda: not self.processes(), "no process left over", self.processes)
 
-    def wait_for(self, ready: Any, what: str, shown: Any = None, seconds: float = 60) -> None:
+    def wait_for(self, ready: Any, what: str, shown: Any = None, seconds: float = 300) -> None:
         """Wait until something is so."""
         deadline = time.monotonic() + seconds
         while not ready():

@@ -22,7 +22,7 @@ from tests.languages.programs import Language
 
 PROGRAM = Path(__file__).with_name("foreign")
 STACK = "far"
-SECONDS = 120
+SECONDS = 600
 KINDS = ("configmap", "secret", "deployment", "service", "job", "serviceaccount")
 _NOT_DECLARED = ("resourceVersion", "uid", "creationTimestamp", "managedFields", "generation")
 _BY_THE_CLUSTER = ("controller-uid", "deployment.kubernetes.io", "clusterIP", "job-name")

@@ -14,12 +14,12 @@ from typing import Any
 import httpx
 
 from tests.e2e.running import Running, begin
+from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import ROOT, Finished, execute
-from tests.e2e.test_gate import SERVER
 
 NAMESPACE = "guard-tests"
 STACK = "one"
-SECONDS = 90
+SECONDS = 600
 PROGRAM = f"""\
 import os
 import pulumi
@@ -42,7 +42,9 @@ container = {{
         "http_get": {{"path": "/readyz", "port": "http"}},
         "period_seconds": 1,
         "failure_threshold": 100,
+        "timeout_seconds": 10,
     }},
+    "resources": {{"requests": {{"cpu": "50m"}}}},
     "lifecycle": {{"pre_stop": {{"sleep": {{"seconds": 2}}}}}},
 }}
 k8s.core.v1.Service(
@@ -65,7 +67,10 @@ k8s.apps.v1.Deployment(
         "strategy": {{"rolling_update": {{"max_unavailable": 0, "max_surge": 1}}}},
         "template": {{
             "metadata": {{"labels": {{**labels, "app.kubernetes.io/version": version}}}},
-            "spec": {{"containers": [container], "termination_grace_period_seconds": 4}},
+            "spec": {{
+                "containers": [container],
+                "termination_grace_period_seconds": {GRACE_SECONDS},
+            }},
         }},
     }},
     opts=inside,
@@ -168,7 +173,7 @@ def service(directory: Path) -> Iterator[Service]:
     made.run("kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found")
     before = set(made.guards)
     made.run("pulumi", "stack", "init", STACK)
-    for name, value in (("bakeSeconds", "1"), ("unreadySeconds", "300"), ("p99Ms", "5000")):
+    for name, value in (("bakeSeconds", "1"), ("unreadySeconds", "300"), ("p99Ms", "60000")):
         path = f"shop:gate.{name}"
         made.run("pulumi", "config", "set", "--stack", STACK, "--path", path, value)
     try:

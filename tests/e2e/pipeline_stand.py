@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tests.e2e.github_server import GitHubServer
-from tests.e2e.stand import ROOT, Finished, Stand, execute, require_free, stand
+from tests.e2e.stand import PROJECT, ROOT, Finished, Stand, execute, stand
 from tests.e2e.workflow import Job, Runner
 
 SHA = "5" * 40
@@ -28,14 +28,13 @@ TO_MAIN = {**PUSH, "github.ref": "refs/heads/main"}
 
 
 @contextmanager
-def pipeline_stand(directory: Path, backend: str) -> Iterator[Stand]:
+def pipeline_stand(directory: Path, project: str = PROJECT) -> Iterator[Stand]:
     """Set up the program with the stacks staging and production, neither deployed."""
-    with stand(directory, backend) as it:
+    with stand(directory, project) as it:
         # What `make policy` makes; the jobs find it made, or make it.
         if (ROOT / "policy" / ".venv").is_dir():
             (it.directory / "policy" / ".venv").symlink_to(ROOT / "policy" / ".venv")
         for name in ("staging", "production"):
-            require_free(it, f"aegis-{name}")
             it.pulumi("stack", "init", name)
             it.stacks.append(name)
         yield it
@@ -114,7 +113,7 @@ def current(shop: Stand, stack: str) -> dict[str, Any]:
 
 def image(shop: Stand, stack: str) -> str:
     """Return what the cluster runs for a stack: its pods' image."""
-    deployment = shop.live("deployment", "aegis-api", f"aegis-{stack}")
+    deployment = shop.live("deployment", "aegis-api", shop.namespace(stack))
     return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
@@ -136,7 +135,7 @@ def reader(shop: Stand) -> Iterator[str]:
         may = ("auth", "can-i", "--as", "system:serviceaccount:aegis-pipeline:reader")
         for verb in ("create", "patch", "delete"):
             asked = shop.kubectl(
-                *may, verb, "deployments", "--namespace", "aegis-staging", expect=None
+                *may, verb, "deployments", "--namespace", shop.namespace("staging"), expect=None
             )
             assert asked.standard_output.strip() == "no", asked.output
         yield with_token(Path(shop.environment["KUBECONFIG"]).read_text(), token)

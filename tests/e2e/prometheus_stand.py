@@ -20,7 +20,7 @@ import pytest
 from lab.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
-_SECONDS = 30
+_SECONDS = 180
 _SETTINGS = """
 global: {{scrape_interval: 500ms, scrape_timeout: 400ms}}
 scrape_configs:
@@ -86,9 +86,20 @@ def prometheus(directory: Path, target: str) -> Iterator[str]:
         process.wait(timeout=_SECONDS)
 
 
-def _scraped(url: str) -> bool:
+def newest(url: str, query: str) -> float | None:
+    """Return the only figure that a query has; None while it has none.
+
+    Args:
+        url: The server.
+        query: The query.
+    """
     try:
-        answer = httpx.get(f"{url}/api/v1/query", params={"query": "up == 1"}, trust_env=False)
-        return bool(answer.json()["data"]["result"])
+        answer = httpx.get(f"{url}/api/v1/query", params={"query": query}, trust_env=False)
+        (series,) = answer.json()["data"]["result"]
+        return float(series["value"][1])
     except (httpx.HTTPError, ValueError, KeyError):
-        return False
+        return None
+
+
+def _scraped(url: str) -> bool:
+    return newest(url, "up") == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 from collections.abc import Mapping
 
 REFUSED_LOG_LEVEL = "debug"
@@ -65,11 +66,13 @@ def push(environment: Mapping[str, str], base: str, tag: str, recipe: str = "") 
     Args:
         environment: The lab's: its Docker daemon and registry.
         base: The image to start from.
-        tag: The tag to push it under.
+        tag: What the tag to push it under begins with.
         recipe: What its Dockerfile has after `FROM`; without any the base itself is pushed.
     """
     import docker
 
+    # Of its own: while this one is made, another test may push what has the same name.
+    tag = f"{tag}-{secrets.token_hex(4)}"
     repository = f"{environment['AEGIS_REGISTRY']}/aegis"
     client = docker.DockerClient(base_url=environment["DOCKER_HOST"])
     try:

@@ -14,8 +14,8 @@ from tests.e2e.releases import push
 from tests.e2e.stand import Stand
 from tests.e2e.traffic import traffic
 
-NAMESPACE = "aegis-staging"
-PRODUCTION = "aegis-production"
+PROJECT = "deploys"
+NAMESPACE, PRODUCTION = f"{PROJECT}-staging", f"{PROJECT}-production"
 
 
 def _deployment(at: Stand, namespace: str = NAMESPACE) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_a_changed_setting_rolls_out_with_no_request_lost(at: Stand) -> None:
 
 def test_a_secret_reaches_the_service_and_stays_out_of_what_is_printed(at: Stand) -> None:
     token = "a-token-of-the-tests-0123456789"
-    command = ("config", "set", "--secret", "aegis:apiToken", token, "--stack", "staging")
+    command = ("config", "set", "--secret", f"{PROJECT}:apiToken", token, "--stack", "staging")
     at.pulumi(*command)
     url = at.address(NAMESPACE)
     with traffic(url) as seen:

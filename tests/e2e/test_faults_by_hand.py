@@ -10,9 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.faulty_stand import ALL, DEPLOY, ROLLBACK, Faulty, faulty, require_served
-
-every = pytest.mark.skipif(not ALL, reason="`make faults` runs this")
+from tests.e2e.faulty_stand import DEPLOY, ROLLBACK, Faulty, every, faulty, require_served
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 import pytest
 
 from lab import outage
-from tests.e2e.faulty_stand import ALL, DEPLOY, ROLLBACK, Faulty, faulty, require_served
+from tests.e2e.faulty_stand import DEPLOY, ROLLBACK, Faulty, every, faulty, require_served
 
 # The daemons that are started again are to outlive the tests.
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-every = pytest.mark.skipif(not ALL, reason="`make faults` runs this")
 STANDSTILL_SECONDS = 20
 OUTAGE_SECONDS = 5
 FIRST_OBJECTS_SECONDS = 1

@@ -43,7 +43,7 @@ ENTRY = Path("app", "__main__.py")
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """The program with its stacks, on a backend of its own."""
-    with pipeline_stand(tmp_path_factory.mktemp("pipeline"), "pipeline-backend") as it:
+    with pipeline_stand(tmp_path_factory.mktemp("pipeline")) as it:
         it.pulumi("config", "set", "--secret", "aegis:apiToken", TOKEN, "--stack", "staging")
         # In a hurry.
         project, production = (

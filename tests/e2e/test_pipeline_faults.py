@@ -27,6 +27,7 @@ from tests.e2e.releases import push
 from tests.e2e.stand import Stand
 from tests.e2e.workflow import Job, Runner
 
+PROJECT = "unlucky"
 NOBODY = "sha256:" + "0" * 64
 SILENT = "198.18.0.2:9/nobody"
 """In the lab's own network, where nothing listens on this port."""
@@ -35,7 +36,7 @@ SILENT = "198.18.0.2:9/nobody"
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """The program, its stacks never deployed."""
-    with pipeline_stand(tmp_path_factory.mktemp("faults"), "faults-backend") as it:
+    with pipeline_stand(tmp_path_factory.mktemp("faults"), PROJECT) as it:
         yield it
 
 
@@ -99,7 +100,7 @@ def refused(shop: Stand, job: Job, step: str, *words: str) -> None:
 def nothing_there(shop: Stand) -> None:
     """Assert that neither the cluster nor the state has anything of either stack."""
     for stack in ("staging", "production"):
-        assert shop.kubectl("get", "namespace", f"aegis-{stack}", expect=None).code != 0
+        assert shop.kubectl("get", "namespace", shop.namespace(stack), expect=None).code != 0
         assert shop.exported(stack) == []
 
 
@@ -206,7 +207,7 @@ class TestAnImageThatCannotBePulled:
     def test_by_what_is_no_digest(self, shop: Stand) -> None:
         done = aegis(shop, "deploy", "--stack", "staging", "--image-digest", "latest", "--yes")
         assert done.code == 3, done.output
-        assert "aegis:imageDigest" in done.output
+        assert f"{PROJECT}:imageDigest" in done.output
         assert "imageDigest" not in (shop.directory / "Pulumi.staging.yaml").read_text()
         nothing_there(shop)
 
@@ -224,5 +225,5 @@ def test_a_stack_of_another_project_is_refused_by_name(shop: Stand, words: tuple
     done = aegis(shop, *words)
     assert done.code == 2, done.output
     assert "is a stack of the project shop" in done.output
-    assert "this is the directory of the project aegis" in done.output
+    assert f"this is the directory of the project {PROJECT}" in done.output
     nothing_there(shop)

@@ -91,6 +91,8 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
     first = far.live()
     pods = far.pods()
     far.choose("v3", _THIRD)
+    # It is to be killed while it waits, however late that is.
+    far.run("pulumi", "config", "set", "patience", "600", "--stack", STACK)
     session = far.session()
     with subprocess.Popen(
         ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK],

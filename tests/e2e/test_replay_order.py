@@ -31,7 +31,7 @@ from tests.e2e.stand import execute
 STACK = "order"
 LABELS = {"app": "web"}
 CONFIG = {"order:gate": ConfigValue('{"bakeSeconds": 0, "versionCheck": false}')}
-SECONDS = 60
+SECONDS = 300
 SERVER = """
 import http.server, os, signal
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

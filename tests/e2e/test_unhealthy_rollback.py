@@ -108,7 +108,7 @@ def shop(tmp_path: Path) -> Iterator[Stack]:
 
 def test_a_rollback_that_does_not_come_up_healthy_is_told_loudest_of_all(shop: Stack) -> None:
     # The rollback is judged by the gate of the release it restores.
-    for needs, bake in (("yes", "7"), ("no", "0")):
+    for needs, bake in (("yes", "15"), ("no", "0")):
         shop.configure("gate.bakeSeconds", bake)
         shop.configure("needsKey", needs)
         shop.run("aegis", "deploy", "--yes", *STACK)

@@ -24,7 +24,7 @@ from tests.e2e.expressions import asks_for_status, evaluate
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / ".github" / "workflows"
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
-_SECONDS = 300
+_SECONDS = 900
 _LOOK_SECONDS = 0.05
 _FILES = ("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_STEP_SUMMARY")
 

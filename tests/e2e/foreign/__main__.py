@@ -17,6 +17,9 @@ VERSION = config.require("version")
 IMAGE = config.require("image")
 PASSWORD = config.require_secret("password")
 FIRST = VERSION == "v1"
+PATIENCE = config.get_int("patience") or 8
+"""Seconds after which the version that never starts is given up."""
+NEVER = VERSION == "v3"
 GROUP = f"{NAMESPACE}.example.com"
 LABELS = {"app": "web"}
 
@@ -56,13 +59,14 @@ class Web(pulumi.ComponentResource):
     def __init__(self, name: str, opts: ResourceOptions) -> None:
         super().__init__("foreign:app:Web", name, {"version": VERSION}, opts)
         settings = Settings(name, ResourceOptions(parent=self))
+        limit = f"{2 * PATIENCE if NEVER else 900}s"
         never = ["python3", "-c", "raise SystemExit('this version never starts')"]
         self.deployment = kubernetes.apps.v1.Deployment(
             name,
             metadata=meta(labels=LABELS),
             spec={
                 "replicas": 1,
-                "progressDeadlineSeconds": 8,
+                "progressDeadlineSeconds": PATIENCE if NEVER else 600,
                 "selector": {"matchLabels": LABELS},
                 "template": {
                     "metadata": {"labels": LABELS},
@@ -73,7 +77,7 @@ class Web(pulumi.ComponentResource):
                                 "name": "web",
                                 "image": IMAGE,
                                 "command": never
-                                if VERSION == "v3"
+                                if NEVER
                                 else ["python3", "-m", "http.server", "8000"],
                                 # Without it a container that ends at once counts as ready first.
                                 "readinessProbe": {
@@ -91,7 +95,7 @@ class Web(pulumi.ComponentResource):
             },
             opts=ResourceOptions(
                 parent=self,
-                custom_timeouts=pulumi.CustomTimeouts(create="15s", update="15s"),
+                custom_timeouts=pulumi.CustomTimeouts(create=limit, update=limit),
                 additional_secret_outputs=["status"],
             ),
         )

@@ -111,6 +111,19 @@ class TestEither:
         assert cgroup.members(filesystem=root) == set()
         cgroup.end_all(grace=0, filesystem=root)
 
+    def test_pods_get_processors_however_much_else_wants_them(
+        self, root: Path, version: str
+    ) -> None:
+        name, default = {"version_1": ("cpu.shares", 1024), "version_2": ("cpu.weight", 100)}[
+            version
+        ]
+        # The kernel makes the file along with the group; here it is there beforehand.
+        group = cgroup.hierarchies(root)[0] / "aegis-lab"
+        group.mkdir()
+        (group / name).write_text(f"{default}\n")
+        cgroup.create(root)
+        assert int((group / name).read_text()) > default
+
     def test_removal_takes_the_group_and_nothing_else(self, root: Path) -> None:
         cgroup.create(root)
         for file in list(root.rglob("aegis-lab/cgroup.subtree_control")):
