@@ -4,7 +4,7 @@ VENV   := .venv/bin
 # End-to-end tests wait most of their time: there is work for more workers than processors.
 workers ?= 4
 PYTEST = $(VENV)/python -m lab exec -- $(VENV)/python -m pytest
-PARALLEL = -n $(workers) --dist loadgroup --no-loadscope-reorder
+PARALLEL = -n $(workers)
 PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 

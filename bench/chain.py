@@ -24,12 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import save, say, table
-from tests.e2e.stand import ROOT, Stand, execute, require_free, stand
+from tests.e2e.stand import ROOT, Stand, execute, stand
 from tests.e2e.workflow import Job, Runner
 
 JOBS = ("test", "build", "deploy-staging")
 LEFT_OUT = frozenset({"Run checks", "Run tests"})
-BACKEND = "chain-backend"
 STAGING = "Pulumi.staging.yaml"
 
 
@@ -50,9 +49,8 @@ def checkout() -> Iterator[Stand]:
     """A copy of the program, its settings as they are committed, and a stack of staging."""
     with (
         tempfile.TemporaryDirectory(prefix="aegis-bench-") as place,
-        stand(Path(place), BACKEND) as at,
+        stand(Path(place)) as at,
     ):
-        require_free(at, "aegis-staging")
         rows = (ROOT / STAGING).read_text().splitlines(keepends=True)
         kept = [row for row in rows if not row.startswith("encryptionsalt:")]
         (at.directory / STAGING).write_text("".join(kept))

@@ -84,7 +84,7 @@ def pull_request(directory: Path) -> Iterator[Stand]:
     made = []
     try:
         for name in STACKS[1:]:
-            require_free(at, f"aegis-{name}")
+            require_free(at, name)
             at.pulumi("stack", "init", name)
             made.append(name)
             at.configure(name, "imageDigest", str(running["imageDigest"]))

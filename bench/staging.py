@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tests.e2e.releases import push_release
-from tests.e2e.stand import Finished, Stand, execute, require_free, stand
+from tests.e2e.stand import Finished, Stand, execute, stand
 
 NAMESPACE = "aegis-staging"
 STACK = ("--stack", "staging")
@@ -82,5 +82,4 @@ class Staging:
 def staging() -> Iterator[Staging]:
     """Deploy staging from a copy of the program; it is destroyed at the end."""
     with tempfile.TemporaryDirectory(prefix="aegis-bench-") as place, stand(Path(place)) as at:
-        require_free(at, NAMESPACE)
         yield Staging(at)

@@ -99,13 +99,13 @@ class Plugin:
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
         """Hold the lab from a group's first test to the end of its last one, fixtures included."""
-        name = order.group(item)
+        name = order.group_of(item.path)
         if order.kind_of(item.path) == "e2e" and not item.get_closest_marker("skip"):
-            self._use.begin(alone=order.is_alone(item), waits=lambda: self._tell(name, True))
+            self._use.begin(alone=order.is_alone(item.path), waits=lambda: self._tell(name, True))
             self._tell(name, False)
         try:
             return (yield)
         finally:
-            if nextitem is None or order.group(nextitem) != name:
+            if nextitem is None or order.group_of(nextitem.path) != name:
                 self._use.end()
                 self._tell("", False)

@@ -1,20 +1,27 @@
 """In which order the tests run, and which of them stay together on one worker of `pytest-xdist`.
 
-End-to-end tests wait for pods most of their time, so they begin first, several groups at once, the
+End-to-end tests wait for pods most of their time, so they begin first, several files at once, the
 longest before the others. Those that need the lab for themselves follow, while the other workers
 do the integration and unit tests, which need no lab. Alone on one worker the order is the same.
+
+Which tests stay together is told by their files: `--dist loadgroup` of pytest-xdist 3.8 writes it
+into the tests' ids, which pytest 9.2 no longer lets it do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
 
 ROOT = Path(__file__).resolve().parents[1]
-ALONE = "alone"
-"""The marker of tests that end the lab's daemons or bring the lab up anew."""
+ALONE = ("test_lab", "test_faults_cluster")
+"""The end-to-end files that end the lab's daemons or bring the lab up anew."""
 LONGEST_FIRST = (
     "test_pipeline",
     "test_rollback",
@@ -37,53 +44,47 @@ def kind_of(path: Path) -> str:
     return path.relative_to(ROOT / "tests").parts[0]
 
 
-def group_of(path: Path, *, alone: bool) -> str:
-    """Return the group that a test is in; empty when it may run anywhere.
+def is_alone(path: Path) -> bool:
+    """Return whether a file's tests need the lab for themselves."""
+    return kind_of(path) == "e2e" and path.stem in ALONE
 
-    Args:
-        path: Its file.
-        alone: Whether it needs the lab for itself; all that do are one group, for while one of
-            them runs the next could only wait.
+
+def group_of(path: Path) -> str:
+    """Return the group that a file's tests are in; empty when they may run anywhere.
+
+    All that need the lab for themselves are one group: while one of them runs the next could only
+    wait. Unit tests of a file stay together for its fixtures' sake.
     """
-    if alone:
-        return ALONE
-    return path.stem if kind_of(path) == "e2e" else ""
+    if is_alone(path):
+        return "the lab alone"
+    return "" if kind_of(path) == "integration" else str(path.relative_to(ROOT))
 
 
-def rank(path: Path, *, alone: bool) -> tuple[int, int]:
-    """Return what a test is sorted by.
-
-    Args:
-        path: Its file.
-        alone: Whether it needs the lab for itself.
-    """
+def rank(path: Path) -> tuple[int, int]:
+    """Return what a file's tests are sorted by."""
     kind = kind_of(path)
     if kind != "e2e":
         return (3 if kind == "unit" else 2, 0)
     place = LONGEST_FIRST.index(path.stem) if path.stem in LONGEST_FIRST else len(LONGEST_FIRST)
-    return (1 if alone else 0, place)
+    return (1 if is_alone(path) else 0, place)
 
 
-def is_alone(item: pytest.Item) -> bool:
-    """Whether a test needs the lab for itself."""
-    return item.get_closest_marker(ALONE) is not None
-
-
-def group(item: pytest.Item) -> str:
-    """Return the group of a test."""
-    return group_of(item.path, alone=is_alone(item))
-
-
-def arrange(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Return tests in the order in which they are to run; those of one file keep theirs."""
-    return sorted(items, key=lambda item: rank(item.path, alone=is_alone(item)))
-
-
-# Before pytest-xdist, which writes the groups into the tests' names.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests in order and say which belong together."""
-    for item in items:
-        if name := group(item):
-            item.add_marker(pytest.mark.xdist_group(name))
-    items[:] = arrange(items)
+    """Put the tests in order; those of one file keep theirs."""
+    items.sort(key=lambda item: rank(item.path))
+
+
+class Scheduling(LoadScopeScheduling):
+    """Hands the tests out group by group, in their order."""
+
+    def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(ROOT / nodeid.partition("::")[0]) or nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Hand the tests of a parallel run out as this module says."""
+    return Scheduling(config, log)

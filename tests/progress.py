@@ -124,11 +124,16 @@ class Printer:
         self._place = place
         self._begun = self._last = time.time()
         self._ended: set[str] = set()
+        self._total = 0
         self._reporter: pytest.TerminalReporter | None = None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Remember who prints."""
         self._reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Remember how many tests there are: each worker finds all of them."""
+        self._total = len(ids)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -139,9 +144,9 @@ class Printer:
         if now - self._last < EVERY_SECONDS or self._reporter is None:
             return
         self._last = now
-        total = getattr(self._reporter, "_numcollected", 0)
+        said = line(self._begun, now, len(self._ended), self._total, self._doings())
         self._reporter.ensure_newline()
-        self._reporter.write_line(line(self._begun, now, len(self._ended), total, self._doings()))
+        self._reporter.write_line(said)
 
     def pytest_unconfigure(self) -> None:
         """Take the notes away."""

@@ -17,7 +17,6 @@ from tests.e2e.faulty_stand import DEPLOY, ROLLBACK, Faulty, every, faulty, requ
 
 # The daemons that are started again are to outlive the tests.
 pytestmark = [
-    pytest.mark.alone,
     pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -17,7 +17,6 @@ import pytest
 from lab import outage, settings
 from lab.daemon import Supervisor
 
-pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
 LAB = settings.load(os.environ, ROOT)
 

@@ -22,6 +22,7 @@ from tests.e2e.pipeline_stand import (
     TO_DEVELOP,
     TO_MAIN,
     aegis,
+    built,
     current,
     image,
     passed,
@@ -37,7 +38,7 @@ from tests.e2e.traffic import traffic
 
 TOKEN = "a-token-of-the-tests-0123456789"
 BAD_PUSH = {"test": "success", "build": "success", "recover": "success"}
-ENTRY = Path("app", "__main__.py")
+NOBODY = "sha256:" + "0" * 64
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def edited(shop: Stand, path: Path, before: str, after: str) -> Iterator[None]:
 def test_main_refuses_what_staging_has_not_verified(
     shop: Stand, github: GitHubServer, tmp_path: Path
 ) -> None:
-    played = runner(shop, github, "ci-cd.yaml", TO_MAIN).play(tmp_path)
+    played = runner(shop, github, "ci-cd.yaml", TO_MAIN).play(tmp_path, built(NOBODY))
     assert results(played) == BAD_PUSH | {"deploy-production": "failure"}
     assert "nothing is deployed there" in played["deploy-production"].ran["Deploy to production"]
     assert shop.kubectl("get", "namespace", "aegis-production", expect=None).code != 0
@@ -107,15 +108,8 @@ def test_a_bad_push_to_develop_is_rolled_back_and_leaves_nothing_to_recover(
     shop: Stand, github: GitHubServer, tmp_path: Path
 ) -> None:
     good = image(shop, "staging")
-    path = shop.directory / ENTRY
-    source = path.read_text()
-    path.write_text(
-        source.replace("\nimport ", "\nraise SystemExit('no such host: db')\nimport ", 1)
-    )
-    try:
-        played = runner(shop, github, "ci-cd.yaml", TO_DEVELOP).play(tmp_path)
-    finally:
-        path.write_text(source)
+    bad = push_release(shop.environment, good.partition("@")[2], "2.0.0", "crash")
+    played = runner(shop, github, "ci-cd.yaml", TO_DEVELOP).play(tmp_path, built(bad))
     assert results(played) == BAD_PUSH | {"deploy-staging": "failure"}
     said = played["deploy-staging"].ran["Deploy to staging"]
     assert "no such host: db" in said
@@ -146,8 +140,9 @@ def test_a_deploy_whose_runner_dies_is_recovered_by_the_next_job(
 ) -> None:
     good = image(shop, "staging")
     moment = {"Deploy to staging": lambda: image(shop, "staging") != good}
-    with edited(shop, ENTRY, "\nimport ", "\n# another release\nimport "):
-        played = runner(shop, github, "ci-cd.yaml", TO_DEVELOP, dies_at=moment).play(tmp_path)
+    other = push_release(shop.environment, good.partition("@")[2], "2.0.1")
+    push = runner(shop, github, "ci-cd.yaml", TO_DEVELOP, dies_at=moment)
+    played = push.play(tmp_path, built(other))
     assert results(played) == BAD_PUSH | {"deploy-staging": "failure"}
     said = played["recover"].ran["Recover"]
     assert "staging is back at what release" in said, said
@@ -162,14 +157,12 @@ def test_an_image_that_production_insists_on_and_does_not_bear_is_rolled_back(
     values = {**TO_MAIN, "vars.AEGIS_UNVERIFIED": "yes"}
     # The gate asks for what nobody answers.
     gate = "    path: /nowhere\n    versionCheck: false"
-    with (
-        edited(shop, ENTRY, "\nimport ", "\n# built from main\nimport "),
-        edited(shop, Path("Pulumi.production.yaml"), "    canary: 1", gate),
-    ):
-        played = runner(shop, github, "ci-cd.yaml", values).play(tmp_path)
+    other = push_release(shop.environment, good.partition("@")[2], "2.0.2")
+    with edited(shop, Path("Pulumi.production.yaml"), "    canary: 1", gate):
+        played = runner(shop, github, "ci-cd.yaml", values).play(tmp_path, built(other))
     assert results(played) == BAD_PUSH | {"deploy-production": "failure"}
     said = played["deploy-production"].ran["Deploy to production"]
-    assert f"{played['build'].outputs['digest']} was never verified in staging" in said
+    assert f"{other} was never verified in staging" in said
     assert "answered 404" in said or "404" in said
     assert "rolled back to release" in said
     assert image(shop, "production") == good

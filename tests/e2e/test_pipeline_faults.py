@@ -17,6 +17,7 @@ from tests.e2e.pipeline_stand import (
     MADE,
     TO_DEVELOP,
     aegis,
+    built,
     pipeline_stand,
     pull_request,
     results,
@@ -84,7 +85,7 @@ def deploying(
     it = runner(shop, github, "ci-cd.yaml", {**TO_DEVELOP, **values}, skipped=MADE | {"Report"})
     # A runner has no credentials of a person's.
     it.environment = {**it.environment, "PULUMI_CREDENTIALS_PATH": "/nonexistent"}
-    return it, {"build": Job(outputs={"digest": digest})}
+    return it, built(digest)
 
 
 def refused(shop: Stand, job: Job, step: str, *words: str) -> None:

@@ -68,14 +68,17 @@ class Runner:
     skipped: frozenset[str] = frozenset()
     dies_at: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
 
-    def play(self, room: Path) -> dict[str, Job]:
+    def play(self, room: Path, before: Mapping[str, Job] | None = None) -> dict[str, Job]:
         """Run the jobs that the event starts, in the workflow's order; return all of them.
 
         Args:
             room: A directory for the runner's files.
+            before: Jobs that count as run already.
         """
-        done: dict[str, Job] = {}
+        done = dict(before or {})
         for name in self._jobs():
+            if name in done:
+                continue
             begins = self.wanted(name, done)
             done[name] = self.run(name, room, done) if begins else Job(result="skipped")
         return done
