@@ -13,6 +13,8 @@ from lab.errors import LabError
 from lab.settings import LabSettings
 from tests import lab_use, order, progress
 
+pytest_plugins = ["tests.evidence.plugin"]
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # How quick an example is says something of the machine, nothing of the code.
