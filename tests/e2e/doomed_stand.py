@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.e2e.stand import ROOT, Finished, execute
 from tests.e2e.traffic import PER_SECOND, Seen, traffic
+from tests.evidence.plugin import keep
 
 STACK = "one"
 SECONDS = 900
@@ -250,6 +251,9 @@ def doomed(directory: Path, name: str = "deaths") -> Iterator[Doomed]:
         it.run("pulumi", "config", "set", "--stack", STACK, *words)
     try:
         yield it
+    except Exception:
+        keep(it)
+        raise
     finally:
         it.run("kubectl", "delete", "namespace", it.namespace, "--ignore-not-found", expect=None)
 

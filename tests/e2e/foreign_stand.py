@@ -18,6 +18,7 @@ from ops import checkpoint, replay
 from ops.events import Changes, Outcome
 from ops.replay import Replay
 from ops.stack import Session
+from tests.evidence.plugin import keep
 from tests.languages.programs import Language
 
 PROGRAM = Path(__file__).with_name("foreign")
@@ -201,6 +202,9 @@ def foreign(directory: Path, language: Language | None = None) -> Iterator[Forei
     it.run("pulumi", "config", "set", "image", image, "--stack", STACK)
     try:
         yield it
+    except Exception:
+        keep(it)
+        raise
     finally:
         for words in (("namespace", it.namespace), ("crd", f"widgets.{it.namespace}.example.com")):
             it.run("kubectl", "delete", *words, "--ignore-not-found", expect=None)

@@ -16,6 +16,7 @@ import httpx
 from tests.e2e.running import Running, begin
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import ROOT, Finished, execute
+from tests.evidence.plugin import keep
 
 NAMESPACE = "guard-tests"
 STACK = "one"
@@ -181,6 +182,9 @@ def service(directory: Path) -> Iterator[Service]:
         made.run("aegis", "deploy", "--yes", "--stack", STACK)
         until(lambda: _answers(made.url), "the Service answers")
         yield made
+    except Exception:
+        keep(made)
+        raise
     finally:
         made.run("kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
         for log in set(made.guards) - before:

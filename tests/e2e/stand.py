@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.evidence.plugin import keep
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 900
 """How long a command may take: far longer than it needs on a machine that does much else."""
@@ -161,6 +163,9 @@ def stand(directory: Path, project: str = PROJECT) -> Iterator[Stand]:
         for stack in ("staging", "production"):
             require_free(it, stack)
         yield it
+    except Exception:
+        keep(it)
+        raise
     finally:
         _clear(it)
         shutil.rmtree(backend)
