@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from ops.plain_text import one_line, plain
 
@@ -12,6 +13,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()+!|~>-])")
 _WWW = re.compile(r"(?i)\b(www)\.")
 _ACTIVE = re.compile(r"[\\`*_\[\]!~|@]")
 _CUT = "\n\n_The rest is left out: the comment would be longer than is allowed._\n"
+_Thing = TypeVar("_Thing")
 
 
 def text(raw: object, *, limit: int = 200) -> str:
@@ -40,34 +42,55 @@ def block(raw: str, *, lines: int = 40) -> str:
     return f"{fence}text\n{body}\n{fence}"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, limit: int = 0) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table; its cells are Markdown already.
 
     Args:
         columns: The heads of its columns.
         rows: Its rows.
-        limit: How many characters its rows may have together; 0 for as many as there are.
     """
-    head = [f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns))]
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    blank = " |" * (len(columns) - 1)
-    return "\n".join([*head, *(first(lines, limit, "| _{} more_ |" + blank) if limit else lines)])
+    return "\n".join([*_head(columns), *map(_row, rows)])
 
 
-def first(lines: Sequence[str], limit: int, more: str) -> list[str]:
-    """Return the first lines that fit, and one that says how many are left out.
+def short_table(
+    columns: Sequence[str],
+    things: Sequence[_Thing],
+    cells: Callable[[_Thing], Sequence[str]],
+    limit: int,
+) -> str:
+    """Return a table of the first things that fit, and how many are left out.
 
     Args:
-        lines: Markdown, each whole in itself.
-        limit: How many characters they may have together.
+        columns: The heads of its columns.
+        things: What its rows are about.
+        cells: Makes a thing's row, Markdown; not asked for what is left out.
+        limit: How many characters its rows may have together.
+    """
+    more = "| _{} more_ |" + " |" * (len(columns) - 1)
+    shown = first(things, lambda thing: _row(cells(thing)), limit, more)
+    return "\n".join([*_head(columns), *shown])
+
+
+def first(
+    things: Sequence[_Thing], word: Callable[[_Thing], str], limit: int, more: str
+) -> list[str]:
+    """Return the lines of the first things that fit, and one that says how many are left out.
+
+    Args:
+        things: What there is to tell; it may be thousands.
+        word: Words a thing, Markdown that is whole in itself; not asked for what is left out.
+        limit: How many characters the lines may have together.
         more: The line for those that are left out, `{}` for their number.
     """
     room = limit
-    for number, line in enumerate(lines):
+    lines: list[str] = []
+    for thing in things:
+        line = word(thing)
         room -= len(line) + 1
         if room < 0:
-            return [*lines[:number], more.format(len(lines) - number)]
-    return list(lines)
+            return [*lines, more.format(len(things) - len(lines))]
+        lines.append(line)
+    return lines
 
 
 def folded(summary: str, body: str) -> str:
@@ -81,11 +104,12 @@ def folded(summary: str, body: str) -> str:
     return f"<details><summary>{head}</summary>\n\n{body}\n\n</details>"
 
 
-def fitted(parts: Sequence[str], limit: int) -> str:
+def fitted(parts: Iterable[str], limit: int) -> str:
     """Join parts, the most important first, as far as they fit.
 
     Args:
-        parts: Markdown, each whole in itself.
+        parts: Markdown, each whole in itself; those after the first that does not fit are not
+            asked for.
         limit: How many characters there may be.
     """
     kept = ""
@@ -95,6 +119,14 @@ def fitted(parts: Sequence[str], limit: int) -> str:
             return kept + _CUT
         kept = longer
     return kept + "\n"
+
+
+def _head(columns: Sequence[str]) -> list[str]:
+    return [_row(columns), _row(["---"] * len(columns))]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _unaddressed(escaped: str) -> str:

@@ -18,15 +18,16 @@ _SEQUENCE = re.compile(
     re.DOTALL,
 )
 """ECMA-48's control sequences."""
+_UNSURE = re.compile(r"[^ -~\n\t]")
+"""What has to be looked at; most texts have none of it, and may be megabytes of a log."""
 _ACTING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode's categories of what acts or stands for nothing."""
-_BLANK = frozenset("\n\t")
 
 
 def plain(raw: object) -> str:
     """Return a text in which every character that acts is taken out or shown by its number."""
     text = _SEQUENCE.sub("", str(raw)).replace("\r\n", "\n")
-    return "".join(map(_shown, text))
+    return _UNSURE.sub(lambda found: _shown(found[0]), text)
 
 
 def one_line(raw: object, limit: int = 200) -> str:
@@ -37,8 +38,6 @@ def one_line(raw: object, limit: int = 200) -> str:
 
 
 def _shown(character: str) -> str:
-    if " " <= character <= "~" or character in _BLANK:
-        return character
     if unicodedata.category(character) not in _ACTING:
         return character
     return f"\\u{{{ord(character):x}}}"

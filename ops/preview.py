@@ -6,7 +6,7 @@ anything, does it break a rule? The answers come first, the list of resources is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -158,16 +158,20 @@ def markdown(previews: Sequence[StackPreview], limit: int = COMMENT_LIMIT) -> st
     """
     # However many there are of one kind, there is room for the others.
     share = limit // (4 * max(1, len(previews)))
-    parts = [MARK, "### What this change does"]
+    return md.fitted(_parts(previews, share), limit)
+
+
+def _parts(previews: Sequence[StackPreview], share: int) -> Iterator[str]:
     seen = [(it.stack, it.changes) for it in previews if it.changes is not None]
-    parts += [_violations(*it, share) for it in seen if it[1].violations]
-    parts += [_risks(*it, share) for it in seen if risks(it[1])]
-    parts.append(
-        md.table(("stack", "+", "~", "-", "±", "images", "replicas"), [_row(it) for it in previews])
-    )
-    parts += [_unknown(it) for it in previews if it.changes is None]
-    parts += [_details(*it, share) for it in seen if it[1] or it[1].warnings]
-    return md.fitted(parts, limit)
+    yield MARK
+    yield "### What this change does"
+    yield from (_violations(*it, share) for it in seen if it[1].violations)
+    for stack, changes in seen:
+        if found := risks(changes):
+            yield _risks(stack, found, share)
+    yield md.table(("stack", "+", "~", "-", "±", "images", "replicas"), map(_row, previews))
+    yield from (_unknown(it) for it in previews if it.changes is None)
+    yield from (_details(*it, share) for it in seen if it[1] or it[1].warnings)
 
 
 def lines(preview: StackPreview) -> list[str]:
@@ -288,8 +292,8 @@ def _text(number: int | None) -> str:
 def _violations(stack: str, changes: Changes, limit: int) -> str:
     refused = "refused" if changes.forbidden else "advised against"
     head = f"> [!CAUTION]\n> **{md.text(stack)}** is {refused} by policy:"
-    rows = [f"> - {_violation(it)}" for it in _worst_first(changes.violations)]
-    return "\n".join([head, *md.first(rows, limit, _MORE)])
+    rows = md.first(_worst_first(changes.violations), _violation, limit, _MORE)
+    return "\n".join([head, *rows])
 
 
 def _worst_first(violations: Iterable[Violation]) -> list[Violation]:
@@ -298,14 +302,17 @@ def _worst_first(violations: Iterable[Violation]) -> list[Violation]:
 
 def _violation(it: Violation) -> str:
     level = "" if it.mandatory else " (advisory)"
-    return f"{md.code(it.rule)}{level} {md.code(_name(it.urn))}: {md.text(it.message, limit=400)}"
+    where = f"{md.code(it.rule)}{level} {md.code(_name(it.urn))}"
+    return f"> - {where}: {md.text(it.message, limit=400)}"
 
 
-def _risks(stack: str, changes: Changes, limit: int) -> str:
-    found = risks(changes)
-    rows = [f"> - **{it.danger.value}** {md.code(it.resource)}: {md.text(it.why)}" for it in found]
+def _risks(stack: str, found: Sequence[Risk], limit: int) -> str:
     head = f"> [!WARNING]\n> **{md.text(stack)}**"
-    return "\n".join([head, *md.first(rows, limit, _MORE)])
+    return "\n".join([head, *md.first(found, _risk_line, limit, _MORE)])
+
+
+def _risk_line(it: Risk) -> str:
+    return f"> - **{it.danger.value}** {md.code(it.resource)}: {md.text(it.why)}"
 
 
 def _unknown(preview: StackPreview) -> str:
@@ -319,17 +326,22 @@ def _unknown(preview: StackPreview) -> str:
 
 
 def _details(stack: str, changes: Changes, limit: int) -> str:
-    rows = [
-        (_sign(it), md.code(_label(it)), " ".join(map(md.code, _paths(it))))
-        for it in _shown(changes)
-    ]
+    shown = _shown(changes)
     columns = ("", "resource", "what changes")
-    warnings = [f"- warning: {md.text(it, limit=400)}" for it in changes.warnings]
+    warnings = md.first(changes.warnings, _warning, limit // 2, "- {} more warnings")
     body = [
-        md.table(columns, rows, limit=limit // 2) if rows else "Nothing changes.",
-        "\n".join(md.first(warnings, limit // 2, "- {} more warnings")),
+        md.short_table(columns, shown, _cells, limit // 2) if shown else "Nothing changes.",
+        "\n".join(warnings),
     ]
-    return md.folded(f"{stack}: {len(rows)} resources", "\n\n".join(filter(None, body)))
+    return md.folded(f"{stack}: {len(shown)} resources", "\n\n".join(filter(None, body)))
+
+
+def _cells(step: Step) -> tuple[str, ...]:
+    return (_sign(step), md.code(_label(step)), " ".join(map(md.code, _paths(step))))
+
+
+def _warning(message: str) -> str:
+    return f"- warning: {md.text(message, limit=400)}"
 
 
 def _paths(step: Step) -> list[str]:

@@ -183,10 +183,10 @@ def _changes(report: ReleaseReport) -> Iterator[str]:
                     md.code(it.what),
                     "" if it.what == change_text(it) else md.code(change_text(it)),
                 )
-                for it in changed
+                for it in changed[:_MOST_ROWS]
             ]
             yield f"**What changed** since release {compared.before}"
-            yield md.table(("", "setting or image", "value"), rows[:_MOST_ROWS])
+            yield md.table(("", "setting or image", "value"), rows)
         if compared.resources:
             lines = []
             for one in compared.resources[:_MOST_ROWS]:

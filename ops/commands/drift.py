@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,23 +76,20 @@ class Drift:
         """Return it for an issue."""
         from ops import markdown as md
 
-        unread = [f"- not compared, for it may not be read: {md.code(it)}" for it in self.unread]
+        unread = (f"- not compared, for it may not be read: {md.code(it)}" for it in self.unread)
         if not self.objects:
             head = f"**{md.text(self.stack)}**: no drift; {self.compared} objects are as declared"
-            return md.fitted([head, *unread], _ISSUE)
+            return md.fitted(chain([head], unread), _ISSUE)
         head = f"**{md.text(self.stack)}**: {len(self.objects)} of {self.compared} objects drifted"
-        rows = []
+        found: list[tuple[str, Field | None]] = []
         for item in self.objects:
-            label = md.code(item.label)
             if item.gone:
-                rows.append((label, "", "there", "**deleted**", ""))
-            for field in item.fields:
-                by = f"{md.text(field.by)} {md.text(field.at)}".strip()
-                declared, live = (md.code(it) if it else "" for it in (field.declared, field.live))
-                rows.append((label, md.code(field.path), declared, live, by))
+                found.append((item.label, None))
+            found += [(item.label, field) for field in item.fields]
         columns = ("object", "field", "declared", "live", "by")
         fix = f"Put it back: {md.code(f'aegis drift --fix --stack {self.stack}')}"
-        return md.fitted([head, fix, md.table(columns, rows, limit=_TABLE), *unread], _ISSUE)
+        table = md.short_table(columns, found, _row, _TABLE)
+        return md.fitted(chain([head, fix, table], unread), _ISSUE)
 
 
 def inspect(actions: Actions) -> Drift:
@@ -235,6 +233,17 @@ def drift(
             code=ExitCode.DIFFERENT,
         )
     out.show("all of it is back as it was declared")
+
+
+def _row(found: tuple[str, Field | None]) -> tuple[str, ...]:
+    from ops import markdown as md
+
+    label, field = found
+    if field is None:
+        return (md.code(label), "", "there", "**deleted**", "")
+    declared, live = (md.code(it) if it else "" for it in (field.declared, field.live))
+    by = f"{md.text(field.by)} {md.text(field.at)}".strip()
+    return (md.code(label), md.code(field.path), declared, live, by)
 
 
 def _field(field: Field) -> str:

@@ -58,6 +58,22 @@ def test_everything_that_fits_is_kept() -> None:
 
 def test_lines_that_do_not_fit_are_counted() -> None:
     lines = ["a" * 9] * 10
-    assert md.first(lines, 100, "{} more") == lines
-    assert md.first(lines, 45, "{} more") == [*lines[:4], "6 more"]
-    assert md.table(("x", "y"), [("1", "2")] * 9, limit=30).splitlines()[-1] == "| _6 more_ | |"
+    assert md.first(lines, str, 100, "{} more") == lines
+    assert md.first(lines, str, 45, "{} more") == [*lines[:4], "6 more"]
+    rows = [("1", "2")] * 9
+    assert md.short_table(("x", "y"), rows, tuple, 30).splitlines()[-1] == "| _6 more_ | |"
+
+
+def test_what_is_left_out_is_not_worded() -> None:
+    asked: list[int] = []
+
+    def word(thing: int) -> str:
+        asked.append(thing)
+        return "a" * 9
+
+    assert md.first(range(1000), word, 45, "{} more")[-1] == "996 more"
+    assert asked == [0, 1, 2, 3, 4]
+
+    parts = iter(["first", "x" * 500, "never asked for"])
+    assert md.fitted(parts, 200).startswith("first")
+    assert list(parts) == ["never asked for"]

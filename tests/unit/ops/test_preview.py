@@ -33,6 +33,16 @@ def step(op: str, kind: str = DEPLOYMENT, name: str = "api", **more: Any) -> Ste
     return Step(op=op, urn=urn, type=kind, name=name, object=name, **more)
 
 
+class Looked(str):
+    """A text that counts how often it is put into words."""
+
+    looks = 0
+
+    def __str__(self) -> str:
+        self.looks += 1
+        return str.__str__(self)
+
+
 def core(kind: str) -> str:
     return f"kubernetes:core/v1:{kind}"
 
@@ -161,6 +171,16 @@ class TestTheComment:
             assert text.count("<details>") == text.count("</details>") == 3
             assert "| staging |" in text
             assert " more" in text
+
+    def test_what_is_left_out_costs_nothing(self) -> None:
+        def looks(number: int) -> int:
+            path = Looked("spec.replicas")
+            steps = [step("update", name=f"n{i}", diffs=(path,)) for i in range(number)]
+            text = markdown([self.preview(*steps)], limit=2000)
+            assert " more_" in text
+            return path.looks
+
+        assert 0 < looks(1000) == looks(100)
 
     def test_a_stacks_name_is_itself_where_markdown_is_not_read(self) -> None:
         given = StackPreview(stack="staging-eu_2", changes=Changes((step("create"),)))
