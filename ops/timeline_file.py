@@ -5,6 +5,7 @@ What is too much is thinned out, never refused: a timeline must not fail a deplo
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -34,7 +35,7 @@ _Item = TypeVar("_Item")
 
 def bounded(timeline: Timeline) -> Timeline:
     """Return a timeline of which no part is longer than it may be."""
-    pods = _thinned([_few(sample) for sample in timeline.pods], MOST_SAMPLES)
+    pods = tuple(map(_few, _thinned(timeline.pods, MOST_SAMPLES)))
     probes = timeline.probes[:MOST_SAMPLES]
     steps = _weightiest(timeline.steps)
     judgements = tuple(
@@ -64,20 +65,14 @@ def bounded(timeline: Timeline) -> Timeline:
 
 def encode(timeline: Timeline) -> bytes:
     """Write a timeline as JSON of no more than `MOST_BYTES`."""
-    kept = bounded(timeline)
-    while len(content := _written(kept)) > MOST_BYTES:
-        fewer = max(_FEWEST_SAMPLES, len(kept.pods) // 2)
-        kept = replace(
-            kept,
-            pods=_thinned(kept.pods, fewer),
-            steps=kept.steps[: len(kept.steps) // 2],
-            planned=kept.planned[: len(kept.planned) // 2],
-            probes=kept.probes[: max(_FEWEST_SAMPLES, len(kept.probes) // 2)],
-            judgements=tuple(
-                replace(it, evidence=it.evidence[: len(it.evidence) // 2]) for it in kept.judgements
-            ),
-            thinned=True,
-        )
+    kept, longest = bounded(timeline), LONGEST_LINE
+    while len(content := _written(kept)) > MOST_BYTES and longest > 1:
+        fewer = _halved(kept)
+        if fewer == kept:
+            # What is left is mostly text, and in JSON a character may take twelve bytes.
+            longest //= 2
+            fewer = _terse(kept, longest)
+        kept = fewer
     return content
 
 
@@ -199,9 +194,53 @@ def _moment(raw: Any) -> datetime:  # noqa: ANN401 - any JSON value
 
 def _few(sample: PodSample) -> PodSample:
     """A sample with a bounded number of groups, the largest."""
-    groups = [replace(it, key=_cut(it.key), name=_cut(it.name)) for it in sample.groups]
-    groups.sort(key=lambda it: -it.pods)
-    return replace(sample, groups=tuple(groups[:_MOST_GROUPS]))
+    largest = heapq.nlargest(_MOST_GROUPS, sample.groups, key=lambda it: it.pods)
+    groups = (replace(it, key=_cut(it.key), name=_cut(it.name)) for it in largest)
+    return replace(sample, groups=tuple(groups))
+
+
+def _halved(kept: Timeline) -> Timeline:
+    """Half of what there may be hundreds of."""
+    return replace(
+        kept,
+        pods=_thinned(kept.pods, max(_FEWEST_SAMPLES, len(kept.pods) // 2)),
+        steps=kept.steps[: len(kept.steps) // 2],
+        planned=kept.planned[: len(kept.planned) // 2],
+        probes=kept.probes[: max(_FEWEST_SAMPLES, len(kept.probes) // 2)],
+        judgements=tuple(
+            replace(it, evidence=it.evidence[: len(it.evidence) // 2]) for it in kept.judgements
+        ),
+        thinned=True,
+    )
+
+
+def _terse(kept: Timeline, longest: int) -> Timeline:
+    """The texts that halving leaves alone, shorter; of the figures only the numbers."""
+
+    def group(it: Group) -> Group:
+        return replace(it, key=_cut(it.key, longest), name=_cut(it.name, longest))
+
+    def judgement(it: Judgement) -> Judgement:
+        numbers = {
+            key: value
+            for key, value in (it.figures or {}).items()
+            if not isinstance(value, Mapping)
+        }
+        return replace(
+            it,
+            reason=_cut(it.reason, longest),
+            serving=_cut(it.serving, longest),
+            notes=tuple(_cut(note, longest) for note in it.notes),
+            figures=it.figures and numbers,
+        )
+
+    return replace(
+        kept,
+        outcome="\n".join(_cut(line, longest) for line in kept.outcome.splitlines()),
+        phases=tuple(replace(it, name=_cut(it.name, longest)) for it in kept.phases),
+        pods=tuple(replace(it, groups=tuple(map(group, it.groups))) for it in kept.pods),
+        judgements=tuple(map(judgement, kept.judgements)),
+    )
 
 
 def _thinned(samples: Sequence[PodSample], most: int) -> tuple[PodSample, ...]:
@@ -214,20 +253,20 @@ def _thinned(samples: Sequence[PodSample], most: int) -> tuple[PodSample, ...]:
 
 def _weightiest(steps: Sequence[Span]) -> tuple[Span, ...]:
     """No more than some steps, in their order: the failed ones and the longest."""
-    cut = [replace(step, name=_cut(step.name)) for step in steps]
-    if len(cut) <= MOST_STEPS:
-        return tuple(cut)
-    weight = sorted(cut, key=lambda it: (not it.failed, -(it.seconds or 0.0)))
-    kept = {id(step) for step in weight[:MOST_STEPS]}
-    return tuple(step for step in cut if id(step) in kept)
+
+    def weight(place: int) -> tuple[bool, float]:
+        return steps[place].failed, steps[place].seconds or 0.0
+
+    places = sorted(heapq.nlargest(MOST_STEPS, range(len(steps)), key=weight))
+    return tuple(replace(steps[place], name=_cut(steps[place].name)) for place in places)
 
 
 def _lines(lines: Sequence[str], most: int = MOST_LINES) -> tuple[str, ...]:
     return tuple(map(_cut, lines[:most]))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
+def _cut(text: str, longest: int = LONGEST_LINE) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _shorter(kept: Sequence[object], before: Sequence[object]) -> bool:

@@ -9,10 +9,28 @@ from typing import Any
 import pytest
 
 from ops.figures import Answer
-from ops.timeline import Judgement, PodSample, Span, probe_samples
-from ops.timeline_file import LONGEST_LINE, MOST_BYTES, MOST_LINES, bounded, decode, encode
+from ops.timeline import MOST_SAMPLES, Judgement, PodSample, Span, probe_samples
+from ops.timeline_file import (
+    LONGEST_LINE,
+    MOST_BYTES,
+    MOST_LINES,
+    MOST_STEPS,
+    bounded,
+    decode,
+    encode,
+)
 from ops.workload import Group
 from tests.unit.ops.made_timeline import made_timeline, now
+
+
+class Measured(str):
+    """A text that counts how often its length is asked for."""
+
+    lengths = 0
+
+    def __len__(self) -> int:
+        self.lengths += 1
+        return str.__len__(self)
 
 
 def test_what_is_written_is_read_again() -> None:
@@ -49,6 +67,69 @@ def test_a_monstrous_one_is_kept_small_and_says_so() -> None:
     assert len(kept.judgements[-1].evidence) <= MOST_LINES
     assert max(map(len, kept.judgements[-1].evidence)) <= LONGEST_LINE
     assert (kept.pods[0].at, kept.pods[-1].at) == (0.0, 19_999.0)
+
+
+LONG = "\U0001f600" * LONGEST_LINE
+"""A line of which each character takes twelve bytes in JSON."""
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"outcome": "\n".join(["가" * LONGEST_LINE] * MOST_LINES)},
+        {"outcome": "\n".join([LONG] * MOST_LINES)},
+        {"phases": (Span(name=LONG, at=1.0),) * MOST_LINES},
+        {
+            "pods": (
+                PodSample(
+                    at=1.0, wanted=8, groups=(Group(key=LONG, name=LONG, pods=1, ready=1),) * 8
+                ),
+            )
+            * 8
+        },
+        {
+            "judgements": (
+                Judgement(
+                    at=1.0,
+                    of="release",
+                    passed=False,
+                    kind="crash",
+                    reason=LONG,
+                    notes=(LONG,) * MOST_LINES,
+                    serving=LONG,
+                    figures={"total": 7, "versions": {f"{LONG}{it}": 1 for it in range(500)}},
+                ),
+            )
+            * 8
+        },
+    ],
+    ids=["outcome", "outcome of symbols", "phases", "groups", "judgements"],
+)
+def test_text_that_takes_much_room_as_json_is_kept_short_too(texts: dict[str, Any]) -> None:
+    content = encode(replace(made_timeline(now()), **texts))
+    assert len(content) <= MOST_BYTES
+    kept = decode(content)
+    assert kept.thinned
+    assert "outcome" not in texts or kept.outcome.startswith(texts["outcome"][:20])
+    assert len(kept.phases) == len(texts.get("phases", kept.phases))
+    if "judgements" in texts:
+        assert [it.figures for it in kept.judgements] == [{"total": 7}] * 8
+
+
+def test_what_is_thinned_out_costs_nothing() -> None:
+    name = Measured("n")
+    pods = tuple(
+        PodSample(
+            at=float(it), wanted=50, groups=(Group(key=name, name=name, pods=1, ready=1),) * 50
+        )
+        for it in range(MOST_SAMPLES)
+    )
+    steps = (Span(name=name, at=1.0, seconds=1.0),) * MOST_STEPS
+    few = replace(made_timeline(now()), pods=pods, steps=steps)
+    bounded(few)
+    least = name.lengths
+    bounded(replace(few, pods=pods * 20, steps=steps * 20))
+    assert 0 < least == name.lengths - least
 
 
 def test_of_too_many_steps_those_that_failed_and_the_longest_stay() -> None:
