@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lab import lifecycle, outage, packages, settings, stacks
+from lab import lifecycle, outage, packages, plugin_cache, settings, stacks
 from lab.command import FREE_SPACE
 from lab.daemon import Supervisor
 from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, LabError
@@ -22,6 +22,13 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 MACHINE_FAULTS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 """Error numbers that are no fault of the lab's code and deserve no traceback."""
 CHECKOUT = Path(__file__).resolve().parent.parent
+Choice = Annotated[
+    str,
+    typer.Option(
+        "--plugins",
+        help="`found`: official ones on this machine, else stand-ins; `official`: those only.",
+    ),
+]
 
 
 @app.callback()
@@ -31,18 +38,17 @@ def lab() -> None:
 
 @app.command()
 def up(
-    plugins: Annotated[
-        str,
-        typer.Option(help="`found`: official ones on this machine, else stand-ins; `official`."),
-    ] = "found",
+    plugins: Choice = plugin_cache.FOUND,
     deploy: Annotated[bool, typer.Option(help="Deploy the development stack.")] = True,
 ) -> None:
-    """Bring the lab up and deploy the development stack; quick when it is up already."""
-    if plugins not in ("found", "official"):
-        raise typer.BadParameter(f"{plugins!r} is neither 'found' nor 'official'")
+    """Bring the lab up and deploy the development stack; quick when it is up already.
+
+    With official plugins only, providers that are not on this machine are downloaded.
+    """
+    official = plugin_cache.only_official(plugins)
     lab_settings = settings.load(os.environ, CHECKOUT)
     with lifecycle.exclusive(lab_settings):
-        running = lifecycle.up(lab_settings, official_plugins=plugins == "official", deploy=deploy)
+        running = lifecycle.up(lab_settings, official_plugins=official, deploy=deploy)
     if not deploy:
         typer.echo(f"\nThe lab is up ({running.seconds:.0f} s); nothing was deployed.")
         return
@@ -68,6 +74,19 @@ def down(
     left = f"builds and images stay in {lab_settings.cache}"
     kept = "its state is gone" if purge else f"its state stays in {lab_settings.state}"
     typer.echo(f"The lab is down; {kept}; {left}.")
+
+
+@app.command("plugins")
+def which_plugins(plugins: Choice = plugin_cache.FOUND) -> None:
+    """Say which plugins the lab takes on this machine; download and change nothing.
+
+    With official plugins only, it is refused where one of them is missing.
+    """
+    official = plugin_cache.only_official(plugins)
+    found = plugin_cache.find(settings.load(os.environ, CHECKOUT))
+    if official:
+        plugin_cache.require_official(found)
+    typer.echo("\n".join(["Pulumi's plugins:", *(f"  {plugin}" for plugin in found)]))
 
 
 @app.command()

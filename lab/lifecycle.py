@@ -93,7 +93,8 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
 
     Args:
         settings: The lab.
-        official_plugins: Download Pulumi's official providers instead of using stand-ins.
+        official_plugins: Download the official providers that are not on this machine, instead
+            of using stand-ins for them.
         deploy: Deploy the development stack at the end.
 
     Returns:

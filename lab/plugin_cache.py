@@ -9,16 +9,22 @@ import os
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.command import run
-from lab.errors import LabError, refused
+from lab.errors import EXIT_USAGE, LabError, refused
 from lab.settings import LabSettings
 from lab.toolchain import PULUMI, PULUMI_VERSION, Toolchain
 
 PROVIDERS = {"kubernetes": "4.32.0", "docker": "5.2.0"}
 """Provider -> version: that of the Python packages in requirements.txt, as the engine asks."""
+
+LANGUAGE = "pulumi-language-python"
+LANGUAGE_NAME = "Python language host"
+FOUND, OFFICIAL = "found", "official"
+"""What may be asked for: official plugins where they are, else stand-ins; or official ones only."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +34,142 @@ class Plugin:
     Attributes:
         name: For people: "kubernetes provider".
         official: Whether it is Pulumi's own, else the lab's stand-in.
+        path: The program.
     """
 
     name: str
     official: bool
+    path: Path = field(default=Path(), compare=False)
+
+    def __str__(self) -> str:
+        """Return a line that says what it is and where."""
+        return f"{self.name:<22}{'official' if self.official else 'stand-in':<10}{self.path}"
+
+
+def only_official(choice: str) -> bool:
+    """Return whether `plugins=...` asks for official plugins only.
+
+    Args:
+        choice: What a person typed after `plugins=`.
+
+    Raises:
+        LabError: It is nothing that can be asked for.
+    """
+    if choice not in (FOUND, OFFICIAL):
+        raise LabError(
+            what=f"plugins={choice} cannot be used",
+            why=f"known are plugins={OFFICIAL} (official plugins only) and plugins={FOUND} "
+            "(official ones where they are, else the lab's stand-ins)",
+            next=f"type plugins={OFFICIAL}, or leave it out, which is plugins={FOUND}",
+            code=EXIT_USAGE,
+        )
+    return choice == OFFICIAL
+
+
+def find(settings: LabSettings) -> list[Plugin]:
+    """Return which plugins the lab takes as this machine is, changing and downloading nothing.
+
+    Args:
+        settings: The lab.
+    """
+    language = official_language(cli(settings), outer_path(settings))
+    found = [_plugin(LANGUAGE_NAME, language, programs(settings) / LANGUAGE)]
+    for provider in PROVIDERS:
+        own = _place(settings, provider)
+        path = _official_provider(settings, provider) or (own if _is_official(own) else None)
+        found.append(_plugin(f"{provider} provider", path, own))
+    return found
+
+
+def in_use(settings: LabSettings) -> list[Plugin]:
+    """Return which plugins the engine runs in a lab that was brought up.
+
+    Args:
+        settings: The lab.
+    """
+    language = programs(settings) / LANGUAGE
+    used = [_plugin(LANGUAGE_NAME, language if _is_official(language) else None, language)]
+    for provider in PROVIDERS:
+        own = _place(settings, provider)
+        # One on PATH is what the engine takes, whatever is in its cache.
+        path = _on_path(own.name, outer_path(settings)) or (own if _is_official(own) else None)
+        used.append(_plugin(f"{provider} provider", path, own))
+    return used
+
+
+def _plugin(name: str, official: Path | None, stand_in: Path) -> Plugin:
+    # Where a link leads says more than where it is.
+    path = stand_in if official is None else official.resolve()
+    return Plugin(name, official is not None, path)
+
+
+def require_official(plugins: Sequence[Plugin], *, next_step: str = "") -> None:
+    """Check that plugins are official, every one.
+
+    Args:
+        plugins: What `find` or `in_use` returned.
+        next_step: What a person may do; by default, how to get the official ones.
+
+    Raises:
+        LabError: Some are stand-ins; the message names them.
+    """
+    missing = [plugin.name for plugin in plugins if not plugin.official]
+    if not missing:
+        return
+    there = [plugin.name for plugin in plugins if plugin.official]
+    ways = {
+        "the official language host comes in the Pulumi CLI's release archive: put that on PATH": (
+            LANGUAGE_NAME in missing
+        ),
+        f"`make up plugins={OFFICIAL}` downloads the official providers": (
+            missing != [LANGUAGE_NAME]
+        ),
+        "without plugins= the lab's stand-ins are used": True,
+    }
+    raise refused(
+        f"official plugins were asked for, and missing are: {', '.join(missing)}",
+        "looked for on PATH, beside the pulumi CLI and in PULUMI_HOME"
+        + (f"; found: {', '.join(there)}" if there else ""),
+        next_step or ";\n".join(way for way, fits in ways.items() if fits),
+    )
+
+
+def official_language(cli: Path, search_path: str) -> Path | None:
+    """Return the official Python language host: that beside a CLI, else one on a search path.
+
+    Args:
+        cli: The Pulumi CLI.
+        search_path: Directories, as in PATH.
+    """
+    beside = cli.resolve().with_name(LANGUAGE)
+    return beside if _is_official(beside) else _on_path(LANGUAGE, search_path)
+
+
+def _official_provider(settings: LabSettings, provider: str) -> Path | None:
+    """Return a person's official provider; on PATH first, since that is the engine's order."""
+    place = _place(settings, provider)
+    theirs = _persons_home(settings) / "plugins" / place.parent.name / place.name
+    on_path = _on_path(place.name, outer_path(settings))
+    return on_path or (theirs if _is_official(theirs) else None)
+
+
+def _place(settings: LabSettings, provider: str) -> Path:
+    """Return where the lab's engine looks for a provider that is not on PATH."""
+    directory = f"resource-{provider}-v{PROVIDERS[provider]}"
+    return settings.pulumi_home / "plugins" / directory / f"pulumi-resource-{provider}"
+
+
+def _on_path(name: str, search_path: str) -> Path | None:
+    """Return the first official program of a name: another lab's shell has a stand-in on PATH."""
+    for directory in search_path.split(os.pathsep):
+        found = shutil.which(name, path=directory) if directory else None
+        if found is not None and _is_official(Path(found)):
+            return Path(found)
+    return None
+
+
+def _is_official(program: Path) -> bool:
+    return program.exists() and not _is_stand_in(program)
 
 
 def programs(settings: LabSettings) -> Path:
@@ -96,12 +234,9 @@ def _persons_home(settings: LabSettings) -> Path:
 
 
 def _install_language(settings: LabSettings) -> Plugin:
-    name = "pulumi-language-python"
-    target = programs(settings) / name
+    target = programs(settings) / LANGUAGE
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = cli(settings).with_name(name)
-    found = shutil.which(name, path=outer_path(settings))
-    official = beside if beside.exists() else Path(found) if found else None
+    official = official_language(cli(settings), outer_path(settings))
     if official is not None:
         _replace_by_link(target, official)
     else:
@@ -109,37 +244,31 @@ def _install_language(settings: LabSettings) -> Plugin:
         _write_program(
             settings, target, "lab.plugins.language", {"AEGIS_LANGUAGE_EXEC": str(executor)}
         )
-    return Plugin("Python language host", official is not None)
+    return _plugin(LANGUAGE_NAME, official, target)
 
 
 def _install_provider(settings: LabSettings, provider: str, *, download: bool) -> Plugin:
-    version = PROVIDERS[provider]
-    program = f"pulumi-resource-{provider}"
-    directory = settings.pulumi_home / "plugins" / f"resource-{provider}-v{version}"
-    plugin = Plugin(f"{provider} provider", official=True)
-    theirs = _persons_home(settings) / "plugins" / directory.name / program
-    on_path = shutil.which(program, path=outer_path(settings))
-    if theirs.exists() or on_path:
-        directory.mkdir(parents=True, exist_ok=True)
-        _replace_by_link(directory / program, theirs if theirs.exists() else Path(str(on_path)))
-        return plugin
+    name, own = f"{provider} provider", _place(settings, provider)
+    found = _official_provider(settings, provider)
+    if found is not None:
+        own.parent.mkdir(parents=True, exist_ok=True)
+        _replace_by_link(own, found)
+        return _plugin(name, found, own)
+    if _is_official(own):
+        return _plugin(name, own, own)
     if download:
-        if not _is_stand_in(directory / program) and (directory / program).exists():
-            return plugin
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(own.parent, ignore_errors=True)
         run(
-            [cli(settings), "plugin", "install", "resource", provider, version],
-            what=f"install the official {plugin.name}",
+            [cli(settings), "plugin", "install", "resource", provider, PROVIDERS[provider]],
+            what=f"install the official {name}",
             env={**os.environ, "PULUMI_HOME": str(settings.pulumi_home)},
             timeout=300,
             next_step="plain `make up` uses the lab's stand-ins",
         )
-        return plugin
-    if (directory / program).exists() and not _is_stand_in(directory / program):
-        return plugin
-    directory.mkdir(parents=True, exist_ok=True)
-    _write_program(settings, directory / program, f"lab.plugins.{provider}", {})
-    return Plugin(plugin.name, official=False)
+        return _plugin(name, own, own)
+    own.parent.mkdir(parents=True, exist_ok=True)
+    _write_program(settings, own, f"lab.plugins.{provider}", {})
+    return _plugin(name, None, own)
 
 
 STAND_IN_MARK = "# A stand-in of the Aegis lab"

@@ -58,14 +58,45 @@ class TestStatus:
         assert (done.exit_code, done.stdout) == (EXIT_FAILED, "The lab is down.\n")
 
 
+class TestPlugins:
+    """What the lab will run is said, and refused, without a lab."""
+
+    def test_are_said_a_line_each_with_their_paths(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        host = tmp_path / "path" / "pulumi-language-python"
+        host.parent.mkdir()
+        host.write_text("#!/bin/sh\n")
+        host.chmod(0o755)
+        monkeypatch.setenv("PATH", str(host.parent))
+        monkeypatch.delenv("PULUMI_HOME", raising=False)
+        assert ended(monkeypatch, "plugins") == 0
+        first, language, *providers = capsys.readouterr().out.splitlines()
+        assert first == "Pulumi's plugins:"
+        assert language.split() == ["Python", "language", "host", "official", str(host)]
+        assert [line.split()[:3] for line in providers] == [
+            ["kubernetes", "provider", "stand-in"],
+            ["docker", "provider", "stand-in"],
+        ]
+        assert ended(monkeypatch, "plugins", "--plugins", "official") == EXIT_REFUSED
+        written = capsys.readouterr()
+        assert written.out == ""
+        assert "missing are: kubernetes provider, docker provider\n" in written.err
+        assert not (tmp_path / "it is home").exists()
+
+
 class TestErrors:
     """One message on standard error, and the code that goes with it."""
 
-    def test_unknown_plugins_are_a_usage_error(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize("command", ["up", "plugins"])
+    def test_unknown_plugins_are_a_usage_error_in_the_projects_form(
+        self, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert ended(monkeypatch, "up", "--plugins", "fancy") == EXIT_USAGE
-        assert "'fancy' is neither 'found' nor 'official'" in capsys.readouterr().err
+        assert ended(monkeypatch, command, "--plugins", "offical") == EXIT_USAGE
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert lines[0] == "error: plugins=offical cannot be used"
+        assert [line.split()[0] for line in lines[1:]] == ["why:", "state:", "next:"]
+        assert "plugins=official" in lines[-1]
 
     def test_a_lab_error_is_printed_once_with_its_code(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

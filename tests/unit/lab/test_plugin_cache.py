@@ -164,9 +164,11 @@ class TestOfficial:
         plugin_cache.install(built, download=False)
         assert installed(built).readlink() == theirs
 
-    def test_home_comes_before_path(self, built: LabSettings, script: Script) -> None:
-        script(f"path/{PROGRAM}", "exit 0")
-        theirs = script(f"home/.pulumi/plugins/{KUBERNETES}/{PROGRAM}", "exit 0")
+    def test_path_comes_before_home_as_it_does_for_the_engine(
+        self, built: LabSettings, script: Script
+    ) -> None:
+        theirs = script(f"path/{PROGRAM}", "exit 0")
+        script(f"home/.pulumi/plugins/{KUBERNETES}/{PROGRAM}", "exit 0")
         plugin_cache.install(built, download=False)
         assert installed(built).readlink() == theirs
 

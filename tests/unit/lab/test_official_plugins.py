@@ -1,0 +1,149 @@
+"""Which official plugins a machine has is found before anything is done, and said as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab import plugin_cache
+from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
+from lab.plugin_cache import LANGUAGE, LANGUAGE_NAME, PROVIDERS, STAND_IN_MARK, Plugin
+from lab.settings import LabSettings
+from lab.toolchain import PULUMI, PULUMI_VERSION, Toolchain
+
+Script = Callable[[str, str], Path]
+NAMES = [LANGUAGE_NAME, *(f"{provider} provider" for provider in PROVIDERS)]
+PROGRAMS = [LANGUAGE, *(f"pulumi-resource-{provider}" for provider in PROVIDERS)]
+
+
+@pytest.fixture(autouse=True)
+def _person(lab: LabSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person with an empty home directory and PATH, and a lab that has built its own CLI."""
+    (tmp_path / "path").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PULUMI_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    (lab.checkout / "lab" / "tools" / PULUMI.module).mkdir(parents=True)
+    monkeypatch.setattr(Toolchain, "language_executor", lambda _: Path("/cache/executor"))
+
+
+def official(plugins: list[Plugin]) -> list[str]:
+    return [plugin.name for plugin in plugins if plugin.official]
+
+
+class TestFound:
+    """What `find` says is what `install` then does."""
+
+    def test_is_nothing_on_a_machine_without_any(self, lab: LabSettings) -> None:
+        found = plugin_cache.find(lab)
+        assert [plugin.name for plugin in found] == NAMES
+        assert official(found) == []
+        assert list(lab.state.iterdir()) == []
+
+    def test_on_path_is_each_with_its_path(self, lab: LabSettings, script: Script) -> None:
+        paths = [script(f"path/{name}", "exit 0") for name in PROGRAMS]
+        assert [plugin.path for plugin in plugin_cache.find(lab)] == paths
+        assert official(plugin_cache.find(lab)) == NAMES
+
+    def test_in_the_persons_home_are_the_providers(self, lab: LabSettings, script: Script) -> None:
+        for name, version in PROVIDERS.items():
+            directory = f"home/.pulumi/plugins/resource-{name}-v{version}"
+            script(f"{directory}/pulumi-resource-{name}", "exit 0")
+        assert official(plugin_cache.find(lab)) == NAMES[1:]
+
+    def test_beside_the_cli_is_the_language_host(self, lab: LabSettings, script: Script) -> None:
+        script("release/pulumi", f"echo {PULUMI_VERSION}")
+        host = script(f"release/{LANGUAGE}", "exit 0")
+        Path(lab.state.parent / "path" / "pulumi").symlink_to(host.with_name("pulumi"))
+        assert plugin_cache.find(lab)[0].path == host
+
+    def test_downloaded_by_an_earlier_up_are_found(self, lab: LabSettings, script: Script) -> None:
+        version = PROVIDERS["docker"]
+        script(f"state/pulumi/plugins/resource-docker-v{version}/pulumi-resource-docker", "exit 0")
+        assert official(plugin_cache.find(lab)) == ["docker provider"]
+
+    @pytest.mark.parametrize("program", PROGRAMS)
+    def test_is_no_stand_in_of_another_lab_that_is_on_path(
+        self, lab: LabSettings, script: Script, program: str
+    ) -> None:
+        script(f"path/{program}", f"{STAND_IN_MARK}, not an official Pulumi plugin.")
+        assert official(plugin_cache.find(lab)) == []
+
+    def test_is_what_is_behind_a_stand_in_on_path(
+        self, lab: LabSettings, script: Script, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = script(f"path/{LANGUAGE}", STAND_IN_MARK).parent
+        host = script(f"behind/{LANGUAGE}", "exit 0")
+        monkeypatch.setenv("PATH", f"{first}:{host.parent}")
+        assert plugin_cache.find(lab)[0].path == host
+
+    @pytest.mark.parametrize("there", [[], PROGRAMS[:1], PROGRAMS[1:2], PROGRAMS])
+    def test_is_what_is_installed_and_then_in_use(
+        self, lab: LabSettings, script: Script, there: list[str]
+    ) -> None:
+        for name in there:
+            script(f"path/{name}", "exit 0")
+        found = plugin_cache.find(lab)
+        assert len(official(found)) == len(there)
+        for plugins in (plugin_cache.install(lab, download=False), plugin_cache.in_use(lab)):
+            assert [(it, it.path) for it in plugins] == [(it, it.path) for it in found]
+
+
+class TestInUse:
+    """What runs in a lab that is up is not what was found since."""
+
+    def test_is_the_stand_in_until_the_lab_is_brought_up_again(
+        self, lab: LabSettings, script: Script
+    ) -> None:
+        plugin_cache.install(lab, download=False)
+        script(f"path/{LANGUAGE}", "exit 0")
+        assert official(plugin_cache.find(lab)) == [LANGUAGE_NAME]
+        assert official(plugin_cache.in_use(lab)) == []
+
+    def test_is_a_provider_on_path_since_the_engine_takes_it(
+        self, lab: LabSettings, script: Script
+    ) -> None:
+        plugin_cache.install(lab, download=False)
+        script("path/pulumi-resource-docker", "exit 0")
+        assert official(plugin_cache.in_use(lab)) == ["docker provider"]
+
+    def test_is_nothing_official_where_no_lab_was(self, lab: LabSettings) -> None:
+        elsewhere = replace(lab, state=lab.state / "none")
+        assert official(plugin_cache.in_use(elsewhere)) == []
+
+
+class TestRequired:
+    """Who asks for official plugins does not get stand-ins."""
+
+    def test_is_content_with_all(self) -> None:
+        plugin_cache.require_official([Plugin(name, official=True) for name in NAMES])
+
+    @pytest.mark.parametrize("missing", NAMES)
+    def test_names_what_is_missing_and_how_to_get_it(self, missing: str) -> None:
+        plugins = [Plugin(name, official=name != missing) for name in NAMES]
+        with pytest.raises(LabError) as caught:
+            plugin_cache.require_official(plugins)
+        error = caught.value
+        assert error.code == EXIT_REFUSED
+        assert error.what.endswith(f"missing are: {missing}")
+        assert all(name in error.why for name in NAMES if name != missing)
+        assert ("release archive" in error.next) == (missing == LANGUAGE_NAME)
+        assert ("downloads" in error.next) == (missing != LANGUAGE_NAME)
+
+
+class TestChoice:
+    """`plugins=` knows two words."""
+
+    def test_is_one_of_two(self) -> None:
+        assert plugin_cache.only_official("official")
+        assert not plugin_cache.only_official("found")
+
+    @pytest.mark.parametrize("word", ["offical", "Official", "", "stand-in"])
+    def test_is_refused_otherwise(self, word: str) -> None:
+        with pytest.raises(LabError) as caught:
+            plugin_cache.only_official(word)
+        assert caught.value.what == f"plugins={word} cannot be used"
+        assert caught.value.code == EXIT_USAGE
