@@ -7,9 +7,10 @@ PYTEST = $(VENV)/python -m lab exec -- $(VENV)/python -m pytest
 PARALLEL = -n $(workers)
 PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
+PLUGINS = $(if $(plugins),--plugins='$(plugins)')
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy browser scan up down env status test everything deaths faults unit check format requirements
+.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults unit check format requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -27,8 +28,11 @@ scan: ## run checkov over the manifests of every stack (makes policy/.checkov)
 	@$(PYTHON) lab/bootstrap.py scan
 	@$(VENV)/python -m pytest tests/integration/test_manifests_scanned.py -q $(args)
 
-up: venv ## bring up the lab and deploy development  (plugins=official: download Pulumi's providers)
-	@$(VENV)/python -m lab up $(if $(plugins),--plugins $(plugins))
+plugins: venv ## say which of Pulumi's plugins there are  (plugins=official: refuse stand-ins)
+	@$(VENV)/python -m lab plugins $(PLUGINS)
+
+up: venv ## bring up the lab and deploy development  (plugins=official: download providers that are missing)
+	@$(VENV)/python -m lab up $(PLUGINS)
 
 down: venv ## stop the lab  (purge=1: forget its state and history too)
 	@$(VENV)/python -m lab down $(if $(purge),--purge)
@@ -39,11 +43,11 @@ env: venv ## print what makes a shell use the lab:  eval "$$(make -s env)"
 status: venv ## say whether the lab is up
 	@$(VENV)/python -m lab status
 
-test: up policy browser ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
-	@$(PYTEST) tests/ -v --cov=app $(PARALLEL) $(args)
+test: plugins up policy browser ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
+	@$(PYTEST) tests/ -v --cov=app $(PARALLEL) $(PLUGINS) $(args)
 
-everything: up policy browser scan ## `make test` with all deaths and all faults in it (hours)
-	@AEGIS_FAULTS=all AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/ -v --cov=app $(PARALLEL) $(args)
+everything: plugins up policy browser scan ## `make test` with all deaths and all faults in it (hours)
+	@AEGIS_FAULTS=all AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/ -v --cov=app $(PARALLEL) $(PLUGINS) $(args)
 
 deaths: up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
 	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/e2e/test_recover.py -v -s $(args)

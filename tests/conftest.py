@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
@@ -11,7 +12,10 @@ import pytest
 from lab import lifecycle, settings, stacks
 from lab.errors import LabError
 from lab.settings import LabSettings
-from tests import lab_use, order, progress
+from tests import lab_use, order, progress, pulumi_plugins
+from tests.pulumi_plugins import pytest_addoption, pytest_report_header
+
+__all__ = ["pytest_addoption", "pytest_report_header"]
 
 pytest_plugins = ["tests.evidence.plugin"]
 
@@ -41,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give tests on a lab that is up its environment, as `make test` does."""
     config.stash[_left_out] = []
     found, _ = _lab()
+    with suppress(LabError):  # Settings that cannot be used are told with the tests left out.
+        pulumi_plugins.choose(config, settings.load(os.environ, ROOT), is_up=found is not None)
     if found is not None:
         os.environ.update(stacks.environment(found))
     config.pluginmanager.register(order, "order of the tests")

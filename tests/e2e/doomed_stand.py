@@ -17,14 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab import settings
 from tests.e2e.stand import ROOT, Finished, execute
 from tests.e2e.traffic import PER_SECOND, Seen, traffic
 from tests.evidence.plugin import keep
+from tests.pulumi_plugins import named, outlive_their_engine
 
 STACK = "one"
 SECONDS = 900
 PROGRAM = Path(__file__).with_name("doomed")
 WEB, PLAIN = "web", "plain"
+PROVIDER = ("pulumi-resource-kubernetes", "lab.plugins.kubernetes")
+HOST = ("pulumi-language-python", "lab.plugins.language")
+OUTLIVED_SECONDS = 300
+OUTLIVED_OFFICIAL_SECONDS = 600
+"""How long whatever is left of a dead deployer may take to end."""
 VICTIMS = ("aegis", "cli", "provider", "language", "aegis-and-cli", "everything")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
@@ -136,7 +143,9 @@ class Doomed:
 
     def wait_alone(self) -> None:
         """Wait until whoever was told to stop has; what hangs stays to be seen."""
-        self.wait_for(lambda: not self.processes(), "no process left over", self.processes)
+        official = outlive_their_engine(settings.load(os.environ, ROOT))
+        seconds = OUTLIVED_OFFICIAL_SECONDS if official else OUTLIVED_SECONDS
+        self.wait_for(lambda: not self.processes(), "no process left over", self.processes, seconds)
 
     def wait_for(self, ready: Any, what: str, shown: Any = None, seconds: float = 300) -> None:
         """Wait until something is so."""
@@ -206,8 +215,8 @@ class Doomed:
         below = _below(pid)
         clis = [it for it in below if _name(it) == "pulumi"]
         plugins = [it for cli in clis for it in _below(cli)]
-        providers = [it for it in plugins if "plugins.kubernetes" in _command(it)]
-        hosts = [it for it in plugins if "plugins.language" in _command(it)]
+        providers = [it for it in plugins if named(_words(it), *PROVIDER)]
+        hosts = [it for it in plugins if named(_words(it), *HOST)]
         return {
             "aegis": [pid],
             "cli": clis,
@@ -275,8 +284,9 @@ def _name(pid: int) -> str:
         return ""
 
 
-def _command(pid: int) -> str:
+def _words(pid: int) -> list[str]:
     try:
-        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        text = (Path("/proc") / str(pid) / "cmdline").read_bytes().decode(errors="replace")
     except OSError:
-        return ""
+        return []
+    return text.split("\0")

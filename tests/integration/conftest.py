@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lab.plugin_cache import STAND_IN_MARK
+from lab.plugin_cache import LANGUAGE, official_language
 from lab.settings import load
 from lab.toolchain import PULUMI, Toolchain
 from tests.integration.accepting_provider import VERSIONS
@@ -24,7 +24,6 @@ from tests.rendering import ROOT
 
 PROGRAM = ("Pulumi.yaml", "__main__.py", "components", "ops", "pyproject.toml")
 GATE = re.compile(r"^  aegis:gate:\n(    .*\n)+", re.MULTILINE)
-LANGUAGE = "pulumi-language-python"
 SECONDS = 60
 
 
@@ -125,9 +124,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no pulumi CLI on PATH, and `make up` has built none")
     directory = tmp_path_factory.mktemp("bin")
     (directory / "pulumi").symlink_to(cli)
-    beside = cli.resolve().with_name(LANGUAGE)
-    host = str(beside) if beside.exists() else shutil.which(LANGUAGE)
-    if host is not None and STAND_IN_MARK.encode() not in Path(host).read_bytes()[:200]:
+    host = official_language(cli, os.environ["PATH"])
+    if host is not None:
         (directory / LANGUAGE).symlink_to(host)
         return directory
     # The lab's stand-in: this checkout's, whichever one the lab was brought up from.

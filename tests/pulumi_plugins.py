@@ -1,0 +1,87 @@
+"""Which of Pulumi's plugins a run of the tests is on: said first, and refused when not as asked.
+
+The lab runs official plugins wherever they are, so a green run tells of them only if it says so.
+`make test plugins=official` looks for them before anything is started, brings the lab up with them
+and hands the choice on to pytest, where it is held against what the lab really runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import pytest
+
+from lab import plugin_cache
+from lab.errors import LabError
+from lab.plugin_cache import Plugin
+from lab.settings import LabSettings
+
+_plugins = pytest.StashKey[Sequence[Plugin]]()
+OPTION = "pulumi_plugins"
+NEXT = "make test plugins=official"
+"""Brings the lab up with what is found now; one that is up may still have stand-ins."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--plugins`, as `make test plugins=official` gives it."""
+    parser.addoption(
+        "--plugins",
+        dest=OPTION,  # `plugins` is what pytest calls its own.
+        default=plugin_cache.FOUND,
+        help="found: whatever the lab runs; official: refuse to run on stand-ins",
+    )
+
+
+def choose(config: pytest.Config, lab: LabSettings, *, is_up: bool) -> None:
+    """Look at the plugins before any test runs, and end the run when they are not as asked.
+
+    Args:
+        config: Whose option says what is asked for, and where the answer is kept.
+        lab: The lab, up or not.
+        is_up: Whether it is up; if it is not, the integration tests take the language host that
+            is found.
+    """
+    try:
+        official = plugin_cache.only_official(config.getoption(OPTION))
+        plugins = plugin_cache.in_use(lab) if is_up else plugin_cache.find(lab)
+        config.stash[_plugins] = plugins
+        if official:
+            plugin_cache.require_official(plugins, next_step=NEXT if is_up else "")
+    except LabError as error:
+        pytest.exit(f"\n{error}", returncode=error.code)
+
+
+def said(plugins: Sequence[Plugin]) -> list[str]:
+    """Return the lines with which a run begins.
+
+    Args:
+        plugins: What it runs on.
+    """
+    official = sum(plugin.official for plugin in plugins)
+    kind = {0: "the lab's stand-ins", len(plugins): "all official"}.get(official, "some official")
+    return [f"Pulumi's plugins: {kind}", *(f"  {plugin}" for plugin in plugins)]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say it where pytest says which Python it runs on."""
+    return said(config.stash[_plugins]) if _plugins in config.stash else []
+
+
+def outlive_their_engine(lab: LabSettings) -> bool:
+    """Return whether plugins of the lab stay when their engine is killed, for minutes.
+
+    The official providers look every five minutes whether it lives; the stand-ins end with it.
+    """
+    return any(plugin.official for plugin in plugin_cache.in_use(lab)[1:])
+
+
+def named(words: Sequence[str], program: str, module: str) -> bool:
+    """Return whether a command line is that of a plugin, official or stand-in.
+
+    Args:
+        words: The command line.
+        program: The official program's name.
+        module: The stand-in's module.
+    """
+    return module in words or any(os.path.basename(word) == program for word in words)  # noqa: PTH119
