@@ -10,10 +10,10 @@ PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --pyt
 PLUGINS = $(if $(plugins),--plugins='$(plugins)')
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults unit check format requirements
+.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit check format requirements
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 venv: ## make .venv from the pinned requirements, unless it is current
 	@$(PYTHON) lab/bootstrap.py
@@ -55,6 +55,15 @@ deaths: up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEG
 faults: up ## end what a deploy talks to, and change by hand what it deploys, in its middle
 	@AEGIS_FAULTS=all $(PYTEST) tests/e2e/test_faults_cluster.py tests/e2e/test_faults_by_hand.py \
 		tests/e2e/test_rollback.py -v -s $(args)
+
+e2e: venv ## the end-to-end tests of a name, on the lab  (name=rollback)
+	@$(VENV)/python -m tests.e2e.by_name '$(name)'
+	@$(MAKE) --no-print-directory plugins up policy browser
+	@$(PYTEST) $$($(VENV)/python -m tests.e2e.by_name '$(name)') -v $(PARALLEL) $(PLUGINS) $(args)
+
+affected: venv $(if $(e2e),plugins up policy browser) ## the tests whose subject changed  (since=COMMIT; e2e=1: those on the lab, too)
+	@files="$$($(VENV)/python -m tests.affected --since='$(since)' $(if $(e2e),--e2e))" && \
+		{ test -z "$$files" || $(VENV)/python -m pytest $$files -q $(PLUGINS) $(args); }
 
 unit: venv ## the quick tests: no cluster, no engine
 	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)

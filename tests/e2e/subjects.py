@@ -1,0 +1,58 @@
+"""What the end-to-end tests are about, which no import shows: they run commands, not modules.
+
+`make affected` reads it (`tests/affected.py`). A test's subject is the commands that it types, the
+program that it deploys, and whatever else of the repository it plays; what these import belongs to
+it as well. Every one of the tests runs on the lab and on its plugins, but these are the subject
+only of those that are named here with them.
+"""
+
+from __future__ import annotations
+
+_PROGRAM = (
+    *("__main__.py", "Pulumi.yaml", "Pulumi.development.yaml", "Pulumi.staging.yaml"),
+    *("Pulumi.production.yaml", "Dockerfile", ".dockerignore", "app/"),
+)
+_STAND_INS = ("lab/plugins/kubernetes/", "lab/plugins/docker/", "lab/plugins/language/")
+_WORKFLOWS = (".github/workflows/", "docs/pipeline-reader.yaml", "policy/")
+
+
+def _commands(*names: str) -> tuple[str, ...]:
+    return tuple(f"ops/commands/{name}.py" for name in names)
+
+
+SUBJECTS: dict[str, tuple[str, ...]] = {
+    "tests/e2e/stand.py": _PROGRAM,
+    "tests/e2e/doomed_stand.py": _commands("history"),
+    "tests/e2e/guarded_stand.py": _commands("deploy", "history"),
+    "tests/e2e/faulty_stand.py": _commands("deploy", "rollback", "recover"),
+    "tests/languages/programs.py": ("tests/languages/",),
+    "tests/e2e/test_deploy.py": _STAND_INS,
+    "tests/e2e/test_faults_by_hand.py": _commands("drift"),
+    "tests/e2e/test_faults_cluster.py": ("lab/outage.py",),
+    "tests/e2e/test_gate.py": ("ops/gate.py",),
+    "tests/e2e/test_guard.py": _commands("deploy", "recover", "guard"),
+    "tests/e2e/test_lab.py": ("lab/", "Makefile"),
+    "tests/e2e/test_languages.py": _commands("deploy", "rollback"),
+    "tests/e2e/test_manifests.py": ("lab/tools/kubernetes/",),
+    "tests/e2e/test_pipeline.py": (
+        *_WORKFLOWS,
+        *_commands("preview", "promote", "deploy", "recover", "drift", "github", "report"),
+    ),
+    "tests/e2e/test_pipeline_faults.py": (
+        *_WORKFLOWS,
+        *_commands("preview", "promote", "deploy", "recover", "drift", "github"),
+    ),
+    "tests/e2e/test_recover.py": _commands("deploy", "rollback", "recover"),
+    "tests/e2e/test_replay.py": ("lab/plugins/kubernetes/",),
+    "tests/e2e/test_replay_image.py": ("lab/plugins/docker/",),
+    "tests/e2e/test_replay_order.py": ("ops/rollback.py",),
+    "tests/e2e/test_rollback.py": _commands(
+        *("deploy", "rollback", "history", "status", "show", "diff", "gate", "config", "report")
+    ),
+    "tests/e2e/test_rollback_report.py": (
+        "ops/templates/",
+        *_commands("deploy", "rollback", "report", "history"),
+    ),
+    "tests/e2e/test_unhealthy_rollback.py": _commands("deploy", "rollback", "history"),
+}
+"""File -> paths, and directories with a slash at their end."""
