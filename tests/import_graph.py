@@ -273,7 +273,9 @@ def edges(texts: Mapping[str, str], subjects: Mapping[str, Collection[str]]) -> 
     for path, named in read.items():
         found[path] = _needed(path, named, places)
         if path.startswith("tests/"):
-            found[path] |= _above(path, named, fixtures)
+            asks = PurePosixPath(path).name.startswith("test_") or ".fixture" in texts[path]
+            # What any other function calls its arguments has nothing to do with fixtures.
+            found[path] |= {it for it in _above(path, named, fixtures) if asks or "::" not in it}
     for path, by_name in fixtures.items():
         for name, named in by_name.items():
             found[f"{path}::{name}"] = _needed(path, named, places) | {

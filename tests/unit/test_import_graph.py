@@ -208,6 +208,11 @@ def _always():
         assert self.closure(text) == {"ops/commands/deploy.py"}
         assert self.closure("def test_it(lock): ...", "tests/e2e/test_it.py") == set()
 
+    @pytest.mark.parametrize(("mark", "needs"), [("", False), ("@pytest.fixture\n", True)])
+    def test_are_no_arguments_of_an_ordinary_function(self, mark: str, needs: bool) -> None:
+        text = f"{mark}def made(lock):\n    pass\n"
+        assert ("ops/locks.py" in self.closure(text, "tests/unit/ops/made.py")) == needs
+
     def test_are_hidden_by_the_files_own(self) -> None:
         own = "@pytest.fixture\ndef lock():\n    pass\n\ndef test_it(lock):\n    pass\n"
         assert "ops/locks.py" not in self.closure(own)
