@@ -63,7 +63,7 @@ e2e: venv ## the end-to-end tests of a name, on the lab  (name=rollback)
 
 affected: venv $(if $(e2e),plugins up policy browser) ## the tests whose subject changed  (since=COMMIT; e2e=1: those on the lab, too)
 	@files="$$($(VENV)/python -m tests.affected --since='$(since)' $(if $(e2e),--e2e))" && \
-		{ test -z "$$files" || $(VENV)/python -m pytest $$files -q $(PLUGINS) $(args); }
+		{ test -z "$$files" || $(VENV)/python -m pytest $$files -q $(if $(e2e),$(PARALLEL)) $(PLUGINS) $(args); }
 
 unit: venv ## the quick tests: no cluster, no engine
 	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)

@@ -261,7 +261,7 @@ class TestSubjects:
             ("lab/lifecycle.py", "tests/unit/ops/test_rollback_flow.py"),
             ("app/service.py", "tests/unit/ops/test_rollback_flow.py"),
             ("docs/policy.md", "tests/unit/ops/test_rollback_flow.py"),
-            ("lab/pki.py", "tests/e2e/test_rollback.py"),
+            ("lab/pki.py", "tests/e2e/test_manifests.py"),
         ],
     )
     def test_of_this_repository_are_not_everything(self, changed: str, test: str) -> None:
