@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank(item.path))
 
 
-class Scheduling(LoadScopeScheduling):
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
     """Hands the tests out group by group, in their order."""
 
     def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
