@@ -171,7 +171,7 @@ def _judged(cluster: Cluster, settings: GateSettings = PATIENT, **changes: Any) 
 HANGS = [
     ("crash", {"program": CRASHING}, "ended with exit code 1"),
     ("image", {"image": "198.18.0.2:5000/aegis:none"}, "not found"),
-    ("unready", {"environment": {"UNREADY": "1"}}, "not become ready for 4 s"),
+    ("unready", {"environment": {"UNREADY": "1"}}, "not become ready for "),
     ("memory", {"program": EATING}, "more memory than its limit, 64Mi"),
     (
         "configuration",
