@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from app import connection as connection_module
-from tests.unit.app.serving import serving
+from tests.unit.app.serving import DEADLINE, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -35,17 +35,16 @@ class TestIdle:
 
     async def test_one_that_is_being_answered_is_not(self) -> None:
         async with serving() as served:
-            client = await served.connect()
-            client.send("/slow?seconds=0.1")
+            client = await served.holding()
             connection = await served.connected()
-            await asyncio.sleep(0.03)
             assert connection.busy
+            served.held.release()
             await client.answer()
             assert not connection.busy
 
     async def test_one_whose_next_request_waits_in_the_kernel_is_not(self) -> None:
         async with serving() as served:
-            with socket.create_connection(("127.0.0.1", served.port)) as raw:
+            with socket.create_connection(("127.0.0.1", served.port), timeout=DEADLINE) as raw:
                 connection = await served.connected()
                 raw.sendall(REQUEST)
                 # The loop has not run since: the server cannot have read it.
@@ -53,8 +52,8 @@ class TestIdle:
                 assert connection.has_unread_data()
                 assert not connection.idle
                 connection.timeout_keep_alive_handler()
-                await asyncio.sleep(0.03)
-                assert raw.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
+                answer = await asyncio.to_thread(raw.recv, 4096)
+                assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
     async def test_one_that_is_closing_has_nothing_to_read(self) -> None:
         async with serving() as served:
@@ -68,11 +67,15 @@ class TestKeepAlive:
     """Connections that nobody uses are closed after the time set, and not sooner."""
 
     async def test_one_that_stopped_asking(self) -> None:
-        async with serving(keep_alive=0.06) as served:
+        async with serving() as served:
             client = await served.connect()
-            for _ in range(3):
-                await client.get("/livez")
-                await asyncio.sleep(0.03)
+            connection = await served.connected()
+            await client.get("/livez")
+            clock = connection.timeout_keep_alive_task
+            connection.timeout_keep_alive = 0.06  # type: ignore[assignment] # below a second
+            await client.get("/livez")
+            assert clock is not None
+            assert clock.cancelled()
             assert await client.closed()
 
     async def test_one_that_never_asked(self) -> None:

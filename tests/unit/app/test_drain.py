@@ -15,7 +15,7 @@ from app.lifecycle import Lifecycle
 from app.server import DrainPlan, listen, make_server
 from app.service import create_app
 from app.settings import Settings
-from tests.unit.app.serving import DEADLINE, SHORT, Served, serving
+from tests.unit.app.serving import DEADLINE, PLAN, Served, serving, until
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +23,17 @@ pytestmark = pytest.mark.anyio
 def stop(served: Served) -> None:
     """Does what a signal does."""
     served.server.handle_exit(signal.SIGTERM, None)
+
+
+async def stop_seen(served: Served) -> None:
+    """Does what a signal does, and waits until the server has seen it."""
+    stop(served)
+    await served.looked()
+
+
+def receiving(served: Served) -> bool:
+    """Whether a request has begun to arrive."""
+    return any(it.busy for it in served.server._connections)
 
 
 class TestPlan:
@@ -51,16 +62,14 @@ class TestWindow:
         async with serving() as served:
             client = await served.connect()
             await client.get("/v1/records")
-            stop(served)
-            await asyncio.sleep(0.15)
+            await stop_seen(served)
             answer = await client.get("/v1/records")
             assert (answer.status, answer.closes) == (200, True)
             assert await client.closed()
 
     async def test_new_connections_are_served(self) -> None:
         async with serving() as served:
-            stop(served)
-            await asyncio.sleep(0.15)
+            await stop_seen(served)
             answer = await (await served.connect()).get("/v1/records")
             assert (answer.status, answer.closes) == (200, True)
 
@@ -74,43 +83,46 @@ class TestWindow:
 
     async def test_a_request_that_runs_is_finished_and_its_connection_closed(self) -> None:
         async with serving() as served:
-            client = await served.connect()
-            client.send("/slow?seconds=0.2")
-            await asyncio.sleep(0.05)
-            stop(served)
+            client = await served.holding()
+            await stop_seen(served)
+            served.held.release()
             answer = await client.answer()
-            assert (answer.status, answer.body, answer.closes) == (200, b"slow and whole", True)
+            assert (answer.status, answer.body, answer.closes) == (200, b"held and whole", True)
 
     async def test_it_ends_early_when_nobody_is_there(self) -> None:
-        async with serving(plan=DrainPlan(quiet=0.2, window=30, answer=40)) as served:
+        async with serving() as served:
             await (await served.connect()).close()
-            began = time.monotonic()
+            await until(lambda: not served.server.server_state.connections)
             stop(served)
+            served.clock.now += PLAN.quiet - 0.5
+            await served.looked()
+            await served.looked()
+            assert not served.task.done()
+            served.clock.now += 0.5
             await served.stopped()
-            assert 0.2 <= time.monotonic() - began < 5
 
     async def test_work_keeps_it_from_ending_early_and_probes_do_not(self) -> None:
-        async with serving(plan=DrainPlan(quiet=1, window=30, answer=40)) as served:
+        async with serving() as served:
             stop(served)
-            await asyncio.sleep(0.5)
+            served.clock.now += PLAN.quiet - 0.5
             assert (await (await served.connect()).get("/v1/records")).status == 200
-            worked = time.monotonic()
-            while not served.task.done():
-                with_probe = await asyncio.gather(served.connect(), return_exceptions=True)
-                if not isinstance(with_probe[0], BaseException):
-                    await asyncio.gather(with_probe[0].get("/livez"), return_exceptions=True)
-                await asyncio.sleep(0.02)
-            assert 1 <= time.monotonic() - worked < 15
+            served.clock.now += PLAN.quiet - 0.5
+            assert (await (await served.connect()).get("/livez")).status == 200
+            await until(lambda: not served.server.server_state.connections)
+            await served.looked()
+            await served.looked()
+            assert not served.task.done()
+            served.clock.now += 0.5
+            await served.stopped()
 
     async def test_a_second_signal_ends_it_and_still_answers(self) -> None:
         async with serving() as served:
-            idle, busy = await served.connect(), await served.connect()
+            idle, busy = await served.connect(), await served.holding()
             await idle.get("/livez")
-            busy.send("/slow?seconds=0.2")
-            await asyncio.sleep(0.05)
             stop(served)
             stop(served)
             assert await idle.closed()
+            served.held.release()
             assert (await busy.answer()).status == 200
             await served.stopped()
             assert served.server.abandoned == 0
@@ -120,34 +132,38 @@ class TestEnd:
     """At its end only what is idle is closed; what runs is answered."""
 
     async def test_idle_connections_are_closed_then_and_not_before(self) -> None:
-        async with serving(plan=SHORT) as served:
+        async with serving() as served:
             client = await served.connect()
             await client.get("/livez")
-            began = time.monotonic()
             stop(served)
+            served.clock.now += PLAN.window - 0.5
+            await served.looked()
+            await served.looked()
+            assert not client.reader.at_eof()
+            served.clock.now += 0.5
             assert await client.closed()
-            assert time.monotonic() - began >= SHORT.window
             await served.stopped()
 
     async def test_no_new_connection_is_accepted_after_it(self) -> None:
-        async with serving(plan=SHORT) as served:
-            busy = await served.connect()
-            busy.send("/slow?seconds=0.3")
+        async with serving() as served:
+            busy = await served.holding()
             stop(served)
-            async with asyncio.timeout(DEADLINE):
-                with pytest.raises(ConnectionRefusedError):
-                    while True:
-                        await (await served.connect()).close()
-                        await asyncio.sleep(0.02)
+            await (await served.connect()).close()
+            served.clock.now += PLAN.window
+            await served.refuses()
+            served.held.release()
             assert (await busy.answer()).status == 200
 
     async def test_a_request_half_received_is_not_cut(self) -> None:
-        async with serving(plan=SHORT) as served:
-            client = await served.connect()
+        async with serving() as served:
+            client, idle = await served.connect(), await served.connect()
             await client.get("/livez")
+            await idle.get("/livez")
             client.writer.write(b"GET /v1/records HTTP/1.1\r\nHo")
+            await until(lambda: receiving(served))
             stop(served)
-            await asyncio.sleep(SHORT.window + 0.15)
+            served.clock.now += PLAN.window
+            assert await idle.closed()
             client.writer.write(b"st: test\r\n\r\n")
             answer = await client.answer()
             assert (answer.status, answer.closes) == (200, True)
@@ -167,25 +183,26 @@ class TestEnd:
                 sock.close()
 
     async def test_a_request_that_never_ends_is_answered_503_in_time(self) -> None:
-        async with serving(plan=DrainPlan(quiet=20, window=0.05, answer=0.15)) as served:
-            client = await served.connect()
-            client.send("/slow?seconds=60")
-            await asyncio.sleep(0.05)
-            began = time.monotonic()
+        async with serving() as served:
+            client, idle = await served.holding(), await served.connect()
+            await idle.get("/livez")
             stop(served)
+            served.clock.now += PLAN.answer - 0.5
+            assert await idle.closed()
+            assert not served.task.done()
+            served.clock.now += 0.5
             answer = await client.answer()
             assert (answer.status, answer.closes) == (503, True)
             assert answer.json()["type"] == "urn:aegis:problem:stopping"
             await served.stopped()
-            assert time.monotonic() - began < 10
             assert served.server.abandoned == 1
 
     async def test_a_request_that_waits_on_an_idle_connection_is_served(self) -> None:
         async with serving() as served:
-            with socket.create_connection(("127.0.0.1", served.port)) as raw:
+            with socket.create_connection(("127.0.0.1", served.port), timeout=DEADLINE) as raw:
                 raw.sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
-                await asyncio.sleep(0.05)
-                assert raw.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
+                first = await asyncio.to_thread(raw.recv, 4096)
+                assert first.startswith(b"HTTP/1.1 200 OK\r\n")
                 stop(served)
                 raw.sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
                 # It looks at the connection before the loop can have read the request.
@@ -193,11 +210,12 @@ class TestEnd:
                 assert raw.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
 
     async def test_a_request_never_received_whole_is_answered_503_in_time(self) -> None:
-        async with serving(plan=DrainPlan(quiet=20, window=0.1, answer=0.2)) as served:
+        async with serving() as served:
             client = await served.connect()
             client.writer.write(b"GET /livez HTTP/1.1\r\nHo")
-            await asyncio.sleep(0.05)
+            await until(lambda: receiving(served))
             stop(served)
+            served.clock.now += PLAN.answer
             answer = await client.answer()
             assert (answer.status, answer.closes) == (503, True)
             assert answer.headers["retry-after"] == "1"
@@ -205,13 +223,15 @@ class TestEnd:
             assert served.server.abandoned == 1
 
     async def test_work_whose_client_left_is_finished_and_not_called_abandoned(self) -> None:
-        async with serving(plan=SHORT) as served:
-            client = await served.connect()
-            client.send("/slow?seconds=0.3")
-            await asyncio.sleep(0.05)
-            await client.close()
+        async with serving() as served:
+            await (await served.holding()).close()
+            await until(lambda: not served.server.server_state.connections)
             (task,) = served.server.server_state.tasks
             stop(served)
+            served.clock.now += PLAN.window
+            await served.refuses()
+            assert not task.done()
+            served.held.release()
             await served.stopped()
             assert not task.cancelled()
             assert task.done()
@@ -225,7 +245,7 @@ class TestStart:
         lifecycle, settings = Lifecycle(), Settings(host="127.0.0.1", port=0)
         server = make_server(create_app(settings, lifecycle), settings, lifecycle)
         server.handle_exit(signal.SIGTERM, None)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(DEADLINE):
             await server.serve(sockets=[listen(settings)])
         assert lifecycle.draining
         assert server.abandoned == 0
