@@ -179,7 +179,7 @@ def test_nothing_stays_behind_when_the_engine_ends(
     _until((project.directory / "started").exists)
     assert project.processes() != []
     engine.send_signal(number)
-    assert engine.wait(timeout=5) != 0
+    assert engine.wait(timeout=SECONDS) != 0
     _until(lambda: project.processes() == [])
 
 
@@ -222,7 +222,7 @@ def _command(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def _until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def _until(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

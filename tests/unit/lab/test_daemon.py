@@ -64,7 +64,7 @@ def started(supervisor: Supervisor, daemon: Daemon) -> int:
     assert pid is not None
     command_line = Path(f"/proc/{pid}/cmdline")
     wanted = b"".join(word.encode() + b"\0" for word in daemon.argv)
-    wait_until(lambda: command_line.read_bytes() == wanted, what="the program", timeout=5)
+    wait_until(lambda: command_line.read_bytes() == wanted, what="the program", timeout=60)
     return pid
 
 
@@ -89,7 +89,7 @@ class TestStarting:
         env = {"WORD": "mine", "PATH": os.environ["PATH"]}
         supervisor.start(Daemon(name="speaker", argv=argv, environment=env, inside=False))
         log = supervisor.log_of("speaker")
-        wait_until(lambda: log.read_text() != "", what="the log", timeout=5)
+        wait_until(lambda: log.read_text() != "", what="the log", timeout=60)
         assert log.read_text() == "mine none /\n"
 
     def test_enters_the_namespaces_of_the_holder(
@@ -184,7 +184,7 @@ class TestStopping:
         argv = [SHELL, "-c", script]
         supervisor.start(Daemon(name="deaf", argv=argv, inside=False))
         log = supervisor.log_of("deaf")
-        wait_until(lambda: "ready" in log.read_text(), what="the trap", timeout=5)
+        wait_until(lambda: "ready" in log.read_text(), what="the trap", timeout=60)
         pid = supervisor.pid_of("deaf")
         assert pid is not None
         supervisor.stop("deaf", grace=0.1)
@@ -202,8 +202,8 @@ class TestWaiting:
         supervisor.start(Daemon(name="brief", argv=argv, inside=False))
         begin = time.monotonic()
         with pytest.raises(LabError) as caught:
-            supervisor.wait_for("brief", lambda: False, what="brief to answer", timeout=30)
-        assert time.monotonic() - begin < 20
+            supervisor.wait_for("brief", lambda: False, what="brief to answer", timeout=120)
+        assert time.monotonic() - begin < 60
         assert "brief ended by itself" in caught.value.why
         assert "address already in use" in caught.value.why
         assert str(supervisor.log_of("brief")) in caught.value.why
@@ -230,7 +230,7 @@ class TestStartTime:
             wait_until(
                 lambda: "a) S (b" in Path(f"/proc/{process.pid}/stat").read_text(),
                 what="the program",
-                timeout=5,
+                timeout=60,
             )
             seen = start_time(process.pid)
             own = start_time(os.getpid())
@@ -241,7 +241,7 @@ class TestStartTime:
 
     def test_of_a_zombie_is_none(self) -> None:
         process = subprocess.Popen(["true"])
-        wait_until(lambda: start_time(process.pid) is None, what="its end", timeout=5)
+        wait_until(lambda: start_time(process.pid) is None, what="its end", timeout=60)
         assert Path(f"/proc/{process.pid}").exists()
         process.wait()
 

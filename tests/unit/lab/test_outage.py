@@ -124,7 +124,7 @@ class TestOutage:
         pid = running.pid_of("kube-apiserver")
         assert pid is not None
         with pytest.raises(ZeroDivisionError), outage.standing_still(lab, "apiserver"):
-            wait_until(lambda: state_of(pid) == "T", what="it to stand still", timeout=5)
+            wait_until(lambda: state_of(pid) == "T", what="it to stand still", timeout=60)
             raise ZeroDivisionError
-        wait_until(lambda: state_of(pid) == "S", what="it to go on", timeout=5)
+        wait_until(lambda: state_of(pid) == "S", what="it to go on", timeout=60)
         assert running.pid_of("kube-apiserver") == pid

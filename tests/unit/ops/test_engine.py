@@ -17,7 +17,7 @@ from ops.engine import Engine
 from ops.errors import AegisError
 from ops.failures import Finished
 
-SECONDS = 10
+SECONDS = 60
 
 
 @pytest.fixture

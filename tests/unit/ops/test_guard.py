@@ -72,7 +72,7 @@ def test_a_worker_that_beats_is_left_alone(pair: tuple[socket.socket, socket.soc
 
     beating = threading.Thread(target=beat)
     beating.start()
-    assert watch(its, silent_seconds=200, look_seconds=0.01) is Ending.DONE
+    assert watch(its, silent_seconds=6000, look_seconds=0.01) is Ending.DONE
     beating.join()
 
 
@@ -113,7 +113,7 @@ class TestGuarding:
         """Wait for the guards of a test: each finds that there is nothing to do for it."""
         yield
         while _at_work:
-            _at_work.pop().wait(20)
+            _at_work.pop().wait(60)
 
     @pytest.mark.parametrize("error", [None, AegisError(what="no")], ids=["done", "refused"])
     def test_of_work_that_ended_leaves_nothing(
@@ -171,7 +171,7 @@ def test_the_command_is_hidden_and_refuses_a_person(capsys: pytest.CaptureFixtur
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=120,
     )
     assert done.returncode == ExitCode.USAGE
     assert "--detach-guard" in done.stderr

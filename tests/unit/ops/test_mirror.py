@@ -15,7 +15,7 @@ from ops import mirror as module
 from ops.cluster import ApiError, Cluster
 from ops.mirror import Mirror
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass

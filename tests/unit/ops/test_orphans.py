@@ -5,16 +5,30 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
+import pytest
+
+from lab.command import wait_until
+from ops import orphans as module
 from ops.orphans import HOST, Programs, ended
-from ops.process import Machine
+from ops.process import Machine, Running
 
 
-def test_a_program_is_ended_once_its_host_was_killed(tmp_path: Path) -> None:
+def test_a_program_is_ended_once_its_host_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
+    looks: list[int] = []
+    look = Programs.orphans
+
+    def counted(programs: Programs) -> list[Running]:
+        found = look(programs)
+        looks.append(len(found))
+        return found
+
     host = tmp_path / f"{HOST}-python"
-    host.write_text("#!/bin/sh\nsleep 60 &\necho $$ $!\nwait\n")
+    host.write_text("#!/bin/sh\nsleep 600 &\necho $$ $!\nwait\n")
     host.chmod(0o755)
     engine = subprocess.Popen(
         ["/bin/sh", "-c", f"{host} & wait"], stdout=subprocess.PIPE, text=True
@@ -25,12 +39,13 @@ def test_a_program_is_ended_once_its_host_was_killed(tmp_path: Path) -> None:
         host_pid, program = map(int, engine.stdout.readline().split())
         programs = Programs(engine.pid)
         assert programs.orphans() == []
+        monkeypatch.setattr(Programs, "orphans", counted)
         with ended(engine.pid):
-            time.sleep(1.5)
+            wait_until(lambda: len(looks) > 2, what="some looks", timeout=60, interval=0.01)
+            assert set(looks) == {0}
             assert here.find(program) is not None
             os.kill(host_pid, signal.SIGKILL)
-            deadline = time.monotonic() + 20
-            while here.find(program) is not None and time.monotonic() < deadline:
-                time.sleep(0.05)
-        assert here.find(program) is None
+            wait_until(
+                lambda: here.find(program) is None, what="its end", timeout=60, interval=0.01
+            )
         assert programs.orphans() == []

@@ -35,7 +35,7 @@ def _figures(*, proxied: bool, was_heard: Callable[[float, float], bool]) -> Fig
         return ways
 
     with Prober(routes, "/", rate=100, p99_ms=100, was_heard=was_heard) as prober:
-        wait_until(lambda: len(sent) > 3, what="some probes", timeout=20)
+        wait_until(lambda: len(sent) > 3, what="some probes", timeout=120)
     return prober.figures()
 
 

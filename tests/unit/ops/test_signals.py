@@ -28,16 +28,16 @@ def test_the_main_thread_is_woken_for_a_signal_that_another_thread_got() -> None
     began = time.monotonic()
     thread = _soon(lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM))
     with pytest.raises(Interrupted), Signals().installed():
-        never.wait(20)
+        never.wait(120)
     thread.join()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
 
 
 def test_one_signal_stops_what_runs_and_a_second_one_the_command() -> None:
     signals, stopped = Signals(), threading.Event()
     with signals.installed(), signals.stopping(stopped.set):
         thread = _soon(lambda: os.kill(os.getpid(), signal.SIGINT))
-        assert stopped.wait(20)
+        assert stopped.wait(60)
         time.sleep(0.3)
         thread.join()
         assert signals.received == signal.SIGINT

@@ -178,7 +178,8 @@ class TestFind:
             timelines.find(session.store.timelines, release)
 
 
-def test_only_the_newest_stay(tmp_path: Path) -> None:
+def test_only_the_newest_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timelines, "MOST_KEPT", 5)
     shelf = DirectoryShelf(tmp_path / "shelf")
     names = [name_of(float(it)) for it in range(timelines.MOST_KEPT + 5)]
     for name in names:

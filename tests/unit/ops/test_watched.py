@@ -183,7 +183,7 @@ def test_one_that_hangs_on_a_lost_cluster_is(
     def hangs() -> Outcome:
         assert script.told is not None
         script.told(GONE)
-        assert script.killed.wait(20)
+        assert script.killed.wait(60)
         return outcome(False, killed=True)
 
     assert run(script, hangs).outcome.killed

@@ -22,7 +22,7 @@ def alive(pid: int) -> bool:
 def test_stop_ends_the_whole_group(tmp_path: Path) -> None:
     children = Children()
     child = children.start(
-        ["/bin/sh", "-c", "sleep 60 & echo $!; wait"],
+        ["/bin/sh", "-c", "sleep 600 & echo $!; wait"],
         environment=os.environ,
         directory=str(tmp_path),
         output=subprocess.PIPE,
@@ -33,7 +33,7 @@ def test_stop_ends_the_whole_group(tmp_path: Path) -> None:
         assert alive(grandchild)
         children.stop()
         assert child.wait() < 0
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while alive(grandchild) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not alive(grandchild)
@@ -58,7 +58,7 @@ def test_stubborn_processes_are_killed(tmp_path: Path) -> None:
 def test_a_process_started_after_the_stop_ends_at_once(tmp_path: Path) -> None:
     children = Children()
     children.stop()
-    child = children.start(["sleep", "60"], environment=os.environ, directory=str(tmp_path))
+    child = children.start(["sleep", "600"], environment=os.environ, directory=str(tmp_path))
     assert child.wait() < 0
 
 
@@ -81,7 +81,7 @@ def test_a_process_ends_with_a_plugin_that_is_killed(tmp_path: Path) -> None:
 import os, sys
 sys.path.insert(0, {str(Path(__file__).resolve().parents[4])!r})
 from lab.plugins.children import Children
-child = Children().start(["sleep", "60"], environment=os.environ, directory=".")
+child = Children().start(["sleep", "600"], environment=os.environ, directory=".")
 print(child.process.pid, flush=True)
 child.wait()
 """
@@ -92,7 +92,7 @@ child.wait()
         child = int(process.stdout.readline())
         assert alive(child)
         process.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while alive(child) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not alive(child)

@@ -167,7 +167,7 @@ def test_no_daemon_is_one_clear_failure(job: Job) -> None:
         env={"PYTHONPATH": str(Path(build.__file__).parents[3])},
         capture_output=True,
         check=False,
-        timeout=20,
+        timeout=120,
     )
     said = Event.load(done.stdout)
     assert (done.returncode, done.stderr, said.kind) == (1, b"", "failed")

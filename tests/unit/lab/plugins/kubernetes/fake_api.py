@@ -113,7 +113,7 @@ def _handler(api: FakeApi) -> type[http.server.BaseHTTPRequestHandler]:
             if "watch=true" in self.path:
                 self.send_response(200)
                 self.end_headers()
-                api.stopping.wait(20)
+                api.stopping.wait(60)
                 self.close_connection = True
                 return
             code, answer = api.answer(self.command, self.path, body)

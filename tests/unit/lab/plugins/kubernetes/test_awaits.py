@@ -277,11 +277,11 @@ class TestTheLoop:
         threading.Timer(0.1, cancellation.cancel).start()
         started = time.monotonic()
         with pytest.raises(WaitError, match="resource operation was cancelled for 'a'"):
-            wait_for(_Nothing(make_object("Thing")), self._waiting(cancellation), 60)
-        assert time.monotonic() - started < 30
+            wait_for(_Nothing(make_object("Thing")), self._waiting(cancellation), 120)
+        assert time.monotonic() - started < 60
 
     def test_after_a_cancellation_nothing_waits(self) -> None:
         cancellation = Cancellation()
         cancellation.cancel()
         with pytest.raises(WaitError, match="cancelled"):
-            wait_for(_Nothing(make_object("Thing")), self._waiting(cancellation), 60)
+            wait_for(_Nothing(make_object("Thing")), self._waiting(cancellation), 120)

@@ -183,8 +183,8 @@ class TestWaiting:
         timer = threading.Timer(0.3, lambda: provider.Cancel(Empty(), context()))
         timer.start()
         started = time.monotonic()
-        self._fail(provider, recording, timeout=60)
-        assert time.monotonic() - started < 30
+        self._fail(provider, recording, timeout=120)
+        assert time.monotonic() - started < 60
         assert "cancelled" in recording.message
 
 

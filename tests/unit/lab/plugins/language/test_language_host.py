@@ -121,16 +121,16 @@ def test_a_stopped_program_ends_at_once(
     tmp_path: Path,
     stop: Callable[[LanguageHost, RecordingContext], None],
 ) -> None:
-    executor.write_text("import time\nopen('ready', 'w').close()\ntime.sleep(60)\n")
+    executor.write_text("import time\nopen('ready', 'w').close()\ntime.sleep(600)\n")
     call = context()
     answers: list[language_pb2.RunResponse] = []
     run = threading.Thread(target=lambda: answers.append(host.Run(request(tmp_path), call)))
     run.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     stop(host, call)
-    run.join(timeout=5)
+    run.join(timeout=60)
     assert answers == [language_pb2.RunResponse(error="the program was stopped before its end")]
 
 
