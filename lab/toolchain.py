@@ -6,6 +6,7 @@ build's flags, so an unchanged pin is never built twice and a changed one never 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +108,17 @@ ACTIONLINT = Tool(
 BY_NAME = {tool.name: tool for tool in (PULUMI, KUBE, COREDNS, VEGETA, HELM, ACTIONLINT)}
 
 
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Let one at a time make what belongs into a directory; a second waits until it is there."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 class Toolchain:
     """Finds and builds tools.
 
@@ -152,9 +166,16 @@ class Toolchain:
             LabError: Go cannot be had, or the build fails; the cache keeps no half of it.
         """
         target = self.path(tool)
-        if target.is_file():
-            step.update(note="in the cache")
-            return target
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with alone(target.parent):
+                if not target.is_file():
+                    self._build(tool, step, target)
+                    return target
+        step.update(note="in the cache")
+        return target
+
+    def _build(self, tool: Tool, step: Step, target: Path) -> None:
         step.update(note="modules")
         go = self._go()
         environment = {
@@ -172,13 +193,11 @@ class Toolchain:
             timeout=1800,
         ).split()
         step.update(total=len(packages), note="compiling")
-        target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         argv = [go, "build", "-v", *tool.flags(), "-o", str(partial), tool.package]
         self._compile(argv, tool, environment, step)
         partial.replace(target)
         step.update(done=len(packages), note="built")
-        return target
 
     def _compile(
         self, argv: list[str], tool: Tool, environment: dict[str, str], step: Step

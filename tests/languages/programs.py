@@ -13,7 +13,7 @@ import pytest
 
 from lab.progress import Step
 from lab.settings import load
-from lab.toolchain import Tool, Toolchain
+from lab.toolchain import Tool, Toolchain, alone
 from tests.integration.isolation import write_program
 from tests.rendering import ROOT
 
@@ -69,20 +69,26 @@ def _node_modules() -> Path:
     manifests = [source / name for name in ("package.json", "package-lock.json")]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in manifests)).hexdigest()[:12]
     target = load(os.environ, ROOT).cache / "node" / key
-    if not (target / "node_modules").is_dir():
-        partial = target.with_name(f"{key}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for path in manifests:
-            shutil.copy(path, partial)
-        done = subprocess.run(
-            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-            cwd=partial,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        partial.replace(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with alone(target.parent):
+        if not (target / "node_modules").is_dir():
+            _install(manifests, target)
     return target / "node_modules"
+
+
+def _install(manifests: list[Path], target: Path) -> None:
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    for path in manifests:
+        shutil.copy(path, partial)
+    done = subprocess.run(
+        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        cwd=partial,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    partial.replace(target)
