@@ -4,7 +4,8 @@ VENV   := .venv/bin
 # End-to-end tests wait most of their time: there is work for more workers than processors.
 workers ?= 4
 PYTEST = $(VENV)/python -m lab exec -- $(VENV)/python -m pytest
-PARALLEL = -n $(workers)
+# A worker that dies ends the run: pytest-xdist 3.8 may wait for ever for one that it starts anew.
+PARALLEL = -n $(workers) --max-worker-restart=0
 PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 PLUGINS = $(if $(plugins),--plugins='$(plugins)')
