@@ -6,9 +6,12 @@ workers ?= 4
 PYTEST = $(VENV)/python -m lab exec -- $(VENV)/python -m pytest
 # A worker that dies ends the run: pytest-xdist 3.8 may wait for ever for one that it starts anew.
 PARALLEL = -n $(workers) --max-worker-restart=0
+# Beside the service also the package and the program, in the processes that tests start as well.
+COVERAGE = --cov --cov-report=term:skip-covered
 PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 PLUGINS = $(if $(plugins),--plugins='$(plugins)')
+WHOLE = tests/ -v --cov=app $(COVERAGE) $(PARALLEL) $(PLUGINS) $(args)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit check format requirements
@@ -45,10 +48,10 @@ status: venv ## say whether the lab is up
 	@$(VENV)/python -m lab status
 
 test: plugins up policy browser ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
-	@$(PYTEST) tests/ -v --cov=app $(PARALLEL) $(PLUGINS) $(args)
+	@$(PYTEST) $(WHOLE)
 
 everything: plugins up policy browser scan ## `make test` with all deaths and all faults in it (hours)
-	@AEGIS_FAULTS=all AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/ -v --cov=app $(PARALLEL) $(PLUGINS) $(args)
+	@AEGIS_FAULTS=all AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) $(WHOLE)
 
 deaths: up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
 	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/e2e/test_recover.py -v -s $(args)

@@ -17,7 +17,8 @@ from tests.pulumi_plugins import pytest_addoption, pytest_report_header
 
 __all__ = ["pytest_addoption", "pytest_report_header"]
 
-pytest_plugins = ["tests.evidence.plugin"]
+# What failed is told last, below the tables of coverage.
+pytest_plugins = ["tests.coverage_of_subprocesses", "tests.evidence.plugin"]
 
 ROOT = Path(__file__).resolve().parents[1]
 

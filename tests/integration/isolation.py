@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+from tests.coverage_start import VARIABLE
 from tests.integration.accepting_provider import VERSIONS
 from tests.rendering import ROOT
 
@@ -38,6 +40,8 @@ def environment_in(root: Path, programs: Path) -> dict[str, str]:
         programs: The directory of the CLI and its language host.
     """
     return {
+        # The one thing from outside: where the processes put what they saw of the sources.
+        **{name: os.environ[name] for name in (VARIABLE,) if name in os.environ},
         "PATH": f"{programs}:/usr/bin:/bin",
         "HOME": str(root),
         "PULUMI_HOME": str(root / "home"),
