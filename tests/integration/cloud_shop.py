@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from ops.engine import Engine
 from ops.service_store import ServiceStore
 from tests.integration.cloud_service import TOKEN, Cloud, serving
 from tests.integration.cloud_stacks import Stack
-from tests.integration.shop import Stand, made_stand, maps
+from tests.integration.shop import Stand, copied_stand, made_stand, maps
 from tests.integration.test_state_faults import PROGRAM
 
 STACK = "ann/shop/one"
@@ -73,34 +73,57 @@ def running_service() -> Iterator[Cloud]:
         assert cloud.unknown == [], "the CLI asked for what the stand-in does not serve"
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A project with its stack at a service, for tests to copy.
+
+    Attributes:
+        root: The project's files.
+        programs: Where the CLI is.
+        stack: The stack, as the service has it.
+    """
+
+    root: Path
+    programs: Path
+    stack: Stack
+
+
+def prepare(root: Path, programs: Path) -> Prepared:
+    """Make a project and its stack ``one`` at a service."""
+    with (
+        serving(Cloud()) as cloud,
+        made_stand(root, programs, cloud.url, {"PULUMI_ACCESS_TOKEN": TOKEN}) as made,
+    ):
+        Engine(root / "project", made.environment).version()
+    return Prepared(root, programs, cloud.stacks[STACK])
+
+
 @contextmanager
-def made_shop(
+def copied_shop(
     service: Cloud,
-    directory: Path,
-    programs: Path,
+    prepared: Prepared,
+    root: Path,
     monkeypatch: pytest.MonkeyPatch,
     capture: pytest.CaptureFixture[str],
 ) -> Iterator[Shop]:
-    """Make a project and its stack ``one`` at the service."""
+    """A project and its stack ``one`` at the service, which are copies."""
     _hurry(monkeypatch)
-    environment = {"PULUMI_ACCESS_TOKEN": TOKEN}
-    with made_stand(directory, programs, service.url, environment) as made:
-        for name, value in made.environment.items():
+    service.stacks[STACK] = copy.deepcopy(prepared.stack)
+    environment = {"PULUMI_BACKEND_URL": service.url, "PULUMI_ACCESS_TOKEN": TOKEN}
+    with copied_stand(prepared.root, root, prepared.programs) as stand:
+        stand.environment.update(environment)
+        for name, value in stand.environment.items():
             monkeypatch.setenv(name, value)
         try:
-            yield Shop(service, made, capture)
+            yield Shop(service, stand, capture)
         finally:
             service.fault, service.users[TOKEN] = None, "ann"
-            if STACK in service.stacks:
-                service.stacks[STACK].clock = time.time
+            service.stacks.clear()
 
 
 @contextmanager
-def made_store(
-    service: Cloud, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ServiceStore]:
+def made_store(service: Cloud, directory: Path) -> Iterator[ServiceStore]:
     """Make a stack that no CLI is needed for."""
-    _hurry(monkeypatch)
     service.stacks[BARE] = Stack(BARE, {"pulumi:project": "shop"})
     try:
         yield ServiceStore(Engine(directory, {}), BARE, service.url, TOKEN)
@@ -110,9 +133,9 @@ def made_store(
 
 
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stand-in answers within milliseconds; so does whoever writes tags at the same time."""
-    monkeypatch.setattr("ops.service_store._CLAIM_SECONDS", 0.3)
-    monkeypatch.setattr("ops.service_store._MARK_SECONDS", 0.1)
+    """Nobody else writes tags here, whom a writer would have to wait for."""
+    for name in ("_CLAIM_SECONDS", "_MARK_SECONDS"):
+        monkeypatch.setattr(f"ops.service_store.{name}", 0.0)
 
 
 def with_program(stand: Stand) -> None:

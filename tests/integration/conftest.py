@@ -8,8 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,17 @@ import pytest
 from lab.plugin_cache import LANGUAGE, official_language
 from lab.settings import load
 from lab.toolchain import PULUMI, Toolchain
+from ops.engine import Engine
+from tests.integration import shop
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.isolation import environment_in, place_provider, write_program
-from tests.rendering import ROOT
+from tests.integration.prepared import copy, once
+from tests.integration.waiting import SECONDS, no_process_left
+from tests.rendering import ROOT, TOKEN
 
 PROGRAM = ("Pulumi.yaml", "__main__.py", "components", "ops", "pyproject.toml")
 GATE = re.compile(r"^  aegis:gate:\n(    .*\n)+", re.MULTILINE)
-SECONDS = 60
+HALF_WRITTEN = shutil.ignore_patterns("*.pyc.*")
 
 
 @dataclass(frozen=True)
@@ -117,11 +123,17 @@ def _find_cli() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the CLI and a Python language host, official or the lab's."""
-    cli = _find_cli()
-    if cli is None:
+def cli() -> Path:
+    """The CLI."""
+    found = _find_cli()
+    if found is None:
         pytest.skip("no pulumi CLI on PATH, and `make up` has built none")
+    return found
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory, cli: Path) -> Path:
+    """A directory with the CLI and a Python language host, official or the lab's."""
     directory = tmp_path_factory.mktemp("bin")
     (directory / "pulumi").symlink_to(cli)
     host = official_language(cli, os.environ["PATH"])
@@ -136,14 +148,89 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture(scope="session")
+def made_shop(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Path:
+    """What `shop.copied_stand` copies."""
+    return once(tmp_path_factory, "shop", partial(shop.make, programs=programs))
+
+
+@pytest.fixture(scope="session")
+def made_dead(tmp_path_factory: pytest.TempPathFactory, programs: Path, made_shop: Path) -> Path:
+    """The same after a verified release, and the CLI's death while it created ``b`` of the next."""
+
+    def make(root: Path) -> None:
+        with shop.copied_stand(made_shop, root, programs) as stand:
+            stand.die_while_creating()
+
+    return once(tmp_path_factory, "dead", make)
+
+
+@pytest.fixture(scope="session")
+def made_project(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Callable[[str], Path]:
+    """Gives the project with a stack of its own, as `project` copies it."""
+
+    def make(root: Path, stack: str) -> None:
+        _lay_program(root / "project")
+        (root / "backend").mkdir()
+        made = Project(root / "project", stack, _environment(root, programs))
+        made.expect("stack", "init", stack)
+        Engine(made.directory, made.environment).version()
+
+    return lambda stack: once(tmp_path_factory, f"aegis-{stack}", partial(make, stack=stack))
+
+
+@pytest.fixture(scope="session")
+def made_deployed(
+    tmp_path_factory: pytest.TempPathFactory, programs: Path, made_project: Callable[[str], Path]
+) -> Path:
+    """The project as `deployed` copies it."""
+
+    def make(root: Path) -> None:
+        with _copied(made_project("staging"), root, programs, "staging") as made:
+            made.set("aegis:apiToken", TOKEN, "--secret")
+            done = made.up()
+            assert done.code == 0, done.text
+
+    return once(tmp_path_factory, "aegis-deployed", make)
+
+
 @pytest.fixture
-def project(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> Iterator[Project]:
+def project(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    programs: Path,
+    made_project: Callable[[str], Path],
+) -> Iterator[Project]:
     """A project with a stack; staging, unless the test is parametrised with another."""
-    directory = tmp_path / "project"
+    stack = getattr(request, "param", "staging")
+    with _copied(made_project(stack), tmp_path, programs, stack) as made:
+        yield made
+
+
+@pytest.fixture
+def deployed(tmp_path: Path, programs: Path, made_deployed: Path) -> Iterator[Project]:
+    """A project whose stack, staging, runs and has a secret."""
+    with _copied(made_deployed, tmp_path, programs, "staging") as made:
+        yield made
+
+
+@contextmanager
+def _copied(prepared: Path, root: Path, programs: Path, stack: str) -> Iterator[Project]:
+    copy(prepared, root)
+    for provider in VERSIONS:
+        place_provider(root, "tests.integration.accepting_provider", provider)
+    with no_process_left(root):
+        yield Project(root / "project", stack, _environment(root, programs))
+
+
+def _lay_program(directory: Path) -> None:
     directory.mkdir()
     for name in PROGRAM:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, directory / name)
+        if (ROOT / name).is_dir():
+            # Python may be writing bytecode there just now.
+            shutil.copytree(ROOT / name, directory / name, ignore=HALF_WRITTEN)
+        else:
+            shutil.copy(ROOT / name, directory / name)
     for path in ROOT.glob("Pulumi.*.yaml"):
         # The lab keeps its stacks' salt there; these stacks get their own.
         lines = path.read_text().splitlines(keepends=True)
@@ -151,19 +238,12 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> I
         # There are no pods here that a gate could watch.
         (directory / path.name).write_text(GATE.sub("", "".join(kept)))
     (directory / ".venv").symlink_to(sys.prefix)
-    for name in VERSIONS:
-        place_provider(tmp_path, "tests.integration.accepting_provider", name)
-    (tmp_path / "backend").mkdir()
-    environment = {
-        **environment_in(tmp_path, programs),
+
+
+def _environment(root: Path, programs: Path) -> dict[str, str]:
+    return {
+        **environment_in(root, programs),
         "AEGIS_REGISTRY": "registry.example.com",
         "AEGIS_GIT_SHA": "0123456789abcdef0123456789abcdef01234567",
-        "KUBECONFIG": str(tmp_path / "there-is-no-cluster"),
+        "KUBECONFIG": str(root / "there-is-no-cluster"),
     }
-    stack = getattr(request, "param", "staging")
-    made = Project(directory, stack, environment)
-    made.expect("stack", "init", stack)
-    try:
-        yield made
-    finally:
-        made.pulumi("stack", "rm", "--force", "--yes", "--stack", stack)

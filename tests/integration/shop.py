@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +15,12 @@ from ops.engine import Engine
 from ops.failures import Finished
 from ops.stack import Session
 from tests.integration.accepting_provider import VERSIONS
-from tests.integration.isolation import environment_in, place_provider
+from tests.integration.isolation import environment_in, place_kubeconfig, place_provider
+from tests.integration.prepared import copy
+from tests.integration.waiting import no_process_left, wait_until
 
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
-SECONDS = 30
+PROVIDER = "tests.integration.accepting_provider"
 
 
 @dataclass
@@ -42,13 +43,14 @@ class Stand:
         """Tell the provider what shall fail or hang, or which objects are gone."""
         (self.root / what).write_text(text)
 
+    def done(self) -> str:
+        """What the provider has begun, a line a step."""
+        journal = self.root / "journal"
+        return journal.read_text() if journal.exists() else ""
+
     def wait_for(self, step: str) -> None:
         """Wait until the provider has begun a step."""
-        deadline = time.monotonic() + SECONDS
-        journal = self.root / "journal"
-        while not journal.exists() or step not in journal.read_text():
-            assert time.monotonic() < deadline, f"{step} never began"
-            time.sleep(0.02)
+        wait_until(lambda: step in self.done(), f"{step} did not begin")
 
     def run(self, *arguments: str) -> Finished:
         """Run the CLI."""
@@ -58,6 +60,12 @@ class Stand:
         """Run the CLI, which must succeed."""
         done = self.run(*arguments)
         assert done.code == 0, done.stderr
+
+    def init(self) -> None:
+        """Make the stack, and give it settings."""
+        self.pulumi("stack", "init", "one")
+        settings = ("--plaintext", "replicas=2", "--secret", "token=hunter2")
+        self.pulumi("config", "set-all", "--stack", "one", *settings)
 
     def die_while_creating(self) -> Session:
         """Verify a release, then kill the CLI while the next one creates ``b``."""
@@ -79,36 +87,63 @@ class Stand:
         return session
 
 
+def make(root: Path, programs: Path) -> None:
+    """Make the project and its stack ``one``, for tests to copy."""
+    made = _laid(root, programs)
+    (root / "backend").mkdir()
+    made.init()
+    Engine(root / "project", made.environment).version()
+
+
 @contextmanager
-def made_stand(
-    tmp_path: Path,
-    programs: Path,
-    backend: str = "",
-    environment: Mapping[str, str] | None = None,
-) -> Iterator[Stand]:
-    """Make the project and its stack ``one``; take both away.
+def copied_stand(prepared: Path, root: Path, programs: Path) -> Iterator[Stand]:
+    """A stand whose stack is a copy.
 
     Args:
-        tmp_path: A directory for all of it.
+        prepared: What it is copied from.
+        root: A directory for all of it.
         programs: Where the CLI is.
-        backend: The backend's address; a directory of its own when empty.
+    """
+    copy(prepared, root)
+    place_provider(root, PROVIDER)
+    with _ending(Stand(root, environment_in(root, programs))) as stand:
+        yield stand
+
+
+@contextmanager
+def made_stand(
+    root: Path, programs: Path, backend: str, environment: Mapping[str, str]
+) -> Iterator[Stand]:
+    """Make the project, and its stack ``one`` on a server.
+
+    Args:
+        root: A directory for the project.
+        programs: Where the CLI is.
+        backend: The backend's address.
         environment: What that backend needs in the environment.
     """
-    for name in ("project", "backend"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "project" / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
-    place_provider(tmp_path, "tests.integration.accepting_provider")
-    own = {"PULUMI_BACKEND_URL": backend} if backend else {}
-    made = Stand(tmp_path, {**environment_in(tmp_path, programs), **own, **(environment or {})})
-    made.pulumi("stack", "init", "one")
-    made.pulumi("config", "set", "--stack", "one", "replicas", "2")
-    made.pulumi("config", "set", "--stack", "one", "--secret", "token", "hunter2")
-    try:
-        yield made
-    finally:
-        (tmp_path / "hang").unlink(missing_ok=True)
-        made.run("cancel", "--yes", "--stack", "one")  # A service has nothing to cancel, mostly.
-        made.pulumi("stack", "rm", "--force", "--yes", "--stack", "one")
+    made = _laid(root, programs)
+    made.environment.update(environment, PULUMI_BACKEND_URL=backend)
+    made.init()
+    with _ending(made) as stand:
+        yield stand
+
+
+def _laid(root: Path, programs: Path) -> Stand:
+    (root / "project").mkdir()
+    (root / "project" / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    place_provider(root, PROVIDER)
+    place_kubeconfig(root)
+    return Stand(root, environment_in(root, programs))
+
+
+@contextmanager
+def _ending(stand: Stand) -> Iterator[Stand]:
+    with no_process_left(stand.root):
+        try:
+            yield stand
+        finally:
+            (stand.root / "hang").unlink(missing_ok=True)
 
 
 def objects(*names: str, data: str = "") -> Callable[[], None]:

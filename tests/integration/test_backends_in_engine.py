@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import socket
@@ -23,6 +24,7 @@ from ops.stack import Session
 from tests.integration import servers
 from tests.integration.servers import PASSWORD, Server
 from tests.integration.shop import Stand, made_stand, maps, objects
+from tests.integration.waiting import SECONDS
 from tests.rendering import ROOT
 
 pytestmark = pytest.mark.integration
@@ -31,9 +33,11 @@ KINDS: dict[str, Callable[[], AbstractContextManager[Server]]] = {
     "s3": servers.s3,
     "cloud": servers.cloud,
 }
-no_service = pytest.mark.parametrize("kind", ["postgres", "s3"], indirect=True, scope="module")
+ONE_WORKER = [pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in KINDS]
+"""So that each server is started once."""
+no_service = pytest.mark.parametrize("kind", ONE_WORKER[:2], indirect=True, scope="module")
 """What a service has not, or has in a way of its own: test_cloud_in_engine.py."""
-SECONDS = 120
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Said:
     document: Any
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
+@pytest.fixture(scope="module", params=ONE_WORKER)
 def kind(request: pytest.FixtureRequest) -> str:
     """A kind of backend."""
     return str(request.param)
@@ -68,10 +72,11 @@ def server(kind: str) -> Iterator[Server]:
 def stand(
     server: Server, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Stand]:
-    """A stack whose backend is on the server."""
+    """A stack in a backend of its own on the server."""
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)  # The libraries look nowhere else.
-    with made_stand(tmp_path, programs, server.url, server.environment) as made:
+    url = server.place(f"backend{next(_numbers)}")
+    with made_stand(tmp_path, programs, url, server.environment) as made:
         yield made
 
 
@@ -170,7 +175,7 @@ def test_a_backend_that_nobody_uses_yet_has_no_stack(server: Server, stand: Stan
 def test_a_server_that_is_not_there_is_named_without_its_password(
     stand: Stand, server: Server
 ) -> None:
-    gone = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:9", server.url)
+    gone = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:9", server.place("gone"))
     environment = {**stand.environment, "PULUMI_BACKEND_URL": gone, "AWS_MAX_ATTEMPTS": "1"}
     said = aegis(replace(stand, environment=environment), "history")
     assert said.code == 3

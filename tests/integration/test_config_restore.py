@@ -11,7 +11,7 @@ import yaml
 from ops import history, ledger
 from ops.cli import main
 from ops.errors import ExitCode
-from tests.integration.shop import Stand, made_stand, objects
+from tests.integration.shop import Stand, copied_stand, objects
 
 pytestmark = pytest.mark.integration
 
@@ -33,8 +33,10 @@ config:
 
 
 @pytest.fixture
-def stand(tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
-    with made_stand(tmp_path, programs) as made:
+def stand(
+    tmp_path: Path, programs: Path, made_shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stand]:
+    with copied_stand(made_shop, tmp_path, programs) as made:
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
         yield made

@@ -6,14 +6,13 @@ from ops.stack import Session
 from tests.integration.conftest import Project
 
 
-def test_what_is_gone_is_drift_and_looking_changes_nothing(project: Project) -> None:
-    assert project.up().code == 0
-    session = Session.open(project.stack, project.directory, project.environment)
+def test_what_is_gone_is_drift_and_looking_changes_nothing(deployed: Project) -> None:
+    session = Session.open(deployed.stack, deployed.directory, deployed.environment)
     before, history = session.export(), len(session.store.releases())
     assert session.drift() == ()
-    deployed = next(it for it in before["deployment"]["resources"] if it["type"].endswith("ment"))
-    project.journal.with_name("gone").write_text(deployed["id"])
+    gone = next(it for it in before["deployment"]["resources"] if it["type"].endswith("ment"))
+    deployed.journal.with_name("gone").write_text(gone["id"])
     (found,) = [step for step in session.drift() if "Deployment" in step.type]
-    assert (found.op, found.urn) == ("delete", deployed["urn"])
+    assert (found.op, found.urn) == ("delete", gone["urn"])
     assert session.export() == before
     assert len(session.store.releases()) == history

@@ -8,22 +8,27 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.integration.prepared import copy, once
+from tests.integration.waiting import SECONDS, no_process_left, processes, wait_until
+
 pytestmark = pytest.mark.integration
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SECONDS = 60
 
 
-def _executor() -> str | None:
-    """Find the SDK's executor: named, on PATH, or in Go's module cache."""
-    named = os.environ.get("AEGIS_LANGUAGE_EXEC") or shutil.which("pulumi-language-python-exec")
+def _executor(cli: Path) -> str | None:
+    """Find the SDK's executor: named, on PATH, beside the CLI, or in Go's module cache."""
+    name = "pulumi-language-python-exec"
+    named = os.environ.get("AEGIS_LANGUAGE_EXEC") or shutil.which(name)
+    beside = cli.resolve().with_name(name)
+    if named is None and beside.is_file():
+        named = str(beside)
     if named or shutil.which("go") is None:
         return named
     cache = subprocess.run(["go", "env", "GOMODCACHE"], capture_output=True, text=True, check=True)
@@ -56,40 +61,51 @@ class Project:
             check=False,
         )
 
-    def processes(self) -> list[str]:
-        """Return the command lines of processes that belong to this project."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if str(self.directory) in line:
-                found.append(line)
-        return found
+    def processes(self) -> dict[int, str]:
+        """The processes that belong to this project."""
+        return processes(self.directory)
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(
+    cli: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
     """A stack ``dev`` with its own home, backend and language host."""
-    executor = _executor()
-    if shutil.which("pulumi") is None or executor is None:
-        pytest.skip("needs the Pulumi CLI and pulumi-language-python-exec (`make up` brings both)")
-    programs = tmp_path / "bin"
-    for directory in ("bin", "project", "home", "state"):
-        (tmp_path / directory).mkdir()
+    executor = _executor(cli)
+    if executor is None:
+        pytest.skip("there is no pulumi-language-python-exec, which `make up` brings")
+
+    def make(root: Path) -> None:
+        (root / "backend").mkdir()
+        made = _laid(root, cli, executor)
+        (made.directory / "Pulumi.yaml").write_text("name: tiny\nruntime: python\n")
+        done = made.pulumi("stack", "init", "dev")
+        assert done.returncode == 0, done.stdout
+
+    copy(once(tmp_path_factory, "tiny", make), tmp_path)
+    with no_process_left(tmp_path):
+        yield _laid(tmp_path, cli, executor)
+
+
+def _laid(root: Path, cli: Path, executor: str) -> Project:
+    """Lay programs and an empty Pulumi program into a directory."""
+    for name in ("bin", "project", "home"):
+        (root / name).mkdir(exist_ok=True)
+    programs = root / "bin"
+    (programs / "pulumi").symlink_to(cli)
     host = programs / "pulumi-language-python"
     host.write_text(
         f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -P -m lab.plugins.language "$@"\n'
     )
     host.chmod(0o755)
-    created = Project(
-        tmp_path / "project",
+    laid = Project(
+        root / "project",
         {
             "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]),
-            "HOME": str(tmp_path / "home"),
-            "PULUMI_HOME": str(tmp_path / "home"),
-            "PULUMI_BACKEND_URL": f"file://{tmp_path}/state",
+            "HOME": str(root / "home"),
+            "PULUMI_HOME": str(root / "home"),
+            "PULUMI_BACKEND_URL": f"file://{root}/backend",
+            "PULUMI_STACK": "dev",
             "PULUMI_CONFIG_PASSPHRASE": "test",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -97,11 +113,8 @@ def project(tmp_path: Path) -> Iterator[Project]:
             "AEGIS_LANGUAGE_EXEC": executor,
         },
     )
-    (created.directory / "Pulumi.yaml").write_text("name: tiny\nruntime: python\n")
-    created.write("")
-    assert created.pulumi("stack", "init", "dev").returncode == 0
-    yield created
-    created.pulumi("stack", "rm", "dev", "--yes", "--force")
+    laid.write("")
+    return laid
 
 
 def test_up_runs_the_program_and_the_second_says_unchanged(project: Project) -> None:
@@ -176,11 +189,11 @@ def test_nothing_stays_behind_when_the_engine_ends(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    _until((project.directory / "started").exists)
-    assert project.processes() != []
+    wait_until((project.directory / "started").exists, "the program did not start")
+    assert len(project.processes()) > 1
     engine.send_signal(number)
     assert engine.wait(timeout=SECONDS) != 0
-    _until(lambda: project.processes() == [])
+    wait_until(lambda: not project.processes(), "processes did not end")
 
 
 def test_an_update_whose_language_host_is_killed_ends_with_an_error(project: Project) -> None:
@@ -201,14 +214,14 @@ def test_an_update_whose_language_host_is_killed_ends_with_an_error(project: Pro
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    _until((project.directory / "started").exists)
+    wait_until((project.directory / "started").exists, "the program did not start")
     programs = _children(engine.pid)
     hosts = [pid for pid in programs if b"lab.plugins.language" in _command(pid)]
     for pid in hosts:
         os.kill(pid, signal.SIGKILL)
     assert hosts
     assert engine.wait(timeout=SECONDS) not in (0, -signal.SIGKILL)
-    assert project.processes() == []
+    wait_until(lambda: not project.processes(), "processes did not end")
     project.write("")
     assert project.pulumi("up", "--yes", "--skip-preview").returncode == 0
 
@@ -220,10 +233,3 @@ def _children(pid: int) -> list[int]:
 
 def _command(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def _until(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)

@@ -15,9 +15,9 @@ from ops import checkpoint, replay
 from ops.engine import Engine
 from ops.stack import Session
 from tests.integration.isolation import environment_in, place_provider
+from tests.integration.waiting import SECONDS, no_process_left
 from tests.languages.programs import GO, TYPESCRIPT, Language
 
-_SECONDS = 120
 _VOLATILE = ("created", "modified", "sourcePosition", "stackTrace")
 _NAMED_AFTER_ITS_VERSION = ("default: gone", "given: provider")
 """The Go SDK reads without asking for a version, and the replay asks for the one it was given."""
@@ -64,7 +64,7 @@ class Foreign:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=_SECONDS,
+            timeout=SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -107,7 +107,7 @@ class Foreign:
 
 
 @pytest.fixture(params=[GO, TYPESCRIPT], ids=str)
-def far(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> Foreign:
+def far(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> Iterator[Foreign]:
     language: Language = request.param
     directory, bare, hosts = (tmp_path / name for name in ("program", "bare", "hosts"))
     for path in (directory, bare, hosts, tmp_path / "backend"):
@@ -122,7 +122,8 @@ def far(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> Forei
     }
     environment = {**without, "PATH": f"{hosts}:{without['PATH']}"}
     Engine(directory, environment).expect("stack", "init", "far")
-    return Foreign(language, directory, bare, environment, without)
+    with no_process_left(tmp_path):
+        yield Foreign(language, directory, bare, environment, without)
 
 
 def test_a_release_of_another_language_is_restored_exactly(far: Foreign) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from policy.aegis_policy.resources import Resource, bare
+from tests.integration.waiting import SECONDS
 from tests.rendering import ROOT
 from tests.unit.policy.stacks import changed, program
 from tests.unit.policy.test_rules import ADDED, FAILING
@@ -47,7 +48,7 @@ def _scan(directory: Path) -> dict[str, set[str]]:
     """The checks that failed, by file."""
     options = ("--framework", "kubernetes", "--skip-download", "--quiet", "--compact")
     argv = [str(CHECKOV), *options, "--output", "json", "--directory", str(directory)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
     report = json.loads(done.stdout)
     assert report["summary"]["parsing_errors"] == 0
     failed: dict[str, set[str]] = {path.stem: set() for path in directory.iterdir()}

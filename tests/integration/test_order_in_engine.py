@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.conftest import Project
+from tests.rendering import TOKEN
 
 pytestmark = pytest.mark.integration
-
-TOKEN = "a-token-that-nobody-shall-read"
 
 
 def position(steps: list[str], start: str) -> int:
@@ -60,14 +59,6 @@ class TestFirstDeploy:
 class TestChangedConfiguration:
     """Old and new configuration live side by side until the new pods run."""
 
-    @pytest.fixture
-    def deployed(self, project: Project) -> Project:
-        """A stack that runs, with a secret."""
-        project.set("aegis:apiToken", TOKEN, "--secret")
-        assert project.up().code == 0
-        project.steps()
-        return project
-
     def test_new_comes_before_the_pods_and_old_goes_after_them(self, deployed: Project) -> None:
         deployed.set("aegis:logLevel", "error")
         deployed.set("aegis:apiToken", f"{TOKEN}-2", "--secret")
@@ -101,17 +92,15 @@ class TestChangedConfiguration:
 class TestDestroy:
     """A stack goes in the opposite order, and goes whole."""
 
-    def test_pods_go_before_what_they_need(self, project: Project) -> None:
-        assert project.up().code == 0
-        project.steps()
-        project.expect("destroy", "--yes", "--skip-preview", "--stack", project.stack)
-        steps = project.steps()
+    def test_pods_go_before_what_they_need(self, deployed: Project) -> None:
+        deployed.expect("destroy", "--yes", "--skip-preview", "--stack", deployed.stack)
+        steps = deployed.steps()
         assert position(steps, "delete Deployment") < position(steps, "delete ConfigMap")
         assert position(steps, "delete Deployment") < position(steps, "delete ServiceAccount")
         assert position(steps, "delete Deployment") < position(
-            steps, f"delete NetworkPolicy aegis-{project.stack}-default-deny"
+            steps, f"delete NetworkPolicy aegis-{deployed.stack}-default-deny"
         )
         assert position(steps, "delete Namespace") == max(
             index for index, step in enumerate(steps) if "Image" not in step
         )
-        assert project.state() == []
+        assert deployed.state() == []

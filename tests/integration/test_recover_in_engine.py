@@ -22,14 +22,27 @@ from ops.output import Output
 from ops.process import Machine
 from ops.signals import Interrupted, Signals
 from ops.verdict import LOST, Verdict
-from tests.integration.shop import Stand, made_stand, maps, objects
+from tests.integration.shop import Stand, copied_stand, maps, objects
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def stand(tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
-    with made_stand(tmp_path, programs) as made:
+def stand(
+    tmp_path: Path, programs: Path, made_shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stand]:
+    with copied_stand(made_shop, tmp_path, programs) as made:
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+@pytest.fixture
+def dead(
+    tmp_path: Path, programs: Path, made_dead: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stand]:
+    """A stack with a verified release, killed while the next one created ``b``."""
+    with copied_stand(made_dead, tmp_path, programs) as made:
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
         yield made
@@ -41,50 +54,50 @@ def aegis(stand: Stand, *arguments: str) -> int:
 
 
 def test_goes_back_to_the_verified_release_and_leaves_nothing_over(
-    stand: Stand, capsys: pytest.CaptureFixture[str]
+    dead: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session = stand.die_while_creating()
-    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    session = dead.open()
+    assert aegis(dead, "recover", "--json") == ExitCode.OK
     document = json.loads(capsys.readouterr().out)
     assert (document["action"], document["target"]) == ("restore", 1)
-    stand.wait_for("delete ConfigMap b")
+    dead.wait_for("delete ConfigMap b")
     assert [it["id"] for it in maps(session)] == ["a"]
     newest = history.releases(session)[0]
     assert (newest.restores, newest.verified, newest.succeeded) == (1, True, True)
     assert session.store.locks() == []
     assert session.store.claim() is None
-    assert aegis(stand, "recover") == ExitCode.OK
+    assert aegis(dead, "recover") == ExitCode.OK
     assert history.releases(session)[0].number == newest.number
 
 
 def test_leaves_alone_what_somebody_else_made_under_the_name_that_was_asked_for(
-    stand: Stand, capsys: pytest.CaptureFixture[str]
+    dead: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session = stand.die_while_creating()
-    stand.tell("foreign", "shop/b")
-    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    session = dead.open()
+    dead.tell("foreign", "shop/b")
+    assert aegis(dead, "recover", "--json") == ExitCode.OK
     said = capsys.readouterr()
     assert any("not adopted" in line for line in json.loads(said.out)["repairs"])
     assert [it["id"] for it in maps(session)] == ["a"]
-    assert "delete ConfigMap b" not in (stand.root / "journal").read_text()
+    assert "delete ConfigMap b" not in dead.done()
 
 
 def test_goes_on_with_a_rollback_that_died_although_a_newer_release_is_verified(
-    stand: Stand, capsys: pytest.CaptureFixture[str]
+    dead: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session = stand.die_while_creating()
+    session = dead.open()
     session.store.swap_claim(None, left("rollback", target=1).encode())
     newest = history.releases(session)[0]
     assert newest.number == 1
-    stand.tell("hang", "")
-    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    dead.tell("hang", "")
+    assert aegis(dead, "recover", "--json") == ExitCode.OK
     first = json.loads(capsys.readouterr().out)
     assert (first["action"], first["target"]) == ("restore", 1)
     assert session.update(program=objects("a", "b"), message="third").succeeded
     third = history.releases(session)[0]
     ledger.mark_verified(session, third)
     session.store.swap_claim(None, left("rollback", target=1).encode())
-    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    assert aegis(dead, "recover", "--json") == ExitCode.OK
     second = json.loads(capsys.readouterr().out)
     assert (second["action"], second["target"]) == ("restore", 1)
     assert [it["id"] for it in maps(session)] == ["a"]
@@ -106,10 +119,10 @@ def test_a_recovery_that_died_itself_is_followed_to_the_same_release(
 
 
 def test_a_rollback_after_an_unrecorded_death_goes_back_to_the_newest_verified_release(
-    stand: Stand,
+    dead: Stand,
 ) -> None:
-    session = stand.die_while_creating()
-    assert aegis(stand, "rollback", "--yes") == ExitCode.OK
+    session = dead.open()
+    assert aegis(dead, "rollback", "--yes") == ExitCode.OK
     newest = history.releases(session)[0]
     assert (newest.restores, newest.verified) == (1, True)
     assert [it["id"] for it in maps(session)] == ["a"]
@@ -131,10 +144,10 @@ def left(intent: str, target: int | None = None) -> Claim:
 
 
 def test_only_says_what_it_would_do_with_preview(
-    stand: Stand, capsys: pytest.CaptureFixture[str]
+    dead: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session = stand.die_while_creating()
-    assert aegis(stand, "recover", "--preview") == ExitCode.OK
+    session = dead.open()
+    assert aegis(dead, "recover", "--preview") == ExitCode.OK
     said = capsys.readouterr()
     assert "would restore; nothing was changed" in said.out
     assert "never confirmed: creating b" in said.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from pulumi import Output, ResourceOptions
 
 from ops import checkpoint, replay
+from ops.engine import Engine
 from ops.events import Outcome
 from ops.release import ConfigValue
 from ops.replay import Replay
@@ -22,6 +23,8 @@ from ops.replay_settings import kept_settings
 from ops.stack import Session
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.isolation import environment_in, place_provider
+from tests.integration.prepared import copy, once
+from tests.integration.waiting import no_process_left
 
 _TIMES = ("created", "modified", "sourcePosition", "stackTrace")
 
@@ -91,19 +94,26 @@ def _ordered(item: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def stack(tmp_path: Path, programs: Path) -> Stack:
+def stack(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, programs: Path
+) -> Iterator[Stack]:
     """A project with one stack, and no program but those of the tests."""
-    directory = tmp_path / "project"
-    directory.mkdir()
-    (tmp_path / "backend").mkdir()
-    (directory / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+
+    def make(root: Path) -> None:
+        for name in ("project", "backend"):
+            (root / name).mkdir()
+        (root / "project" / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+        engine = Engine(root / "project", environment_in(root, programs))
+        engine.expect("stack", "init", "till")
+        engine.version()
+
+    copy(once(tmp_path_factory, "till", make), tmp_path)
     for name in VERSIONS:
         place_provider(tmp_path, "tests.integration.reading_provider", name)
     environment = environment_in(tmp_path, programs)
-    from ops.engine import Engine
-
-    Engine(directory, environment).expect("stack", "init", "till")
-    return Stack(Session.open("till", directory, environment), tmp_path / "journal")
+    session = Session.open("till", tmp_path / "project", environment)
+    with no_process_left(tmp_path):
+        yield Stack(session, tmp_path / "journal")
 
 
 class _Component(pulumi.ComponentResource):

@@ -20,15 +20,30 @@ from ops.errors import AegisError
 from ops.locks import Life
 from ops.release import ConfigValue
 from ops.stack import Session
-from tests.integration.shop import Stand, made_stand, maps, objects
+from tests.integration.shop import Stand, copied_stand, made_stand, maps, objects
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def stand(tmp_path: Path, programs: Path) -> Iterator[Stand]:
-    with made_stand(tmp_path, programs) as made:
+def stand(tmp_path: Path, programs: Path, made_shop: Path) -> Iterator[Stand]:
+    with copied_stand(made_shop, tmp_path, programs) as made:
         yield made
+
+
+def test_a_stack_is_made_and_taken_away_by_the_cli(tmp_path: Path, programs: Path) -> None:
+    (tmp_path / "backend").mkdir()
+    with made_stand(tmp_path, programs, f"file://{tmp_path / 'backend'}", {}) as stand:
+        session = stand.open()
+        assert session.update(program=objects("a"), message="first").succeeded
+        stand.pulumi("stack", "rm", "--force", "--yes", "--stack", "one")
+        with pytest.raises(AegisError, match="no stack one of shop"):
+            stand.open()
+        stand.init()
+        again = stand.open()
+        assert history.releases(again) == []
+        assert again.update(program=objects("b"), message="first").succeeded
+        assert [it["id"] for it in maps(again)] == ["b"]
 
 
 class TestAnUpdate:
@@ -189,9 +204,14 @@ class TestADeathInTheMiddle:
     """The CLI is killed while it creates an object."""
 
     @pytest.fixture
+    def stand(self, tmp_path: Path, programs: Path, made_dead: Path) -> Iterator[Stand]:
+        with copied_stand(made_dead, tmp_path, programs) as made:
+            yield made
+
+    @pytest.fixture
     def session(self, stand: Stand) -> Session:
         """A stack with a verified release, killed in the update after it."""
-        return stand.die_while_creating()
+        return stand.open()
 
     def test_is_seen_and_leads_back_to_the_verified_release(self, session: Session) -> None:
         diagnosis = diagnose(session)

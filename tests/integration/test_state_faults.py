@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,10 @@ from ops import history
 from ops.cli import main
 from ops.errors import ExitCode
 from tests.integration.accepting_provider import VERSIONS
-from tests.integration.shop import Stand, made_stand, maps
+from tests.integration.prepared import once
+from tests.integration.shop import Stand, copied_stand, maps
+from tests.integration.waiting import SECONDS, wait_until
+from tests.rendering import ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -105,46 +107,46 @@ class Shop:
         assert self.live() == ["web-v9"]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Iterator[Stand]:
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory, made_shop: Path, programs: Path) -> Path:
     """The stack as every test finds it, made once."""
-    with made_stand(tmp_path_factory.mktemp("made"), programs) as stand:
-        project = stand.root / "project"
-        (project / "__main__.py").write_text(PROGRAM)
-        (project / ".venv").symlink_to(sys.prefix)
-        (project / "Pulumi.yaml").write_text(
-            "name: shop\nruntime: {name: python, options: {virtualenv: .venv}}\n"
-        )
-        environment = dict(os.environ)
-        os.environ.update(stand.environment)
-        try:
+
+    def make(root: Path) -> None:
+        with copied_stand(made_shop, root, programs) as stand:
+            project = root / "project"
+            (project / "__main__.py").write_text(PROGRAM)
+            (project / ".venv").symlink_to(sys.prefix)
+            (project / "Pulumi.yaml").write_text(
+                "name: shop\nruntime: {name: python, options: {virtualenv: .venv}}\n"
+            )
             for version in ("v1", "v2", "v3"):
                 stand.pulumi("config", "set", "version", version, "--stack", "one")
-                flags = ["--yes", "--stack", "one", "--directory", str(project)]
-                assert main(["deploy", *flags]) == ExitCode.OK
-        finally:
-            os.environ.clear()
-            os.environ.update(environment)
-        yield stand
+                done = subprocess.run(
+                    [sys.executable, "-m", "ops.cli", "deploy", "--yes", "--stack", "one"],
+                    cwd=project,
+                    env={**stand.environment, "PYTHONPATH": str(ROOT)},
+                    capture_output=True,
+                    text=True,
+                    timeout=SECONDS,
+                    check=False,
+                )
+                assert done.returncode == 0, done.stdout + done.stderr
+
+    return once(tmp_path_factory, "released", make)
 
 
 @pytest.fixture
 def shop(
-    made: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    released: Path,
+    tmp_path: Path,
+    programs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Shop]:
-    kept = made.root.with_name(f"{made.root.name}-kept")
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir()
-    for name in ("backend", "project"):
-        shutil.copytree(made.root / name, kept / name, symlinks=True)
-    for name, value in made.environment.items():
-        monkeypatch.setenv(name, value)
-    try:
-        yield Shop(made, capsys)
-    finally:
-        for name in ("backend", "project"):
-            shutil.rmtree(made.root / name)
-            shutil.copytree(kept / name, made.root / name, symlinks=True)
+    with copied_stand(released, tmp_path, programs) as stand:
+        for name, value in stand.environment.items():
+            monkeypatch.setenv(name, value)
+        yield Shop(stand, capsys)
 
 
 def cut(path: Path) -> None:
@@ -371,12 +373,11 @@ class TestFullDisk:
     def test_in_the_middle_of_an_update_loses_nothing(
         self, shop: Shop, small_disk: Path, left: int
     ) -> None:
-        (shop.stand.root / "journal").unlink(missing_ok=True)
         shop.stand.tell("hang", "create ConfigMap")
 
         def happen() -> None:
             shop.stand.wait_for("create ConfigMap web-v4")
-            time.sleep(0.3)
+            wait_until(lambda: "web-v4" in shop.state.read_text(), "the state has no web-v4")
             fill(small_disk, left=left)
             (shop.stand.root / "hang").unlink()
 

@@ -9,7 +9,14 @@ import pytest
 
 from ops.service_store import ServiceStore
 from tests.integration.cloud_service import Cloud
-from tests.integration.cloud_shop import Shop, made_shop, made_store, running_service
+from tests.integration.cloud_shop import (
+    Prepared,
+    Shop,
+    copied_shop,
+    made_store,
+    prepare,
+    running_service,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,23 +26,27 @@ def service() -> Iterator[Cloud]:
         yield cloud
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Prepared:
+    """A project and its stack, made once."""
+    return prepare(tmp_path_factory.mktemp("prepared"), programs)
+
+
 @pytest.fixture
 def shop(
     service: Cloud,
+    prepared: Prepared,
     tmp_path: Path,
-    programs: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Shop]:
     """A project and its stack at the service."""
-    with made_shop(service, tmp_path, programs, monkeypatch, capsys) as made:
+    with copied_shop(service, prepared, tmp_path, monkeypatch, capsys) as made:
         yield made
 
 
 @pytest.fixture
-def store(
-    service: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ServiceStore]:
+def store(service: Cloud, tmp_path: Path) -> Iterator[ServiceStore]:
     """A stack that no CLI is needed for."""
-    with made_store(service, tmp_path, monkeypatch) as made:
+    with made_store(service, tmp_path) as made:
         yield made
