@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,6 +22,7 @@ from ops.stack import Session, signature
 from tests.integration.cloud_service import Asked
 from tests.integration.cloud_shop import Shop, with_program
 from tests.integration.shop import objects
+from tests.integration.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -137,12 +138,19 @@ class TestSomebodyElse:
         assert session.store.claim() is None
 
     def test_of_many_who_come_at_once_one_has_the_claim(self, store: ServiceStore) -> None:
-        barrier = threading.Barrier(4)
+        barrier, wrote = threading.Barrier(4), set[int]()
+
+        def until_all_wrote(_: float = 0.0) -> None:
+            wrote.add(threading.get_ident())
+            wait_until(lambda: len(wrote) == barrier.parties, "some did not write")
 
         def take(number: int) -> bool:
             barrier.wait()
-            return store.swap_claim(None, json.dumps([f"{number:012}"]))
+            taken = store.swap_claim(None, json.dumps([f"{number:012}"]))
+            until_all_wrote()  # One that found it taken has waited for nobody.
+            return taken
 
+        store.sleep = until_all_wrote
         with ThreadPoolExecutor(4) as pool:
             taken = list(pool.map(take, range(4)))
         assert taken.count(True) == 1
@@ -188,11 +196,29 @@ def test_what_was_rolled_back_is_known_by_its_settings_and_pardoned(shop: Shop) 
     assert ledger.is_refused(session, name) is None
 
 
-def test_marks_that_are_set_at_once_are_all_kept(store: ServiceStore) -> None:
+def test_marks_that_are_set_at_once_are_all_kept(
+    store: ServiceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, writing = store._write, set[object]()
+
+    def watched(change: Mapping[str, str | None]) -> None:
+        this = object()
+        writing.add(this)
+        try:
+            write(change)
+        finally:
+            writing.remove(this)
+
+    def until_others_wrote(_: float) -> None:
+        others = set(writing)
+        wait_until(lambda: others.isdisjoint(writing), "some did not write")
+
     def mark(who: str) -> None:
         for number in range(3):
             store.change_tags({f"aegis:{who}.{number}": "x" * 256})
 
+    monkeypatch.setattr(store, "_write", watched)
+    store.sleep = until_others_wrote
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(mark, ("one", "two")))
     marks = {f"aegis:{who}.{number}" for who in ("one", "two") for number in range(3)}
