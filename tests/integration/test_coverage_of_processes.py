@@ -11,7 +11,7 @@ import pytest
 
 from tests.coverage_of_subprocesses import gather, hooked
 from tests.coverage_start import SUFFIX, VARIABLE
-from tests.integration.conftest import SECONDS, Project
+from tests.integration.waiting import SECONDS, Project
 from tests.rendering import ROOT
 
 # Two of them at once would take the hook away from each other.
