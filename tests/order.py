@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 ALONE = ("test_lab", "test_faults_cluster")
 """The end-to-end files that end the lab's daemons or bring the lab up anew."""
+TOGETHER = ("test_coverage_of_processes",)
+"""The integration files of which two tests at once would disturb each other."""
 LONGEST_FIRST = (
     "test_pipeline",
     "test_rollback",
@@ -57,7 +59,8 @@ def group_of(path: Path) -> str:
     """
     if is_alone(path):
         return "the lab alone"
-    return "" if kind_of(path) == "integration" else str(path.relative_to(ROOT))
+    anywhere = kind_of(path) == "integration" and path.stem not in TOGETHER
+    return "" if anywhere else str(path.relative_to(ROOT))
 
 
 def rank(path: Path) -> tuple[int, int]:

@@ -11,11 +11,9 @@ import pytest
 
 from tests.coverage_of_subprocesses import gather, hooked
 from tests.coverage_start import SUFFIX, VARIABLE
-from tests.integration.waiting import SECONDS, Project
+from tests.integration.conftest import Project
+from tests.integration.waiting import SECONDS
 from tests.rendering import ROOT
-
-# Two of them at once would take the hook away from each other.
-pytestmark = pytest.mark.xdist_group("coverage")
 
 
 @pytest.fixture

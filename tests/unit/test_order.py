@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.order import ALONE, LONGEST_FIRST, ROOT, group_of, rank
+from tests.order import ALONE, LONGEST_FIRST, ROOT, TOGETHER, group_of, rank
 
 E2E = ROOT / "tests" / "e2e"
 UNIT = ROOT / "tests" / "unit" / "app" / "test_drain.py"
@@ -21,6 +21,7 @@ def test_the_tests_of_a_file_stay_together_but_for_those_of_the_engine() -> None
     assert group_of(E2E / "test_gate.py") == "tests/e2e/test_gate.py"
     assert group_of(UNIT) == "tests/unit/app/test_drain.py"
     assert group_of(INTEGRATION) == ""
+    assert all(group_of(INTEGRATION.with_stem(name)) for name in TOGETHER)
 
 
 def test_all_that_need_the_lab_for_themselves_stay_together() -> None:
@@ -28,5 +29,6 @@ def test_all_that_need_the_lab_for_themselves_stay_together() -> None:
 
 
 def test_every_file_that_is_named_is_there() -> None:
-    named = (*ALONE, *LONGEST_FIRST)
-    assert [name for name in named if not (E2E / f"{name}.py").is_file()] == []
+    files = [E2E / f"{name}.py" for name in (*ALONE, *LONGEST_FIRST)]
+    files += [INTEGRATION.with_stem(name) for name in TOGETHER]
+    assert [path for path in files if not path.is_file()] == []
