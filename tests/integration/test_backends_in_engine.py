@@ -33,9 +33,7 @@ KINDS: dict[str, Callable[[], AbstractContextManager[Server]]] = {
     "s3": servers.s3,
     "cloud": servers.cloud,
 }
-ONE_WORKER = [pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in KINDS]
-"""So that each server is started once."""
-no_service = pytest.mark.parametrize("kind", ONE_WORKER[:2], indirect=True, scope="module")
+no_service = pytest.mark.parametrize("kind", [*KINDS][:2], indirect=True, scope="module")
 """What a service has not, or has in a way of its own: test_cloud_in_engine.py."""
 _numbers = itertools.count()
 
@@ -55,7 +53,7 @@ class Said:
     document: Any
 
 
-@pytest.fixture(scope="module", params=ONE_WORKER)
+@pytest.fixture(scope="module", params=[*KINDS])
 def kind(request: pytest.FixtureRequest) -> str:
     """A kind of backend."""
     return str(request.param)
