@@ -46,10 +46,14 @@ _running = pytest.StashKey[ExitStack]()
 _place = pytest.StashKey[Path]()
 
 
+def _hook() -> Path:
+    return Path(sysconfig.get_path("purelib"), "aegis-coverage.pth")
+
+
 @contextmanager
 def hooked() -> Iterator[None]:
     """Have every Python of this environment look at `coverage_start` while the block runs."""
-    hook = Path(sysconfig.get_path("purelib"), "aegis-coverage.pth")
+    hook = _hook()
     line = LINE.format(
         variable=VARIABLE,
         programs={*COMMAND, PROGRAM},
@@ -66,7 +70,7 @@ def hooked() -> Iterator[None]:
     try:
         yield
     finally:
-        hook.unlink()
+        hook.unlink(missing_ok=True)
 
 
 def gather(directory: Path) -> dict[str, set[tuple[int, int]]]:
@@ -121,6 +125,7 @@ def pytest_configure(config: pytest.Config) -> None:
     running = config.stash[_running] = ExitStack()
     place = config.stash[_place] = Path(tempfile.mkdtemp(prefix="coverage-of-aegis-"))
     running.callback(shutil.rmtree, place, ignore_errors=True)
+    _hook().unlink(missing_ok=True)  # Of a run that was killed; it would be taken for another's.
     running.enter_context(hooked())
     os.environ[VARIABLE] = str(place)
     running.callback(os.environ.pop, VARIABLE, None)
