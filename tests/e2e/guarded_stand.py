@@ -15,7 +15,7 @@ import httpx
 
 from tests.e2e.running import Running, begin
 from tests.e2e.server import GRACE_SECONDS, SERVER
-from tests.e2e.stand import ROOT, Finished, execute
+from tests.e2e.stand import CPU_REQUEST, ROOT, Finished, execute
 from tests.evidence.plugin import keep
 
 NAMESPACE = "guard-tests"
@@ -45,7 +45,7 @@ container = {{
         "failure_threshold": 100,
         "timeout_seconds": 10,
     }},
-    "resources": {{"requests": {{"cpu": "50m"}}}},
+    "resources": {{"requests": {{"cpu": "{CPU_REQUEST}"}}}},
     "lifecycle": {{"pre_stop": {{"sleep": {{"seconds": 2}}}}}},
 }}
 k8s.core.v1.Service(

@@ -19,6 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 900
 """How long a command may take: far longer than it needs on a machine that does much else."""
 PROJECT = "aegis"
+CPU_REQUEST = "20m"
+"""What a pod of a test asks the scheduler for. The node has two processors, and the pods of a dozen
+Deployments, new and old ones, have to find room on it; with none at all a pod would get next to
+nothing beside those that ask."""
+_CPU_REQUEST = "cpuRequest: 100m"
 _PATIENT = r"\1\2\n\1p99Ms: 60000\n\1unreadySeconds: 300"
 
 
@@ -139,6 +144,7 @@ def stand(directory: Path, project: str = PROJECT) -> Iterator[Stand]:
             so that several stands may be there at a time.
     """
     _copy_program(directory)
+    _ask_for_less(directory)
     _rename(directory, project)
     for settings in directory.glob("Pulumi.*.yaml"):
         rows = settings.read_text().splitlines(keepends=True)
@@ -184,6 +190,14 @@ def _copy_program(directory: Path) -> None:
         # Else every run of the program compiles it anew where Python may not write bytecode.
         for compiled in (ROOT / package).rglob("__pycache__"):
             shutil.copytree(compiled, directory / compiled.relative_to(ROOT), dirs_exist_ok=True)
+
+
+def _ask_for_less(directory: Path) -> None:
+    """Have pods ask the scheduler for less: the pods of several stands are on one small node."""
+    settings = directory / "Pulumi.yaml"
+    text = settings.read_text()
+    assert _CPU_REQUEST in text
+    settings.write_text(text.replace(_CPU_REQUEST, f"cpuRequest: {CPU_REQUEST}"))
 
 
 def _rename(directory: Path, project: str) -> None:

@@ -30,6 +30,7 @@ from ops.watch import Watch
 from ops.workload import Workload
 from tests.e2e.prometheus_stand import newest, prometheus
 from tests.e2e.server import GRACE_SECONDS, SERVER
+from tests.e2e.stand import CPU_REQUEST
 from tests.e2e.traffic import traffic
 
 NAMESPACE = "gate-tests"
@@ -59,8 +60,7 @@ def _container(version: str, **changes: Any) -> dict[str, Any]:
             "periodSeconds": 1,
             "timeoutSeconds": 10,
         },
-        # Without a request of processors a busy machine leaves a pod next to nothing.
-        "resources": {"requests": {"cpu": "50m"}, "limits": {"memory": "64Mi"}},
+        "resources": {"requests": {"cpu": CPU_REQUEST}, "limits": {"memory": "64Mi"}},
         "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
         **changes,
     }

@@ -101,8 +101,9 @@ def deployment(name: str, opts: ResourceOptions, **annotations: str) -> None:
             {"secretRef": {"name": secret.metadata["name"]}},
         ],
         "ports": [{"name": "http", "containerPort": 8000}],
-        # Without a request a busy machine leaves a pod next to nothing.
-        "resources": {"requests": {"cpu": "100m"}},
+        # Without a request a busy machine leaves a pod next to nothing; with more, the pods of
+        # several tests do not find room on one node.
+        "resources": {"requests": {"cpu": "20m"}},
         "readinessProbe": {
             "httpGet": {"path": "/readyz", "port": "http"},
             "periodSeconds": 1,
