@@ -25,18 +25,20 @@ ALONE = ("test_lab", "test_faults_cluster")
 TOGETHER = ("test_coverage_of_processes", "test_backends_in_engine")
 """The integration files whose tests would disturb each other, or would start servers twice."""
 LONGEST_FIRST = (
-    "test_pipeline",
     "test_rollback",
-    "test_deploy",
     "test_recover",
-    "test_gate",
+    "test_pipeline",
     "test_faults_by_hand",
-    "test_guard",
-    "test_rollback_report",
+    "test_gate",
+    "test_deploy",
     "test_replay",
-    "test_pipeline_faults",
+    "test_guard",
     "test_languages",
+    "test_rollback_report",
+    "test_pipeline_faults",
+    "test_unhealthy_rollback",
     "test_replay_order",
+    "test_replay_image",
 )
 """The end-to-end files, by how long they take (docs/testing.md); others come after them."""
 
