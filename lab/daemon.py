@@ -220,12 +220,14 @@ def _digest(daemon: Daemon) -> str:
 def start_time(pid: int) -> int | None:
     """Return when a process started (clock ticks since boot), None when there is none.
 
-    A zombie counts as gone: nobody but its parent can do anything about it.
+    A zombie counts as gone, for nobody but its parent can do anything about it; but not while other
+    threads of it still end, for until then it holds its ports and files.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()
-    state, started = fields[0], fields[19]
-    return None if state in "ZX" else int(started)
+    state, threads, started = fields[0], int(fields[17]), int(fields[19])
+    gone = state == "X" or (state == "Z" and threads <= 1)
+    return None if gone else started

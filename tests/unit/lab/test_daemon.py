@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -238,6 +239,26 @@ class TestStartTime:
         assert seen is not None
         assert own is not None
         assert seen >= own
+
+    def test_of_a_zombie_whose_other_threads_still_end_is_there(self) -> None:
+        # What the thread that a process begins with does is end itself, alone.
+        script = (
+            "import ctypes, platform, threading, time\n"
+            "threading.Thread(target=time.sleep, args=[600], daemon=True).start()\n"
+            "number = {'x86_64': 60, 'aarch64': 93}[platform.machine()]\n"
+            "ctypes.CDLL(None).syscall(number, 0)\n"
+        )
+        with subprocess.Popen([sys.executable, "-c", script]) as process:
+            try:
+                stat = Path(f"/proc/{process.pid}/stat")
+                deadline = time.monotonic() + 60
+                while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+                assert start_time(process.pid) is not None
+            finally:
+                process.kill()
+        assert start_time(process.pid) is None
 
     def test_of_a_zombie_is_none(self) -> None:
         process = subprocess.Popen(["true"])
