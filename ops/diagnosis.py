@@ -40,7 +40,8 @@ class Pending:
 
     Attributes:
         urn: The resource.
-        type: creating, updating, deleting, reading, importing.
+        type: creating, updating, deleting, reading, importing; replacing when of a replacement
+            the deletion was done and the creation was not begun.
     """
 
     urn: str

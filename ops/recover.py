@@ -16,6 +16,7 @@ from ops.errors import AegisError
 from ops.locks import Holder, clear
 from ops.ownership import KEPT as _KEPT
 from ops.ownership import judge_entered
+from ops.replay_revival import UNMADE
 
 if TYPE_CHECKING:
     from ops.process import Machine
@@ -125,9 +126,11 @@ def settle(
     since = min((it.since for it in locks if it.since), default=None)
     cleared = clear(session, take=take, here=here, mine=mine)
     state = session.export()
-    if not (state["deployment"].get("pending_operations") or ()):
+    deployment = state["deployment"]
+    marked = any(it.get(UNMADE) for it in deployment.get("resources") or ())
+    if not (marked or deployment.get("pending_operations")):
         return Settled(cleared=tuple(cleared))
-    repair = settle_operations(state["deployment"])
+    repair = settle_operations(deployment)
     session.import_state({**state, "deployment": repair.deployment})
     return Settled(
         cleared=tuple(cleared),
@@ -203,9 +206,12 @@ def refresh(session: Session) -> None:
 
 
 def settle_operations(deployment: Mapping[str, Any]) -> Repair:
-    """Settle the pending operations of a state. Pure."""
+    """Settle the pending operations of a state, and replacements of which half was done. Pure."""
     resources = [dict(resource) for resource in deployment.get("resources") or ()]
     repair = Repair({**deployment, "pending_operations": []})
+    for resource in resources:
+        if resource.pop(UNMADE, None):  # See `replay_revival`.
+            repair.forgotten.append(Pending(resource["urn"], "replacing"))
     known = {(item["urn"], item.get("id")) for item in resources}
     urns = {item["urn"] for item in resources if not item.get("delete")}
     for operation in deployment.get("pending_operations") or ():

@@ -58,6 +58,7 @@ class Replay:
         aliases: More URNs that a resource has had: those it has now, after a renaming.
         exclude: The URNs that the update must leave alone.
         revivals: Objects that only wait to be deleted and are the release's own.
+        unmade: The URNs of what was deleted for a replacement that was never made.
         entries: Records that the state gets from the release before the update; see `replay_entry`.
         absent: The URNs of those that are not in the state yet.
         left: What the cluster still has, since it was left there when its resource went.
@@ -79,6 +80,7 @@ class Replay:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     revivals: tuple[Revival, ...] = ()
+    unmade: tuple[str, ...] = ()
     entries: tuple[Resource, ...] = field(default=(), repr=False)
     absent: frozenset[str] = frozenset()
     left: tuple[str, ...] = ()
@@ -101,7 +103,7 @@ class Replay:
     @property
     def prepares(self) -> bool:
         """Whether the state has to be changed by `prepare` before the update."""
-        return bool(self.revivals or self.entries)
+        return bool(self.revivals or self.unmade or self.entries)
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -121,7 +123,8 @@ class Replay:
 
     def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state to begin from; see `replay_revival` and `replay_entry`. Has secrets in it."""
-        return replay_entry.put(replay_revival.revive(state, self.revivals), self.entries)
+        found = replay_revival.unmark(state, self.unmade)
+        return replay_entry.put(replay_revival.revive(found, self.revivals), self.entries)
 
     def require(self, *, allow_data_loss: bool = False) -> None:
         """Refuse a replay that must not be carried out.
@@ -231,6 +234,7 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
         aliases={old: (new,) for old, new in now_called.items()},
         exclude=tuple(sorted(excluded)),
         revivals=revivals,
+        unmade=replay_revival.unmade(current),
         entries=(
             *{**entered, **left}.values(),
             *(

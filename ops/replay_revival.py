@@ -5,6 +5,11 @@ its deletion, in the state. Restoring the release means that very object: creati
 ("already exists"), and so would everything after it. Its record is exchanged for that of its
 replacement: the old object is the resource again, the replacement is what waits to be deleted,
 which the replay does last. Nothing in the cluster is touched by that, and it is the truth about it.
+
+A deployer that dies between the deletion of an object and the making of its replacement leaves the
+record of the old one, marked as one whose replacement is pending. The next update makes the
+replacement and then deletes the old one after all, by its name, and the new object is gone (engine
+3.259.0). So the mark goes before the update, whose refresh sees whether there is an object.
 """
 
 from __future__ import annotations
@@ -15,6 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.checkpoint import Checkpoint, Resource
+
+UNMADE = "pendingReplacement"
+"""The mark of a record whose object was deleted for a replacement that is yet to be made."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,20 @@ def find(targets: Sequence[Resource], current: Checkpoint) -> list[Revival]:
         elif replacement.provider == left.provider and replacement.id != left.id:
             found.append(Revival(left.urn, left.label, left.id, replacement.id))
     return found
+
+
+def unmade(current: Checkpoint) -> tuple[str, ...]:
+    """Return the URNs of what was deleted for a replacement that was never made."""
+    return tuple(item.urn for item in current.resources if item.options.get(UNMADE))
+
+
+def unmark(state: Mapping[str, Any], urns: Sequence[str]) -> dict[str, Any]:
+    """Take the marks of pending replacements from a state. Pure: returns a copy."""
+    unmarked = copy.deepcopy(dict(state))
+    for item in unmarked["deployment"].get("resources", ()):
+        if item["urn"] in urns:
+            item.pop(UNMADE, None)
+    return unmarked
 
 
 def revive(state: Mapping[str, Any], revivals: Sequence[Revival]) -> dict[str, Any]:

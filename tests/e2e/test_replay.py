@@ -122,6 +122,23 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
     far.unchanged("v1", _FIRST)
 
 
+def test_what_was_deleted_for_its_replacement_is_made_again_and_stays(far: Foreign) -> None:
+    far.up("v1", _FIRST)
+    first = far.live()
+    session = far.session()
+    number = session.store.releases(limit=1)[0].number
+    # What a deployer leaves that dies between the two halves of a replacement.
+    state = session.export()
+    (half,) = (it for it in state["deployment"]["resources"] if it["urn"].endswith("::flags"))
+    half["pendingReplacement"] = True
+    session.import_state(state)
+    far.run("kubectl", "--namespace", far.namespace, "delete", "configmap", "features")
+    outcome = far.restore(far.plan(number), "restore release 1 after half a replacement")
+    assert outcome.succeeded, outcome.failures
+    assert far.live() == first
+    assert unlike_release(far, STACK, number) == []
+
+
 def _pending(state: Mapping[str, Any]) -> set[str]:
     return {item["type"] for item in state["deployment"].get("pending_operations", ())}
 

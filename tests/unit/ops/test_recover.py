@@ -57,6 +57,12 @@ class TestPendingOperations:
         assert (old["id"], old.get("delete")) == ("shop/a-old", None)
         assert (new["id"], new["delete"]) == ("shop/a-new", True)
 
+    def test_a_replacement_of_which_half_was_done_is_left_to_the_refresh(self) -> None:
+        half = resource("a", id="shop/a") | {"pendingReplacement": True}
+        repair = settle_operations({"resources": [half]})
+        assert repair.deployment["resources"] == [resource("a", id="shop/a")]
+        assert [str(it) for it in repair.forgotten] == ["replacing a"]
+
     def test_a_creation_of_what_is_there_is_not_entered_twice(self) -> None:
         repair = settle_operations(
             {

@@ -129,6 +129,17 @@ class TestLeftBehind:
         assert revived == [self.OLD, web, {**self.NEW, "delete": True}]
         assert exported["deployment"]["resources"][2] == self.NEW, "the given state is not changed"
 
+    def test_what_was_deleted_for_a_replacement_that_was_never_made_is_no_longer_marked(
+        self,
+    ) -> None:
+        # With the mark the engine makes the object anew and then deletes it, by its name.
+        marked = {**self.OLD, "pendingReplacement": True}
+        planned = plan(made(self.OLD), made(marked))
+        assert planned.prepares
+        exported: Any = {"version": 3, "deployment": state(marked)}
+        assert planned.prepare(exported)["deployment"]["resources"][2:] == [self.OLD]
+        assert exported["deployment"]["resources"][2] == marked, "the given state is not changed"
+
     def test_its_own_object_is_taken_back_when_nothing_replaced_it(self) -> None:
         now: Any = state({**self.OLD, "delete": True})
         planned = plan(made(self.OLD), made(*now["resources"][2:]))
