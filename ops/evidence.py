@@ -18,6 +18,7 @@ from ops.workload import (
     ends_of,
     holdup,
     image_of,
+    is_going,
     is_ready,
     memory_limit,
     probe_of,
@@ -73,7 +74,8 @@ before they list anew what an API server had no answer to, and the kubelet looks
 some seconds later."""
 
 REFUSED_SECONDS = 5.0
-"""How long pods may be refused: a quota may come free as old pods end."""
+"""How long pods may be refused once no pod of before is ending: what ends counts in a quota to its
+last moment, and that may be as long as its grace period."""
 
 DEADLINE_SECONDS = 2.0
 """How long a progress deadline must be exceeded: at first it may be that of the rollout before,
@@ -288,7 +290,8 @@ class Observer:
                 container=container,
             )
         refused = condition(snapshot.replica_set or {}, "ReplicaFailure")
-        if refused.get("status") == "True" and self._held(now, "refused") >= REFUSED_SECONDS:
+        is_refused = refused.get("status") == "True" and not any(map(is_going, snapshot.pods))
+        if is_refused and self._held(now, "refused") >= REFUSED_SECONDS:
             yield Failure(
                 kind="refused",
                 reason=f"pods are refused ({refused.get('reason')}): "

@@ -77,7 +77,7 @@ class Snapshot:
         if owner is None:
             return ()
         uid = owner["metadata"]["uid"]
-        return tuple(p for p in self.pods if owner_of(p) == uid and not _going(p))
+        return tuple(p for p in self.pods if owner_of(p) == uid and not is_going(p))
 
     @property
     def old_pods(self) -> tuple[Object, ...]:
@@ -137,7 +137,7 @@ def rollout(snapshot: Snapshot) -> Rollout:
         wanted=wanted,
         new=len(new),
         ready=sum(map(is_ready, new)),
-        old=sum(1 for pod in snapshot.old_pods if not _going(pod)),
+        old=sum(1 for pod in snapshot.old_pods if not is_going(pod)),
         complete=snapshot.observed and counts == [wanted] * 3,
         groups=_groups(snapshot.pods),
     )
@@ -151,7 +151,7 @@ def could_serve(pod: Object) -> bool:
     if (pod.get("spec") or {}).get("readinessGates"):
         return is_ready(pod)
     found = (pod.get("status") or {}).get("containerStatuses") or ()
-    return bool(found) and all(it.get("ready") for it in found) and not _going(pod)
+    return bool(found) and all(it.get("ready") for it in found) and not is_going(pod)
 
 
 def longest_rollout(snapshot: Snapshot) -> float:
@@ -167,7 +167,7 @@ def longest_rollout(snapshot: Snapshot) -> float:
 def _groups(pods: Iterable[Object]) -> tuple[Group, ...]:
     found: dict[str, list[Object]] = {}
     for pod in pods:
-        if not _going(pod):
+        if not is_going(pod):
             key = (pod["metadata"].get("labels") or {}).get(_HASH) or owner_of(pod) or ""
             found.setdefault(key, []).append(pod)
     return tuple(
@@ -183,7 +183,7 @@ def _groups(pods: Iterable[Object]) -> tuple[Group, ...]:
 
 def serving(snapshot: Snapshot) -> str:
     """Say in a few words what serves at a moment, by release."""
-    old = [p for p in snapshot.old_pods if is_ready(p) and not _going(p)]
+    old = [p for p in snapshot.old_pods if is_ready(p) and not is_going(p)]
     new = [p for p in snapshot.new_pods if is_ready(p)]
     if not old and not new:
         return "nothing serves: no pod is ready"
@@ -340,5 +340,6 @@ def _annotation(thing: Object, name: str) -> str | None:
     return value
 
 
-def _going(pod: Object) -> bool:
+def is_going(pod: Object) -> bool:
+    """Whether a pod is ending."""
     return pod["metadata"].get("deletionTimestamp") is not None

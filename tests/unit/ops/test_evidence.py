@@ -111,6 +111,18 @@ class TestEvidence:
         observer.observe(snapshot(recorded("complete")), 1.0)
         assert observer.observe(snapshot(recorded(name)), seconds + 0.5) is None, (kind, why)
 
+    def test_of_pods_that_are_refused_waits_for_those_that_end(self) -> None:
+        # They count in the quota to their last moment.
+        ending = recorded("refused")
+        ending["pods"][0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        observer = Observer(SETTINGS)
+        for now in (0.0, 100.0):
+            assert observer.observe(snapshot(ending), now) is None
+        assert observer.observe(snapshot(recorded("refused")), 101.0) is None
+        failure = observer.observe(snapshot(recorded("refused")), 101.0 + REFUSED_SECONDS)
+        assert failure is not None
+        assert failure.kind == "refused"
+
     def test_of_a_pod_that_was_there_waits_for_what_is_made_again(self) -> None:
         observer = Observer(SETTINGS, restores=True)
         observer.observe(snapshot(recorded("config")), 0.0)
