@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -20,35 +18,35 @@ __all__ = ["pytest_addoption", "pytest_report_header"]
 # What failed is told last, below the tables of coverage.
 pytest_plugins = ["tests.coverage_of_subprocesses", "tests.evidence.plugin"]
 
-ROOT = Path(__file__).resolve().parents[1]
-
 # How quick an example is says something of the machine, nothing of the code.
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
 
+_lab = pytest.StashKey[LabSettings | None]()
 _left_out = pytest.StashKey[list[str]]()
+_why = pytest.StashKey[str]()
 
 
-def _lab() -> tuple[LabSettings | None, str]:
-    """Return the lab when it is up, else why it cannot be used."""
+def _find_lab() -> tuple[LabSettings | None, bool, str]:
+    """Return the lab, whether it is up, and why it cannot be used."""
     try:
-        found = settings.load(os.environ, ROOT)
+        found = settings.load(os.environ, order.ROOT)
     except LabError as error:
-        return None, str(error.what)
-    return (
-        (found, "") if lifecycle.is_up(found) else (None, "the lab is not up; `make up` starts it")
-    )
+        return None, False, str(error.what)
+    up = lifecycle.is_up(found)
+    return found, up, "" if up else "the lab is not up; `make up` starts it"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give tests on a lab that is up its environment, as `make test` does."""
+    found, up, config.stash[_why] = _find_lab()
+    config.stash[_lab] = found if up else None
     config.stash[_left_out] = []
-    found, _ = _lab()
-    with suppress(LabError):  # Settings that cannot be used are told with the tests left out.
-        pulumi_plugins.choose(config, settings.load(os.environ, ROOT), is_up=found is not None)
     if found is not None:
+        pulumi_plugins.choose(config, found, is_up=up)
+    if found is not None and up:
         os.environ.update(stacks.environment(found))
     config.pluginmanager.register(order, "order of the tests")
     _follow(config)
@@ -66,8 +64,10 @@ def _follow(config: pytest.Config) -> None:
     elif worker is None and config.getoption("numprocesses", None):
         printer = progress.Printer(progress.begin_run())
         config.pluginmanager.register(printer, "progress of the run")
-    use = lab_use.LabUse(lab_use.lock_file())
-    config.pluginmanager.register(lab_use.Plugin(use, tell), "use of the lab")
+    lab = config.stash[_lab]
+    if lab is not None:
+        use = lab_use.LabUse(lab_use.lock_file(lab))
+        config.pluginmanager.register(lab_use.Plugin(use, tell), "use of the lab")
 
 
 def _nobody_asks(group: str, waits: bool) -> None:
@@ -76,22 +76,21 @@ def _nobody_asks(group: str, waits: bool) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests by their directory, and skip those that need a lab when there is none."""
-    found, why = _lab()
     for item in items:
-        kind = item.path.relative_to(ROOT / "tests").parts[0]
+        kind = order.kind_of(item.path)
         if kind in ("integration", "e2e"):
             item.add_marker(kind)
-        if kind == "e2e" and found is None:
-            item.add_marker(pytest.mark.skip(reason=why))
+        if kind == "e2e" and config.stash[_lab] is None:
+            item.add_marker(pytest.mark.skip(reason=config.stash[_why]))
             config.stash[_left_out].append(item.nodeid)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which end-to-end tests were left out and why."""
-    left_out = terminalreporter.config.stash[_left_out]
+    config = terminalreporter.config
+    left_out = config.stash[_left_out]
     if left_out:
-        _, why = _lab()
         terminalreporter.section("end-to-end tests left out")
-        terminalreporter.line(f"{len(left_out)} tests: {why}")
+        terminalreporter.line(f"{len(left_out)} tests: {config.stash[_why]}")
         for node in left_out:
             terminalreporter.line(f"  {node}")

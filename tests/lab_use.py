@@ -8,7 +8,6 @@ frees it when its holder dies.
 from __future__ import annotations
 
 import fcntl
-import os
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import settings
+from lab.settings import LabSettings
 from tests import order
 
 LIMIT_SECONDS = 3600
@@ -76,10 +75,9 @@ class LabUse:
             self._held = None
 
 
-def lock_file() -> Path:
+def lock_file(lab: LabSettings) -> Path:
     """Return the file whose lock decides, one a lab."""
-    state = settings.load(os.environ, order.ROOT).state
-    return state.with_name(f"{state.name}.tests.lock")
+    return lab.state.with_name(f"{lab.state.name}.tests.lock")
 
 
 class Plugin:
