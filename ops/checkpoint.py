@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SIGNATURE, SECRET = decryption.SIGNATURE, decryption.SECRET
 """The key that marks an object as something else than an object, and the mark of a secret."""
 STACK = "pulumi:pulumi:Stack"
+UNMADE = "pendingReplacement"
+"""The mark of a record whose object was deleted for a replacement that is yet to be made."""
 _PROVIDERS = "pulumi:providers:"
 
 
@@ -98,7 +100,12 @@ class Resource:
     @property
     def alive(self) -> bool:
         """Whether it is part of what is deployed, rather than what is left to be cleaned up."""
-        return not self.delete and not self.options.get("pendingReplacement")
+        return not self.delete and not self.unmade
+
+    @property
+    def unmade(self) -> bool:
+        """Whether its object was deleted for a replacement that is yet to be made."""
+        return bool(self.options.get(UNMADE))
 
     @property
     def provider_urn(self) -> str:

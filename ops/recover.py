@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ops.checkpoint import UNMADE
 from ops.diagnosis import Pending, pending_of
 from ops.errors import AegisError
 from ops.locks import Holder, clear
 from ops.ownership import KEPT as _KEPT
 from ops.ownership import judge_entered
-from ops.replay_revival import UNMADE
 
 if TYPE_CHECKING:
     from ops.process import Machine

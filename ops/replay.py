@@ -58,7 +58,7 @@ class Replay:
         aliases: More URNs that a resource has had: those it has now, after a renaming.
         exclude: The URNs that the update must leave alone.
         revivals: Objects that only wait to be deleted and are the release's own.
-        unmade: The URNs of what was deleted for a replacement that was never made.
+        unmade: Whether something was deleted for a replacement that was never made.
         entries: Records that the state gets from the release before the update; see `replay_entry`.
         absent: The URNs of those that are not in the state yet.
         left: What the cluster still has, since it was left there when its resource went.
@@ -80,7 +80,7 @@ class Replay:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     revivals: tuple[Revival, ...] = ()
-    unmade: tuple[str, ...] = ()
+    unmade: bool = False
     entries: tuple[Resource, ...] = field(default=(), repr=False)
     absent: frozenset[str] = frozenset()
     left: tuple[str, ...] = ()
@@ -123,8 +123,7 @@ class Replay:
 
     def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state to begin from; see `replay_revival` and `replay_entry`. Has secrets in it."""
-        found = replay_revival.unmark(state, self.unmade)
-        return replay_entry.put(replay_revival.revive(found, self.revivals), self.entries)
+        return replay_entry.put(replay_revival.revive(state, self.revivals), self.entries)
 
     def require(self, *, allow_data_loss: bool = False) -> None:
         """Refuse a replay that must not be carried out.
@@ -234,7 +233,7 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
         aliases={old: (new,) for old, new in now_called.items()},
         exclude=tuple(sorted(excluded)),
         revivals=revivals,
-        unmade=replay_revival.unmade(current),
+        unmade=any(item.unmade for item in current.resources),
         entries=(
             *{**entered, **left}.values(),
             *(

@@ -19,10 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ops.checkpoint import Checkpoint, Resource
-
-UNMADE = "pendingReplacement"
-"""The mark of a record whose object was deleted for a replacement that is yet to be made."""
+from ops.checkpoint import UNMADE, Checkpoint, Resource
 
 
 @dataclass(frozen=True)
@@ -61,27 +58,16 @@ def find(targets: Sequence[Resource], current: Checkpoint) -> list[Revival]:
     return found
 
 
-def unmade(current: Checkpoint) -> tuple[str, ...]:
-    """Return the URNs of what was deleted for a replacement that was never made."""
-    return tuple(item.urn for item in current.resources if item.options.get(UNMADE))
-
-
-def unmark(state: Mapping[str, Any], urns: Sequence[str]) -> dict[str, Any]:
-    """Take the marks of pending replacements from a state. Pure: returns a copy."""
-    unmarked = copy.deepcopy(dict(state))
-    for item in unmarked["deployment"].get("resources", ()):
-        if item["urn"] in urns:
-            item.pop(UNMADE, None)
-    return unmarked
-
-
 def revive(state: Mapping[str, Any], revivals: Sequence[Revival]) -> dict[str, Any]:
     """Exchange the records in a state, as `pulumi stack export` prints it. Pure: returns a copy.
 
-    The records change places too, so that everything still comes after what it depends on.
+    The records change places too, so that everything still comes after what it depends on. Marks
+    of replacements that are yet to be made are taken away.
     """
     revived = copy.deepcopy(dict(state))
-    resources = revived["deployment"]["resources"]
+    resources = revived["deployment"].get("resources", [])
+    for item in resources:
+        item.pop(UNMADE, None)
     for revival in revivals:
         places = {
             (item.get("id"), bool(item.get("delete"))): place

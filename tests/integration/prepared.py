@@ -5,13 +5,14 @@ To make a stack and to take it away again takes the CLI longer than most tests t
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from lab.toolchain import alone
 
 PARTS = ("project", "backend", ".cache", ".kube")
 """The project, its state, and of the home directory what the CLI's version was (to ask for it is a
@@ -30,8 +31,9 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None
     if "PYTEST_XDIST_WORKER" in os.environ:
         run = run.parent  # A worker's directory is in the run's.
     target = run / f"prepared-{name}"
-    with (run / f"prepared-{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = run / f"prepared-{name}.lock"
+    lock.mkdir(exist_ok=True)
+    with alone(lock):
         if not target.exists():
             partial = target.with_name(f"{target.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)  # Of a worker that failed to make it.
