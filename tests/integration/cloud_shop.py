@@ -112,8 +112,7 @@ def copied_shop(
     environment = {"PULUMI_BACKEND_URL": service.url, "PULUMI_ACCESS_TOKEN": TOKEN}
     with copied_stand(prepared.root, root, prepared.programs) as stand:
         stand.environment.update(environment)
-        for name, value in stand.environment.items():
-            monkeypatch.setenv(name, value)
+        stand.enter(monkeypatch)
         try:
             yield Shop(service, stand, capture)
         finally:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
+import pytest
 
 from ops import history, ledger
 from ops.engine import Engine
@@ -38,6 +39,11 @@ class Stand:
     def open(self, **environment: str) -> Session:
         """Open the stack."""
         return Session.open("one", self.root / "project", {**self.environment, **environment})
+
+    def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have this process work in its environment, too."""
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
 
     def tell(self, what: str, text: str = "") -> None:
         """Tell the provider what shall fail or hang, or which objects are gone."""

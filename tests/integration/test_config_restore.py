@@ -37,8 +37,7 @@ def stand(
     tmp_path: Path, programs: Path, made_shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Stand]:
     with copied_stand(made_shop, tmp_path, programs) as made:
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
+        made.enter(monkeypatch)
         yield made
 
 

@@ -32,8 +32,7 @@ def stand(
     tmp_path: Path, programs: Path, made_shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Stand]:
     with copied_stand(made_shop, tmp_path, programs) as made:
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
+        made.enter(monkeypatch)
         yield made
 
 
@@ -43,8 +42,7 @@ def dead(
 ) -> Iterator[Stand]:
     """A stack with a verified release, killed while the next one created ``b``."""
     with copied_stand(made_dead, tmp_path, programs) as made:
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
+        made.enter(monkeypatch)
         yield made
 
 

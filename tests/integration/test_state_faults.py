@@ -144,8 +144,7 @@ def shop(
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Shop]:
     with copied_stand(released, tmp_path, programs) as stand:
-        for name, value in stand.environment.items():
-            monkeypatch.setenv(name, value)
+        stand.enter(monkeypatch)
         yield Shop(stand, capsys)
 
 
@@ -415,8 +414,7 @@ class TestFullDisk:
         assert shop.deploys("v4") == ExitCode.NOT_ROLLED_BACK
         assert "release 4 is good, but could not be marked as verified" in shop.said
         monkeypatch.undo()
-        for name, value in shop.stand.environment.items():
-            monkeypatch.setenv(name, value)
+        shop.stand.enter(monkeypatch)
         small_disk.unlink()
         tags = json.loads(shop.state.with_suffix(".pulumi-tags").read_text())["tags"]
         assert len(tags["aegis:verified.0"].split(",")) == 3
