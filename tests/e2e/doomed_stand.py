@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import settings
+from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import ROOT, Finished, execute
 from tests.e2e.traffic import PER_SECOND, Seen, traffic
 from tests.evidence.plugin import keep
@@ -240,6 +241,7 @@ def doomed(directory: Path, name: str = "deaths") -> Iterator[Doomed]:
         (directory / part).mkdir()
     for part in ("Pulumi.yaml", "__main__.py"):
         (program / part).write_text((PROGRAM / part).read_text())
+    (program / "server.txt").write_text(SERVER)
     (program / ".venv").symlink_to(ROOT / ".venv")
     environment = {
         **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
@@ -251,6 +253,7 @@ def doomed(directory: Path, name: str = "deaths") -> Iterator[Doomed]:
     it.run("pulumi", "stack", "init", STACK)
     for words in (
         ("namespace", it.namespace),
+        ("grace", str(GRACE_SECONDS)),
         ("--path", "doomed:gate.bakeSeconds", "1"),
         ("--path", "doomed:gate.probeRate", "10"),
         # Death is the subject here, not how soon a busy machine starts a pod.

@@ -29,36 +29,9 @@ if config.get("build"):
         image_name=f"{os.environ['AEGIS_REGISTRY']}/doomed:{VERSION}",
         build={"context": "context", "builder_version": "BuilderV1"},
     ).repo_digest
-# It ends once nobody asks it any more, as `aegis-api` does: a control plane that was away may take
-# a minute until it tells anybody that a pod goes.
-SERVER = """
-import http.server, json, os, signal, threading, time
-closing, asked = threading.Event(), [0.0]
-def drain():
-    end, asked[0] = time.monotonic() + 70, time.monotonic()
-    while time.monotonic() < min(end, asked[0] + 1.5):
-        time.sleep(0.05)
-    os._exit(0)
-def close(*_):
-    closing.set()
-    threading.Thread(target=drain).start()
-signal.signal(signal.SIGTERM, close)
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        if self.path != "/readyz":
-            asked[0] = time.monotonic()
-        body = json.dumps({"version": os.environ["VERSION"]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        if closing.is_set():
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *words):
-        pass
-http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
-"""
+# `tests/e2e/server.py`. It ends once nobody asks it any more, as `aegis-api` does: a control plane
+# that was away may take a minute until it tells anybody that a pod goes.
+SERVER, GRACE = Path("server.txt").read_text(), config.require_int("grace")
 
 
 def meta(**more: object) -> dict[str, object]:
@@ -73,12 +46,12 @@ settings = {
         f"web-{VERSION}",
         metadata=meta(name=f"web-{VERSION}"),
         immutable=True,
-        data={"VERSION": VERSION},
+        data={"SAYS": VERSION},
         opts=inside,
     ),
     # Autonamed: a new version replaces it under the same URN.
     "plain": kubernetes.core.v1.ConfigMap(
-        "plain", metadata=meta(), immutable=True, data={"VERSION": VERSION}, opts=inside
+        "plain", metadata=meta(), immutable=True, data={"SAYS": VERSION}, opts=inside
     ),
 }
 secret = kubernetes.core.v1.Secret(
@@ -127,7 +100,10 @@ def deployment(name: str, opts: ResourceOptions, **annotations: str) -> None:
             "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": {**labels, "app.kubernetes.io/version": VERSION}},
-                "spec": {"containers": [container], "terminationGracePeriodSeconds": 78},
+                "spec": {
+                    "containers": [container],
+                    "terminationGracePeriodSeconds": config.require_int("grace"),
+                },
             },
         },
         opts=ResourceOptions.merge(inside, opts),
