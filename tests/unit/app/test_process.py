@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.launching import without_files
 from tests.unit.app.serving import DEADLINE, Client
 
 pytestmark = pytest.mark.anyio
@@ -53,21 +53,14 @@ class Process:
             return await self.child.wait()
 
 
-def forbid_writing() -> None:
-    """Lets the process write pipes and sockets, but not one byte into a file."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-
-
 async def start(arguments: list[str], **environment: str) -> asyncio.subprocess.Process:
-    """Starts python with nothing in its environment but what is given."""
+    """Starts python with nothing in its environment but what is given; it writes no file."""
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
+        *without_files([sys.executable, *arguments]),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        preexec_fn=forbid_writing,
     )
 
 
