@@ -193,10 +193,10 @@ class Actions:
             # What was rolled back is rolled back all the same.
             self.out.warn(f"release {release.number} could not be marked as refused\n{error}")
 
-    def pardon(self, fingerprint: str) -> None:
-        """Forget a refusal."""
+    def pardon(self, fingerprint: str | None, key: str | None = None) -> None:
+        """Forget a refusal; see `ops.ledger.pardon`."""
         try:
-            ledger.pardon(self.session, fingerprint)
+            ledger.pardon(self.session, fingerprint, key)
         except AegisError as error:
             self.out.warn(f"the refusal of this release could not be forgotten\n{error}")
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from statistics import median
 
 from ops.release import Release
+from ops.target import again
 
 SOURCE = "https://dora.dev/guides/dora-metrics-four-keys/"
 FREQUENCY, LEAD, FAILURES, RESTORE = (
@@ -89,7 +90,11 @@ def deployments(releases: Sequence[Release]) -> list[Deployment]:
         releases: The history, newest first, with the ledger's marks.
     """
     ordered = [it for it in reversed(releases) if it.deploys and not it.unchanged]
-    undone = {old.key: new for old, new in pairwise(ordered) if new.restores is not None}
+    undone = {
+        old.key: new
+        for old, new in pairwise(ordered)
+        if new.restores is not None and not again(releases, new, old)
+    }
     found = []
     for it in ordered:
         if not _is_deployment(it):

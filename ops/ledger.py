@@ -182,10 +182,21 @@ def refuse(session: Session, release: Release, fingerprint: str, why: str) -> No
     session.change_tags(change)
 
 
-def pardon(session: Session, fingerprint: str) -> None:
-    """Forget a refusal, once somebody insisted and the release passed its gate after all."""
-    if fingerprint in read(session).refusals:
-        session.change_tags({f"{REFUSED}.{fingerprint}": None})
+def pardon(session: Session, fingerprint: str | None, key: str | None = None) -> None:
+    """Forget a refusal, once somebody insisted and the release passed its gate after all.
+
+    Args:
+        session: The stack.
+        fingerprint: What was deployed; None when it is not known.
+        key: The release that runs again, whatever it was refused for; None for none.
+    """
+    forgotten = [
+        f"{REFUSED}.{refusal.fingerprint}"
+        for refusal in read(session).refusals.values()
+        if refusal.fingerprint == fingerprint or refusal.key == key
+    ]
+    if forgotten:
+        session.change_tags(dict.fromkeys(forgotten))
 
 
 def is_refused(session: Session, fingerprint: str) -> str | None:

@@ -18,7 +18,7 @@ from ops.ledger import fingerprint
 from ops.registry import Presence
 from ops.release import Deployed, Release
 from ops.signals import Interrupted
-from ops.target import choose
+from ops.target import again, choose
 from ops.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def rollback(actions: Actions, request: Request) -> Report:
         runs = actions.images() if failed is not None else None
         standard = next((it for it in releases if it.verified), None)
         done = restore(actions, target, replay, why="", standard=standard, keep=request.keep)
-        if failed is not None and failed.number != target.number and failed.restores is None:
+        if failed is not None and failed.restores is None and not again(releases, failed, target):
             remember(actions, failed, runs, f"rolled back by hand to release {target.number}")
         return _finished(report, done)
 
@@ -210,6 +210,7 @@ def restore(
                 newest = actions.newest()
                 if newest is not None and newest.succeeded:
                     actions.mark_verified(newest)
+                    _pardon(actions, target)
                 return Restored(newest, verdict, ran.outcome.duration)
         # What the watch saw may be older than what it says of the end.
         serving = ran.serving if verdict is None or ran.evidence else verdict.serving
@@ -294,6 +295,13 @@ def _judge(actions: Actions, target: Release, gate: GateSettings) -> Verdict:
 def _lost(actions: Actions, target: Release, verdict: Verdict) -> AegisError:
     during = f"during the rollback to release {target.number}"
     return lost(actions.stack, during, verdict.reason, state="what serves is not known")
+
+
+def _pardon(actions: Actions, target: Release) -> None:
+    """What runs again and passed its gate is not refused, whoever wanted it back."""
+    images = actions.images()
+    runs = None if images is None else fingerprint(images, target.config)
+    actions.pardon(runs, target.key)
 
 
 def remember(actions: Actions, failed: Release, images: str | None, why: str) -> None:

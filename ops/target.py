@@ -19,9 +19,9 @@ def choose(
 ) -> Release:
     """Choose the release to restore.
 
-    Without a number: the last verified release before the one that is deployed, where a rollback
-    counts as the release it restored, an update that changed nothing as the release it repeats,
-    and releases that were refused are passed over.
+    Without a number: what ran, verified, before what is deployed now. A rollback ran the release
+    it restored, an update that changed nothing the release it repeats; what was refused is passed
+    over, and so is what runs.
 
     Args:
         releases: The history, newest first.
@@ -34,20 +34,24 @@ def choose(
     """
     if to is not None:
         return _named(releases, to)
-    before = _deployed_number(releases) + (1 if interrupted else 0)
+    present, oldest = _present(releases, interrupted=interrupted)
     earlier = []
     for item in releases:
-        if item.number < before and _can_be_restored(item):
-            if item.verified:
-                return item
-            earlier.append(item)
+        if item.number >= oldest:
+            continue
+        found = _restorable(releases, item)
+        if found is None or found.number == present:
+            continue
+        if found.verified or item.verified:
+            return found
+        earlier.append(found)
     if not earlier:
         raise AegisError(
             what="there is no earlier release to go back to",
             why=_what_there_is(releases),
             next="aegis history",
         )
-    numbers = ", ".join(str(item.number) for item in earlier[:_SHOWN])
+    numbers = ", ".join(dict.fromkeys(str(item.number) for item in earlier[:_SHOWN]))
     raise AegisError(
         what="no earlier release was verified by a gate",
         why=f"succeeded, but never verified: {numbers}",
@@ -82,26 +86,57 @@ def _named(releases: Sequence[Release], to: int) -> Release:
     return found
 
 
-def _deployed_number(releases: Sequence[Release]) -> int:
-    """The number that what is deployed counts as: a rollback is the release it restored."""
-    current = next((item for item in releases if item.current), None)
-    if current is None:
-        return max((item.number for item in releases), default=0) + 1
-    seen = {current.number}
-    while current.succeeded:
-        if current.restores is not None:
-            before = _numbered(releases, current.restores)
+def ran(releases: Sequence[Release], release: Release) -> int:
+    """Return the number of the release that ran after one: not its own where it is another's again.
+
+    Args:
+        releases: The history, newest first; older releases may be missing.
+        release: One of them, which succeeded.
+    """
+    seen = {release.number}
+    while release.succeeded:
+        if release.restores is not None:
+            before = _numbered(releases, release.restores)
             if before is None or before.number in seen:
-                return current.restores
-        elif current.unchanged:
-            before = _repeated(releases, current)
+                return release.restores
+        elif release.unchanged:
+            before = _repeated(releases, release)
             if before is None:
                 break
         else:
             break
         seen.add(before.number)
-        current = before
-    return current.number
+        release = before
+    return release.number
+
+
+def again(releases: Sequence[Release], one: Release, other: Release) -> bool:
+    """Return whether one release is another one once more: restored, or an update of nothing.
+
+    Args:
+        releases: The history, newest first; older releases may be missing.
+        one: One of them.
+        other: Another of them.
+    """
+    return ran(releases, one) == ran(releases, other)
+
+
+def _present(releases: Sequence[Release], *, interrupted: bool) -> tuple[int | None, int]:
+    """Say what runs, and before which number that was chosen which ran before it.
+
+    After a rollback somebody who goes back once more wants what ran before the release that it
+    restored. What an update left that failed or died is no release: what ran before it did so
+    just before it.
+    """
+    current = next((item for item in releases if item.current), None)
+    if current is None:
+        return None, max((item.number for item in releases), default=0) + 1
+    if interrupted:
+        return None, current.number + 1
+    if not current.succeeded:
+        return None, current.number
+    number = ran(releases, current)
+    return number, number
 
 
 def _place(releases: Sequence[Release], number: int) -> int:
@@ -125,15 +160,22 @@ def _repeated(releases: Sequence[Release], release: Release) -> Release | None:
     return next((releases[place] for place in older if releases[place].deploys), None)
 
 
-def _can_be_restored(release: Release) -> bool:
-    return (
-        release.succeeded
-        and release.deploys
-        and release.kind != "destroy"
-        and not release.refused
-        # What a rollback restored is in the history itself, under its own number.
-        and release.restores is None
-    )
+def _restorable(releases: Sequence[Release], release: Release) -> Release | None:
+    """The release to restore for one to run again; None when it must not, or ran nothing.
+
+    For a rollback that is the release it restored, by whose number people know it; but where it
+    ran with other settings, for secrets were kept, or where that release is gone, it is the
+    rollback itself.
+    """
+    if not (release.succeeded and release.deploys and release.kind != "destroy"):
+        return None
+    if release.restores is None:
+        return None if release.refused else release
+    first = _numbered(releases, ran(releases, release))
+    if release.refused or (first is not None and first.refused):
+        return None
+    same = first is not None and first.succeeded and first.config == release.config
+    return first if same else release
 
 
 def _what_there_is(releases: Sequence[Release]) -> str:
@@ -148,6 +190,7 @@ def _what_there_is(releases: Sequence[Release]) -> str:
 
 def _suggestion(releases: Sequence[Release]) -> str:
     for item in releases:
-        if item.verified and _can_be_restored(item):
-            return f"aegis rollback --to {item.number}"
+        found = _restorable(releases, item) if item.verified else None
+        if found is not None:
+            return f"aegis rollback --to {found.number}"
     return "aegis history"

@@ -145,10 +145,15 @@ def told(error: AegisError) -> str:
 
 
 def relations(releases: Sequence[Release]) -> dict[int, int]:
-    """Say which release each rollback took the place of."""
+    """Say which release each rollback took the place of; none where it was that one once more."""
+    from ops.target import again
+
     deploying = [release for release in releases if release.deploys]
-    pairs = pairwise(deploying)
-    return {new.number: old.number for new, old in pairs if new.restores is not None}
+    return {
+        new.number: old.number
+        for new, old in pairwise(deploying)
+        if new.restores is not None and not again(releases, new, old)
+    }
 
 
 def render(listing: Listing, out: Output) -> None:

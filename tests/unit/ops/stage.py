@@ -104,6 +104,7 @@ class Stage(Actions):
     presences: list[Presence] = field(default_factory=list)
     gates: dict[int, GateSettings | None] = field(default_factory=dict)
     judged_by: list[GateSettings] = field(default_factory=list)
+    pardoned: list[str] = field(default_factory=list)
     did: list[str] = field(default_factory=list)
     signalled: bool = False
     cut_short: bool = False
@@ -200,8 +201,11 @@ class Stage(Actions):
         self.did.append(f"refuse {release.number}: {why}")
         self.refusals[fingerprint] = why
 
-    def pardon(self, fingerprint: str) -> None:
-        self.refusals.pop(fingerprint, None)
+    def pardon(self, fingerprint: str | None, key: str | None = None) -> None:
+        if fingerprint is not None:
+            self.refusals.pop(fingerprint, None)
+        if key is not None:
+            self.pardoned.append(key)
 
     def preview(self, policy_packs: Sequence[str] = ()) -> Changes:
         self.did.append(" ".join(["preview", *policy_packs]))
@@ -232,7 +236,10 @@ class Stage(Actions):
         gate: GateSettings,
     ) -> Ran:
         self.did.append(f"restore: {message}")
-        return self._ran(self.restores.pop(0), message, restores=target.number)
+        ran = self._ran(self.restores.pop(0), message, restores=target.number)
+        if ran.outcome.succeeded:
+            self.running = GOOD
+        return ran
 
     def judge(
         self, workloads: Sequence[Workload], gate: GateSettings, *, dry: bool = False

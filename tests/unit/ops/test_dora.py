@@ -124,6 +124,10 @@ def test_what_is_not_counted_is_said() -> None:
     assert "not mended yet" in basis
 
 
+def test_a_release_that_was_put_back_as_it_was_has_not_failed() -> None:
+    assert figures("good", "hand", "hand")[dora.FAILURES] == 0
+
+
 def test_of_no_history_nothing_is_claimed() -> None:
     assert {it.figure for it in dora.measure([], {}, NOW)} == {None}
     assert {it.value for it in dora.measure([], {}, NOW)} == {"-"}

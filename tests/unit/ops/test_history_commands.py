@@ -65,10 +65,21 @@ class TestHistory:
 
     def test_says_so_of_a_rollback_at_the_end_of_the_list_too(self, backend: MadeBackend) -> None:
         backend.update()
+        backend.update()
         backend.update(message="aegis: rollback to release 1")
         listing = history.collect(backend.session(), limit=1)
-        assert [it.rolled_back_from for it in listing.entries] == [1]
-        assert listing.more == 1
+        assert [it.rolled_back_from for it in listing.entries] == [2]
+        assert listing.more == 2
+
+    def test_what_was_put_back_as_it_was_is_not_rolled_back(self, backend: MadeBackend) -> None:
+        """`aegis drift --fix` restores what runs: nothing took its place."""
+        backend.update()
+        backend.update()
+        backend.update(message="aegis: rollback to release 2")
+        backend.update(message="aegis: rollback to release 3")
+        entries = history.collect(backend.session()).entries
+        assert {it.rolled_back_by for it in entries} == {None}
+        assert [it.notes for it in entries] == ["current, restores 3", "restores 2", "", ""]
 
     def test_says_how_many_more_there_are(self, backend: MadeBackend) -> None:
         for _ in range(5):

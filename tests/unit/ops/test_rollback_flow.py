@@ -6,6 +6,7 @@ import pytest
 
 from ops.errors import AegisError, ExitCode
 from ops.gate_settings import GateSettings
+from ops.ledger import fingerprint
 from ops.registry import Presence
 from ops.replay_loss import Loss, Rerun
 from ops.replay_secrets import SecretChange
@@ -28,6 +29,37 @@ def _stage(**settings: object) -> Stage:
     for name, value in settings.items():
         setattr(stage, name, value)
     return stage
+
+
+def test_what_a_person_restored_is_refused_no_longer() -> None:
+    stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED])
+    stage.history = [
+        release(3, verified=True, restores=1),
+        release(2, verified=True, refused=True),
+        release(1, verified=True),
+    ]
+    refused = fingerprint(GOOD, release(2).config)
+    stage.refusals = {refused: "it crashed", "another": "it was slow"}
+    rollback(stage, Request(to=2, yes=True))
+    assert stage.refusals == {"another": "it was slow"}
+    assert stage.pardoned == [release(2).key]
+
+
+def test_what_did_not_come_up_healthy_stays_refused() -> None:
+    stage = _stage(restores=[Ran(outcome())], verdicts=[FAILED])
+    stage.refusals = {fingerprint(GOOD, release(1).config): "it crashed"}
+    _refusal(stage, Request(to=1, yes=True))
+    assert stage.refusals
+    assert not stage.pardoned
+
+
+@pytest.mark.parametrize("more", [{"changes": {"same": 3}}, {}])
+def test_what_runs_on_is_not_refused_when_it_is_restored_once_more(more: dict[str, object]) -> None:
+    stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED])
+    present = release(3, verified=True, **more)
+    stage.history = [present, release(2, verified=True), release(1, verified=True)]
+    rollback(stage, Request(to=2 if more else 3, yes=True))
+    assert not stage.refusals
 
 
 def _refusal(stage: Stage, request: Request) -> AegisError:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from ops.errors import AegisError, ExitCode
-from ops.release import Release
+from ops.release import ConfigValue, Release
 from ops.target import choose
+
+
+KEPT = {"a:token": ConfigValue.recorded({"secure": "kept"})}
 
 
 def history(*rows: str | tuple[str, dict[str, Any]]) -> list[Release]:
@@ -47,7 +50,36 @@ def history(*rows: str | tuple[str, dict[str, Any]]) -> list[Release]:
         (("verified", "destroy verified", "verified current"), 1),
         # A rollback counts as what it restored: once more goes further back.
         (("verified", "verified", "verified", ("current", {"restores": 2})), 1),
-        (("verified", "verified", ("", {"restores": 1}), "verified current"), 2),
+        (("verified", "verified", "verified", ("verified current", {"restores": 3})), 2),
+        # What ran just before was a rollback: nobody was running 2 any more.
+        (("verified", "verified", ("", {"restores": 1}), "verified current"), 1),
+        (
+            ("verified", "verified", "refused", ("verified", {"restores": 1}), "failed current"),
+            1,
+        ),
+        (
+            (
+                "verified",
+                "verified",
+                ("verified", {"restores": 1}),
+                "failed",
+                ("verified", {"restores": 3}),
+                "failed current",
+            ),
+            1,
+        ),
+        # It ran with other settings than the release it restored, or that one is refused.
+        (
+            (
+                "verified",
+                "verified",
+                ("verified", {"restores": 1, "config": KEPT}),
+                "failed current",
+            ),
+            3,
+        ),
+        (("", "verified", ("verified", {"restores": 1}), "failed current"), 1),
+        (("verified refused", "verified", ("", {"restores": 1}), "failed current"), 2),
         # A rollback that failed restored nothing.
         (("verified", "verified", ("failed current", {"restores": 1})), 2),
         # An update that changed nothing is the release before it once more.
@@ -83,6 +115,16 @@ def test_the_last_verified_release_before_the_deployed_one_is_chosen(
 
 def test_after_a_death_the_last_recorded_release_is_the_one_to_restore() -> None:
     assert choose(history("verified", "verified current"), interrupted=True).number == 2
+
+
+def test_after_a_death_the_rollback_that_ran_is_the_one_to_restore() -> None:
+    rows = history("verified", "verified", ("verified current", {"restores": 1}))
+    assert choose(rows, interrupted=True).number == 1
+
+
+def test_a_rollback_whose_release_is_no_longer_in_the_history_is_restored_itself() -> None:
+    rows = history("verified", "verified", ("verified", {"restores": 1}), "failed current")
+    assert choose(rows[:2]).number == 3
 
 
 def test_a_number_that_succeeded_is_taken_verified_or_not() -> None:
