@@ -43,6 +43,7 @@ class Lock:
         fault: Why its file cannot be read; empty when it can.
         key: What its store calls it.
         automated: Whether what holds it was begun by a program, as `aegis` begins its updates.
+        own: Whether only a process of this very kernel can have written it.
     """
 
     place: str
@@ -53,6 +54,7 @@ class Lock:
     fault: str = ""
     key: str = ""
     automated: bool = False
+    own: bool = False
 
 
 @dataclass(frozen=True)

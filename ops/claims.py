@@ -7,7 +7,6 @@ that it passed for dead, is told so before it touches anything again.
 
 from __future__ import annotations
 
-import getpass
 import os
 import threading
 import time
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ops.errors import AegisError, ExitCode
 from ops.locks import Claim, Holder, Life, holders, read_claim, refuse_living
-from ops.process import Machine
+from ops.process import Machine, user
 
 if TYPE_CHECKING:
     from ops.stack import Session
@@ -208,7 +207,7 @@ def _make(here: Machine, *, intent: str, message: str, target: int | None) -> Cl
     process = here.find(os.getpid())
     return Claim(
         id=uuid.uuid4().hex[:12],
-        who=f"{getpass.getuser()}@{here.host}",
+        who=f"{user()}@{here.host}",
         boot=here.boot[:13],
         pid=os.getpid(),
         ticks=None if process is None else process.ticks,

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from ops import whole_file
+from ops import filesystem, whole_file
 from ops.backend import Lock, Recorded
 from ops.cli_store import renamed
 from ops.engine import Engine
@@ -217,7 +217,9 @@ class FileStore:
     def locks(self) -> list[Lock]:  # noqa: D102
         directory = self.root / ".pulumi" / "locks" / self._qualified
         found = sorted(directory.glob("*.json")) if directory.is_dir() else []
-        return [lock for path in found if (lock := _read_lock(path)) is not None]
+        own = bool(found) and filesystem.is_own(directory)
+        read = (_read_lock(path) for path in found)
+        return [replace(lock, own=own) for lock in read if lock is not None]
 
     def release_lock(self, lock: Lock) -> None:  # noqa: D102
         Path(lock.place).unlink(missing_ok=True)

@@ -45,7 +45,7 @@ class Claim:
     Attributes:
         id: Names the claim.
         who: User and host.
-        boot: The boot of that host.
+        boot: The boot of that host, and the space in which the process is counted there.
         pid: The process.
         ticks: When the process began, in ticks since the boot.
         since: When the work began, ISO 8601.
@@ -155,17 +155,45 @@ def _judge_lock(lock: Lock, here: Machine, claim: Holder | None) -> tuple[Life, 
         return Life.UNKNOWN, f"{lock.place} cannot be read: {lock.fault}"
     if lock.pid is None:
         return _judge_lease(lock, claim)
+    if lock.own and here.sees_all and here.is_named(lock.host):
+        return _judge_own(lock.pid, lock, here)
+    if claim is not None and claim.claim is not None and claim.claim.host == lock.host:
+        return _judge_claimed(lock.pid, lock, here, claim)
+    return _judge_named(lock.pid, lock, here)
+
+
+def _judge_named(pid: int, lock: Lock, here: Machine) -> tuple[Life, str]:
+    """Judge a lock of which the host's name is all that is known."""
     if not here.is_named(lock.host):
-        if claim is not None and claim.claim is not None and claim.claim.host == lock.host:
-            if claim.silent:
-                # A stopped CLI goes on where it stood, over whatever was done meanwhile.
-                return Life.UNKNOWN, (
-                    f"{claim.why}, but process {lock.pid} there has not given up its lock: "
-                    "it may only stand still"
-                )
-            return claim.life, claim.why
-        return Life.UNKNOWN, f"its process {lock.pid} is on {lock.host}, not on {here.host}"
-    return _judge_process(here.find(lock.pid), lock)
+        return Life.UNKNOWN, f"its process {pid} is on {lock.host}, not on {here.host}"
+    # A container or another machine may have this one's name.
+    process = here.find(pid)
+    if process is not None and _is_cli(process) and not began_after(process, lock.since):
+        return Life.HELD, f"its process {pid} ({process.name}) runs"
+    return Life.UNKNOWN, f"process {pid} of a {lock.host} took it, which may not be this one"
+
+
+def _judge_claimed(pid: int, lock: Lock, here: Machine, claim: Holder) -> tuple[Life, str]:
+    """Judge the lock of a CLI that the claim's holder started."""
+    if claim.silent:
+        # A stopped CLI goes on where it stood, over whatever was done meanwhile.
+        return Life.UNKNOWN, (
+            f"{claim.why}, but process {pid} there has not given up its lock: "
+            "it may only stand still"
+        )
+    if claim.life is Life.ORPHANED and claim.claim is not None and _is_counted(claim.claim, here):
+        # It was one of the processes that are seen here, and so is its CLI, which may live.
+        return _judge_process(here.find(pid), lock)
+    return claim.life, claim.why
+
+
+def _judge_own(pid: int, lock: Lock, here: Machine) -> tuple[Life, str]:
+    """Judge a lock that one of the processes wrote that are seen from here."""
+    within = (it for it in here.find_within(pid) if _is_cli(it))
+    found = [here.find(pid), *within]
+    judged = [_judge_process(it, lock) for it in found]
+    living = [it for it in judged if it[0] is not Life.ORPHANED]
+    return next(iter([*living, *judged]))
 
 
 def _judge_lease(lock: Lock, claim: Holder | None) -> tuple[Life, str]:
@@ -191,10 +219,19 @@ def _judge_process(process: Running | None, lock: Lock) -> tuple[Life, str]:
         return Life.ORPHANED, f"its process {lock.pid} is gone"
     if not began_after(process, lock.since):
         return Life.HELD, f"its process {lock.pid} ({process.name or 'alive'}) runs"
-    if process.name.startswith(CLI):
+    if _is_cli(process):
         # A clock that was set forward makes the lock's own process look too young.
         return Life.UNKNOWN, f"process {lock.pid} is a {process.name}, yet younger than the lock"
     return Life.ORPHANED, f"its process id {lock.pid} now belongs to {process.name}"
+
+
+def _is_cli(process: Running) -> bool:
+    return process.name.startswith(CLI)
+
+
+def _is_counted(claim: Claim, here: Machine) -> bool:
+    """Whether the claim's process is one of those that are counted, and seen, here."""
+    return bool(claim.boot) and claim.boot == here.boot[: len(claim.boot)]
 
 
 def judge_claim(
@@ -217,13 +254,12 @@ def judge_claim(
     def holder(life: Life, why: str, *, silent: bool = False) -> Holder:
         return Holder(life, claim.who, claim.since, claim.message, why, claim=claim, silent=silent)
 
-    if claim.boot and claim.boot == here.boot[: len(claim.boot)]:
+    if _is_counted(claim, here):
         process = here.find(claim.pid)
-        if process is not None and claim.ticks in {None, process.ticks}:
-            return holder(Life.HELD, f"its process {claim.pid} runs")
-        return holder(Life.ORPHANED, f"its process {claim.pid} is gone")
-    if here.is_named(claim.host) and claim.boot:
-        return holder(Life.ORPHANED, f"{claim.host} was started anew since")
+        if process is None or None not in (process.ticks, claim.ticks):
+            if process is not None and process.ticks == claim.ticks:
+                return holder(Life.HELD, f"its process {claim.pid} runs")
+            return holder(Life.ORPHANED, f"its process {claim.pid} is gone")
     for _ in range(PATIENCE):
         sleep(beat_seconds)
         now = again()

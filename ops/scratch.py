@@ -17,7 +17,8 @@ from pathlib import Path
 
 from ops.process import Machine
 
-_PARTS = 6
+_PARTS = frozenset({6, 7})
+"""How many parts a name has; earlier versions' ended in the process."""
 _made: dict[int, Path] = {}
 
 
@@ -27,8 +28,8 @@ def directory() -> Path:
     made = _made.get(pid)
     if made is None or not made.is_dir():
         sweep()
-        made = Path(tempfile.gettempdir()) / _name(Machine.here(), pid)
-        made.mkdir(mode=0o700, exist_ok=True)
+        # Nobody else can have made it before: its name ends in what cannot be told beforehand.
+        made = Path(tempfile.mkdtemp(prefix=_name(Machine.here(), pid) + "-"))
         _made[pid] = made
         atexit.register(_remove, made, pid)
     return made
@@ -52,7 +53,7 @@ def sweep() -> None:
 def _is_left_over(path: Path, here: Machine) -> bool:
     parts = path.name.split("-")
     try:
-        if len(parts) != _PARTS or path.lstat().st_uid != os.getuid():
+        if len(parts) not in _PARTS or path.lstat().st_uid != os.getuid():
             return False
         pid, ticks = int(parts[4]), int(parts[5])
     except (OSError, ValueError):
@@ -75,11 +76,7 @@ def _name(here: Machine, pid: int) -> str:
 
 def _where(here: Machine) -> tuple[str, str]:
     """What names the boot, and the space that process ids are counted in."""
-    try:
-        space = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
-    except OSError:
-        space = ""
-    return here.boot[:8], space
+    return here.kernel[:8], here.space
 
 
 def _remove(path: Path, pid: int) -> None:

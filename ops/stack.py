@@ -6,7 +6,6 @@ it takes 0.3 s to import, which reading history or printing help need not pay.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import socket
@@ -27,6 +26,7 @@ from ops.engine import Engine
 from ops.errors import AegisError
 from ops.events import Changes, Event, Failure, OnEvent, Outcome, Recorder, Step
 from ops.failures import Finished, explain, last_lines, unusable
+from ops.process import user
 from ops.release import SECURE, ConfigValue
 from ops.workspace import (
     Project,
@@ -390,7 +390,7 @@ def signature(environment: Mapping[str, str]) -> Mapping[str, str]:
     """
     if environment.get("PULUMI_CI_SYSTEM") or environment.get("CI"):
         return {}
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    who = f"{user()}@{socket.gethostname()}"
     return {"PULUMI_CI_SYSTEM": "aegis", "PULUMI_CI_BUILD_ID": who}
 
 

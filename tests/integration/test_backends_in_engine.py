@@ -132,11 +132,14 @@ def test_a_lock_of_the_dead_is_seen_and_taken_away_and_a_claim_is_had_by_one(sta
     who = {"pid": 4_000_000, "username": "ann", "hostname": socket.gethostname()}
     text = json.dumps({**who, "timestamp": "2026-01-02T03:04:05.123456789Z"})
     assert store.bucket.swap(".pulumi/locks/organization/shop/one/x.json", None, text.encode())
-    assert [it.life for it in locks.holders(session)] == [Life.ORPHANED]
+    # Another machine may have this one's name, and the backend is anybody's.
+    assert [it.life for it in locks.holders(session)] == [Life.UNKNOWN]
     with pytest.raises(AegisError, match="locked by another update") as raised:
         session.update(program=objects("a"), message="while it is locked")
     assert "ann@" in raised.value.why
-    locks.clear(session)
+    with pytest.raises(AegisError, match="may be being worked on"):
+        locks.clear(session)
+    locks.clear(session, take=True)
     assert locks.holders(session) == []
 
     with claims.claimed(session, intent="deploy", message="ship it"):

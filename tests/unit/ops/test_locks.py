@@ -31,6 +31,7 @@ from tests.unit.ops.made_backend import MadeBackend
 BOOT = datetime(2026, 1, 1, tzinfo=UTC)
 TAKEN = BOOT + timedelta(hours=1)
 PID = 4711
+FIRST_SPACE = "4026531836"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -49,11 +50,13 @@ def machine(
     ticks = int((TAKEN + after - BOOT).total_seconds() * TICKS)
     fields = [state, *["0"] * 18, str(ticks), "0"]
     (proc / str(PID) / "stat").write_text(f"{PID} ({name}) {' '.join(fields)}\n")
-    return Machine("ci-7", "this-boot", proc)
+    (proc / "1").mkdir()
+    (proc / "1" / "stat").write_text("1 (init) S")
+    return Machine("ci-7", "this-boot", proc, space=FIRST_SPACE)
 
 
-def lock(host: str = "ci-7", pid: int | None = PID, fault: str = "") -> Lock:
-    return Lock("lock.json", f"ann@{host}", host, pid, TAKEN, fault)
+def lock(host: str = "ci-7", pid: int | None = PID, fault: str = "", *, own: bool = True) -> Lock:
+    return Lock("lock.json", f"ann@{host}", host, pid, TAKEN, fault, own=own)
 
 
 def claim(**changes: object) -> Claim:
@@ -96,7 +99,7 @@ class TestTheClisLock:
         assert "process 99 is gone" in judged.why
 
     @pytest.mark.parametrize(
-        "foreign", [lock(host="ci-9"), lock(pid=None), lock(fault="it is empty")]
+        "foreign", [lock(host="ci-9", own=False), lock(pid=None), lock(fault="it is empty")]
     )
     def test_that_cannot_be_known_is_asked_about(self, tmp_path: Path, foreign: Lock) -> None:
         assert judge_lock(foreign, machine(tmp_path)).life is Life.UNKNOWN
@@ -104,14 +107,63 @@ class TestTheClisLock:
     @pytest.mark.parametrize("name", ["localhost", "", "runner"])
     def test_of_a_name_many_machines_have_is_asked_about(self, tmp_path: Path, name: str) -> None:
         here = replace(machine(tmp_path), host=name)
-        assert judge_lock(lock(host=name, pid=99), here).life is Life.UNKNOWN
+        assert judge_lock(lock(host=name, pid=99, own=False), here).life is Life.UNKNOWN
+
+    def test_of_a_container_that_is_seen_from_here_lives_as_its_process_does(
+        self, tmp_path: Path
+    ) -> None:
+        here = machine(tmp_path)
+        status = here.proc / str(PID) / "status"
+        status.write_text(f"Name:\tpulumi\nNSpid:\t{PID}\t20\n")
+        judged = judge_lock(lock(pid=20), here)
+        assert (judged.life, "(pulumi) runs" in judged.why) == (Life.HELD, True)
+        status.write_text(f"Name:\tpulumi\nNSpid:\t{PID}\t21\n")
+        assert judge_lock(lock(pid=20), here).life is Life.ORPHANED
+
+    @pytest.mark.parametrize(
+        ("where", "name", "life"),
+        [
+            ({"space": "4026532111"}, "pulumi", Life.HELD),
+            ({"space": "4026532111"}, "sh", Life.UNKNOWN),
+            ({"space": ""}, "sh", Life.UNKNOWN),
+            ({"own": False}, "pulumi", Life.HELD),
+            ({"own": False}, "sh", Life.UNKNOWN),
+        ],
+        ids=["container", "its-other", "nobody-says", "shared", "its-other"],
+    )
+    def test_of_this_name_is_never_called_dead_where_others_may_have_the_name(
+        self, tmp_path: Path, where: dict[str, object], name: str, life: Life
+    ) -> None:
+        here = machine(tmp_path, name=name)
+        here = replace(here, space=str(where.get("space", here.space)))
+        taken = lock(own=bool(where.get("own", True)))
+        assert judge_lock(taken, here).life is life
+        assert judge_lock(replace(taken, pid=99), here).life is Life.UNKNOWN
+
+    def test_where_other_users_processes_are_hidden_nobody_is_called_dead(
+        self, tmp_path: Path
+    ) -> None:
+        here = machine(tmp_path)
+        (here.proc / "1" / "stat").unlink()
+        assert judge_lock(lock(pid=99), here).life is Life.UNKNOWN
+
+    @pytest.mark.parametrize(
+        ("pid", "life"), [(PID, Life.HELD), (99, Life.ORPHANED)], ids=["its-cli-lives", "both-died"]
+    )
+    def test_of_a_deployer_that_died_here_lives_as_its_own_process_does(
+        self, tmp_path: Path, pid: int, life: Life
+    ) -> None:
+        here = replace(machine(tmp_path), space="4026532111")
+        made = claim(who="ann@ci-7", boot="this-boot", pid=98)
+        dead = Holder(Life.ORPHANED, "ann@ci-7", "", "a deploy", "gone", claim=made)
+        assert judge_lock(lock(pid=pid, own=False), here, dead).life is life
 
     @pytest.mark.parametrize("life", [Life.HELD, Life.ORPHANED])
     def test_of_another_machine_lives_as_the_claim_from_there_does(
         self, tmp_path: Path, life: Life
     ) -> None:
         heart = Holder(life, "ann@ci-9", "then", "a deploy", "why", claim=claim())
-        judged = judge_lock(lock(host="ci-9"), machine(tmp_path), heart)
+        judged = judge_lock(lock(host="ci-9", own=False), machine(tmp_path), heart)
         assert (judged.life, judged.message) == (life, "a deploy")
 
     def test_of_another_machine_whose_claim_is_only_silent_is_asked_about(
@@ -120,7 +172,7 @@ class TestTheClisLock:
         silent = Holder(
             Life.ORPHANED, "ann@ci-9", "then", "a deploy", "no beat", claim=claim(), silent=True
         )
-        judged = judge_lock(lock(host="ci-9"), machine(tmp_path), silent)
+        judged = judge_lock(lock(host="ci-9", own=False), machine(tmp_path), silent)
         assert judged.life is Life.UNKNOWN
         assert "may only stand still" in judged.why
 
@@ -152,7 +204,7 @@ class TestTheClisLock:
     def test_this_process_is_alive_and_its_number_in_another_boot_is_not(self) -> None:
         here = Machine.here()
         mine = replace(lock(host=here.host, pid=os.getpid()), since=datetime.now(UTC))
-        if here.is_named(here.host):
+        if here.is_named(here.host) and here.sees_all:
             assert judge_lock(mine, here).life is Life.HELD
 
 
@@ -169,8 +221,12 @@ class TestAClaim:
         lives = [_judge(it, here, []) for it in (mine, later, gone)]
         assert lives == [Life.HELD, Life.ORPHANED, Life.ORPHANED]
 
-    def test_of_this_machine_before_it_was_started_anew_is_orphaned(self, tmp_path: Path) -> None:
-        assert _judge(claim(who="ann@ci-7"), machine(tmp_path), []) is Life.ORPHANED
+    @pytest.mark.parametrize(("seen", "life"), [([0, 1], Life.HELD), ([0] * 4, Life.ORPHANED)])
+    def test_of_this_name_in_another_boot_or_space_is_watched(
+        self, tmp_path: Path, seen: list[int | None], life: Life
+    ) -> None:
+        """It was started anew; or it is a container beside this one, or a machine of its name."""
+        assert _judge(claim(who="ann@ci-7"), machine(tmp_path), seen) is life
 
     @pytest.mark.parametrize(
         ("seen", "life"),

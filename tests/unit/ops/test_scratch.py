@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from ops import scratch
+from ops.process import Machine
 
 HOLDER = """
 import sys
 from ops import scratch
+from ops.process import Machine
 path = scratch.directory()
 (path / "key").write_text("a key")
 print(path, flush=True)
@@ -68,3 +70,22 @@ def test_nothing_else_is_touched(place: Path, name: str) -> None:
     (place / name).mkdir()
     scratch.sweep()
     assert (place / name).is_dir()
+
+
+def test_is_none_that_somebody_else_could_have_made_before(place: Path) -> None:
+    known = scratch._name(Machine.here(), os.getpid())
+    (place / "elsewhere").mkdir()
+    (place / known).symlink_to(place / "elsewhere")
+    mine = scratch.directory()
+    assert mine.resolve() == place / mine.name
+    assert mine.stat().st_mode & 0o077 == 0
+    assert mine.name.startswith(known)
+
+
+def test_of_another_container_is_left_alone(place: Path) -> None:
+    parts = scratch._name(Machine.here(), 2**22 + 1).split("-")
+    parts[3] = "1"
+    other = place / "-".join([*parts, "x"])
+    other.mkdir()
+    scratch.sweep()
+    assert other.is_dir()

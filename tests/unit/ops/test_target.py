@@ -11,7 +11,6 @@ from ops.errors import AegisError, ExitCode
 from ops.release import ConfigValue, Release
 from ops.target import choose
 
-
 KEPT = {"a:token": ConfigValue.recorded({"secure": "kept"})}
 
 
