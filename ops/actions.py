@@ -127,9 +127,14 @@ class Actions:
         """Return the stack's releases, newest first; each is read when it is looked at."""
         return history.reading(self.session)
 
-    def newest(self) -> Release | None:
-        """Return the newest release that could change what is deployed."""
-        return next((it for it in self.releases() if it.deploys), None)
+    def recorded(self, outcome: Outcome) -> Release | None:
+        """Return the release that an update of this process became; None when there is none.
+
+        Not the newest one: another machine's clock may be ahead, and others may have updated the
+        stack since, without a claim.
+        """
+        key = outcome.recorded
+        return next((it for it in self.releases() if it.key == key), None) if key else None
 
     def deployed(self, release: Release) -> Deployed:
         """Return what a release deployed."""
@@ -165,13 +170,26 @@ class Actions:
 
     # What is remembered
 
-    def mark_verified(self, release: Release) -> None:
+    def mark_verified(self, release: Release | None) -> None:
         """Remember that a release passed its gate.
+
+        Args:
+            release: The release; None when the history does not have what was judged.
 
         Raises:
             AegisError: It did, but that could not be written down.
         """
         self._turn.require()
+        if release is None:
+            raise AegisError(
+                what=f"what runs in {self.stack} is good, and could not be marked as verified",
+                why="the update succeeded, and nobody can tell which of the records in the history "
+                "is its own",
+                state="it is deployed, healthy, and NOT marked as verified",
+                next=f"aegis deploy --stack {self.stack}; with nothing to change it lets the gate "
+                "judge what runs, and marks it",
+                code=ExitCode.NOT_ROLLED_BACK,
+            )
         try:
             ledger.mark_verified(self.session, release)
         except AegisError as error:

@@ -121,11 +121,15 @@ class Store(Protocol):
     def keep_tags(self) -> None:
         """Keep a copy of the tags, which have just been changed, where the store keeps none."""
 
-    def ordered(self) -> AbstractContextManager[None]:
-        """See that what is recorded during the block counts as later than all before it.
+    def recording(self) -> AbstractContextManager[list[str]]:
+        """See what is recorded during the block, and that it counts as later than all before it.
 
-        A store that is no service orders its history by the clocks of whoever wrote it, and one
-        may have been set back.
+        A store that is no service orders its history by the clocks of whoever wrote it, and they
+        differ.
+
+        Returns:
+            The keys of what was recorded, the last one last, once the block has ended. None are
+            there when nothing was, or nobody can tell.
         """
 
     def locks(self) -> list[Lock]:

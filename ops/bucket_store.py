@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -31,6 +31,7 @@ from ops.records import (
     make_release,
     numbered,
     outputs_in,
+    restamped,
     retagged,
     state_of,
     unpack,
@@ -162,8 +163,32 @@ class BucketStore:
         except FileNotFoundError:
             return None
 
-    def ordered(self) -> AbstractContextManager[None]:  # noqa: D102
-        return nullcontext()
+    @contextmanager
+    def recording(self) -> Iterator[list[str]]:  # noqa: D102
+        before, made = self._names(), list[str]()
+        try:
+            yield made
+        finally:
+            with suppress(OSError, AegisError):
+                for key, stamp in restamped(before, self._names()):
+                    made.append(self._stamped(key, stamp))
+
+    def _stamped(self, key: str, stamp: str) -> str:
+        """Name a release's objects by another time than the one they were written at."""
+        try:
+            if key != stamp:
+                self._stamp(key, stamp)
+        except (OSError, AegisError):
+            return key  # Only the order in the history is another than it was.
+        return stamp
+
+    def _stamp(self, key: str, stamp: str) -> None:
+        start = f"{self._history}/{self.stack}-"
+        # The checkpoint first: a release without one can be seen, one of nothing cannot.
+        for old in sorted(it.key for it in self.bucket.list(f"{start}{key}.")):
+            new = f"{start}{stamp}.{old.removeprefix(f'{start}{key}.')}"
+            if self.bucket.swap(new, None, self.bucket.read(old)):
+                self.bucket.delete(old)
 
     def locks(self) -> list[Lock]:  # noqa: D102
         scope = f"organization/{self.project}/" if self._scoped else ""

@@ -124,7 +124,6 @@ def _deploy(actions: Actions, request: Request) -> Report:
     workloads = list(dict.fromkeys([*actions.workloads(), *workloads_of_steps(changes.steps)]))
     if workloads:
         actions.require_cluster()
-    before = actions.newest()
     ran = actions.update(request.message or "aegis: deploy", workloads, gate)
     if AGAIN in ran.outcome.why:
         # The program's own gate: only the update knew the image, which it had to build first.
@@ -144,12 +143,9 @@ def _deploy(actions: Actions, request: Request) -> Report:
         step = after_judgement(
             verdict, interrupted=actions.interrupted, roll_back=request.roll_back
         )
-    newest = actions.newest()
-    if newest is not None and before is not None and newest.key == before.key:
-        newest = None  # It ended before it could be recorded: the last one is the one before.
+    newest = actions.recorded(ran.outcome)
     if step is Next.KEEP:
-        if newest is not None:
-            actions.mark_verified(newest)
+        actions.mark_verified(newest)
         if images is not None:
             actions.pardon(fingerprint(images, settings))
         deployed = Deployed() if newest is None else actions.deployed(newest)

@@ -172,6 +172,8 @@ class Outcome:
             pending operations stay behind.
         steps: The steps that changed something.
         text: The last it printed.
+        recorded: The key that the history has it by; None when it has none of it, or nobody can
+            tell.
     """
 
     succeeded: bool
@@ -183,6 +185,7 @@ class Outcome:
     killed: bool = False
     steps: tuple[Step, ...] = ()
     text: str = field(default="", repr=False)
+    recorded: str | None = None
 
     @property
     def why(self) -> str:

@@ -34,6 +34,7 @@ from ops.records import (
     numbered,
     outputs_in,
     read_json,
+    restamped,
     retagged,
     state_of,
     unreadable,
@@ -192,23 +193,25 @@ class FileStore:
             whole_file.write(self._kept_tags, self._tags.read_bytes())
 
     @contextmanager
-    def ordered(self) -> Iterator[None]:  # noqa: D102
-        before = self._names()
+    def recording(self) -> Iterator[list[str]]:  # noqa: D102
+        before, made = self._names(), list[str]()
         try:
-            yield
+            yield made
         finally:
-            known, last = set(before), int(key_of(before[-1])) if before else 0
-            # Where it cannot be done, only the order in the history is another than it was.
             with suppress(OSError, AegisError):
-                for name in self._names():
-                    if name not in known:
-                        last = max(int(key_of(name)), last + 1)
-                        self._stamp(key_of(name), last)
+                for key, stamp in restamped(before, self._names()):
+                    made.append(self._stamped(key, stamp))
 
-    def _stamp(self, key: str, stamp: int) -> None:
+    def _stamped(self, key: str, stamp: str) -> str:
         """Name a release's files by another time than the one they were written at."""
-        if int(key) == stamp:
-            return
+        try:
+            if key != stamp:
+                self._stamp(key, stamp)
+        except OSError:
+            return key  # Only the order in the history is another than it was.
+        return stamp
+
+    def _stamp(self, key: str, stamp: str) -> None:
         start = f"{self.stack}-{key}."
         # The checkpoint first: a release without one can be seen, one of nothing cannot.
         for path in sorted(self._history.glob(f"{glob.escape(start)}*")):

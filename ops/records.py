@@ -179,6 +179,25 @@ def numbered(
     return found[:limit]
 
 
+def restamped(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, str]]:
+    """Say which records of a history are new, and by which keys they count as the last ones.
+
+    Args:
+        before: The names of the records before.
+        after: Their names now.
+
+    Returns:
+        The key and the one it is to have, the oldest record first.
+    """
+    known, last = set(before), int(key_of(before[-1])) if before else 0
+    found = []
+    for name in after:
+        if name not in known:
+            last = max(int(key_of(name)), last + 1)
+            found.append((key_of(name), str(last)))
+    return found
+
+
 def has_zstd() -> bool:
     """Whether files compressed with zstd can be read here; the CLI always can."""
     try:

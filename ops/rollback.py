@@ -207,10 +207,9 @@ def restore(
         if ran.outcome.succeeded and verdict is None:
             verdict = _judge(actions, target, gate)
             if verdict.passed:
-                newest = actions.newest()
-                if newest is not None and newest.succeeded:
-                    actions.mark_verified(newest)
-                    _pardon(actions, target)
+                newest = actions.recorded(ran.outcome)
+                actions.mark_verified(newest)
+                _pardon(actions, target)
                 return Restored(newest, verdict, ran.outcome.duration)
         # What the watch saw may be older than what it says of the end.
         serving = ran.serving if verdict is None or ran.evidence else verdict.serving

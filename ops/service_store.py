@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -131,8 +131,18 @@ class ServiceStore:
     def keep_tags(self) -> None:  # noqa: D102
         return
 
-    def ordered(self) -> AbstractContextManager[None]:  # noqa: D102
-        return nullcontext()
+    @contextmanager
+    def recording(self) -> Iterator[list[str]]:  # noqa: D102
+        before, made = self._last(), list[str]()
+        try:
+            yield made
+        finally:
+            with suppress(AegisError):
+                made += [str(it) for it in range(before + 1, self._last() + 1)]
+
+    def _last(self) -> int:
+        """The number that the service gave its last operation."""
+        return max((it.number for it in self.releases(1)), default=0)
 
     def locks(self) -> list[Lock]:  # noqa: D102
         described = self.service.described()

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 Program = Callable[[], None]
 _CANCELLED = 8
 _SCRATCH = "encrypted"
+_KINDS = {"up": "update", "refresh": "refresh", "destroy": "destroy"}
+"""What the history calls the commands of the CLI."""
 
 
 @dataclass
@@ -343,7 +346,7 @@ class Session:
 
     def _operate(self, command: str, recorder: Recorder, **options: Any) -> Outcome:  # noqa: ANN401
         started, clock = datetime.now(UTC), time.monotonic()
-        with self.store.ordered():
+        with self.store.recording() as made:
             done, begun = self._run(command, recorder, **options)
         if done.code and not begun and not recorder.said and done.code > 0:
             what = f"the {command} of {self.name} did not begin"
@@ -358,7 +361,19 @@ class Session:
             killed=done.code < 0 or bool(done.code and self.store.unfinished()),
             steps=tuple(step for step in recorder.steps if step.changes),
             text=last_lines(done.stdout),
+            recorded=self._own(made, command, options.get("message")),
         )
+
+    def _own(self, made: Sequence[str], command: str, message: object) -> str | None:
+        """Tell the record of what this process did from those that others made meanwhile."""
+        if len(made) < 2:  # noqa: PLR2004 - one, or none
+            return next(iter(made), None)
+        with suppress(AegisError):
+            for release in self.store.releases(len(made)):
+                own = release.kind == _KINDS[command] and release.message == (message or "")
+                if own and release.key in made:
+                    return release.key
+        return None
 
     def _failures(self, done: Finished, recorder: Recorder) -> tuple[Failure, ...]:
         if done.code < 0:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ops import checkpoint, claims, history, locks
+from ops import checkpoint, claims, history, ledger, locks
 from ops.bucket_store import BucketStore
 from ops.errors import AegisError
 from ops.locks import Life
@@ -147,6 +147,41 @@ def test_a_lock_of_the_dead_is_seen_and_taken_away_and_a_claim_is_had_by_one(sta
         assert not store.swap_claim("another", None)
         assert [it.message for it in locks.holders(session)] == ["ship it"]
     assert store.claim() is None
+
+
+@no_service
+def test_what_a_machine_recorded_whose_clock_is_ahead_gets_no_mark_of_anothers(
+    stand: Stand,
+) -> None:
+    session = stand.open()
+    store = session.store
+    assert isinstance(store, BucketStore)
+    assert session.update(program=objects("a"), message="good").succeeded
+    ledger.mark_verified(session, history.releases(session)[0])
+    assert session.update(program=objects("a", "b"), message="bad").succeeded
+    written = history.releases(session)[0].key
+    ahead(store, written)
+
+    done = aegis(stand, "rollback", "--to", "1", "--yes")
+
+    assert done.code == 0, done.text
+    found = history.releases(stand.open())
+    assert [(it.message, it.verified, it.current) for it in found] == [
+        ("aegis: rollback to release 1", True, True),
+        ("bad", False, False),
+        ("good", True, False),
+    ]
+    assert done.document["release"] == 3
+    assert store.checkpoint(found[0]) is not None
+
+
+def ahead(store: BucketStore, key: str) -> None:
+    """Name an update's records as a machine names them whose clock is two minutes ahead."""
+    later = str(int(key) + 120 * 10**9)
+    for entry in store.bucket.list(f".pulumi/history/shop/one/one-{key}."):
+        content = store.bucket.read(entry.key)
+        assert store.bucket.swap(entry.key.replace(key, later), None, content)
+        store.bucket.delete(entry.key)
 
 
 @no_service

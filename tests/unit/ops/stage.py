@@ -179,9 +179,6 @@ class Stage(Actions):
     def recorded_gate(self, release: Release) -> GateSettings | None:
         return self.gates.get(release.number, self.gate(release.config))
 
-    def newest(self) -> Release | None:
-        return next((it for it in self.releases() if it.deploys), None)
-
     def workloads(self) -> list[Workload]:
         return [Workload(namespace="n", name="a")]
 
@@ -194,7 +191,8 @@ class Stage(Actions):
     def presence(self, images: Sequence[str]) -> list[Presence]:
         return self.presences
 
-    def mark_verified(self, release: Release) -> None:
+    def mark_verified(self, release: Release | None) -> None:
+        assert release is not None
         self.did.append(f"verify {release.number}")
 
     def refuse(self, release: Release, fingerprint: str, why: str) -> None:
@@ -267,4 +265,5 @@ class Stage(Actions):
             config={"a:logLevel": ConfigValue("debug")},
         )
         self.history.insert(0, made)
-        return ran
+        key = ran.outcome.recorded or made.key
+        return replace(ran, outcome=replace(ran.outcome, recorded=key))

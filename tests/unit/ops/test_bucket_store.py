@@ -52,6 +52,22 @@ def test_of_5000_updates_only_those_shown_are_read(tmp_path: Path) -> None:
     assert len(bucket.reads) == SHOWN
 
 
+def test_what_a_clock_behind_the_others_recorded_is_the_last(tmp_path: Path) -> None:
+    backend = MadeBackend(tmp_path)
+    last = backend.update(message="of a clock that is ahead")
+    bucket = DirectoryBucket(tmp_path / "backend")
+    store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
+    with store.recording() as keys:
+        made = backend.update(message="ours")
+        for kind in ("history", "checkpoint"):
+            backend.file(made, kind).rename(backend.file(str(int(last) - 5), kind))
+    newest, before = store.releases()
+    assert (newest.message, before.message) == ("ours", "of a clock that is ahead")
+    assert [newest.key] == keys == [str(int(last) + 1)]
+    assert store.checkpoint(newest) is not None
+    assert not backend.file(str(int(last) - 5)).exists()
+
+
 def test_tags_are_changed_unless_somebody_else_does_so_at_the_same_time(tmp_path: Path) -> None:
     backend = MadeBackend(tmp_path)
 

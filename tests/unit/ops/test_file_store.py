@@ -280,21 +280,22 @@ class TestOrder:
         self, backend: MadeBackend
     ) -> None:
         last = backend.update(message="last")
-        with backend.session().store.ordered():
+        with backend.session().store.recording() as keys:
             made = backend.update(message="new")
             for kind in ("history", "checkpoint"):
                 old = backend.file(made, kind)
                 old.rename(backend.file(str(int(last) - 5), kind))
         newest, before = history.releases(backend.session())
         assert (newest.message, before.message) == ("new", "last")
-        assert newest.key == str(int(last) + 1)
+        assert [newest.key] == keys == [str(int(last) + 1)]
         assert backend.file(newest.key, "checkpoint").exists()
 
     def test_nothing_is_renamed_when_the_clock_is_right(self, backend: MadeBackend) -> None:
         backend.update()
-        with backend.session().store.ordered():
+        with backend.session().store.recording() as keys:
             made = backend.update()
         assert history.releases(backend.session())[0].key == made
+        assert keys == [made]
 
 
 class TestDeployed:
