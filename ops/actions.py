@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ops import checkout, claims, history, ledger, timelines
+from ops import checkout, claims, history, ledger, settings_file, timelines
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
 from ops.gate_settings import GateSettings
@@ -50,6 +50,7 @@ class Actions:
         self.session = session
         self.out = out
         self.signals = signals
+        self._overrides: dict[str, str] = {}
         self._recording = Recording(session.name)
         self._turn = Turn(session, out)
         self._judging = Judging(session, out, self._turn, self._recording)
@@ -150,7 +151,8 @@ class Actions:
 
     def settings(self) -> Config:
         """Return the settings the next update would use."""
-        return self.session.settings()
+        overridden = {key: ConfigValue(value) for key, value in self._overrides.items()}
+        return {**self.session.settings(), **overridden}
 
     def workloads(self) -> list[Workload]:
         """Return the Deployments in the stack's state."""
@@ -227,7 +229,7 @@ class Actions:
             policy_packs: Directories of policy packs to ask as well.
         """
         with self.out.progress(f"previewing {self.stack}"), self._recording.phase(PREVIEW):
-            changes = self.session.preview(policy_packs=policy_packs)
+            changes = self.session.preview(policy_packs=policy_packs, overrides=self._overrides)
         self._recording.plan([called(step) for step in changes.steps if is_shown(step)])
         return changes
 
@@ -235,7 +237,9 @@ class Actions:
         """Update the stack to what the program declares, watching its rollouts."""
 
         def run(on_event: Callable[[Event], None]) -> Outcome:
-            return self.session.update(message=message, on_event=on_event)
+            return self.session.update(
+                message=message, on_event=on_event, overrides=self._overrides
+            )
 
         self._turn.deploys()
         stop = self.session.stop
@@ -245,19 +249,27 @@ class Actions:
         self._turn.unjudged = ran.outcome.succeeded and (ran.evidence is None or lost)
         return ran
 
-    def set_setting(self, key: str, value: str) -> Callable[[], None]:
-        """Change one of the stack's settings; return what puts its file back as it was."""
-        path = self.session.config_file
-        before = path.read_bytes() if path.exists() else None
-        self.session.engine.expect("config", "set", key, value, "--stack", self.session.reference)
+    def override(self, key: str, value: str) -> None:
+        """Have previews and updates use a setting which the stack's file does not have yet.
 
-        def undo() -> None:
-            if before is None:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_bytes(before)
+        Args:
+            key: The setting, one of the project's own.
+            value: What it is to be.
+        """
+        self._overrides[settings_file.qualified(key, self.session.project)] = value
 
-        return undo
+    def keep_overrides(self) -> None:
+        """Write the settings into the stack's file that what runs now was deployed with."""
+        for key, value in self._overrides.items():
+            words = ("config", "set", key, value, "--stack", self.session.reference)
+            try:
+                self.session.engine.expect(*words)
+            except AegisError as error:
+                self.out.warn(
+                    f"what runs has {key} = {value}, which could not be written into "
+                    f"{self.session.config_file.name}: {error.why or error.what}\n"
+                    f"the next deploy would take it back: pulumi {' '.join(words)}"
+                )
 
     # What a release declared
 

@@ -84,7 +84,7 @@ def compare_settings(
         if (
             old is not None
             and new is not None
-            and (old.value, old.secret) == (new.value, new.secret)
+            and (old.as_recorded, old.secret) == (new.as_recorded, new.secret)
         ):
             continue
         shown = (old.shown if old else "", new.shown if new else "")

@@ -6,7 +6,6 @@ typing anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,15 +95,11 @@ def deploy(actions: Actions, request: Request) -> Report:
         actions.claimed(INTENT, request.message, request.wait_seconds),
         actions.guarded(request.guard),
     ):
-        undo: Callable[[], None] = _nothing
         if request.image_digest is not None:
-            undo = actions.set_setting(DIGEST_SETTING, request.image_digest)
-        try:
-            return _deploy(actions, request)
-        except BaseException:
-            # The settings file must not name a release that nobody wants any more.
-            undo()
-            raise
+            # Not in the settings file, which must not name a release that nobody wants any more,
+            # nor go back to an old one while the new one runs: it changes once that is good.
+            actions.override(DIGEST_SETTING, request.image_digest)
+        return _deploy(actions, request)
 
 
 def _deploy(actions: Actions, request: Request) -> Report:
@@ -145,7 +140,10 @@ def _deploy(actions: Actions, request: Request) -> Report:
         )
     newest = actions.recorded(ran.outcome)
     if step is Next.KEEP:
-        actions.mark_verified(newest)
+        try:
+            actions.mark_verified(newest)
+        finally:
+            actions.keep_overrides()
         if images is not None:
             actions.pardon(fingerprint(images, settings))
         deployed = Deployed() if newest is None else actions.deployed(newest)
@@ -184,6 +182,8 @@ def _unchanged(actions: Actions) -> Report:
     current = next((it for it in actions.releases() if it.current), None)
     deployed = Deployed() if current is None else actions.deployed(current)
     if current is None or current.verified or not current.succeeded:
+        if current is not None and current.verified:
+            actions.keep_overrides()
         return Report(release=current, deployed=deployed, changed=False)
     verdict = actions.judge(actions.workloads(), actions.gate(actions.settings()))
     if not verdict.passed:
@@ -194,7 +194,10 @@ def _unchanged(actions: Actions) -> Report:
             next=f"aegis rollback --stack {actions.stack}",
             code=ExitCode.GATE_FAILED,
         )
-    actions.mark_verified(current)
+    try:
+        actions.mark_verified(current)
+    finally:
+        actions.keep_overrides()
     return Report(release=current, deployed=deployed, changed=False, verdict=verdict)
 
 
@@ -376,7 +379,3 @@ def _ended(actions: Actions, step: Next, why: str, serving: str) -> AegisError:
 
 def _warnings(changes: Changes) -> list[str]:
     return [f"  warning: {line}" for line in changes.warnings]
-
-
-def _nothing() -> None:
-    """Put nothing back."""

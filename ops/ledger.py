@@ -206,12 +206,7 @@ def is_refused(session: Session, fingerprint: str) -> str | None:
 
 
 def _scalar(item: ConfigValue) -> Any:  # noqa: ANN401 - any JSON value
-    """A setting as history records it: numbers and truth values as text."""
-    if item.secret and not item.encrypted:
-        return MASK
-    if isinstance(item.value, (bool, int, float)):
-        return json.dumps(item.value)
-    return item.value
+    return MASK if item.secret and not item.encrypted else item.as_recorded
 
 
 def _chunks(tags: Mapping[str, str]) -> Iterable[str]:

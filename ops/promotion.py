@@ -6,7 +6,7 @@ the deploy itself, its gate and its rollback are :mod:`ops.deploy`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -171,27 +171,20 @@ def promote(source: Actions, target: Actions, request: Request) -> deploy.Report
             f"this checkout is not what {found.label} was deployed from: "
             "the image is the same, what surrounds it may not be"
         )
-    undo = _name_version(source, target, found)
-    try:
-        if request.preview:
-            return _preview(target, digest, request.policy_packs)
-        return deploy.deploy(
-            target,
-            deploy.Request(
-                image_digest=digest,
-                message=request.message or f"aegis: promote {found.label}",
-                yes=request.yes,
-                force=request.force,
-                wait_seconds=request.wait_seconds,
-                policy_packs=request.policy_packs,
-            ),
-        )
-    except BaseException:
-        undo()
-        raise
-    finally:
-        if request.preview:
-            undo()
+    _name_version(source, target, found)
+    if request.preview:
+        return _preview(target, digest, request.policy_packs)
+    return deploy.deploy(
+        target,
+        deploy.Request(
+            image_digest=digest,
+            message=request.message or f"aegis: promote {found.label}",
+            yes=request.yes,
+            force=request.force,
+            wait_seconds=request.wait_seconds,
+            policy_packs=request.policy_packs,
+        ),
+    )
 
 
 def summary(found: Candidate, target: Actions, checkout: str | None) -> list[str]:
@@ -230,11 +223,8 @@ def settings_that_differ(source: Config, target: Config) -> Sequence[Difference]
 
 
 def _preview(target: Actions, digest: str, policy_packs: Sequence[str]) -> deploy.Report:
-    undo = target.set_setting(deploy.DIGEST_SETTING, digest)
-    try:
-        changes: Changes = target.preview(policy_packs)
-    finally:
-        undo()
+    target.override(deploy.DIGEST_SETTING, digest)
+    changes: Changes = target.preview(policy_packs)
     for line in ("what changes:", *change_lines(changes)):
         target.out.show(line)
     deploy.refuse_forbidden(target, changes)
@@ -245,16 +235,16 @@ def _preview(target: Actions, digest: str, policy_packs: Sequence[str]) -> deplo
     )
 
 
-def _name_version(source: Actions, target: Actions, found: Candidate) -> Callable[[], None]:
-    """Set the version that goes with the image; return what takes it back.
+def _name_version(source: Actions, target: Actions, found: Candidate) -> None:
+    """Have the target use the version that goes with the image.
 
     Only for a program that says both of itself, by the names this project gives them: what a
     setting called `version` means to another one nobody knows.
     """
     said = {} if found.release is None else source.outputs(found.release)
     if not found.deployed.version or not {VERSION_SETTING, deploy.DIGEST_SETTING} <= set(said):
-        return lambda: None
-    return target.set_setting(VERSION_SETTING, found.deployed.version)
+        return
+    target.override(VERSION_SETTING, found.deployed.version)
 
 
 def _is_other_code(release: Release, checkout: str | None) -> bool:

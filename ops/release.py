@@ -42,6 +42,13 @@ class ConfigValue:
         return cls(raw, secret=secret, encrypted=secret)
 
     @property
+    def as_recorded(self) -> Any:  # noqa: ANN401 - any JSON value
+        """The setting as a history has it, where a file has numbers and truth values as such."""
+        if isinstance(self.value, (bool, int, float)):
+            return json.dumps(self.value)
+        return self.value
+
+    @property
     def shown(self) -> str:
         """The setting as a person may see it: secrets are masked."""
         if not self.secret:

@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def temporary(session: Session, config: Mapping[str, ConfigValue] | None) -> Iterator[str | None]:
+def temporary(
+    session: Session,
+    config: Mapping[str, ConfigValue] | None,
+    overrides: Mapping[str, str] | None = None,
+) -> Iterator[str | None]:
     """Write a config file with some settings and the stack's way to encrypt; it goes afterwards.
 
     Args:
         session: The stack.
-        config: The settings; None means the stack's own file, for which nothing is written.
+        config: The settings; None means the stack's own file, for which nothing is written unless
+            something is overridden.
+        overrides: Settings in place of the ones in the stack's own file, by their full names.
 
     Yields:
         The file's path; None for the stack's own.
@@ -34,11 +40,15 @@ def temporary(session: Session, config: Mapping[str, ConfigValue] | None) -> Ite
     Raises:
         AegisError: A secret among them was never read, or cannot be encrypted.
     """
-    if config is None:
+    if config is None and not overrides:
         yield None
         return
     with scratch.temporary() as directory:
         path = directory / f"Pulumi.{session.name}.yaml"
+        if config is None:
+            path.write_text(yaml.safe_dump(_overridden(session, overrides or {})))
+            yield str(path)
+            return
         content = _encryption(session)
         content["config"] = {
             key: value.value for key, value in config.items() if value.encrypted or not value.secret
@@ -53,6 +63,22 @@ def temporary(session: Session, config: Mapping[str, ConfigValue] | None) -> Ite
                 )
             _encrypt(session, path, key, value)
         yield str(path)
+
+
+def _overridden(session: Session, overrides: Mapping[str, str]) -> dict[str, Any]:
+    """The content of the stack's own file, but for some settings."""
+    content = {**_encryption(session), **read_yaml(session.config_file)}
+    own = {
+        name: value
+        for name, value in (content.get("config") or {}).items()
+        if qualified(name, session.project) not in overrides
+    }
+    return {**content, "config": {**own, **overrides}}
+
+
+def qualified(name: str, project: str) -> str:
+    """A setting's full name: one without a namespace is the project's own."""
+    return name if ":" in name else f"{project}:{name}"
 
 
 def _encrypt(session: Session, path: Path, key: str, value: ConfigValue) -> None:

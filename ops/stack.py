@@ -143,6 +143,7 @@ class Session:
         refresh: bool = False,
         on_event: OnEvent | None = None,
         config: Mapping[str, ConfigValue] | None = None,
+        overrides: Mapping[str, str] | None = None,
         policy_packs: Sequence[str] = (),
     ) -> Changes:
         """Say what an update would change, and change nothing.
@@ -153,13 +154,14 @@ class Session:
             refresh: Whether to read the live objects first.
             on_event: Told everything as it happens, on another thread.
             config: Settings to use in place of the stack's config file.
+            overrides: Settings to use in place of some in that file; see `settings_file`.
             policy_packs: Directories of policy packs to ask as well.
 
         Raises:
             AegisError: When the preview failed, for another reason than a policy.
         """
         recorder = Recorder(on_event)
-        with settings_file.temporary(self, config) as config_file:
+        with settings_file.temporary(self, config, overrides) as config_file:
             done, _ = self._run(
                 "preview",
                 recorder,
@@ -188,6 +190,7 @@ class Session:
         exclude: Sequence[str] = (),
         on_event: OnEvent | None = None,
         config: Mapping[str, ConfigValue] | None = None,
+        overrides: Mapping[str, str] | None = None,
     ) -> Outcome:
         """Update the stack. A failed update is an outcome, not an exception.
 
@@ -198,11 +201,12 @@ class Session:
             exclude: URNs to leave out.
             on_event: Told everything as it happens, on another thread.
             config: Settings to use, and to record in history, in place of the stack's config file.
+            overrides: The same in place of some in that file; see `settings_file`.
 
         Raises:
             AegisError: When it could not begin: the lock is held, the passphrase is wrong.
         """
-        with settings_file.temporary(self, config) as config_file:
+        with settings_file.temporary(self, config, overrides) as config_file:
             return self._operate(
                 "up",
                 Recorder(on_event),

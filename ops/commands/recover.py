@@ -140,6 +140,20 @@ def _restore(actions: Actions, target: Release, why: str) -> None:
     restore(actions, target, replay, why=why)
 
 
+def _compare_settings(actions: Actions, last: Release) -> None:
+    """Say where the next deploy would take back what a dead deploy had set for itself."""
+    from ops.comparison import compare_settings
+
+    differing = [it.what for it in compare_settings(last.config, actions.settings())]
+    if differing:
+        actions.out.warn(
+            f"the settings are not those that release {last.number} runs with: "
+            f"{', '.join(differing)}\n"
+            f"the next deploy would change that: aegis config restore --stack {actions.stack} "
+            "brings the file in line with what runs"
+        )
+
+
 def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -> None:
     """Let the gate say what its deployer did not live to hear."""
     from ops.decisions import lost
@@ -148,6 +162,7 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
     verdict = actions.judge(actions.workloads(), actions.gate(last.config))
     if verdict.passed:
         actions.mark_verified(last)
+        _compare_settings(actions, last)
         return
     if verdict.lost:
         actions.leave_to_judge()

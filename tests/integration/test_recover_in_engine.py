@@ -153,26 +153,22 @@ def test_only_says_what_it_would_do_with_preview(
     assert session.export()["deployment"]["pending_operations"]
 
 
-def test_asks_the_gate_when_only_its_verdict_is_missing(stand: Stand) -> None:
+@pytest.mark.parametrize("overrides", [{}, {"shop:replicas": "9"}])
+def test_asks_the_gate_when_only_its_verdict_is_missing(
+    stand: Stand, capsys: pytest.CaptureFixture[str], overrides: dict[str, str]
+) -> None:
     session = stand.open()
     session.update(program=objects("a"), message="first")
     ledger.mark_verified(session, history.releases(session)[0])
-    session.update(program=objects("a", "b"), message="second")
-    here = Machine.here()
-    left = Claim(
-        id="1",
-        who=f"ann@{here.host}",
-        boot=here.boot[:13],
-        pid=os.getpid(),
-        ticks=1,
-        since="2026-01-02T03:04:05Z",
-        intent="deploy",
-    )
-    session.store.swap_claim(session.store.claim(), left.encode())
+    session.update(program=objects("a", "b"), message="second", overrides=overrides)
+    session.store.swap_claim(session.store.claim(), left("deploy").encode())
     assert aegis(stand, "recover") == ExitCode.OK
     newest = history.releases(session)[0]
     assert (newest.number, newest.verified) == (2, True)
     assert session.store.claim() is None
+    said = capsys.readouterr().err
+    for word in ("release 2 runs with: shop:replicas", "aegis config restore --stack one"):
+        assert (word in said) is bool(overrides)
 
 
 def test_a_cluster_that_is_lost_meanwhile_leaves_the_verdict_to_the_next_recovery(

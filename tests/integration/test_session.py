@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from ops import history, ledger, recover
+from ops.actions import Actions
 from ops.commands import diff, show
 from ops.commands.history import collect
 from ops.diagnosis import Action, decide, diagnose
 from ops.errors import AegisError
 from ops.locks import Life
+from ops.output import Output
 from ops.release import ConfigValue
+from ops.signals import Signals
 from ops.stack import Session
 from tests.integration.shop import Stand, copied_stand, made_stand, maps, objects
 
@@ -169,6 +172,34 @@ class TestTheLedger:
         session.update(program=objects("a"), message="first")
         recorded = history.releases(session)[0].config
         assert ledger.fingerprint("i", recorded) == ledger.fingerprint("i", session.settings())
+
+
+class TestOverrides:
+    """What a deploy is told by its arguments, the settings file learns when it is good."""
+
+    def test_are_what_an_update_uses_and_records_and_leave_the_file_as_it_is(
+        self, stand: Stand
+    ) -> None:
+        session = stand.open()
+        session.update(program=objects("a"), message="first")
+        before = session.config_file.read_bytes()
+        overrides = {"shop:replicas": "9", "shop:imageDigest": "sha256:1"}
+        assert session.preview(program=objects("a", "b"), overrides=overrides)
+        done = session.update(program=objects("a", "b"), message="second", overrides=overrides)
+        assert done.succeeded
+        assert session.config_file.read_bytes() == before
+        second, first = history.releases(session)
+        assert {key: second.config[key].value for key in overrides} == overrides
+        assert second.config["shop:token"] == first.config["shop:token"]
+        assert second.config["shop:token"].encrypted
+
+    def test_come_into_the_file_when_they_are_to_stay(self, stand: Stand) -> None:
+        actions = Actions(stand.open(), Output(), Signals())
+        actions.override("replicas", "9")
+        assert actions.settings()["shop:replicas"].value == "9"
+        assert stand.open().settings()["shop:replicas"].value != "9"
+        actions.keep_overrides()
+        assert stand.open().settings()["shop:replicas"].as_recorded == "9"
 
 
 class TestShowAndDiff:

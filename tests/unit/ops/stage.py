@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -104,6 +104,7 @@ class Stage(Actions):
     presences: list[Presence] = field(default_factory=list)
     gates: dict[int, GateSettings | None] = field(default_factory=dict)
     judged_by: list[GateSettings] = field(default_factory=list)
+    overridden: dict[str, str] = field(default_factory=dict)
     pardoned: list[str] = field(default_factory=list)
     did: list[str] = field(default_factory=list)
     signalled: bool = False
@@ -209,9 +210,12 @@ class Stage(Actions):
         self.did.append(" ".join(["preview", *policy_packs]))
         return self.changes
 
-    def set_setting(self, key: str, value: str) -> Callable[[], None]:
-        self.did.append(f"set {key}={value}")
-        return lambda: self.did.append(f"unset {key}")
+    def override(self, key: str, value: str) -> None:
+        self.did.append(f"override {key}={value}")
+        self.overridden[key] = value
+
+    def keep_overrides(self) -> None:
+        self.did += [f"keep {key}={value}" for key, value in self.overridden.items()]
 
     def update(self, message: str, workloads: Sequence[Workload], gate: GateSettings) -> Ran:
         self.did.append(f"update: {message}")

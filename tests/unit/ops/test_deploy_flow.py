@@ -12,6 +12,7 @@ from ops.events import Changes, Failure, Violation
 from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
 from ops.registry import Presence
+from ops.release import Release
 from ops.signals import Interrupted
 from ops.verdict import LOST, Verdict
 from ops.watched import Ran
@@ -234,11 +235,33 @@ def test_a_digest_that_was_asked_for_stays_in_the_settings_only_when_it_is_good(
     request = Request(yes=True, image_digest="sha256:1")
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
     deploy(stage, request)
-    assert "set imageDigest=sha256:1" in stage.did
-    assert "unset imageDigest" not in stage.did
+    assert stage.did[1] == "override imageDigest=sha256:1"
+    assert stage.did[-3:] == ["verify 2", "keep imageDigest=sha256:1", "release"]
     stage = _stage(updates=[Ran(outcome())], restores=[Ran(outcome())], verdicts=[FAILED, PASSED])
     _failure(stage, request)
-    assert stage.did[-1] == "unset imageDigest"
+    assert not any(it.startswith("keep") for it in stage.did)
+
+
+def test_a_digest_that_runs_and_is_good_is_in_the_settings_though_it_could_not_be_marked() -> None:
+    """Else the advice, to deploy once more, would deploy the image of before."""
+
+    class Unmarked(Stage):
+        def mark_verified(self, release: Release | None) -> None:  # noqa: ARG002
+            raise AegisError(what="the disk is full")
+
+    stage = Unmarked(history=[release(1)], updates=[Ran(outcome())], verdicts=[PASSED])
+    assert _failure(stage, Request(yes=True, image_digest="sha256:1")).what == "the disk is full"
+    assert "keep imageDigest=sha256:1" in stage.did
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_a_digest_that_runs_already_comes_into_the_settings_once_it_is_verified(
+    verified: bool,
+) -> None:
+    stage = _stage(changes=Changes((), {}, ()), history=[release(1, verified=verified)])
+    stage.verdicts = [PASSED] * (not verified)
+    deploy(stage, Request(yes=True, image_digest="sha256:1"))
+    assert "keep imageDigest=sha256:1" in stage.did
 
 
 def test_an_image_the_registry_does_not_have_is_refused_until_somebody_insists() -> None:

@@ -81,8 +81,8 @@ class TestAnImageThatIsNamed:
         staging.history.insert(0, release(4, result="failed"))
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
         promote(staging, production, Request(yes=True, image_digest=DIGEST))
-        assert "set version=1.3" in production.did
-        assert f"set imageDigest={DIGEST}" in production.did
+        assert "keep version=1.3" in production.did
+        assert f"keep imageDigest={DIGEST}" in production.did
 
     @pytest.mark.parametrize("verified", [True, False])
     def test_one_that_never_was_is_refused_by_its_digest(self, verified: bool) -> None:
@@ -99,7 +99,7 @@ class TestAnImageThatIsNamed:
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
         promote(staging, production, Request(yes=True, image_digest=self.OTHER, unverified=True))
         assert f"{self.OTHER} was never verified in" in staging.messages.getvalue()
-        assert f"set imageDigest={self.OTHER}" in production.did
+        assert f"keep imageDigest={self.OTHER}" in production.did
         assert not any("version" in it for it in production.did)
         assert any("never verified" in it for it in production.did if it.startswith("update"))
 
@@ -115,7 +115,7 @@ class TestPolicies:
         refused = error(staging, production, preview=preview, policy_packs=("policy",))
         assert "probes: a: Add one" in refused.why
         assert "preview policy" in production.did
-        assert {"unset imageDigest", "unset version"} <= set(production.did)
+        assert not any(it.startswith("keep") for it in production.did)
 
 
 class TestPromoting:
@@ -126,13 +126,13 @@ class TestPromoting:
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
         report = promote(staging, production, Request(yes=True))
         assert production.did[:3] == [
-            "set version=1.3",
+            "override version=1.3",
             "claim deploy",
-            f"set imageDigest={DIGEST}",
+            f"override imageDigest={DIGEST}",
         ]
         assert any(it.startswith("update: aegis: promote s's release 3") for it in production.did)
         assert report.release is not None
-        assert "unset version" not in production.did
+        assert "keep version=1.3" in production.did
 
     def test_after_a_failure_neither_setting_stays(self) -> None:
         staging, production = stages()
@@ -140,17 +140,15 @@ class TestPromoting:
         production.updates = [Ran(outcome(False), CRASHED)]
         failed = error(staging, production)
         assert failed.code is not ExitCode.OK
-        assert {"unset imageDigest", "unset version"} <= set(production.did)
+        assert not any(it.startswith("keep") for it in production.did)
 
     def test_a_preview_changes_nothing(self) -> None:
         staging, production = stages()
         promote(staging, production, Request(preview=True))
         assert production.did == [
-            "set version=1.3",
-            f"set imageDigest={DIGEST}",
+            "override version=1.3",
+            f"override imageDigest={DIGEST}",
             "preview",
-            "unset imageDigest",
-            "unset version",
         ]
 
 
