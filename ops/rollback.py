@@ -6,7 +6,7 @@ by the gate itself: one that does not come up healthy is the loudest thing this 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -115,45 +115,63 @@ def rollback(actions: Actions, request: Request) -> Report:
         actions.claimed(INTENT, "rollback", request.wait_seconds),
         actions.guarded(request.guard),
     ):
-        releases = actions.releases()
-        to = actions.aimed if request.to is None else request.to
-        target = choose(releases, to, interrupted=actions.cut_short)
-        deployed = actions.deployed(target)
-        # Not before: the imports would hold up what the CLI is started for.
-        actions.warm()
-        with ThreadPoolExecutor(1) as beside:
-            asked = beside.submit(actions.presence, deployed.images)
-            replay = actions.replay(target, request.keep)
-            if not request.preview:
-                replay.require(allow_data_loss=request.allow_data_loss)
-            refuse_gone(target, asked.result(), actions)
-        report = Report(
-            target=target,
-            deployed=deployed,
-            secrets=secret_lines(replay),
-            losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
-            reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
-            left=replay.left,
-            unjudged=replay.unjudged,
-        )
-        for line in summary_lines(report):
+        return roll_back(actions, request)
+
+
+def roll_back(
+    actions: Actions, request: Request, first: Callable[[], None] | None = None
+) -> Report:
+    """Roll a stack back that is claimed already.
+
+    Args:
+        actions: The stack.
+        request: What was asked for.
+        first: What to do before the update, once nothing refuses it any more.
+
+    Raises:
+        AegisError: As `rollback` says.
+    """
+    releases = actions.releases()
+    to = actions.aimed if request.to is None else request.to
+    target = choose(releases, to, interrupted=actions.cut_short)
+    deployed = actions.deployed(target)
+    # Not before: the imports would hold up what the CLI is started for.
+    actions.warm()
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(actions.presence, deployed.images)
+        replay = actions.replay(target, request.keep)
+        if not request.preview:
+            replay.require(allow_data_loss=request.allow_data_loss)
+        refuse_gone(target, asked.result(), actions)
+    report = Report(
+        target=target,
+        deployed=deployed,
+        secrets=secret_lines(replay),
+        losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
+        reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
+        left=replay.left,
+        unjudged=replay.unjudged,
+    )
+    for line in summary_lines(report):
+        actions.out.show(line)
+    if request.preview or not request.yes:
+        changes = actions.preview_replay(replay, target)
+        report = _with_changes(report, changes)
+        for line in report.changes:
             actions.out.show(line)
-        if request.preview or not request.yes:
-            changes = actions.preview_replay(replay, target)
-            report = _with_changes(report, changes)
-            for line in report.changes:
-                actions.out.show(line)
-            if request.preview:
-                return report
-            if not actions.out.confirm(f"Roll {actions.stack} back to release {target.number}?"):
-                raise AegisError(what="not confirmed", state="nothing was changed")
-        failed = next((it for it in releases if it.current), None)
-        runs = actions.images() if failed is not None else None
-        standard = next((it for it in releases if it.verified), None)
-        done = restore(actions, target, replay, why="", standard=standard, keep=request.keep)
-        if failed is not None and failed.restores is None and not again(releases, failed, target):
-            remember(actions, failed, runs, f"rolled back by hand to release {target.number}")
-        return _finished(report, done)
+        if request.preview:
+            return report
+        if not actions.out.confirm(f"Roll {actions.stack} back to release {target.number}?"):
+            raise AegisError(what="not confirmed", state="nothing was changed")
+    if first is not None:
+        first()
+    failed = next((it for it in releases if it.current), None)
+    runs = actions.images() if failed is not None else None
+    standard = next((it for it in releases if it.verified), None)
+    done = restore(actions, target, replay, why="", standard=standard, keep=request.keep)
+    if failed is not None and failed.restores is None and not again(releases, failed, target):
+        remember(actions, failed, runs, f"rolled back by hand to release {target.number}")
+    return _finished(report, done)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
@@ -149,40 +150,51 @@ def declared_by(actions: Actions) -> Release:
     )
 
 
-def put_back(actions: Actions, drift: Drift, wait_seconds: float) -> None:
+def put_back(actions: Actions, wait_seconds: float) -> None:
     """Put back what the last release declared, rolling, behind its gate.
 
-    What somebody added is taken away first: an apply leaves fields alone that others own.
+    What somebody added is taken away first: an apply leaves fields alone that others own. It is
+    looked for once the stack is claimed, for whoever was waited for may have deployed.
 
     Raises:
-        AegisError: There is no succeeded release to put back, or it does not come up healthy.
+        AegisError: Somebody else works on the stack, there is no succeeded release to put back, or
+            it does not come up healthy.
     """
-    from ops.rollback import Request, rollback
+    from ops.rollback import INTENT, Request, roll_back
 
-    release = declared_by(actions)
-    for item in drift.objects:
-        _take_away(actions, item)
-    rollback(actions, Request(to=release.number, yes=True, wait_seconds=wait_seconds))
+    with actions.claimed(INTENT, "drift --fix", wait_seconds):
+        release = declared_by(actions)
+        drifted = inspect(actions).objects
+
+        def take_away() -> None:
+            taken: list[str] = []
+            for item in drifted:
+                if _take_away(actions, item, taken):
+                    taken.append(item.label)
+
+        roll_back(actions, Request(to=release.number, yes=True), take_away)
 
 
-def _take_away(actions: Actions, item: Drifted) -> None:
+def _take_away(actions: Actions, item: Drifted, taken: Sequence[str]) -> bool:
+    """Take away what somebody added to an object; say whether there was anything."""
     from ops.cluster import ApiError
     from ops.drift import removal
 
-    if item.path is None or item.live is None:
-        return
     patch = removal(item)
-    if not patch:
-        return
+    if item.path is None or not patch:
+        return False
     try:
         actions.connected().patch(item.path, patch)
     except ApiError as error:
         raise AegisError(
             what=f"what was added to {item.label} could not be taken away",
             why=str(error),
-            state="nothing else was changed",
+            state=f"of {', '.join(taken)} it was; nothing else was changed"
+            if taken
+            else "nothing was changed",
             next=f"aegis drift --stack {actions.stack}, and once more with --fix",
         ) from error
+    return True
 
 
 def render(drift: Drift, out: Output, *, markdown: bool) -> None:
@@ -221,7 +233,7 @@ def drift(
         out.show(line)
     if not yes and not out.confirm(f"Put {actions.stack} back as it was declared?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
-    put_back(actions, found, seconds(wait_lock))
+    put_back(actions, seconds(wait_lock))
     left = inspect(actions)
     out.document(replace(found, fixed=not left.objects).as_json())
     if left.objects:

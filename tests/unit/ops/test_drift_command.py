@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from ops.commands.drift import Drift
+from ops.cluster import ApiError
+from ops.commands import drift
+from ops.commands.drift import Drift, put_back
 from ops.drift import ADDED, CHANGED, Drifted, Field
+from ops.errors import AegisError
+from ops.registry import Presence
+from ops.watched import Ran
 from tests.unit.ops.hostile import HOSTILE, MENTION, rows_of, tags, without_code
+from tests.unit.ops.stage import GOOD, PASSED, Replayed, Stage, outcome, release
 
 PDB = Drifted("PodDisruptionBudget", "shop", "api", "urn", gone=True)
 GITHUB_TAKES = 65_536
@@ -56,3 +66,90 @@ def test_nothing_that_comes_from_the_cluster_is_markup(hostile: str) -> None:
     assert tags(text) <= {"code"}
     assert not MENTION.search(html.unescape(without_code(text)))
     assert {row.replace("\\|", "").count("|") for row in rows_of(text)} == {6}
+
+
+@dataclass
+class Patched(Stage):
+    """A stack whose objects can be patched, some of them."""
+
+    busy: bool = False
+    refuses: str = ""
+    fields: list[Any] = field(default_factory=list)
+
+    @contextmanager
+    def claimed(self, intent: str, message: str, wait_seconds: float) -> Iterator[None]:
+        if self.busy:
+            raise AegisError(what="s is being worked on")
+        with super().claimed(intent, message, wait_seconds):
+            yield
+
+    def connected(self) -> Any:
+        return self
+
+    def patch(self, path: str, patch: list[dict[str, Any]]) -> None:
+        if path == self.refuses:
+            raise ApiError(403, "Forbidden")
+        self.did.append(f"patch {path} {patch[-1]['op']} {patch[-1]['path']}")
+
+
+def added(name: str) -> Drifted:
+    """An object to which somebody added a label."""
+    live = {"metadata": {"resourceVersion": "7", "labels": {"x": "y"}}}
+    label = Field("metadata.labels.x", ADDED, "", "y", where=("metadata", "labels", "x"))
+    return Drifted("Service", "n", name, "urn", fields=(label,), path=f"/{name}", live=live)
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Patched:
+    made = Patched(history=[release(1, verified=True)], restores=[Ran(outcome())])
+    made.presences, made.verdicts = [Presence(GOOD, True)], [PASSED]
+
+    def inspect(actions: Patched) -> Drift:
+        actions.did.append("inspect")
+        return Drift("s", 2, (added("a"), added("b")))
+
+    monkeypatch.setattr(drift, "inspect", inspect)
+    return made
+
+
+def test_what_was_added_is_taken_away_under_the_claim_once_nothing_refuses(
+    stage: Patched,
+) -> None:
+    put_back(stage, 0)
+    assert stage.did[:6] == [
+        "claim rollback",
+        "inspect",
+        "replay 1",
+        "patch /a remove /metadata/labels/x",
+        "patch /b remove /metadata/labels/x",
+        "becomes rollback 1",
+    ]
+
+
+def test_while_somebody_else_works_on_the_stack_nothing_is_patched(stage: Patched) -> None:
+    stage.busy = True
+    with pytest.raises(AegisError) as refused:
+        put_back(stage, 0)
+    assert refused.value.state == "nothing was changed"
+    assert stage.did == []
+
+
+def test_what_a_release_must_not_do_is_said_before_anything_is_patched(stage: Patched) -> None:
+    stage.replayed = Replayed(refuses=AegisError(what="it would lose data"))
+    with pytest.raises(AegisError, match="lose data"):
+        put_back(stage, 0)
+    assert not any(it.startswith("patch") for it in stage.did)
+
+
+@pytest.mark.parametrize(
+    ("refuses", "state"),
+    [("/a", "nothing was changed"), ("/b", "of Service n/a it was; nothing else was changed")],
+)
+def test_what_could_not_be_taken_away_is_told_with_what_was(
+    stage: Patched, refuses: str, state: str
+) -> None:
+    stage.refuses = refuses
+    with pytest.raises(AegisError) as failed:
+        put_back(stage, 0)
+    assert failed.value.state == state
+    assert not any(it.startswith("restore") for it in stage.did)
