@@ -113,6 +113,21 @@ class Address:
         return any(self.options.get(name, "") in _TRUE for name in names)
 
 
+def swap(bucket: Bucket, key: str, before: bytes | None, after: bytes | None) -> bool:
+    """Replace an object as `Bucket.swap` does, unless it is already what it was to become.
+
+    The libraries repeat a request whose answer was lost. The first one may have been done, and then
+    the second one is refused for the first one's sake
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+    """
+    if bucket.swap(key, before, after):
+        return True
+    try:
+        return bucket.read(key) == after
+    except FileNotFoundError:
+        return after is None
+
+
 def need(module: str, extra: str) -> Any:  # noqa: ANN401 - whatever the library is
     """Import a library that only one kind of store needs.
 

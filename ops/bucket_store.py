@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from ops.backend import Lock, Recorded
-from ops.bucket import Bucket, Entry
+from ops.bucket import Bucket, Entry, swap
 from ops.cli_store import renamed
 from ops.engine import Engine
 from ops.errors import AegisError
@@ -139,7 +139,7 @@ class BucketStore:
         except FAULTS as error:
             raise self._damaged(self._tags, error) from error
         # Whoever else changes them at this moment is not overwritten; the CLI then tries.
-        return self.bucket.swap(self._tags, before, after)
+        return swap(self.bucket, self._tags, before, after)
 
     @property
     def _tags(self) -> str:
@@ -187,7 +187,7 @@ class BucketStore:
         # The checkpoint first: a release without one can be seen, one of nothing cannot.
         for old in sorted(it.key for it in self.bucket.list(f"{start}{key}.")):
             new = f"{start}{stamp}.{old.removeprefix(f'{start}{key}.')}"
-            if self.bucket.swap(new, None, self.bucket.read(old)):
+            if swap(self.bucket, new, None, self.bucket.read(old)):
                 self.bucket.delete(old)
 
     def locks(self) -> list[Lock]:  # noqa: D102
@@ -219,7 +219,8 @@ class BucketStore:
 
     def swap_claim(self, before: str | None, after: str | None) -> bool:  # noqa: D102
         old = None if before is None else before.encode()
-        return self.bucket.swap(self._claim, old, None if after is None else after.encode())
+        new = None if after is None else after.encode()
+        return swap(self.bucket, self._claim, old, new)
 
     @property
     def timelines(self) -> BucketShelf:  # noqa: D102

@@ -110,15 +110,28 @@ class Claimed:
             if not self._lost and not self.leaves:
                 # One that cannot be given up is a dead one's as soon as this process has ended.
                 with suppress(AegisError, OSError):
-                    self.session.store.swap_claim(self.claim.encode(), None)
+                    self._swap(None)
 
     def _write(self, claim: Claim) -> None:
         if self._over.is_set() or self._lost:
             return
-        if self.session.store.swap_claim(self.claim.encode(), claim.encode()):
+        if self._swap(claim):
             self.claim, self._seen_at = claim, self.clock()
         else:
             self._lost = True
+
+    def _swap(self, after: Claim | None) -> bool:
+        """Replace what is written down; False when it is somebody else's.
+
+        What is there need not be what was written last: the answer to a write may have been lost.
+        """
+        store, text = self.session.store, None if after is None else after.encode()
+        if store.swap_claim(self.claim.encode(), text):
+            return True
+        found = read_claim(self.session)
+        if found is None or found.id != self.claim.id:
+            return False
+        return found.text == text or store.swap_claim(found.text, text)
 
 
 @contextmanager
@@ -200,7 +213,11 @@ def _take(session: Session, found: Sequence[Holder], mine: Claim, own: str | Non
     if dead is None and own is not None:
         left = read_claim(session)
         dead = left.text if left is not None and left.id == own else None
-    return session.store.swap_claim(dead, mine.encode())
+    if session.store.swap_claim(dead, mine.encode()):
+        return True
+    # The answer may have been lost.
+    found = read_claim(session)
+    return found is not None and found.id == mine.id
 
 
 def _make(here: Machine, *, intent: str, message: str, target: int | None) -> Claim:

@@ -52,6 +52,29 @@ def test_of_5000_updates_only_those_shown_are_read(tmp_path: Path) -> None:
     assert len(bucket.reads) == SHOWN
 
 
+def test_a_write_that_is_refused_for_its_own_sake_is_done(tmp_path: Path) -> None:
+    """As a library does that repeats a request whose answer was lost."""
+
+    @dataclass
+    class Repeating(DirectoryBucket):
+        """A directory that asks everything twice."""
+
+        def swap(self, key: str, before: bytes | None, after: bytes | None) -> bool:
+            super().swap(key, before, after)
+            return super().swap(key, before, after)
+
+    MadeBackend(tmp_path)
+    bucket = Repeating(tmp_path / "backend")
+    store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
+    assert store.swap_claim(None, "mine")
+    assert store.swap_claim("mine", "mine, later")
+    assert not store.swap_claim(None, "another's")
+    assert not store.swap_claim("mine", "another's")
+    assert store.swap_claim("mine, later", None)
+    assert store.change_tags({"a": "x"})
+    assert store.tags() == {"a": "x"}
+
+
 def test_what_a_clock_behind_the_others_recorded_is_the_last(tmp_path: Path) -> None:
     backend = MadeBackend(tmp_path)
     last = backend.update(message="of a clock that is ahead")

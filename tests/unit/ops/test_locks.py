@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -368,6 +370,35 @@ class TestClaiming:
             pass
         with claimed(session, intent="deploy", own=held.id):
             pass
+        assert read_claim(session) is None
+
+    @pytest.mark.parametrize("told", [True, False], ids=["refused for itself", "not answered"])
+    def test_a_write_whose_answer_was_lost_is_ones_own(
+        self, backend: MadeBackend, monkeypatch: pytest.MonkeyPatch, told: bool
+    ) -> None:
+        session = backend.session()
+        swap, lost = type(session.store).swap_claim, [0]
+
+        def lossy(store: Any, before: str | None, after: str | None) -> bool:
+            done = swap(store, before, after)
+            if done and lost[0]:
+                lost[0] -= 1
+                if told:
+                    return False
+                raise AegisError(what="the backend cannot be reached")
+            return done
+
+        monkeypatch.setattr(type(session.store), "swap_claim", lossy)
+        lost[0] = 1 if told else 0
+        with claimed(session, intent="deploy") as held:
+            for _ in range(3):
+                lost[0] = 1
+                with suppress(AegisError):
+                    held._write(replace(held.claim, beat=held.claim.beat + 1))
+                held.require()
+                held._write(replace(held.claim, beat=held.claim.beat + 1))
+                assert read_claim(session) == held.claim
+            lost[0] = int(told)
         assert read_claim(session) is None
 
     def test_a_deployer_that_stood_still_notices_that_it_was_followed(
