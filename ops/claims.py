@@ -97,7 +97,8 @@ class Claimed:
         """Beat until the work is over; a beat that cannot be written is skipped."""
         told = False
         while not self._over.wait(self.session.store.beat_seconds):
-            with suppress(AegisError, OSError), self._lock:
+            # Whatever it is: a heart that stands still passes for dead.
+            with suppress(Exception), self._lock:
                 self._write(replace(self.claim, beat=self.claim.beat + 1))
             if self._lost and not told and self.on_lost is not None:
                 told = True
@@ -216,8 +217,8 @@ def _take(session: Session, found: Sequence[Holder], mine: Claim, own: str | Non
     if session.store.swap_claim(dead, mine.encode()):
         return True
     # The answer may have been lost.
-    found = read_claim(session)
-    return found is not None and found.id == mine.id
+    written = read_claim(session)
+    return written is not None and written.id == mine.id
 
 
 def _make(here: Machine, *, intent: str, message: str, target: int | None) -> Claim:

@@ -2,19 +2,24 @@
 
 Results go to standard output; progress, warnings and errors go to standard error, so that
 ``--json`` leaves exactly one document on standard output, whatever happens. This is the only
-place where an :class:`ops.errors.AegisError` is printed.
+place where an :class:`ops.errors.AegisError` is printed. Texts come from logs, clusters and people:
+what would act on a terminal is taken out. Whoever reads may go at any time, which ends nothing that
+is being done.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 from ops.errors import AegisError, ExitCode
+from ops.plain_text import plain
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -56,16 +61,17 @@ class Output:
     def say(self, text: str) -> None:
         """Tell what happens, in a line that stays."""
         if self._status is None:
-            print(text, file=self._messages, flush=True)
+            self._tell(text)
             return
         from rich.text import Text
 
         # Past the console it would be appended to the line that changes.
-        self._status.console.print(Text(text), soft_wrap=True)
+        with self._readable():
+            self._status.console.print(Text(plain(text)), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Tell what somebody should know who did not ask."""
-        first, *rest = text.splitlines()
+        first, *rest = text.splitlines() or [""]
         self.say("\n".join([f"warning: {first}", *(f"  {line}" for line in rest)]))
 
     def status(self, text: str) -> None:
@@ -73,7 +79,7 @@ class Output:
         if self._status is not None:
             from rich.markup import escape
 
-            self._status.update(escape(text))
+            self._status.update(escape(plain(text)))
             return
         due = self._clock() - self._said_at >= _PLAIN_SECONDS
         if due and text != self._said:
@@ -94,7 +100,7 @@ class Output:
         from rich.console import Console
         from rich.markup import escape
 
-        with Console(file=self._messages).status(escape(text)) as status:
+        with Console(file=self._messages).status(escape(plain(text))) as status:
             self._status = status
             try:
                 yield
@@ -104,7 +110,7 @@ class Output:
     def show(self, text: str) -> None:
         """Show a result to a person; with ``--json`` nothing is shown."""
         if not self.json:
-            print(text, file=self._results, flush=True)
+            self._print(plain(text))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show a table to a person, aligned, one row a line."""
@@ -122,7 +128,7 @@ class Output:
         """
         if self.json and not self._printed:
             self._printed = True
-            print(json.dumps(data, indent=2, default=str), file=self._results, flush=True)
+            self._print(json.dumps(data, indent=2, default=str))
 
     def confirm(self, question: str) -> bool:
         """Ask a person.
@@ -136,7 +142,7 @@ class Output:
                 why="standard input is no terminal, or the output is JSON",
                 next="add --yes to go on without a question",
             )
-        print(f"{question} [y/N] ", end="", file=self._messages, flush=True)
+        self._tell(f"{question} [y/N] ", end="")
         return self._answers.readline().strip().lower() in {"y", "yes"}
 
     def fail(self, error: AegisError) -> int:
@@ -162,7 +168,51 @@ class Output:
             from rich.console import Console
             from rich.text import Text
 
-            Console(file=self._messages).print(Text(text, style="red"), soft_wrap=True)
+            with self._readable():
+                shown = Text(plain(text), style="red")
+                Console(file=self._messages).print(shown, soft_wrap=True)
         else:
             self.say(text)
         return error.code.value
+
+    def _print(self, text: str) -> None:
+        """Write a result."""
+        try:
+            print(text, file=self._results, flush=True)
+        except (OSError, ValueError) as error:
+            self._results = _nowhere(self._results)
+            if not isinstance(error, BrokenPipeError):
+                self.warn(f"what was found cannot be written: {error}")
+
+    def _tell(self, text: str, end: str = "\n") -> None:
+        """Write a message."""
+        with self._readable():
+            print(plain(text), end=end, file=self._messages, flush=True)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Write messages in the block; from when nobody can read them on, into nothing."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._messages = _nowhere(self._messages)
+
+
+class _Nowhere(io.TextIOBase):
+    """A stream that nobody reads."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
+def _nowhere(stream: TextIO) -> TextIO:
+    """Lead a stream into nothing, and return one that leads there."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        # What is buffered is written when the process ends, and would fail once more.
+        os.dup2(nothing, stream.fileno())
+    except (OSError, ValueError):
+        pass  # It has no descriptor, or none any more.
+    finally:
+        os.close(nothing)
+    return cast("TextIO", _Nowhere())

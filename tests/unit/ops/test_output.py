@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from ops.errors import AegisError, ExitCode
 from ops.output import Output
+from tests.rendering import ROOT
 
 
 class _Terminal(io.StringIO):
@@ -112,3 +116,94 @@ def test_an_error_on_a_terminal_is_not_read_as_markup() -> None:
     it = _Streams(terminal=True)
     it.out.fail(AegisError(what="[bold]x[/bold] [secret]"))
     assert "[bold]x[/bold] [secret]" in it.messages.getvalue()
+
+
+class TestWhatComesFromOutside:
+    """A log, an object's name, a commit's message may hold what moves a terminal."""
+
+    ACTING = "\x1b]0;owned\x07\x1b[2J\x1b[1;1Hgate passed\u202e\r"
+
+    @pytest.mark.parametrize("terminal", [False, True])
+    def test_cannot_act_on_a_terminal(self, terminal: bool) -> None:
+        it = _Streams(answers="y\n", terminal=terminal)
+        it.out.show(self.ACTING)
+        it.out.table(["a"], [[self.ACTING]])
+        it.out.say(self.ACTING)
+        it.out.warn(self.ACTING)
+        it.out.status(self.ACTING)
+        it.out.confirm(self.ACTING)
+        it.out.fail(AegisError(what="x", why=self.ACTING))
+        written = it.results.getvalue() + it.messages.getvalue()
+        assert written.count("gate passed") >= 5
+        for sign in ("\x1b]", "\x1b[2J", "\x1b[1;1H", "\x07", "\u202e", "\r"):
+            assert sign not in written
+
+    def test_may_be_empty(self) -> None:
+        it = _Streams()
+        it.out.warn("")
+        assert it.messages.getvalue() == "warning: \n"
+
+
+class _Gone(io.StringIO):
+    """A stream whose other end is closed, or whose disk is full."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def write(self, _: str) -> int:
+        raise self._error
+
+
+class TestNobodyReads:
+    """Whoever reads may go at any time; what is being done goes on."""
+
+    ENDS = (BrokenPipeError(32, "Broken pipe"), ValueError("I/O operation on closed file"))
+
+    @pytest.mark.parametrize("error", ENDS)
+    def test_results_end_and_messages_go_on(self, error: Exception) -> None:
+        messages = io.StringIO()
+        out = Output(results=_Gone(error), messages=messages)
+        out.show("a")
+        out.show("b")
+        out.say("done")
+        assert messages.getvalue().endswith("done\n")
+
+    @pytest.mark.parametrize("error", ENDS)
+    def test_messages_end_and_results_go_on(self, error: Exception) -> None:
+        results = io.StringIO()
+        out = Output(results=results, messages=_Gone(error))
+        out.say("a")
+        out.warn("b")
+        assert out.fail(AegisError(what="x")) == ExitCode.REFUSED
+        out.show("done")
+        assert results.getvalue() == "done\n"
+
+    def test_a_disk_that_is_full_is_told(self) -> None:
+        messages = io.StringIO()
+        out = Output(results=_Gone(OSError(28, "No space left on device")), messages=messages)
+        out.show("a")
+        assert "cannot be written: [Errno 28] No space left on device" in messages.getvalue()
+
+    def test_a_pipe_that_was_closed_ends_no_command(self, tmp_path: Path) -> None:
+        program = (
+            "import sys\n"
+            "from pathlib import Path\n"
+            "from ops.output import Output\n"
+            "out = Output()\n"
+            "for number in range(3):\n"
+            "    out.show('x' * 100_000)\n"
+            "Path(sys.argv[1]).write_text('done')\n"
+        )
+        done = tmp_path / "done"
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(done)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.close()
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+        assert (process.returncode, done.read_text()) == (0, "done")
