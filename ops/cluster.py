@@ -65,8 +65,7 @@ class Cluster:
         Raises:
             ApiError: It is not there, may not be read, or the server does not answer.
         """
-        found: Object = json.loads(self.text(path, query))
-        return found
+        return _object(self.text(path, query), f"{self.address}{path}")
 
     def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """Read an answer as text.
@@ -128,8 +127,7 @@ class Cluster:
         )
         if response.status >= _FIRST_ERROR:
             raise ApiError(response.status, _message(response.status, bytes(response.data)))
-        changed: Object = json.loads(response.data)
-        return changed
+        return _object(response.data, f"{self.address}{path}")
 
     def watch(
         self, path: str, query: Mapping[str, str], version: str, stop: threading.Event
@@ -153,11 +151,13 @@ class Cluster:
         threading.Thread(target=_hang_up, args=(response, stop), daemon=True).start()
         try:
             for line in _lines(response):
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    status = event["object"]
-                    raise ApiError(int(status.get("code", 0)), str(status.get("message", "")))
-                yield event["type"], event["object"]
+                event = _object(line, f"{self.address}{path}")
+                change, thing = event.get("type"), event.get("object")
+                if not isinstance(thing, dict):
+                    raise ApiError(0, f"the watch tells of a change of nothing: {line[:80]!r}")
+                if change == "ERROR":
+                    raise ApiError(int(thing.get("code", 0)), str(thing.get("message", "")))
+                yield str(change), thing
         except (OSError, ValueError, self._errors()) as error:
             if not stop.is_set():
                 raise ApiError(0, f"the watch was cut off: {error}") from error
@@ -327,6 +327,17 @@ def _hang_up(response: Any, stop: threading.Event) -> None:  # noqa: ANN401
             sock.shutdown(socket.SHUT_RDWR)
 
 
+def _object(text: str | bytes, place: str) -> Object:
+    """Read an answer that is an object; what lies between may have answered in its own words."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ApiError(0, f"{place} answers with what is no object: {text[:80]!r}")
+    return found
+
+
 def _lines(response: Any) -> Iterator[bytes]:  # noqa: ANN401
     rest = b""
     for chunk in response.stream(amt=None, decode_content=True):
@@ -347,6 +358,6 @@ def _when(event: Object) -> str:
         series.get("lastObservedTime")
         or event.get("lastTimestamp")
         or event.get("eventTime")
-        or event["metadata"].get("creationTimestamp")
+        or (event.get("metadata") or {}).get("creationTimestamp")
         or ""
     )

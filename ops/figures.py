@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,24 +83,57 @@ class Figures:
 
 def percentile(values: Iterable[float], percent: float) -> float:
     """Return the value that ``percent`` of the values do not exceed (nearest rank); 0 of none."""
-    ordered = sorted(values)
-    if not ordered:
-        return 0.0
-    return ordered[max(0, math.ceil(percent * len(ordered) / _PERCENT) - 1)]
+    return _ranked(sorted(values), percent)
+
+
+class Tally:
+    """Answers that are summed up as they come; a failed one counts as failed, not as slow."""
+
+    def __init__(self, p99_ms: float) -> None:
+        """Begin with none.
+
+        Args:
+            p99_ms: What counts as slow.
+        """
+        self._p99_ms, self._total, self._slow = p99_ms, 0, 0
+        self._good: list[float] = []
+        """How long the good ones took, in order."""
+        self._outcomes, self._versions = Counter[str](), Counter[str]()
+
+    def add(self, answer: Answer) -> None:
+        """Count one more."""
+        self._total += 1
+        self._outcomes[answer.what] += 1
+        if answer.version is not None:
+            self._versions[answer.version] += 1
+        if answer.ok:
+            insort(self._good, answer.milliseconds)
+            self._slow += answer.milliseconds > self._p99_ms
+
+    def figures(self) -> Figures:
+        """Return what they came to so far."""
+        return Figures(
+            total=self._total,
+            failed=self._total - len(self._good),
+            p99_ms=_ranked(self._good, 99),
+            slow=self._slow,
+            outcomes=dict(self._outcomes),
+            versions=dict(self._versions),
+        )
 
 
 def figures_of(answers: Iterable[Answer], p99_ms: float) -> Figures:
-    """Sum up answers; a failed one counts as failed, not as slow."""
-    answers = list(answers)
-    good = [answer for answer in answers if answer.ok]
-    return Figures(
-        total=len(answers),
-        failed=len(answers) - len(good),
-        p99_ms=percentile((a.milliseconds for a in good), 99),
-        slow=sum(a.milliseconds > p99_ms for a in good),
-        outcomes=dict(Counter(a.what for a in answers)),
-        versions=dict(Counter(a.version for a in answers if a.version is not None)),
-    )
+    """Sum up answers."""
+    tally = Tally(p99_ms)
+    for answer in answers:
+        tally.add(answer)
+    return tally.figures()
+
+
+def _ranked(ordered: Sequence[float], percent: float) -> float:
+    if not ordered:
+        return 0.0
+    return ordered[max(0, math.ceil(percent * len(ordered) / _PERCENT) - 1)]
 
 
 def allowed_failures(total: int, ratio: float) -> int:

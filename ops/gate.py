@@ -36,6 +36,8 @@ _UNHEARD_SECONDS = 30.0
 _ENDPOINTS_SECONDS = 120.0
 """How long EndpointSlices may be behind: their controller's watches start again up to 60 s after an
 API server that was away is back, and only then does it try again what it could not do."""
+_BEAT_SECONDS = 6.0
+"""The API server gives a sign of life each second, and may take some to do so."""
 _NUDGE_SECONDS = 5.0
 """How long they may be behind, as a rule far below a second, until Kubernetes is to look again."""
 
@@ -170,6 +172,7 @@ class _Gate:
             note=self._note,
         )
         self._said: Progress | None = None
+        self._begun = time.monotonic()
 
     def roll_out(self, *, canary: bool) -> None:
         """Wait until every rollout is complete; with ``canary``, probe the new pods meanwhile."""
@@ -185,6 +188,7 @@ class _Gate:
                     self._identify()
                 figures = None
                 if prober is not None:
+                    self._require_probes(prober)
                     figures = prober.figures()
                     planned = round(self.settings.canary * self.settings.probe_rate)
                     self._figures(figures, planned, "while new pods were probed one by one: ")
@@ -231,16 +235,22 @@ class _Gate:
                 self._evidence()
                 self._identify()
                 self._look(handover, now)
+                self._require_probes(prober)
                 figures = self._judged(prober, handover)
                 self._look_where_it_leads(figures, began)
                 self._figures(figures, handover.planned(self.settings.probe_rate))
                 # What the cluster did not answer in was no time in which it was looked at.
                 left = handover.end + self.mirror.silent - silent - now
                 self._tell("bake", figures if routes else None, max(0.0, left))
-                waits = handover.alone is None and left > -_UNHEARD_SECONDS
-                if left <= 0 and not (waits and self._version.is_unheard(figures)):
+                unheard = handover.alone is None and self._version.is_unheard(figures)
+                waits = unheard or bool(routes and not figures.total)
+                if left <= 0 and not (waits and left > -_UNHEARD_SECONDS):
                     break
+        if any(route.proxied for route in routes):
+            self._hear_out()
         figures = self._judged(prober, handover)
+        if routes and not figures.total:
+            self._fail("unreachable", "no probe came to anything that tells of the new release")
         self._figures(figures, 0)
         if handover.alone is not None:
             settled = prober.figures(since=handover.alone)
@@ -255,6 +265,22 @@ class _Gate:
                 "before could still be reached"
             )
         return figures if routes else None
+
+    def _require_probes(self, prober: Prober) -> None:
+        """Go no further when nothing is probed any more."""
+        fault = prober.fault
+        if isinstance(fault, _Failed | NoServiceError | Stopped):
+            raise fault
+        if fault is not None:
+            why = f"{type(fault).__name__}: {fault}"
+            self._fail("unreachable", f"no more probes could be sent: {why}")
+
+    def _hear_out(self) -> None:
+        """Wait for the API server's next sign of life: without it its last probes do not count."""
+        before, limit = self.mirror.beats, time.monotonic() + _BEAT_SECONDS
+        for now in self._rounds():
+            if self.mirror.beats != before or now > limit:
+                return
 
     def _await_endpoints(self, begun: float) -> None:
         """Wait until the Services lead to the new pods, which they do at once as a rule."""
@@ -313,7 +339,12 @@ class _Gate:
                     LOST,
                     f"the cluster did not answer for {_LOST_SECONDS:g} s: {self.mirror.loss}",
                 )
-            yield time.monotonic()
+            now = time.monotonic()
+            if not self.mirror.complete and now > self._begun + _LOST_SECONDS:
+                # Whatever holds up whoever reads: nobody waits for it without end.
+                why = f"could not be read for {_LOST_SECONDS:g} s: {self.mirror.loss}"
+                self._fail(LOST, f"what is in the cluster {why}")
+            yield now
             seen = self.mirror.wait(seen, _LOOK_SECONDS)
 
     def _evidence(self) -> None:

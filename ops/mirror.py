@@ -211,6 +211,10 @@ class Mirror:
             except ApiError as error:
                 self._note(key, error)
                 self._stop.wait(_AGAIN_SECONDS)
+            except Exception as error:
+                # A thread that ended would leave a copy that is never known to be old.
+                self._note(key, _unreadable(kind, error))
+                self._stop.wait(_AGAIN_SECONDS)
 
     def _set(self, key: tuple[str, str], found: dict[str, Object]) -> None:
         with self._changed:
@@ -245,6 +249,8 @@ class Mirror:
                 why = f"the API server answers {status}" if status >= _FAULT else ""
             except ApiError as error:
                 why = str(error)
+            except Exception as error:
+                why = str(_unreadable(kind, error))
             if why:
                 self._miss(why)
                 continue
@@ -278,3 +284,8 @@ class Mirror:
             self._lost.setdefault(key, (self._clock(), str(error)))
             self._count += 1
             self._changed.notify_all()
+
+
+def _unreadable(kind: str, error: Exception) -> Exception:
+    """Word an answer that is not what the API server answers."""
+    return ValueError(f"what it says of {kind} cannot be read: {type(error).__name__}: {error}")

@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from ops.cluster import ApiError, Cluster, Object, routable
-from ops.figures import Answer, Figures, figures_of
+from ops.figures import Answer, Figures, Tally
 
 _GOOD = range(200, 400)
 _REFUSED = (401, 403)
@@ -27,6 +28,10 @@ OnAnswer = Callable[[float, Answer], None]
 _MOST_AT_ONCE = 64
 _LEAST_TIMEOUT, _MOST_TIMEOUT = 2.0, 30.0
 _LONGEST_ERROR = 80
+_MOST_SUMS = 4
+"""So many ways to sum up are kept current."""
+_HEARD_SECONDS = 15.0
+"""After this time no sign of life covers what went before it."""
 
 
 class Route(Protocol):
@@ -187,7 +192,8 @@ def ask(
     started = time.monotonic() if due is None else due
     try:
         status, body = route.send(path, fresh=fresh, seconds=seconds)
-    except (OSError, ApiError) as error:
+    except Exception as error:
+        # An answer that cannot be read is none, and a probe that came to nothing counts as lost.
         took = (time.monotonic() - started) * 1000
         return Answer(ok=False, what=_short(error), milliseconds=took)
     took = (time.monotonic() - started) * 1000
@@ -242,6 +248,8 @@ class Prober:
         self._was_heard = was_heard
         self._seconds = min(_MOST_TIMEOUT, max(_LEAST_TIMEOUT, 3 * p99_ms / 1000))
         self._answers: list[tuple[float, bool, Answer]] = []
+        self._sums: dict[tuple[float, frozenset[str]], _Sum] = {}
+        self._fault: BaseException | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -270,17 +278,52 @@ class Prober:
             since: Of the probes sent from this moment of the monotonic clock on.
             naming: Of those before, the ones that were answered in the name of these versions.
         """
+        key = (since, frozenset(naming))
         with self._lock:
-            found = list(self._answers)
-        answers = [
-            answer
-            for due, proxied, answer in found
-            if (due >= since or answer.version in naming)
-            and not (proxied and not self._was_heard(due, due + answer.milliseconds / 1000))
-        ]
-        return figures_of(answers, self._p99_ms)
+            # Every look is at what came since the one before: there are many, and many answers.
+            found = self._sums.pop(key, None) or _Sum(Tally(self._p99_ms))
+            self._sums[key] = found
+            if len(self._sums) > _MOST_SUMS:
+                del self._sums[next(iter(self._sums))]
+            new = self._answers[found.read :]
+            found.read += len(new)
+            found.open = [
+                it for it in (*found.open, *new) if not self._settled(*it, key, found.tally)
+            ]
+            return found.tally.figures()
+
+    def _settled(
+        self,
+        due: float,
+        proxied: bool,
+        answer: Answer,
+        key: tuple[float, frozenset[str]],
+        tally: Tally,
+    ) -> bool:
+        """Count an answer unless it is not to be, or cannot be told yet; say whether it can be."""
+        since, naming = key
+        if due < since and answer.version not in naming:
+            return True
+        ended = due + answer.milliseconds / 1000
+        if not proxied or self._was_heard(due, ended):
+            tally.add(answer)
+            return True
+        # The next sign of life of the API server may cover its time yet.
+        return time.monotonic() > ended + _HEARD_SECONDS
+
+    @property
+    def fault(self) -> BaseException | None:
+        """What ended the sending of probes before its time; None when nothing did."""
+        return self._fault
 
     def _run(self) -> None:
+        try:
+            self._send()
+        except BaseException as error:
+            # Whoever waits for answers learns that there will be none.
+            self._fault = error
+
+    def _send(self) -> None:
         started, sent = time.monotonic(), 0
         workers = min(_MOST_AT_ONCE, max(2, math.ceil(self._rate * self._seconds)))
         pool = ThreadPoolExecutor(workers, thread_name_prefix="probe")
@@ -300,6 +343,21 @@ class Prober:
             self._answers.append((due, route.proxied, answer))
         if self._on_answer is not None:
             self._on_answer(due, answer)
+
+
+@dataclass
+class _Sum:
+    """Answers that are summed up.
+
+    Attributes:
+        tally: Those that count.
+        read: How many of all were looked at.
+        open: Those of which it cannot be told yet.
+    """
+
+    tally: Tally
+    read: int = 0
+    open: list[tuple[float, bool, Answer]] = field(default_factory=list)
 
 
 def _same(direct: Direct, proxied: Proxied, host: str, port: int, path: str) -> Route:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ops.cluster import ApiError, Cluster
 from ops.evidence import DELETED, Failure, Observer
@@ -152,6 +152,7 @@ class Watch:
         self._failure: Verdict | None = None
         self._done = threading.Event()
         self._started = time.monotonic()
+        self._told: dict[Workload, Rollout] | None = None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def __enter__(self) -> Self:
@@ -246,33 +247,51 @@ class Watch:
         )
 
     def _run(self) -> None:
-        seen = 0
-        # How far the rollout before got is no news.
-        last = self._rollouts.progress() if self._upcoming else None
+        seen, blind = 0, None
         while not self._stop.is_set():
-            found = self._rollouts.failure()
-            if found is not None:
-                workload, failure = found
-                self._fail(
-                    Verdict(
-                        passed=False,
-                        kind=failure.kind,
-                        reason=failure.reason,
-                        evidence=detail(self._cluster, workload, failure),
-                        serving=self._rollouts.serving(),
-                        seconds=time.monotonic() - self._started,
-                    )
-                )
-                return
-            progress = self._rollouts.progress()
-            if self._on_progress is not None and progress != last:
-                last = progress
-                self._on_progress(progress)
-            lost = self._lost()
-            if lost is not None:
-                self._fail(lost)
+            try:
+                verdict = self._look() or self._lost()
+                blind = None
+            except Exception as error:
+                # Whoever waits for evidence would wait for ever for a thread that had ended.
+                now = time.monotonic()
+                blind = blind or now
+                verdict = self._blinded(error) if now - blind > LOST_SECONDS else None
+            if verdict is not None:
+                self._fail(verdict)
                 return
             seen = self._mirror.wait(seen, _LOOK_SECONDS)
+
+    def _look(self) -> Verdict | None:
+        """Look once; return the evidence there is."""
+        found = self._rollouts.failure()
+        if found is not None:
+            workload, failure = found
+            return Verdict(
+                passed=False,
+                kind=failure.kind,
+                reason=failure.reason,
+                evidence=detail(self._cluster, workload, failure),
+                serving=self._rollouts.serving(),
+                seconds=time.monotonic() - self._started,
+            )
+        progress = self._rollouts.progress()
+        if self._on_progress is not None and progress != self._told:
+            # How far the rollout before got is no news.
+            news = self._told is not None or not self._upcoming
+            self._told = progress
+            if news:
+                self._on_progress(progress)
+        return None
+
+    def _blinded(self, error: Exception) -> Verdict:
+        return Verdict(
+            passed=False,
+            kind=LOST,
+            reason=f"the rollouts could not be looked at for {LOST_SECONDS:g} s: "
+            f"{type(error).__name__}: {error}",
+            seconds=time.monotonic() - self._started,
+        )
 
     def _fail(self, verdict: Verdict) -> None:
         self._failure = verdict
@@ -282,7 +301,17 @@ class Watch:
 
 
 def detail(cluster: Cluster, workload: Workload, failure: Failure) -> tuple[str, ...]:
-    """Return the last log lines of what failed and the last warnings about it, as lines."""
+    """Return the last log lines of what failed and the last warnings about it, as lines.
+
+    It is known that it failed: nothing about the details keeps that from being told.
+    """
+    try:
+        return _detail(cluster, workload, failure)
+    except Exception as error:
+        return (f"its log and its events cannot be read: {type(error).__name__}: {error}",)
+
+
+def _detail(cluster: Cluster, workload: Workload, failure: Failure) -> tuple[str, ...]:
     lines: list[str] = []
     namespace = workload.namespace
     if failure.pod is not None and failure.container is not None:
@@ -307,12 +336,17 @@ def detail(cluster: Cluster, workload: Workload, failure: Failure) -> tuple[str,
     except ApiError:
         events = []
     if failure.pod is None:
-        events = [e for e in events if e["involvedObject"]["name"].startswith(workload.name)]
+        events = [e for e in events if _of(e).startswith(workload.name)]
     warnings = [e for e in events if e.get("type") == "Warning"][-EVENTS:]
     if warnings:
         lines.append("last events:")
         lines += [f"  {told_event(event)}" for event in warnings]
     return tuple(lines)
+
+
+def _of(event: Mapping[str, Any]) -> str:
+    """The name of the object that an event is about; an event may have none."""
+    return str((event.get("involvedObject") or {}).get("name") or "")
 
 
 def told_event(event: dict[str, object]) -> str:

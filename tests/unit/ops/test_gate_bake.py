@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -162,3 +163,72 @@ def test_looks_where_the_service_leads_as_soon_as_something_fails(
     stand_in._routes, stand_in.mirror = Routes(says), Copy(doubted)
     gate._look_where_it_leads(Figures(total=9, failed=failed), 0.0)
     assert gate._astray == astray
+
+
+@dataclass
+class Unread:
+    """A live copy that is never complete, and of which nothing says that it is lost."""
+
+    complete: bool = False
+    refusal: str | None = None
+    lost_for: float = 0.0
+    loss: str = "no answer"
+    silent: float = 0.0
+    beats: int = 0
+
+    def wait(self, seen: int, seconds: float) -> int:
+        time.sleep(min(seconds, 0.01))
+        return seen
+
+
+def looking(mirror: Unread, monkeypatch: pytest.MonkeyPatch) -> _Gate:
+    monkeypatch.setattr(module, "_LOST_SECONDS", 0.05)
+    gate = _Gate.__new__(_Gate)
+    gate.notes, gate._stop, gate._begun = [], None, time.monotonic()
+    cast("Any", gate).mirror = mirror
+    return gate
+
+
+def test_waits_for_no_reader_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(_Failed) as failed:
+        for _ in looking(Unread(), monkeypatch)._rounds():
+            pass
+    assert failed.value.verdict.lost
+    assert "could not be read for 0.05 s: no answer" in failed.value.verdict.reason
+
+
+def test_hears_the_api_server_out_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BEAT_SECONDS", 0.05)
+    mirror = Unread(complete=True)
+    looking(mirror, monkeypatch)._hear_out()
+    rounds = iter(range(1, 1000))
+    cast("Any", mirror).wait = lambda *_: setattr(mirror, "beats", next(rounds))
+    monkeypatch.setattr(module, "_BEAT_SECONDS", 600.0)
+    looking(mirror, monkeypatch)._hear_out()
+    assert mirror.beats == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(KeyError("port"), "no more probes could be sent: KeyError: 'port'"), (None, "")],
+)
+def test_notices_that_nothing_is_probed_any_more(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception | None, reason: str
+) -> None:
+    gate = looking(Unread(), monkeypatch)
+    prober = cast("Any", SimpleNamespace(fault=fault))
+    if fault is None:
+        gate._require_probes(prober)
+        return
+    with pytest.raises(_Failed) as failed:
+        gate._require_probes(prober)
+    assert failed.value.verdict.reason == reason
+
+
+def test_a_verdict_that_was_found_while_probing_is_the_gates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = looking(Unread(), monkeypatch)
+    with pytest.raises(_Failed) as failed:
+        gate._require_probes(cast("Any", SimpleNamespace(fault=_Failed(CRASH))))
+    assert failed.value.verdict is CRASH

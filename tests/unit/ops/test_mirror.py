@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -182,3 +183,41 @@ def test_a_pod_that_only_the_control_plane_calls_unready_is_noticed(
         becomes(lambda: "p" in it.pods("team"), "seen")
         assert it.doubted_since(0.0) is doubted
         assert not it.doubted_since(float("inf"))
+
+
+class TestAnAnswerThatIsNone:
+    """What lies between may answer in the API server's place, in words of its own."""
+
+    @pytest.mark.parametrize("answer", [None, {"items": [{}]}, {"items": 7}, {"metadata": None}])
+    def test_is_asked_for_again_and_no_thread_ends(self, server: Server, answer: Any) -> None:
+        right, wrong = server.get, [True] * 3
+
+        def get(path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+            if path.endswith("/pods") and wrong:
+                wrong.pop()
+                return cast("dict[str, Any]", answer)
+            return right(path, query)
+
+        server.get = get  # type: ignore[method-assign]
+        with mirrored(server) as it:
+            assert not wrong
+            becomes(lambda: it.lost_for == 0, "current")
+
+    def test_is_a_loss_as_long_as_it_lasts(self, server: Server) -> None:
+        def get(path: str, _: Mapping[str, str] | None = None) -> dict[str, Any]:
+            return json.loads("<html>502</html>") if path.endswith("/pods") else {"items": 7}
+
+        server.get = get  # type: ignore[method-assign]
+        with Mirror(cast("Cluster", server), ["team"]) as it:
+            becomes(lambda: it.lost_for > 0.1, "lost")
+            assert not it.complete
+            assert "cannot be read" in it.loss
+
+    def test_to_the_small_question_is_silence(self, server: Server) -> None:
+        def answer(*_: Any, **__: Any) -> tuple[int, bytes]:
+            raise KeyError("status")
+
+        with mirrored(server) as it:
+            server.answer = answer  # type: ignore[method-assign]
+            becomes(lambda: it.lost_for > 0, "lost")
+            assert "KeyError: 'status'" in it.loss

@@ -5,11 +5,15 @@ from __future__ import annotations
 import copy
 from typing import Any, cast
 
+import pytest
+
+from ops import watch as module
 from ops.cluster import Cluster
-from ops.evidence import DELETED
+from ops.evidence import DELETED, Failure
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
-from ops.watch import LOST_SECONDS, Rollouts, Watch
+from ops.verdict import Verdict
+from ops.watch import LOST_SECONDS, Rollouts, Watch, detail
 from ops.workload import Snapshot, Workload
 from tests.unit.ops.test_evidence import recorded, snapshot
 
@@ -149,3 +153,60 @@ def test_whoever_is_in_a_hurry_waits_less_and_has_no_verdict() -> None:
     assert watch.failure is None
     mirror.lost_for = 0.0
     assert not watch.reached(gives_up=lambda: True)
+
+
+class _Saying:
+    """A cluster that says what it is told to."""
+
+    def __init__(self, events: Any) -> None:
+        self._events = events
+
+    def logs(self, *_: Any, **__: Any) -> str:
+        return "the last line"
+
+    def events(self, *_: Any) -> Any:
+        if isinstance(self._events, Exception):
+            raise self._events
+        return self._events
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ([{"type": "Warning", "involvedObject": {"kind": "Deployment"}, "metadata": {}}], ()),
+        ([{"type": "Warning", "reason": "X", "involvedObject": None}], ()),
+        ([None], ("its log and its events cannot be read: AttributeError",)),
+        (RuntimeError("odd"), ("its log and its events cannot be read: RuntimeError: odd",)),
+    ],
+)
+def test_what_the_cluster_says_of_it_keeps_no_failure_from_being_told(
+    events: Any, said: tuple[str, ...]
+) -> None:
+    failure = Failure(kind="deadline", reason="x")
+    found = detail(cast("Cluster", _Saying(events)), WEB, failure)
+    assert len(found) == len(said)
+    assert all(line.startswith(start) for line, start in zip(found, said, strict=True))
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_look_that_fails_ends_no_watch_and_lasting_blindness_is_the_verdict(
+    monkeypatch: pytest.MonkeyPatch, recovers: bool
+) -> None:
+    monkeypatch.setattr(module, "LOST_SECONDS", 600.0 if recovers else 0.2)
+    watch = Watch(cast("Cluster", None), [WEB], SETTINGS)
+    looks: list[int] = []
+
+    def look() -> Verdict | None:
+        looks.append(1)
+        if recovers and len(looks) > 3:
+            return Verdict(passed=False, reason="it crashed", kind="crash")
+        raise KeyError("name")
+
+    monkeypatch.setattr(watch, "_look", look)
+    monkeypatch.setattr(watch, "_lost", lambda: None)
+    watch._thread.start()
+    verdict = watch.wait(60)
+    assert verdict is not None
+    assert verdict.lost is not recovers
+    wanted = "it crashed" if recovers else "KeyError: 'name'"
+    assert wanted in verdict.reason
