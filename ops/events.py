@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ops.pod_images import containers_of
+
 UNCHANGED = frozenset({"same", "read", "refresh"})
 _SEVERE = "error"
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
@@ -232,9 +234,7 @@ def _count(value: Any) -> int | None:  # noqa: ANN401 - any JSON value
 
 
 def _images(inputs: Mapping[str, Any]) -> tuple[str, ...]:
-    containers = _at(inputs, "spec", "template", "spec", "containers")
-    found = containers if isinstance(containers, list) else []
-    return tuple(_known(_at(container, "image")) for container in found)
+    return tuple(_known(container.get("image")) for container in containers_of(inputs))
 
 
 def _at(value: Any, *path: str) -> Any:  # noqa: ANN401 - any JSON value

@@ -33,6 +33,7 @@ import pulumi
 
 from ops.gate_settings import GateSettings
 from ops.own_ledger import AGAIN, OwnLedger
+from ops.pod_images import containers_of
 
 if TYPE_CHECKING:
     from ops.verdict import Verdict
@@ -254,7 +255,4 @@ class GateHook:
 
 def _images(inputs: Mapping[str, Any] | None) -> list[str]:
     """Return the images in a Deployment's inputs."""
-    found: Any = inputs
-    for name in ("spec", "template", "spec", "containers"):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return [str(container.get("image") or "") for container in found or ()]
+    return [str(container.get("image") or "") for container in containers_of(inputs)]

@@ -93,6 +93,8 @@ def _number(least: float, most: float, *, whole: bool = False) -> Callable[[Any]
             number = math.nan
         if isinstance(value, bool) or math.isnan(number):
             raise ValueError("is not a number")
+        if not math.isfinite(number):
+            raise ValueError("is not a number")
         if whole and number != int(number):
             raise ValueError("is not a whole number")
         if not least <= number <= most:

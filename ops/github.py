@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _PAGE = 100
 _PAGES = 30
 _SECONDS = 20.0
+_MOVES = 3
+"""A repository may have been renamed more than once."""
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _FIRST_ERROR = 401, 403, 404, 400
 _TRUSTED = ("OWNER", "MEMBER", "COLLABORATOR")
 """Who may write to the repository: a pipeline may have a person's token."""
@@ -154,6 +156,22 @@ class GitHub:
                 return found
         return None
 
+    def _moved(self, answer: httpx.Response) -> httpx.URL | None:
+        """Where a renamed repository is asked for; None when the answer sends nowhere.
+
+        Elsewhere than at the same host the token is not sent
+        (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api).
+        """
+        if not answer.has_redirect_location:
+            return None
+        place = answer.url.join(answer.headers["location"])
+        same = (place.scheme, place.host, place.port) == (
+            answer.url.scheme,
+            answer.url.host,
+            answer.url.port,
+        )
+        return place if same else None
+
     def _every(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
         for page in range(1, _PAGES + 1):
             rows = self._send(
@@ -174,6 +192,13 @@ class GitHub:
 
         try:
             answer = self._client.request(method, path, json=content, params=query)
+            for _ in range(_MOVES):
+                place = self._moved(answer)
+                if place is None:
+                    break
+                # Whatever is asked for is to be asked for there, in the same way.
+                again = None if place.query else query
+                answer = self._client.request(method, place, json=content, params=again)
         except httpx.HTTPError as error:
             raise AegisError(
                 what="GitHub does not answer",
@@ -181,7 +206,7 @@ class GitHub:
                 state="nothing was left there",
                 next="run the job again",
             ) from error
-        if answer.status_code >= _FIRST_ERROR:
+        if answer.status_code >= _FIRST_ERROR or answer.is_redirect:
             raise AegisError(
                 what=f"GitHub refused {method} {path}",
                 why=f"{answer.status_code}: {_reason(answer)}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ops import ledger
 from ops.errors import AegisError
 from ops.marks import marked
+from ops.pod_images import containers_of
 from ops.reading import Reading
 from ops.release import Deployed, Release
 
@@ -175,8 +176,7 @@ def _object(resource: Mapping[str, Any], *, succeeded: bool) -> Mapping[str, Any
 
 
 def _images(manifest: Mapping[str, Any]) -> Iterable[str]:
-    containers = _at(manifest, "spec", "template", "spec", "containers")
-    for container in containers if isinstance(containers, list) else ():
+    for container in containers_of(manifest):
         image = _text(_at(container, "image"))
         if image:
             yield image

@@ -6,11 +6,12 @@ the update has to build it first, nothing is claimed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ops.events import Step
 from ops.ledger import joined
+from ops.pod_images import containers_of
 from ops.workload import Workload
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -45,11 +46,8 @@ def images_of_state(resources: Iterable[Mapping[str, Any]]) -> str | None:
     for resource in resources:
         if not is_workload(str(resource.get("type"))) or resource.get("delete"):
             continue
-        template: Any = resource.get("outputs") or {}
-        for name in ("spec", "template", "spec", "containers"):
-            template = template.get(name) if isinstance(template, Mapping) else None
-        for container in template if isinstance(template, Sequence) else ():
-            found.append(str(container.get("image") or ""))
+        containers = containers_of(resource.get("outputs"))
+        found += [str(container.get("image") or "") for container in containers]
     return joined(found)
 
 

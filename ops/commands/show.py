@@ -129,7 +129,10 @@ def render(shown: Shown, out: Output) -> None:
     """Show a release."""
     out.document(shown.as_json())
     release, deployed = shown.entry.release, shown.entry.deployed
-    lasted = f", {(release.ended - release.started).seconds} s" if release.ended else ""
+    lasted = ""
+    if release.ended:
+        # A clock that was set back meanwhile leaves an end before the beginning.
+        lasted = f", {max(0, round((release.ended - release.started).total_seconds()))} s"
     changes = ", ".join(f"{count} {op}" for op, count in sorted(release.changes.items()))
     facts = (
         ("release", f"{release.number} of {shown.stack}: {release.kind}, {release.result}"),

@@ -91,7 +91,12 @@ def test_a_living_cli_is_not_called_dead_by_whoever_cannot_see_it(backend: MadeB
     shutil.copy(shutil.which("sleep") or "", program)
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.123456789+00:00")
     # In a space of its own it is the first process, whose number many have.
-    lock = {"username": "ann", "hostname": socket.gethostname(), "timestamp": stamp, "pid": 1}
+    lock: dict[str, Any] = {
+        "username": "ann",
+        "hostname": socket.gethostname(),
+        "timestamp": stamp,
+        "pid": 1,
+    }
     with running([*IN_A_SPACE, str(program), str(SECONDS)]) as cli:
         wait_until(lambda: _runs(cli.pid, program.name), "it did not begin")
         backend.lock(**lock)

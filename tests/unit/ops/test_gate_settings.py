@@ -42,6 +42,13 @@ def test_what_is_wrong_is_refused_and_said(text: str, why: str) -> None:
     assert why in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["canary", "crashes", "bakeSeconds", "p99Ms"])
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", float("inf"), float("nan"), "1e999"])
+def test_what_is_no_finite_number_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name}: .* is not a number"):
+        gate_settings({name: value})
+
+
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(ValueError, match="bakeSeconds") as refused:
         gate_settings({"bakeSeconds": "long", "canary": -1, "color": "red"})

@@ -120,6 +120,44 @@ def test_a_refusal_says_what_to_do_and_never_the_token(status: int, words: str) 
     assert "t0ken" not in str(caught.value)
 
 
+class Renamed:
+    """A repository that has another name by now, and says so as GitHub does."""
+
+    def __init__(self, place: str) -> None:
+        self.place, self.asked = place, list[tuple[str, str, bytes]]()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append((request.method, str(request.url), request.read()))
+        if "/repos/" in request.url.path:
+            where = self.place + request.url.path.removeprefix("/repos/acme/aegis")
+            if request.url.query:
+                where += f"?{request.url.query.decode()}"
+            return httpx.Response(301, json={"message": "Moved"}, headers={"location": where})
+        if request.method == "GET":
+            return httpx.Response(200, json=[])
+        return httpx.Response(201, json={"html_url": "https://it"})
+
+    def github(self) -> GitHub:
+        return GitHub("acme/aegis", "t0ken", "https://api.test", httpx.MockTransport(self))
+
+
+def test_a_renamed_repository_is_asked_where_it_is_now_in_the_same_way() -> None:
+    renamed = Renamed("https://api.test/repositories/1")
+    assert renamed.github().issue("t", MARK, "b").url == "https://it"
+    method, place, body = renamed.asked[-1]
+    assert (method, place) == ("POST", "https://api.test/repositories/1/issues")
+    assert b'"title"' in body
+
+
+@pytest.mark.parametrize("place", ["https://elsewhere.test/1", "http://api.test/repositories/1"])
+def test_a_token_goes_nowhere_else(place: str) -> None:
+    renamed = Renamed(place)
+    with pytest.raises(AegisError) as refused:
+        renamed.github().issue("t", MARK, "b")
+    assert len(renamed.asked) == 1
+    assert "301: Moved" in refused.value.why
+
+
 def test_no_answer_is_said() -> None:
     def fail(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("no route", request=request)
