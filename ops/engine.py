@@ -1,9 +1,9 @@
 """Every run of the Pulumi CLI: started here, stopped here; `failures` says why one failed.
 
 The CLI gets a session of its own, so that a terminal's Ctrl-C reaches it only through `stop`,
-once (a second one makes it give up half-way). What it prints goes to files that have no name:
-should this process die, the CLI meets no broken pipe, is told to stop by the kernel (Linux), and
-ends its update cleanly.
+once (a second one makes it give up half-way). What it prints goes to memory that has no name (on
+Linux; elsewhere to a file that has none): should this process die, the CLI meets no broken pipe, is
+told to stop by the kernel (Linux), and ends its update cleanly. No secret comes to a disk so.
 """
 
 from __future__ import annotations
@@ -21,16 +21,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ops import orphans
 from ops.cli_version import remembered
 from ops.errors import AegisError
-from ops.failures import Finished, explain
+from ops.failures import Finished, explain, last_lines
 
 OLDEST = (3, 238, 0)
 """Since then an after-hook's error fails the update, which the gate rests on."""
 _asking = threading.Lock()
+_LONGEST_RUN = 600.0
+"""So many seconds a run that changes nothing in a cluster may take; a backend may not answer."""
+_END_SECONDS = 15.0
+"""So long such a run may take to end when this process is told to stop, before it is ended."""
 _SHORT_RUN = {"GOGC": "400"}
 """Less tidying up of memory in a process that lives for half a second: a sixth of its time."""
 
@@ -97,16 +101,15 @@ class Engine:
             environment: Variables over the engine's own.
             directory: Where to run it instead of the project's directory.
             feed: What it reads from its standard input.
+
+        Raises:
+            AegisError: One that is not interruptible took too long, and was ended.
         """
         command = [self.program, "--non-interactive", "--color=never", *arguments]
         if interruptible and sys.platform == "linux":
             prefix = [sys.executable, "-I", "-S", "-c", _STOP_WITH_PARENT, str(os.getpid())]
             command = [*prefix, *command]
-        with (
-            tempfile.TemporaryFile() as out,
-            tempfile.TemporaryFile() as err,
-            tempfile.TemporaryFile() as into,
-        ):
+        with _nameless() as out, _nameless() as err, _nameless() as into:
             into.write((feed or "").encode())
             into.seek(0)
             with _held_interrupts() if interruptible else nullcontext():
@@ -126,8 +129,15 @@ class Engine:
             if interruptible:
                 self._started(process)
             try:
-                with orphans.ended(process.pid) if interruptible else nullcontext():
-                    code = process.wait()
+                with orphans.ended(process.pid) if interruptible else _not_left(process):
+                    code = process.wait(None if interruptible else _LONGEST_RUN)
+            except subprocess.TimeoutExpired as error:
+                raise AegisError(
+                    what=f"pulumi {' '.join(arguments[:2])} did not end",
+                    why=f"it was ended after {_LONGEST_RUN:g} s: {last_lines(self._text(err), 3)}",
+                    state="nothing that runs was changed",
+                    next="see that the backend answers: pulumi stack ls",
+                ) from error
             finally:
                 if interruptible:
                     with self._lock:
@@ -212,6 +222,38 @@ class Engine:
             self._running = process
             if self._stopped:
                 _interrupt(process)
+
+
+def _nameless() -> IO[bytes]:
+    """A file without a name, in memory where the system has such."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("aegis"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+@contextmanager
+def _not_left(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Wait for a run to end when the block is left before: what it writes is written by then.
+
+    It may be writing the state or a settings file; so it is ended only when it takes long, or when
+    somebody insists.
+    """
+    try:
+        yield
+    except subprocess.TimeoutExpired:
+        _end(process)
+        raise
+    except BaseException:
+        try:
+            process.wait(_END_SECONDS)
+        except BaseException:
+            _end(process)
+        raise
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 @contextmanager

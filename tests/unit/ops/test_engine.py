@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from ops import engine as module
 from ops.engine import Engine
 from ops.errors import AegisError
 from ops.failures import Finished
+from ops.signals import Interrupted, Signals
 
 SECONDS = 60
 
@@ -78,6 +80,66 @@ class TestARun:
         else:
             with pytest.raises(AegisError, match="at least"):
                 engine.version()
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux has such files")
+def test_what_the_cli_reads_and_prints_is_on_no_disk(engine: Engine, tmp_path: Path) -> None:
+    script(tmp_path, "for it in 0 1 2; do readlink /proc/$$/fd/$it; done")
+    places = engine.run(["stack", "import"], feed='{"plaintext": "s3cret"}').stdout.splitlines()
+    assert len(places) == 3
+    assert all(place.startswith("/memfd:") for place in places)
+
+
+class TestARunThatIsNotToBeStopped:
+    """It writes settings or a state: it comes to its end before anything else is done."""
+
+    def test_has_ended_when_a_signal_ends_its_caller(self, engine: Engine, tmp_path: Path) -> None:
+        script(tmp_path, "echo begun > begun; sleep 1; echo done > written")
+        signals = Signals()
+
+        def tell() -> None:
+            wait_for(tmp_path / "begun", "begun")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        telling = threading.Thread(target=tell)
+        telling.start()
+        with signals.installed(), pytest.raises(Interrupted):
+            engine.run(["config", "set", "a", "b"])
+        assert (tmp_path / "written").exists()
+        telling.join()
+
+    def test_is_ended_when_somebody_insists(
+        self, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_END_SECONDS", 0.1)
+        script(tmp_path, "echo $$ > begun; exec sleep 600")
+        signals = Signals()
+
+        def tell() -> None:
+            wait_for(tmp_path / "begun", "\n")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        telling = threading.Thread(target=tell)
+        telling.start()
+        with signals.installed(), pytest.raises(Interrupted):
+            engine.run(["config", "set", "a", "b"])
+        telling.join()
+        assert_gone(int((tmp_path / "begun").read_text()))
+
+    def test_that_never_ends_is_ended_and_told(
+        self, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_LONGEST_RUN", 0.5)
+        script(tmp_path, "echo asking s3 >&2; echo $$ > begun; exec sleep 600")
+        with pytest.raises(AegisError) as failed:
+            engine.run(["stack", "export", "--stack", "a"])
+        assert failed.value.what == "pulumi stack export did not end"
+        assert_gone(int((tmp_path / "begun").read_text()))
+
+
+def assert_gone(pid: int) -> None:
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 class TestStopping:
