@@ -39,7 +39,10 @@ def reading(session: Session) -> Sequence[Release]:
     Going back needs the last few of thousands. A store that cannot say how many there are is read
     as a whole.
     """
-    book = ledger.read(session)
+    return _reading(session, ledger.read(session))
+
+
+def _reading(session: Session, book: ledger.Ledger) -> Sequence[Release]:
     count = session.store.count()
     if count is None:
         return _marked(session, book, None)
@@ -52,15 +55,22 @@ def reading(session: Session) -> Sequence[Release]:
 
 def legible(
     session: Session, *, limit: int | None = None
-) -> tuple[list[Release], AegisError | None]:
+) -> tuple[Sequence[Release], AegisError | None]:
     """The releases, without their marks when those cannot be read, and why they cannot.
 
     To look at. What changes a stack needs `releases`: without marks nothing is verified.
+
+    Args:
+        session: The stack.
+        limit: How many; None for all, each of which is then read when it is looked at.
     """
+    fault = None
     try:
-        return releases(session, limit=limit), None
-    except AegisError as fault:
-        return _marked(session, ledger.parse({}), limit), fault
+        book = ledger.read(session)
+    except AegisError as error:
+        book, fault = ledger.parse({}), error
+    found = _reading(session, book) if limit is None else _marked(session, book, limit)
+    return found, fault
 
 
 def _marked(session: Session, book: ledger.Ledger, limit: int | None) -> list[Release]:

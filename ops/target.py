@@ -61,7 +61,7 @@ def choose(
 
 def _named(releases: Sequence[Release], to: int) -> Release:
     """Return the release of that number, or say why it cannot be restored."""
-    found = _numbered(releases, to)
+    found = numbered(releases, to)
     if found is None:
         known = f"{releases[-1].number} to {releases[0].number}" if releases else "none yet"
         raise AegisError(
@@ -96,7 +96,7 @@ def ran(releases: Sequence[Release], release: Release) -> int:
     seen = {release.number}
     while release.succeeded:
         if release.restores is not None:
-            before = _numbered(releases, release.restores)
+            before = numbered(releases, release.restores)
             if before is None or before.number in seen:
                 return release.restores
         elif release.unchanged:
@@ -148,10 +148,29 @@ def _place(releases: Sequence[Release], number: int) -> int:
     return bisect_left(releases, -number, key=lambda item: -item.number)
 
 
-def _numbered(releases: Sequence[Release], number: int) -> Release | None:
+def numbered(releases: Sequence[Release], number: int) -> Release | None:
+    """Return the release of a number; None when there is none. Few others are looked at."""
     place = _place(releases, number)
     found = releases[place] if place < len(releases) else None
     return found if found is not None and found.number == number else None
+
+
+def neighbours(
+    releases: Sequence[Release], release: Release
+) -> tuple[Release | None, Release | None]:
+    """Return what was deployed before a release and what was after it, whatever it came to.
+
+    Args:
+        releases: The history, newest first.
+        release: One of them.
+    """
+    place = _place(releases, release.number)
+    before = (releases[it] for it in range(place + 1, len(releases)))
+    after = (releases[it] for it in range(place - 1, -1, -1))
+    return (
+        next((it for it in before if it.deploys), None),
+        next((it for it in after if it.deploys), None),
+    )
 
 
 def _repeated(releases: Sequence[Release], release: Release) -> Release | None:
@@ -171,7 +190,7 @@ def _restorable(releases: Sequence[Release], release: Release) -> Release | None
         return None
     if release.restores is None:
         return None if release.refused else release
-    first = _numbered(releases, ran(releases, release))
+    first = numbered(releases, ran(releases, release))
     if release.refused or (first is not None and first.refused):
         return None
     same = first is not None and first.succeeded and first.config == release.config

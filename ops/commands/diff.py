@@ -67,7 +67,7 @@ def compare(session: Session, before: int, after: int) -> Compared:
     from ops import history
     from ops.comparison import compare_images, compare_resources, compare_settings
 
-    releases = history.releases(session)
+    releases = history.reading(session)
     old, new = find(releases, before), find(releases, after)
     settings = compare_settings(old.config, new.config)
     first, second = session.store.checkpoint(old), session.store.checkpoint(new)

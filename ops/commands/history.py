@@ -146,14 +146,35 @@ def told(error: AegisError) -> str:
 
 def relations(releases: Sequence[Release]) -> dict[int, int]:
     """Say which release each rollback took the place of; none where it was that one once more."""
-    from ops.target import again
-
     deploying = [release for release in releases if release.deploys]
     return {
         new.number: old.number
         for new, old in pairwise(deploying)
-        if new.restores is not None and not again(releases, new, old)
+        if _takes_place(releases, new, old)
     }
+
+
+def entry_of(releases: Sequence[Release], release: Release, deployed: Deployed) -> Entry:
+    """Make the entry of one release, looking at its neighbours alone."""
+    from ops.target import neighbours
+
+    before, after = neighbours(releases, release)
+    if not release.deploys:
+        return Entry(release, deployed)
+    took = before is not None and _takes_place(releases, release, before)
+    lost = after is not None and _takes_place(releases, after, release)
+    return Entry(
+        release,
+        deployed,
+        before.number if before is not None and took else None,
+        after.number if after is not None and lost else None,
+    )
+
+
+def _takes_place(releases: Sequence[Release], new: Release, old: Release) -> bool:
+    from ops.target import again
+
+    return new.restores is not None and not again(releases, new, old)
 
 
 def render(listing: Listing, out: Output) -> None:

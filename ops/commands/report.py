@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.commands.history import Entry, relations, told
+from ops.commands.history import entry_of, told
 from ops.commands.options import HERE, Directory, Json, Stack, output_of
 from ops.commands.show import find
 
@@ -39,21 +40,21 @@ def collect(session: Session, number: int | None = None) -> ReleaseReport:
     """
     from ops import history
     from ops.release_report import ReleaseReport
+    from ops.target import neighbours, numbered
 
     releases, unmarked = history.legible(session)
     release = _last(releases) if number is None else find(releases, number)
     unknown = [] if unmarked is None else [f"which releases are verified: {told(unmarked)}"]
-    replaced = relations(releases)
-    by = next((new for new, old in replaced.items() if old == release.number), None)
-    before = next((it for it in releases if it.number < release.number and it.deploys), None)
-    deployed = _deployed(session, release, unknown)
+    before, _ = neighbours(releases, release)
+    entry = entry_of(releases, release, _deployed(session, release, unknown))
+    by = entry.rolled_back_by
     return ReleaseReport(
         stack=session.name,
-        entry=Entry(release, deployed, replaced.get(release.number), by),
+        entry=entry,
         before=None if before is None else before.number,
         compared=_compared(session, before, release, unknown),
         timeline=_timeline(session, release, unknown),
-        rollback=next((it for it in releases if it.number == by), None),
+        rollback=None if by is None else numbered(releases, by),
         unknown=tuple(unknown),
     )
 
@@ -61,7 +62,7 @@ def collect(session: Session, number: int | None = None) -> ReleaseReport:
 def _last(releases: Sequence[Release]) -> Release:
     from ops.errors import AegisError, ExitCode
 
-    deploying = [it for it in releases if it.deploys]
+    deploying = [*islice((it for it in releases if it.deploys), 2)]
     if not deploying:
         raise AegisError(
             what="there is no release to report on",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.commands.history import Entry, relations
+from ops.commands.history import Entry, entry_of
 from ops.commands.options import HERE, Directory, Json, Stack, output_of
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ def find(releases: Sequence[Release], number: int) -> Release:
     """
     from ops.errors import AegisError, ExitCode
     from ops.records import UNREADABLE
+    from ops.target import numbered
 
-    found = next((release for release in releases if release.number == number), None)
+    found = numbered(releases, number)
     if found is None:
         known = f"{releases[-1].number} to {releases[0].number}" if releases else "none yet"
         raise AegisError(
@@ -99,10 +100,8 @@ def inspect(session: Session, number: int) -> Shown:
     from ops.errors import AegisError
     from ops.release import Deployed
 
-    releases = history.releases(session)
+    releases = history.reading(session)
     release = find(releases, number)
-    replaced = relations(releases)
-    by = next((new for new, old in replaced.items() if old == number), None)
     damage, deployment = "", None
     try:
         deployment = session.store.checkpoint(release)
@@ -113,7 +112,7 @@ def inspect(session: Session, number: int) -> Shown:
         deployed = history.describe(deployment, succeeded=release.succeeded)
     return Shown(
         stack=session.name,
-        entry=Entry(release, deployed, replaced.get(number), by),
+        entry=entry_of(releases, release, deployed),
         settings={key: release.config[key].shown for key in sorted(release.config)},
         images=deployed.images,
         resources=tuple(

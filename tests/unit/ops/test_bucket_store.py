@@ -6,8 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from ops import history
 from ops.bucket import Entry
 from ops.bucket_store import BucketStore
+from ops.commands import show
 from ops.engine import Engine
 from tests.unit.ops.directory_bucket import DirectoryBucket
 from tests.unit.ops.made_backend import MadeBackend
@@ -37,9 +41,10 @@ class Counted(DirectoryBucket):
         ]
 
     def read_many(self, keys: Iterable[str]) -> Mapping[str, bytes | OSError]:
-        self.reads.extend(keys)
+        wanted = list(keys)
+        self.reads.extend(wanted)
         content = next((self.root / ".pulumi/history/shop/staging").glob("*.history.json"))
-        return dict.fromkeys(self.reads, content.read_bytes())
+        return dict.fromkeys(wanted, content.read_bytes())
 
 
 def test_of_5000_updates_only_those_shown_are_read(tmp_path: Path) -> None:
@@ -50,6 +55,21 @@ def test_of_5000_updates_only_those_shown_are_read(tmp_path: Path) -> None:
     found = store.releases(SHOWN)
     assert [it.number for it in found] == list(range(UPDATES, UPDATES - SHOWN, -1))
     assert len(bucket.reads) == SHOWN
+
+
+@pytest.mark.parametrize("number", [UPDATES, UPDATES - 3, UPDATES // 2, 1])
+def test_of_5000_updates_one_is_shown_without_reading_the_others(
+    tmp_path: Path, number: int
+) -> None:
+    backend = MadeBackend(tmp_path)
+    backend.update()
+    bucket = Counted(tmp_path / "backend")
+    session = backend.session()
+    session.store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
+    assert show.inspect(session, number).entry.release.number == number
+    found, _ = history.legible(session)
+    assert next(it for it in found if it.current).number == UPDATES
+    assert len(bucket.reads) < UPDATES // 10
 
 
 def test_a_write_that_is_refused_for_its_own_sake_is_done(tmp_path: Path) -> None:
