@@ -19,7 +19,7 @@ from ops.probe import (
     service_route,
     services_of,
 )
-from ops.workload import Workload, could_serve, is_ready
+from ops.workload import Workload, could_serve, is_ready, wanted
 
 _LOOK_SECONDS = 0.2
 _SERVICE_SECONDS = 10.0
@@ -65,10 +65,14 @@ class Routes:
         routes: list[Route] = []
         why = "no Service selects the pods"
         for workload in self._workloads:
+            deployment = self._mirror.snapshot(workload).deployment
+            if deployment is not None and not wanted(deployment):
+                why = f"{workload.name} is to run no pods"
+                continue
             service = self._service(workload)
             if service is None:
                 continue
-            path = self._path or readiness_path(service, self._mirror.snapshot(workload).deployment)
+            path = self._path or readiness_path(service, deployment)
             if path:
                 routes.append(Asking(service_route(self._cluster, service, path), path))
             else:

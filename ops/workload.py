@@ -129,18 +129,23 @@ def rollout(snapshot: Snapshot) -> Rollout:
     """Say how far a Deployment's rollout is."""
     if snapshot.deployment is None:
         return Rollout(wanted=0, new=0, ready=0, old=0, complete=False)
-    wanted = int(snapshot.deployment["spec"].get("replicas", 1))
+    pods = wanted(snapshot.deployment)
     status = snapshot.deployment.get("status") or {}
     counts = [int(status.get(n, 0)) for n in ("updatedReplicas", "replicas", "availableReplicas")]
     new = snapshot.new_pods
     return Rollout(
-        wanted=wanted,
+        wanted=pods,
         new=len(new),
         ready=sum(map(is_ready, new)),
         old=sum(1 for pod in snapshot.old_pods if not is_going(pod)),
-        complete=snapshot.observed and counts == [wanted] * 3,
+        complete=snapshot.observed and counts == [pods] * 3,
         groups=_groups(snapshot.pods),
     )
+
+
+def wanted(deployment: Object) -> int:
+    """Return how many pods a Deployment is to have."""
+    return int(deployment["spec"].get("replicas", 1))
 
 
 def could_serve(pod: Object) -> bool:
@@ -159,7 +164,7 @@ def longest_rollout(snapshot: Snapshot) -> float:
     if snapshot.deployment is None:
         return _SLACK_SECONDS
     spec = snapshot.deployment["spec"]
-    steps = max(1, int(spec.get("replicas", 1)))
+    steps = max(1, wanted(snapshot.deployment))
     deadline = int(spec.get("progressDeadlineSeconds", 600))
     return deadline + steps * (int(spec.get("minReadySeconds", 0)) + _SLACK_SECONDS)
 
