@@ -51,9 +51,10 @@ class Actions:
         self.out = out
         self.signals = signals
         self._overrides: dict[str, str] = {}
+        self._refreshes = False
         self._recording = Recording(session.name)
         self._turn = Turn(session, out)
-        self._judging = Judging(session, out, self._turn, self._recording)
+        self._judging = Judging(session, out, self._turn, self._recording, lambda: self.interrupted)
         self._watched = Watched(self._turn, out, signals, self.connected, self._recording)
 
     @property
@@ -229,7 +230,9 @@ class Actions:
             policy_packs: Directories of policy packs to ask as well.
         """
         with self.out.progress(f"previewing {self.stack}"), self._recording.phase(PREVIEW):
-            changes = self.session.preview(policy_packs=policy_packs, overrides=self._overrides)
+            changes = self.session.preview(
+                policy_packs=policy_packs, overrides=self._overrides, refresh=self._refreshes
+            )
         self._recording.plan([called(step) for step in changes.steps if is_shown(step)])
         return changes
 
@@ -238,7 +241,10 @@ class Actions:
 
         def run(on_event: Callable[[Event], None]) -> Outcome:
             return self.session.update(
-                message=message, on_event=on_event, overrides=self._overrides
+                message=message,
+                on_event=on_event,
+                overrides=self._overrides,
+                refresh=self._refreshes,
             )
 
         self._turn.deploys()
@@ -351,10 +357,39 @@ class Actions:
         return self._judging.recorded_gate(release)
 
     def judge(
-        self, workloads: Sequence[Workload], gate: GateSettings, *, dry: bool = False
+        self,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+        *,
+        dry: bool = False,
+        whole: bool = False,
     ) -> Verdict:
-        """Let the gate judge what runs; dry, it changes nothing, not even for a moment."""
-        return self._judging.judge(workloads, gate, self._watched.tell_gate, dry=dry)
+        """Let the gate judge what runs; see `ops.judging.Judging.judge`."""
+        tell = self._watched.tell_gate
+        return self._judging.judge(workloads, gate, tell, dry=dry, whole=whole)
+
+    def require_standing(self) -> None:
+        """See that nothing that is declared is being deleted, before anything is changed.
+
+        What goes meanwhile is made again by the next update, which then looks at what there is.
+
+        Raises:
+            AegisError: Something is, and something holds it.
+        """
+        from ops.cluster import ApiError
+
+        try:
+            going, went = self._judging.going()
+        except ApiError as error:
+            self.out.warn(f"whether something is being deleted is not known: {error}")
+            return
+        if going:
+            raise AegisError(
+                what=f"what is declared in {self.stack} is being deleted",
+                why="\n".join(going),
+                next="see to what holds it; once it is gone the same command makes it again",
+            )
+        self._refreshes = self._refreshes or went
 
     def interference(
         self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None

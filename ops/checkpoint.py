@@ -159,6 +159,19 @@ def parse(deployment: Mapping[str, Any]) -> Checkpoint:
     )
 
 
+def outline(raw: Mapping[str, Any]) -> Resource:
+    """Read a resource of a state whose secrets are encrypted; what is encrypted is left out."""
+    return _resource({key: _legible(value) for key, value in raw.items()})
+
+
+def _legible(value: Any) -> Any:  # noqa: ANN401 - any property value
+    if isinstance(value, Mapping):
+        return {key: _legible(inner) for key, inner in value.items() if not is_secret(inner)}
+    if isinstance(value, list):
+        return [_legible(inner) for inner in value if not is_secret(inner)]
+    return value
+
+
 class _DamagedError(Exception):
     """A checkpoint's file that cannot be read; the text says why."""
 

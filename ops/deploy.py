@@ -105,6 +105,7 @@ def deploy(actions: Actions, request: Request) -> Report:
 def _deploy(actions: Actions, request: Request) -> Report:
     settings = actions.settings()
     gate = actions.gate(settings)
+    actions.require_standing()
     changes = actions.preview(request.policy_packs)
     for line in ("what changes:", *change_lines(changes), *_warnings(changes)):
         actions.out.show(line)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ops.checkpoint import Resource, is_secret, plain
@@ -82,6 +82,7 @@ class Drifted:
         name: Its name.
         urn: The resource that declared it.
         gone: Whether it was deleted.
+        going: Since when it is being deleted; empty when it is not.
         fields: What is different in it.
         path: Where the API server has it; None when it was only compared.
         live: The live object; None when it is gone or was only compared.
@@ -92,6 +93,7 @@ class Drifted:
     name: str
     urn: str
     gone: bool = False
+    going: str = ""
     fields: tuple[Field, ...] = ()
     path: str | None = None
     live: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
@@ -114,6 +116,7 @@ class Drifted:
             "name": self.name,
             "urn": self.urn,
             "gone": self.gone,
+            "beingDeletedSince": self.going or None,
             "fields": [it.as_json() for it in self.fields],
         }
 
@@ -164,10 +167,10 @@ def compare(resource: Resource, live: Mapping[str, Any] | None, same: Same) -> D
     """
     declared = _declared(resource)
     found = named(resource)
-    if live is None:
-        if _leaves_by_itself(declared):
-            return None
-        return Drifted(found.kind, found.namespace, found.name, found.urn, gone=True)
+    going = "" if live is None else deleted_at(live)
+    if live is None or going:
+        # One that is going is not there any more as soon as nothing holds it.
+        return None if leaves(resource) else replace(found, gone=live is None, going=going)
     owners = managers(live)
     foreign = [it for it in owners if not it.is_pulumi and not it.is_controller]
     hidden = found.kind == "Secret"
@@ -179,7 +182,18 @@ def compare(resource: Resource, live: Mapping[str, Any] | None, same: Same) -> D
     fields += _added(declared, live, foreign, hidden=hidden)
     if not fields:
         return None
-    return Drifted(found.kind, found.namespace, found.name, found.urn, fields=tuple(fields))
+    return replace(found, fields=tuple(fields))
+
+
+def deleted_at(live: Mapping[str, Any]) -> str:
+    """Return since when an object is being deleted, RFC 3339; empty when it is not."""
+    return str((live.get("metadata") or {}).get("deletionTimestamp") or "")
+
+
+def leaves(resource: Resource) -> bool:
+    """Return whether an object is declared to go by itself once its work is done."""
+    spec = plain(_declared(resource).get("spec"))
+    return isinstance(spec, Mapping) and spec.get("ttlSecondsAfterFinished") is not None
 
 
 def named(resource: Resource) -> Drifted:
@@ -355,11 +369,6 @@ def _pointer(live: Any, path: Path) -> list[str | int] | None:  # noqa: ANN401 -
 
 def _escaped(part: str | int) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
-
-
-def _leaves_by_itself(declared: Mapping[str, Any]) -> bool:
-    spec = plain(declared.get("spec"))
-    return isinstance(spec, Mapping) and spec.get("ttlSecondsAfterFinished") is not None
 
 
 def _of_the_server(path: Path) -> bool:

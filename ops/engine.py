@@ -17,8 +17,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -112,25 +112,21 @@ class Engine:
         with _nameless() as out, _nameless() as err, _nameless() as into:
             into.write((feed or "").encode())
             into.seek(0)
-            with _held_interrupts() if interruptible else nullcontext():
-                process = subprocess.Popen(
+            variables = {**({} if interruptible else _SHORT_RUN), **self.environment}
+
+            def begin() -> subprocess.Popen[bytes]:
+                return subprocess.Popen(
                     command,
                     cwd=directory or self.directory,
-                    env={
-                        **({} if interruptible else _SHORT_RUN),
-                        **self.environment,
-                        **(environment or {}),
-                    },
+                    env={**variables, **(environment or {})},
                     stdin=into,
                     stdout=out,
                     stderr=err,
                     start_new_session=interruptible,
                 )
-            if interruptible:
-                self._started(process)
+
             try:
-                with orphans.ended(process.pid) if interruptible else _not_left(process):
-                    code = process.wait(None if interruptible else _LONGEST_RUN)
+                code = self._run_stoppable(begin) if interruptible else _run_whole(begin)
             except subprocess.TimeoutExpired as error:
                 raise AegisError(
                     what=f"pulumi {' '.join(arguments[:2])} did not end",
@@ -138,11 +134,19 @@ class Engine:
                     state="nothing that runs was changed",
                     next="see that the backend answers: pulumi stack ls",
                 ) from error
-            finally:
-                if interruptible:
-                    with self._lock:
-                        self._running = None
             return Finished(code, self._text(out), self._text(err))
+
+    def _run_stoppable(self, begin: Callable[[], subprocess.Popen[bytes]]) -> int:
+        """Run an update, for which `stop` and our death are meant."""
+        with _held_interrupts():
+            process = begin()
+        self._started(process)
+        try:
+            with orphans.ended(process.pid):
+                return process.wait()
+        finally:
+            with self._lock:
+                self._running = None
 
     def expect(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
         """Run the CLI and return what it printed.
@@ -231,21 +235,21 @@ def _nameless() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-@contextmanager
-def _not_left(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Wait for a run to end when the block is left before: what it writes is written by then.
+def _run_whole(begin: Callable[[], subprocess.Popen[bytes]]) -> int:
+    """Run to the end; one whose caller is told to stop before has written what it writes by then.
 
     It may be writing the state or a settings file; so it is ended only when it takes long, or when
     somebody insists.
     """
+    process = None
     try:
-        yield
-    except subprocess.TimeoutExpired:
-        _end(process)
-        raise
-    except BaseException:
+        process = begin()
+        return process.wait(_LONGEST_RUN)
+    except BaseException as error:
+        if process is None:
+            raise
         try:
-            process.wait(_END_SECONDS)
+            process.wait(0 if isinstance(error, subprocess.TimeoutExpired) else _END_SECONDS)
         except BaseException:
             _end(process)
         raise

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ops.checkpoint import SECRET, SIGNATURE, Resource
+from ops.checkpoint import outline
 from ops.drift import CHANGED, REMOVED, Field, compare
 from ops.evidence import DELETED, NODE, REGISTRY
 from ops.field_owners import Manager, managers, written
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 ALTERED = "altered"
 """The kind of a verdict on what is not, or no longer, what was deployed."""
+GOING = "going"
+"""The kind of a verdict while something that was deployed is being deleted."""
 _OUTSIDE = {
+    GOING: "somebody deletes what was deployed",
     DELETED: "somebody deleted what was being rolled out",
     ALTERED: "somebody changed what was deployed",
     REGISTRY: "the registry did not hand out the image",
@@ -174,14 +177,7 @@ def altered(
     Returns:
         What its pods are that was not declared, and what else of its specification is, a line each.
     """
-    resource = Resource(
-        urn=str(raw["urn"]),
-        type=str(raw["type"]),
-        custom=True,
-        id=str(raw.get("id") or ""),
-        inputs=_legible(raw.get("inputs") or {}),
-    )
-    found = compare(resource, live, same)
+    found = compare(outline(raw), live, same)
     if found is None:
         return [], []
     pods: list[str] = []
@@ -274,14 +270,26 @@ def _told(field: Field) -> str:
     return f"{field.path} {now}, {field.declared} was declared{by}"
 
 
-def _legible(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Leave out what is encrypted."""
-    if isinstance(value, Mapping):
-        return {key: _legible(inner) for key, inner in value.items() if not _is_encrypted(inner)}
-    if isinstance(value, list):
-        return [_legible(inner) for inner in value if not _is_encrypted(inner)]
-    return value
+def standing(verdict: Verdict, going: Sequence[str], gone: Sequence[str]) -> Verdict:
+    """Hold what a gate let pass to what is declared and is being deleted, or was.
+
+    Args:
+        verdict: The gate's.
+        going: What is being deleted, a line each with what holds it.
+        gone: What is not there.
+    """
+    if not going and not gone:
+        return verdict
+    what = f"{', '.join(going)}" if going else f"{', '.join(gone)} {_were(gone)} deleted"
+    return replace(
+        verdict,
+        passed=False,
+        kind=GOING if going else ALTERED,
+        reason=f"what runs is healthy, and not all that was deployed stays: {what}"
+        if going
+        else f"what runs is healthy, and not all that was deployed is there: {what}",
+    )
 
 
-def _is_encrypted(value: Any) -> bool:  # noqa: ANN401 - any JSON value
-    return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET
+def _were(found: Sequence[str]) -> str:
+    return "was" if len(found) == 1 else "were"

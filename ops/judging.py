@@ -7,6 +7,7 @@ brings them together with the stack's settings, its state and its cluster.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -27,9 +28,14 @@ if TYPE_CHECKING:
 
     from ops.cluster import Cluster
     from ops.gate import Progress
+    from ops.live_objects import Standing
     from ops.release import ConfigValue
     from ops.stack import Session
     from ops.watched import Ran
+
+_GOING_SECONDS = 60.0
+"""So long an object that is being deleted is waited for: what cleans up after it may take time."""
+_LOOK_SECONDS = 1.0
 
 
 class Judging:
@@ -40,10 +46,19 @@ class Judging:
         out: Where progress and warnings go.
         turn: Whose turn it is, and whether something is yet to be judged.
         recording: Listens.
+        interrupted: Whether a signal asked to stop.
     """
 
-    def __init__(self, session: Session, out: Output, turn: Turn, recording: Recording) -> None:
+    def __init__(
+        self,
+        session: Session,
+        out: Output,
+        turn: Turn,
+        recording: Recording,
+        interrupted: Callable[[], bool],
+    ) -> None:
         self._session, self._out, self._turn, self._recording = session, out, turn, recording
+        self._interrupted = interrupted
         self._cluster: Cluster | None = None
         self._connecting = threading.Lock()
 
@@ -89,6 +104,7 @@ class Judging:
         on_progress: Callable[[Progress], None],
         *,
         dry: bool = False,
+        whole: bool = False,
     ) -> Verdict:
         """Let the gate judge what runs.
 
@@ -97,6 +113,8 @@ class Judging:
             gate: What is asked of them.
             on_progress: Told how far it is.
             dry: Whether nothing may be changed, not even for a moment.
+            whole: Whether everything that is declared has to be there, as it has to be once a
+                release was restored; nothing of it may be on its way out in any case.
         """
         from ops.gate import judge
 
@@ -119,6 +137,8 @@ class Judging:
             )
         if verdict.passed:
             verdict = self._compared(verdict, workloads)
+        if verdict.passed:
+            verdict = self._standing(verdict, whole=whole)
         self._recording.judged(verdict)
         self._turn.require()
         self._turn.unjudged = self._turn.unjudged and verdict.lost
@@ -166,6 +186,50 @@ class Judging:
         except AegisError as error:
             return f"the rollout cannot be watched: {error}"
         return None if verdict.passed else "\n".join([verdict.reason, *verdict.evidence])
+
+    def going(self) -> tuple[tuple[str, ...], bool]:
+        """Wait for what is declared and is being deleted to be gone.
+
+        Returns:
+            What is still on its way, and whether something was.
+
+        Raises:
+            ApiError: The cluster does not answer.
+        """
+        found, went = self._waited()
+        return found.going, went
+
+    def _standing(self, verdict: Verdict, *, whole: bool) -> Verdict:
+        """What is declared and on its way out is soon missing, however well the rest runs."""
+        from ops import interference
+        from ops.cluster import ApiError
+
+        try:
+            found, went = self._waited()
+        except ApiError as error:
+            note = f"whether all of it is there: {error}"
+            return replace(verdict, notes=(*verdict.notes, note))
+        return interference.standing(verdict, found.going, found.gone if whole or went else ())
+
+    def _waited(self) -> tuple[Standing, bool]:
+        """Look at what is declared until none of it is on its way, for some time at most.
+
+        Returns:
+            What does not stand, and whether something had been on its way.
+        """
+        from ops import live_objects
+        from ops.checkpoint import outline
+
+        declared = [outline(raw) for raw in self._session.resources()]
+        limit, went = time.monotonic() + _GOING_SECONDS, False
+        while True:
+            found = live_objects.standing(self.connected(), declared)
+            if not found.going or time.monotonic() > limit or self._interrupted():
+                return found, went
+            if not went:
+                went = True
+                self._out.say(f"waiting until it is gone: {'; '.join(found.going)}")
+            time.sleep(_LOOK_SECONDS)
 
     def _compared(self, verdict: Verdict, workloads: Sequence[Workload]) -> Verdict:
         """What runs may be good, and not what was deployed: somebody may have changed it since."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from ops.checkpoint import Resource, plain
 from ops.cluster import FORBIDDEN, NOT_FOUND, ApiError, Cluster, Object
+from ops.drift import deleted_at, is_object, leaves, named
 from ops.workload import Workload
 
 _AT_ONCE = 8
@@ -63,6 +64,45 @@ def deployments(cluster: Cluster, workloads: Iterable[Workload]) -> Mapping[Work
         for it in workloads
     }
     return {workload: live for workload, live in found.items() if live is not None}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What of a stack's objects does not stand.
+
+    Attributes:
+        going: What is being deleted, with since when and what holds it, a line each.
+        gone: What is not there.
+    """
+
+    going: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+def standing(cluster: Cluster, resources: Iterable[Resource]) -> Standing:
+    """Say what of some objects is being deleted, or is not there.
+
+    One that may not be read, whose kind nobody knows, or that leaves by itself counts as standing.
+
+    Raises:
+        ApiError: The server does not answer.
+    """
+    wanted = [item for item in resources if is_object(item)]
+    live = read(cluster, wanted)
+    going, absent = [], []
+    for item in wanted:
+        found = live[item.urn]
+        label = named(item).label
+        if found.object is not None and (since := deleted_at(found.object)):
+            going.append(f"{label} {_held(found.object, since)}")
+        elif found.object is None and found.path and not found.refused and not leaves(item):
+            absent.append(label)
+    return Standing(tuple(going), tuple(absent))
+
+
+def _held(live: Object, since: str) -> str:
+    held = ", ".join(live["metadata"].get("finalizers") or ())
+    return f"is being deleted since {since}" + (f", held by {held}" if held else "")
 
 
 def gone(cluster: Cluster, wanted: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ops.decisions import cause, gate_of_rollback, headline, lost
 from ops.errors import AegisError, ExitCode
 from ops.identity import called, is_shown
+from ops.interference import GOING
 from ops.ledger import fingerprint
 from ops.registry import Presence
 from ops.release import Deployed, Release
@@ -234,6 +235,8 @@ def restore(
         killed = ran.outcome.killed
         outside = _KILLED if killed else actions.interference(workloads, ran, verdict)
         reason = cause(ran.outcome, verdict)
+        if verdict is not None and verdict.kind == GOING:
+            raise _incomplete(actions, target, verdict)
         if outside is None or not left:
             raise _unhealthy(actions, target, reason, serving)
         actions.out.warn(f"{headline(reason)}\n{outside}; it is restored once more")
@@ -296,7 +299,7 @@ def _judge(actions: Actions, target: Release, gate: GateSettings) -> Verdict:
         AegisError: A signal or the cluster's silence ended it.
     """
     try:
-        verdict = actions.judge(actions.workloads(), gate)
+        verdict = actions.judge(actions.workloads(), gate, whole=True)
     except Interrupted as signal:
         raise AegisError(
             what=f"stopped by {signal} while the gate judged the rollback",
@@ -410,6 +413,17 @@ def _finished(report: Report, done: Restored) -> Report:
 
 def _serving(state: str, serving: str) -> str:
     return f"{state}; {serving}" if serving else state
+
+
+def _incomplete(actions: Actions, target: Release, verdict: Verdict) -> AegisError:
+    return AegisError(
+        what=f"the rollback of {actions.stack} to release {target.number} is not complete",
+        why=verdict.reason,
+        state=_serving("everything else is restored, and NOT verified", verdict.serving),
+        next="see to what holds it; once it is gone, this makes it again: "
+        f"aegis recover --stack {actions.stack}",
+        code=ExitCode.NOT_ROLLED_BACK,
+    )
 
 
 def _unhealthy(actions: Actions, target: Release, why: str, serving: str) -> AegisError:

@@ -69,7 +69,7 @@ class Drift:
             return [f"{self.stack}: no drift; {self.compared} objects are as declared", *unread]
         lines = [f"{self.stack}: {len(self.objects)} of {self.compared} objects drifted"]
         for item in self.objects:
-            lines.append(f"  {item.label}" + (": deleted" if item.gone else ""))
+            lines.append(f"  {item.label}" + _fate(item))
             lines += [f"    {_SIGNS[field.change]} {_field(field)}" for field in item.fields]
         return lines + unread
 
@@ -84,8 +84,8 @@ class Drift:
         head = f"**{md.text(self.stack)}**: {len(self.objects)} of {self.compared} objects drifted"
         found: list[tuple[str, Field | None]] = []
         for item in self.objects:
-            if item.gone:
-                found.append((item.label, None))
+            if item.gone or item.going:
+                found.append((item.label + _fate(item), None))
             found += [(item.label, field) for field in item.fields]
         columns = ("object", "field", "declared", "live", "by")
         fix = f"Put it back: {md.code(f'aegis drift --fix --stack {self.stack}')}"
@@ -247,12 +247,19 @@ def drift(
     out.show("all of it is back as it was declared")
 
 
+def _fate(item: Drifted) -> str:
+    if item.going:
+        return f": being deleted since {item.going}"
+    return ": deleted" if item.gone else ""
+
+
 def _row(found: tuple[str, Field | None]) -> tuple[str, ...]:
     from ops import markdown as md
 
     label, field = found
     if field is None:
-        return (md.code(label), "", "there", "**deleted**", "")
+        name, _, fate = label.rpartition(": ")
+        return (md.code(name), "", "there", f"**{md.text(fate)}**", "")
     declared, live = (md.code(it) if it else "" for it in (field.declared, field.live))
     by = f"{md.text(field.by)} {md.text(field.at)}".strip()
     return (md.code(label), md.code(field.path), declared, live, by)

@@ -158,8 +158,10 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
     """Let the gate say what its deployer did not live to hear."""
     from ops.decisions import lost
     from ops.errors import AegisError, ExitCode
+    from ops.interference import ALTERED, GOING
 
-    verdict = actions.judge(actions.workloads(), actions.gate(last.config))
+    restored = last.restores is not None
+    verdict = actions.judge(actions.workloads(), actions.gate(last.config), whole=restored)
     if verdict.passed:
         actions.mark_verified(last)
         _compare_settings(actions, last)
@@ -169,7 +171,9 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
         raise lost(actions.stack, f"while the gate judged release {last.number}", verdict.reason)
     # What did not come up healthy when it was restored would not when it is restored once more.
     again = verified is not None and last.restores in {verified.number, verified.restores}
-    if verified is None or (again and last.restores is not None):
+    # But for what somebody took away from it.
+    taken = verdict.kind in {ALTERED, GOING}
+    if verified is None or (again and restored and not taken):
         left = "no release is verified" if verified is None else "it was a rollback already"
         raise AegisError(
             what=f"release {last.number} of {actions.stack} did not pass its gate",

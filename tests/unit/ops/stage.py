@@ -110,6 +110,7 @@ class Stage(Actions):
     signalled: bool = False
     cut_short: bool = False
     unreachable: Exception | None = None
+    standing: Exception | None = None
     unsettled: Exception | None = None
     aimed: int | None = None
     running: str | None = BAD
@@ -150,6 +151,10 @@ class Stage(Actions):
 
     def require_room(self) -> None:
         pass
+
+    def require_standing(self) -> None:
+        if self.standing is not None:
+            raise self.standing
 
     def require_cluster(self) -> None:
         if self.unreachable is not None:
@@ -244,7 +249,12 @@ class Stage(Actions):
         return ran
 
     def judge(
-        self, workloads: Sequence[Workload], gate: GateSettings, *, dry: bool = False
+        self,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+        *,
+        dry: bool = False,
+        whole: bool = False,
     ) -> Verdict:
         assert not dry
         self.did.append("judge")

@@ -223,6 +223,13 @@ def test_nothing_to_change_and_verified_does_nothing() -> None:
     assert stage.did == ["claim deploy", "preview", "release"]
 
 
+def test_while_something_declared_is_held_on_its_way_out_nothing_is_changed() -> None:
+    stage = _stage()
+    stage.standing = AegisError(what="what is declared in s is being deleted")
+    assert _failure(stage).code is ExitCode.REFUSED
+    assert stage.did == ["claim deploy"]
+
+
 def test_nothing_to_change_and_not_verified_is_judged_and_marked() -> None:
     stage = _stage(history=[release(1)], changes=Changes((), {}, ()), verdicts=[PASSED])
     deploy(stage, YES)
