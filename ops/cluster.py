@@ -242,7 +242,7 @@ def connect(context: str | None = None, kubeconfig: str | None = None) -> Cluste
     settings.retries = False
     settings.connection_pool_maxsize = 64
     try:
-        if kubeconfig and not Path(kubeconfig.partition("\n")[0]).is_file():
+        if kubeconfig and not _is_path(kubeconfig):
             import yaml
 
             config.load_kube_config_from_dict(
@@ -253,14 +253,15 @@ def connect(context: str | None = None, kubeconfig: str | None = None) -> Cluste
             )
         elif kubeconfig or context:
             config.load_kube_config(
-                config_file=kubeconfig,
+                config_file=os.path.expanduser(kubeconfig) if kubeconfig else None,  # noqa: PTH111
                 context=context,
                 client_configuration=settings,
                 temp_file_path=str(scratch.directory()),
             )
         else:
-            default = Path(config.KUBE_CONFIG_DEFAULT_LOCATION.partition(os.pathsep)[0])
-            if default.expanduser().exists():
+            # Several may be named, of which some may not be there.
+            named = config.KUBE_CONFIG_DEFAULT_LOCATION.split(os.pathsep)
+            if any(Path(it).expanduser().exists() for it in named if it):
                 config.load_kube_config(
                     client_configuration=settings, temp_file_path=str(scratch.directory())
                 )
@@ -273,6 +274,12 @@ def connect(context: str | None = None, kubeconfig: str | None = None) -> Cluste
             next="kubectl config get-contexts",
         ) from error
     return Cluster(client.ApiClient(settings))
+
+
+def _is_path(kubeconfig: str) -> bool:
+    """Whether a kubeconfig is given by where it is, rather than itself."""
+    # A whole one on one line is no name of a file, being too long for one.
+    return "\n" not in kubeconfig and not kubeconfig.lstrip().startswith("{")
 
 
 def require_answer(cluster: Cluster, stack: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ops import whole_file
 from ops.errors import AegisError
 from ops.release import ConfigValue, Release
 
@@ -159,10 +160,10 @@ def restore(session: Session, releases: Sequence[Release], *, preview: bool = Fa
     if preview or not changes:
         return done
     before = path.read_text() if path.exists() else ""
-    path.write_text(rewritten(before, changes, session.project))
+    whole_file.write(path, rewritten(before, changes, session.project).encode())
     left = differences(read_settings(path, session.project), project, runs.config)
     if left:
-        path.write_text(before)
+        whole_file.write(path, before.encode())
         raise AegisError(
             what=f"{path} could not be brought in line",
             why="\n".join(str(it) for it in left),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import json
 import os
@@ -17,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from ops import filesystem, whole_file
+from ops import directory_lock, filesystem, whole_file
 from ops.backend import Lock, Recorded
 from ops.cli_store import renamed
 from ops.engine import Engine
@@ -276,13 +275,8 @@ class FileStore:
         """Keep others from the claim between a look at it and a change."""
         directory = self._claim.parent
         directory.mkdir(parents=True, exist_ok=True)
-        # The directory itself is locked: a file for it would stay behind for ever.
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with directory_lock.alone(directory):
             yield
-        finally:
-            os.close(handle)
 
     @cached_property
     def _scoped(self) -> bool:

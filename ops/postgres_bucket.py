@@ -14,6 +14,15 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from ops.bucket import Address, Entry, need, unreachable
 from ops.errors import AegisError
 
+_ALIVE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""How long a connection may be dead until that is noticed: a heart must not hang with it
+(https://www.postgresql.org/docs/current/libpq-connect.html)."""
 Rows = list[tuple[Any, ...]]
 _TABLE = "pulumi_state"
 _NAME = re.compile(r'(?:[A-Za-z_][\w$]*|"[^"]+")(?:\.(?:[A-Za-z_][\w$]*|"[^"]+"))?')
@@ -137,7 +146,9 @@ class PostgresBucket:
     def _answer(self, query: str, values: Sequence[Any]) -> Rows:
         if self._link is None:
             address = connection_url(self.url, self.environment)
-            self._link = self._psycopg.connect(address, autocommit=True, connect_timeout=10)
+            given = dict(parse_qsl(urlsplit(address).query))
+            alive = {name: value for name, value in _ALIVE.items() if name not in given}
+            self._link = self._psycopg.connect(address, autocommit=True, **alive)
             weakref.finalize(self, self._link.close)
         with self._link.cursor() as cursor:
             try:

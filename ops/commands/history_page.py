@@ -47,6 +47,8 @@ def write(path: Path, page: str, out: Output, *, quiet: bool = False) -> None:
     if path == STANDARD_OUTPUT:
         out.show(page)
         return
+    from ops import whole_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    whole_file.write(path, page.encode())
     (out.say if quiet or out.json else out.show)(f"written: {path}")
