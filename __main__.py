@@ -9,10 +9,13 @@ from components.cluster import cluster_provider
 from components.environment import plain_environment, secret_environment
 from components.gate import gate_of
 from components.image import Image, ImageArgs
+from components.interruption import end_when_told
 from components.labels import SERVICE
 from components.namespace import Namespace, NamespaceArgs
 from components.release_config import ReleaseConfig, ReleaseConfigArgs
 from components.settings import settings_or_exit
+
+end_when_told()
 
 settings = settings_or_exit(Path(__file__).resolve().parent)
 

@@ -17,6 +17,7 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 
 from components import setting_keys as keys
+from components.interruption import SAID_WHAT_IS_WRONG
 from components.setting_errors import (
     Problem,
     SettingsError,
@@ -32,9 +33,6 @@ from components.timings import Timings
 from ops.gate_settings import GateSettings
 
 T = TypeVar("T")
-
-_SAID_WHAT_IS_WRONG = 32
-"""The exit code by which Pulumi's Python host knows that the user has been told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +224,7 @@ def settings_or_exit(root: Path) -> Settings:
         return load_settings(root)
     except SettingsError as error:
         pulumi.log.error(str(error))
-        sys.exit(_SAID_WHAT_IS_WRONG)
+        sys.exit(SAID_WHAT_IS_WRONG)
 
 
 def _unknown_keys(environment: str) -> list[Problem]:

@@ -12,6 +12,8 @@ import functools
 import json
 import os
 import runpy
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -254,7 +256,13 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
 def _program() -> None:
     # The program would end the process over settings that are wrong; a test wants the error.
     load_settings(ROOT)
-    runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+    finally:
+        # The program ends its process at an interrupt; this one is the test's.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 async def _outputs() -> dict[str, Any]:

@@ -36,7 +36,13 @@ except OSError as error:
 class Children:
     """Processes that run now; ``stop`` ends them all and refuses new ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, told_by: signal.Signals = signal.SIGTERM) -> None:
+        """Begin with none.
+
+        Args:
+            told_by: The signal by which a process is told to end.
+        """
+        self._told_by = told_by
         self._lock = threading.Lock()
         self._running: set[Child] = set()
         self._stopped = False
@@ -77,7 +83,7 @@ class Children:
                 stderr=errors,
                 process_group=0,
             )
-            child = Child(process)
+            child = Child(process, self._told_by)
             self._running.add(child)
             stopped = self._stopped
         if stopped:
@@ -105,8 +111,8 @@ class Children:
 class Child:
     """One process with its group."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
+    def __init__(self, process: subprocess.Popen[bytes], told_by: signal.Signals) -> None:
+        self.process, self._told_by = process, told_by
         self.stopped = False
 
     def wait(self) -> int:
@@ -114,11 +120,11 @@ class Child:
         return self.process.wait()
 
     def stop(self) -> None:
-        """End the process's whole group: SIGTERM, and SIGKILL a second later."""
+        """End the process's whole group: tell it, and kill it a second later."""
         if self.process.poll() is not None:
             return
         self.stopped = True
-        self._signal(signal.SIGTERM)
+        self._signal(self._told_by)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=_GRACE_SECONDS)
         self._signal(signal.SIGKILL)

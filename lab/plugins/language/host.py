@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,7 +45,8 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def __init__(self, engine: Engine, engine_address: str) -> None:
         self._engine = engine
         self._engine_address = engine_address
-        self._children = Children()
+        # As the official host tells programs to end.
+        self._children = Children(signal.SIGINT)
 
     def stop(self) -> None:
         """End everything this host has started."""
