@@ -181,7 +181,7 @@ def test_a_cluster_that_is_lost_meanwhile_leaves_the_verdict_to_the_next_recover
     session.store.swap_claim(None, left("deploy").encode())
     gone = Verdict(passed=False, reason="the cluster did not answer for 60 s", kind=LOST)
     with monkeypatch.context() as patched:
-        patched.setattr(Actions, "judge", lambda *_: gone)
+        patched.setattr(Actions, "judge", lambda *_, **__: gone)
         assert aegis(stand, "recover") == ExitCode.NOT_ROLLED_BACK
     said = capsys.readouterr().err
     assert "stopped answering while the gate judged release 2" in said
