@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _GOING_SECONDS = 60.0
 """So long an object that is being deleted is waited for: what cleans up after it may take time."""
 _LOOK_SECONDS = 1.0
+_CONTEXT, _KUBECONFIG = "kubernetes:context", "kubernetes:kubeconfig"
+"""The provider's own settings that say which cluster is meant."""
 
 
 class Judging:
@@ -253,13 +255,18 @@ class Judging:
     def _connect(self) -> Cluster:
         from ops.cluster import connect
 
-        settings = self._session.settings()
-
-        def plain(*keys: str) -> str | None:
-            found = (settings.get(key) for key in keys)
-            return next((str(it.value) for it in found if it and not it.encrypted), None)
-
-        return connect(
-            plain("kubernetes:context", f"{self._session.project}:kubeContext"),
-            plain("kubernetes:kubeconfig"),
+        names = (_CONTEXT, f"{self._session.project}:kubeContext", _KUBECONFIG)
+        given = self._session.settings()
+        found = {name: given[name] for name in names if name in given}
+        # A kubeconfig holds a key, so it is a secret as a rule; without it another cluster would be
+        # looked at than the one that is deployed to.
+        hidden = {name: it for name, it in found.items() if it.encrypted}
+        opened = self._session.decrypted(hidden) if hidden else {}
+        context, own, kubeconfig = (
+            opened.get(name, found[name].value) if name in found else None for name in names
         )
+        return connect(_text(context) or _text(own), _text(kubeconfig))
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None

@@ -174,6 +174,29 @@ class TestTheLedger:
         assert ledger.fingerprint("i", recorded) == ledger.fingerprint("i", session.settings())
 
 
+class TestTheCluster:
+    """What is looked at is what is deployed to."""
+
+    @pytest.mark.parametrize("hidden", ["--secret", "--plaintext"])
+    def test_is_the_one_of_the_kubeconfig_in_the_settings(self, stand: Stand, hidden: str) -> None:
+        named = {"name": "it"}
+        kubeconfig = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "another",
+            "clusters": [{**named, "cluster": {"server": "https://the-one:6443"}}],
+            "users": [{**named, "user": {"token": "t0ken"}}],
+            "contexts": [{**named, "context": {"cluster": "it", "user": "it"}}],
+        }
+        for name, value in (
+            ("kubernetes:kubeconfig", json.dumps(kubeconfig)),
+            ("kubernetes:context", "it"),
+        ):
+            stand.pulumi("config", "set", "--stack", "one", hidden, name, value)
+        actions = Actions(stand.open(), Output(), Signals())
+        assert actions.connected().address == "https://the-one:6443"
+
+
 class TestOverrides:
     """What a deploy is told by its arguments, the settings file learns when it is good."""
 
