@@ -6,12 +6,13 @@ by the gate itself: one that does not come up healthy is the loudest thing this 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ops.decisions import cause, gate_of_rollback, headline, lost
+from ops.decisions import cause, gate_of_rollback, headline, lost, touched
 from ops.errors import AegisError, ExitCode
 from ops.identity import called, is_shown
 from ops.interference import GOING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 INTENT = "rollback"
 _ATTEMPTS = 3
 """A restore that an outage or somebody's hand made fail is tried so often, for nobody may watch."""
+_INSTALL = re.compile(r"pulumi plugin install \w+ [\w.-]+ \S*[\w]")
+"""What the CLI says is to be typed when a provider is not installed."""
 _KILLED = "somebody killed it"
 
 
@@ -218,6 +221,7 @@ def restore(
     actions.becomes(INTENT, target)
     last = None if standard is None else actions.recorded_gate(standard)
     gate = gate_of_rollback(actions.recorded_gate(target), last)
+    began = False
     for left in reversed(range(_ATTEMPTS)):
         workloads = actions.workloads()
         ran = actions.restore(replay, target, message(target, why), workloads, gate)
@@ -237,6 +241,9 @@ def restore(
         reason = cause(ran.outcome, verdict)
         if verdict is not None and verdict.kind == GOING:
             raise _incomplete(actions, target, verdict)
+        began = began or ran.outcome.succeeded or touched(ran.outcome)
+        if not began and (outside is None or not left):
+            raise _not_begun(actions, target, reason)
         if outside is None or not left:
             raise _unhealthy(actions, target, reason, serving)
         actions.out.warn(f"{headline(reason)}\n{outside}; it is restored once more")
@@ -246,6 +253,8 @@ def restore(
             replay = planned(actions, target, keep)
         except AegisError as error:
             why_not = f"{reason}\nnot restored once more: {error.what}: {error.why}"
+            if not began:
+                raise _not_begun(actions, target, why_not) from error
             raise _unhealthy(actions, target, why_not, serving) from error
     raise AssertionError("the last attempt returns or raises")
 
@@ -413,6 +422,18 @@ def _finished(report: Report, done: Restored) -> Report:
 
 def _serving(state: str, serving: str) -> str:
     return f"{state}; {serving}" if serving else state
+
+
+def _not_begun(actions: Actions, target: Release, why: str) -> AegisError:
+    """Word a rollback whose update failed before it changed anything that runs."""
+    missing = _INSTALL.search(why)
+    following = f"{missing[0]}, then" if missing else "correct that, then"
+    return AegisError(
+        what=f"the rollback of {actions.stack} to release {target.number} could not begin",
+        why=why,
+        state="nothing that runs was changed",
+        next=f"{following}: aegis rollback --to {target.number} --stack {actions.stack}",
+    )
 
 
 def _incomplete(actions: Actions, target: Release, verdict: Verdict) -> AegisError:

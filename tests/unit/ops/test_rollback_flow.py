@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ops.errors import AegisError, ExitCode
+from ops.events import Failure
 from ops.gate_settings import GateSettings
 from ops.ledger import fingerprint
 from ops.registry import Presence
@@ -20,6 +21,7 @@ from tests.unit.ops.stage import (
     Stage,
     outcome,
     release,
+    step,
 )
 
 
@@ -43,6 +45,35 @@ def test_what_a_person_restored_is_refused_no_longer() -> None:
     rollback(stage, Request(to=2, yes=True))
     assert stage.refusals == {"another": "it was slow"}
     assert stage.pardoned == [release(2).key]
+
+
+MISSING = (
+    "no resource plugin 'pulumi-resource-kubernetes' found in the workspace at version v4.10.0 or "
+    "on your $PATH, install the plugin using `pulumi plugin install resource kubernetes v4.10.0`"
+)
+
+
+@pytest.mark.parametrize(
+    ("why", "following"),
+    [
+        (MISSING, "pulumi plugin install resource kubernetes v4.10.0, then: aegis rollback --to 1"),
+        ("the provider's settings are wrong", "correct that, then: aegis rollback --to 1"),
+    ],
+)
+def test_one_that_failed_before_it_changed_anything_says_so(why: str, following: str) -> None:
+    failed = outcome(False, failures=(Failure("", why),))
+    error = _refusal(_stage(restores=[Ran(failed)]), Request(to=1, yes=True))
+    assert error.code is ExitCode.REFUSED
+    assert error.what == "the rollback of s to release 1 could not begin"
+    assert error.state == "nothing that runs was changed"
+    assert error.next.startswith(following)
+
+
+def test_one_that_had_changed_something_says_that_it_is_between_releases() -> None:
+    failed = outcome(False, steps=[step()], failures=(Failure("", MISSING),))
+    error = _refusal(_stage(restores=[Ran(failed)]), Request(to=1, yes=True))
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert "NOT at a verified release" in error.state
 
 
 def test_what_did_not_come_up_healthy_stays_refused() -> None:
@@ -169,7 +200,7 @@ def test_a_release_that_is_failed_or_unknown_is_refused(to: int) -> None:
 
 
 def test_a_rollback_whose_update_fails_is_told_loudest() -> None:
-    stage = _stage(restores=[Ran(outcome(False), None, "nothing serves")])
+    stage = _stage(restores=[Ran(outcome(False, steps=[step()]), None, "nothing serves")])
     error = _refusal(stage, Request(yes=True))
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert "DID NOT COME UP HEALTHY" in error.what
