@@ -106,7 +106,10 @@ class Store(Protocol):
         """The same, as it is kept; None where the store keeps none."""
 
     def tags(self) -> Mapping[str, str]:
-        """The stack's tags."""
+        """The stack's tags; those it had under another name as long as it has none under this."""
+
+    def adopt(self) -> None:
+        """Take along what `aegis` kept of the stack under the name that it had before."""
 
     def change_tags(self, change: Mapping[str, str | None]) -> bool:
         """Set tags, or remove them (None), in one step; False where only the CLI can."""

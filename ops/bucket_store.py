@@ -21,6 +21,7 @@ from ops.bucket import Bucket, Entry, swap
 from ops.cli_store import renamed
 from ops.engine import Engine
 from ops.errors import AegisError
+from ops.predecessor import KEPT, Name, named_in
 from ops.records import (
     FAULTS,
     HEAD,
@@ -124,6 +125,9 @@ class BucketStore:
 
     def tags(self) -> Mapping[str, str]:  # noqa: D102
         key = self._tags
+        if self._read_if_any(key) is None:
+            before = self._before()
+            key = key if before is None else self._tags_of(before)
         try:
             tags = unpack(self.bucket.read(key))["tags"] or {}
         except FileNotFoundError:
@@ -133,6 +137,7 @@ class BucketStore:
         return {str(name): str(value) for name, value in tags.items()}
 
     def change_tags(self, change: Mapping[str, str | None]) -> bool:  # noqa: D102
+        self.adopt()
         before = self._read_if_any(self._tags)
         try:
             after = retagged(before, change)
@@ -141,9 +146,49 @@ class BucketStore:
         # Whoever else changes them at this moment is not overwritten; the CLI then tries.
         return swap(self.bucket, self._tags, before, after)
 
+    def adopt(self) -> None:  # noqa: D102
+        before = None if self._read_if_any(self._tags) is not None else self._before()
+        if before is None:
+            return
+        tags = self._read_if_any(self._tags_of(before))
+        if self._is_taken(before):
+            # Marks name releases by keys that no other stack has.
+            if tags is not None:
+                swap(self.bucket, self._tags, None, tags)
+            return
+        kept = self._claim_of(before).removesuffix(".claim")
+        own = self._claim.removesuffix(".claim")
+        moved = [(f"{kept}{end}", f"{own}{end}") for end in KEPT if end != ".timelines"]
+        listed = self.bucket.list(f"{kept}.timelines/")
+        moved += [(it.key, f"{own}.timelines/{it.name}") for it in listed]
+        for old, new in (*moved, (self._tags_of(before), self._tags)):
+            content = self._read_if_any(old)
+            if content is not None and swap(self.bucket, new, None, content):
+                self.bucket.delete(old)
+
+    def _is_taken(self, name: Name) -> bool:
+        """Whether another stack has the name now."""
+        state = self._tags_of(name).removesuffix(".pulumi-tags") + ".json"
+        listed = {entry.key for entry in self.bucket.list(state)}
+        return bool(listed & {f"{state}{end}" for end in _ENDINGS})
+
+    def _before(self) -> Name | None:
+        """What the stack was called before it was renamed; None when it was not."""
+        for name in reversed(self._names()):
+            for ending in _ENDINGS:
+                key = f"{self._history}/{self.stack}-{key_of(name)}.checkpoint.json{ending}"
+                with suppress(*FAULTS):
+                    found = named_in(json.dumps(unpack(self.bucket.read(key))).encode())
+                    return None if found == Name(self.project, self.stack) else found
+        return None
+
     @property
     def _tags(self) -> str:
-        return f"{self._stacks}/{self.stack}.pulumi-tags"
+        return self._tags_of(Name(self.project, self.stack))
+
+    def _tags_of(self, name: Name) -> str:
+        scope = f"/{name.project}" if self._scoped else ""
+        return f".pulumi/stacks{scope}/{name.stack}.pulumi-tags"
 
     def require_room(self) -> None:  # noqa: D102
         return
@@ -243,7 +288,11 @@ class BucketStore:
 
     @property
     def _claim(self) -> str:
-        return f".pulumi/aegis{self._scope}/{self.stack}.claim"
+        return self._claim_of(Name(self.project, self.stack))
+
+    def _claim_of(self, name: Name) -> str:
+        scope = f"/{name.project}" if self._scoped else ""
+        return f".pulumi/aegis{scope}/{name.stack}.claim"
 
     @cached_property
     def _stacks(self) -> str:

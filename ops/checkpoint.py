@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ops import decryption
 from ops.errors import AegisError
 from ops.records import FAULTS, are_legible, fault_of, unpack
+from ops.renames import called_as_now
 
 if TYPE_CHECKING:
     from ops.backend import Recorded
@@ -213,7 +214,7 @@ def load(session: Session, release: Release) -> Checkpoint:
             from ops.failures import explain
 
             raise explain(done, _unread(recorded))
-        return parse(json.loads(done.stdout)["deployment"])
+        return parse(_now(session, json.loads(done.stdout)["deployment"]))
     return parse(decryption.decrypted(session, latest, what=_unread(recorded))[0])
 
 
@@ -263,12 +264,12 @@ def _exported(session: Session, release: Release) -> Checkpoint:
             next="choose another release: aegis history, then aegis rollback --to N",
         )
     if not _has_secrets(json.dumps(encrypted)):
-        return parse(encrypted)
+        return parse(_now(session, encrypted))
     version = [] if release.current else ["--version", str(release.number)]
     exported = session.engine.expect_json(
         "stack", "export", "--show-secrets", "--stack", session.reference, *version
     )
-    return parse(exported["deployment"])
+    return parse(_now(session, exported["deployment"]))
 
 
 def _read(session: Session, release: Release, recorded: Recorded) -> Mapping[str, Any] | None:
@@ -276,13 +277,17 @@ def _read(session: Session, release: Release, recorded: Recorded) -> Mapping[str
     if not are_legible([recorded.ending]):
         return None
     try:
-        return _latest(recorded)
+        return _now(session, _latest(recorded))
     except _DamagedError as damage:
         raise AegisError(
             what=f"the checkpoint of release {release.number} of {session.name} cannot be read",
             why=f"{recorded.place}: {damage}",
             next="choose another release: aegis history, then aegis rollback --to N",
         ) from damage
+
+
+def _now(session: Session, deployment: Mapping[str, Any]) -> Mapping[str, Any]:
+    return called_as_now(deployment, session.name, session.project)
 
 
 def _unread(recorded: Recorded) -> str:

@@ -22,6 +22,7 @@ from ops.cli_store import renamed
 from ops.engine import Engine
 from ops.errors import AegisError
 from ops.file_faults import damaged, damaged_tags, gone, unwritten
+from ops.predecessor import KEPT, Name, named_in
 from ops.records import (
     FAULTS,
     HEAD,
@@ -137,14 +138,20 @@ class FileStore:
             raise damaged(path, error) from error
 
     def _checkpoint_file(self, release: Release) -> Path | None:
+        return self._checkpoint_of(release.key)
+
+    def _checkpoint_of(self, key: str) -> Path | None:
         for ending in ("", ".gz", ".zst"):
-            path = self._history / f"{self.stack}-{release.key}.checkpoint.json{ending}"
+            path = self._history / f"{self.stack}-{key}.checkpoint.json{ending}"
             if path.exists():
                 return path
         return None
 
     def tags(self) -> Mapping[str, str]:  # noqa: D102
         path = self._tags
+        before = None if path.exists() else self._before()
+        if before is not None:
+            path = self._tags_of(before)
         try:
             tags = read_json(path)["tags"] or {}
         except FileNotFoundError:
@@ -153,8 +160,42 @@ class FileStore:
             raise self._damaged_tags(error) from error
         return {str(name): str(value) for name, value in tags.items()}
 
+    def adopt(self) -> None:  # noqa: D102
+        before = None if self._tags.exists() else self._before()
+        if before is None:
+            return
+        tags = self._tags_of(before)
+        with self._alone():
+            if self._is_taken(before):
+                # Marks name releases by keys that no other stack has.
+                if tags.exists():
+                    whole_file.write(self._tags, tags.read_bytes())
+                return
+            kept = self._claim_of(before)
+            moved = [(kept.with_suffix(it), self._claim.with_suffix(it)) for it in KEPT]
+            for old, new in (*moved, (tags, self._tags)):
+                if old.exists() and not new.exists():
+                    old.rename(new)
+
+    def _is_taken(self, name: Name) -> bool:
+        """Whether another stack has the name now."""
+        state = self._tags_of(name).with_suffix(".json")
+        return any(Path(f"{state}{end}").exists() for end in ("", ".gz", ".zst"))
+
+    def _before(self) -> Name | None:
+        """What the stack was called before it was renamed; None when it was not."""
+        for name in reversed(self._names()):
+            path = self._checkpoint_of(key_of(name))
+            if path is None or not are_legible([path.name]):
+                continue
+            with suppress(*FAULTS):
+                found = named_in(json.dumps(read_json(path)).encode())
+                return None if found == Name(self.project, self.stack) else found
+        return None
+
     def change_tags(self, change: Mapping[str, str | None]) -> bool:  # noqa: D102
         try:
+            self.adopt()
             with self._alone():
                 self._write_tags(change)
         except OSError as error:
@@ -256,7 +297,11 @@ class FileStore:
 
     @property
     def _tags(self) -> Path:
-        return self._stacks / f"{self.stack}.pulumi-tags"
+        return self._tags_of(Name(self.project, self.stack))
+
+    def _tags_of(self, name: Name) -> Path:
+        scope = (name.project,) if self._scoped else ()
+        return self.root.joinpath(".pulumi", "stacks", *scope, f"{name.stack}.pulumi-tags")
 
     def _damaged_tags(self, error: Exception) -> AegisError:
         copy = self._kept_tags
@@ -268,7 +313,11 @@ class FileStore:
 
     @property
     def _claim(self) -> Path:
-        return self.root.joinpath(".pulumi", "aegis", *self._scope, f"{self.stack}.claim")
+        return self._claim_of(Name(self.project, self.stack))
+
+    def _claim_of(self, name: Name) -> Path:
+        scope = (name.project,) if self._scoped else ()
+        return self.root.joinpath(".pulumi", "aegis", *scope, f"{name.stack}.claim")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -177,6 +177,7 @@ class Turn:
         self, intent: str, message: str, wait_seconds: float, *, take: bool = False
     ) -> Iterator[claims.Claimed]:
         scratch.sweep()
+        self.session.store.adopt()
         with claims.claimed(
             self.session,
             intent=intent,

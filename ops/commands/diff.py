@@ -66,11 +66,16 @@ def compare(session: Session, before: int, after: int) -> Compared:
     """
     from ops import history
     from ops.comparison import compare_images, compare_resources, compare_settings
+    from ops.renames import called_as_now
 
     releases = history.reading(session)
     old, new = find(releases, before), find(releases, after)
     settings = compare_settings(old.config, new.config)
     first, second = session.store.checkpoint(old), session.store.checkpoint(new)
+    first, second = (
+        None if it is None else dict(called_as_now(it, session.name, session.project))
+        for it in (first, second)
+    )
     if first is None or second is None:
         number = before if first is None else after
         partial = f"this backend cannot hand out the checkpoint of release {number}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,3 +134,41 @@ def test_tags_are_changed_unless_somebody_else_does_so_at_the_same_time(tmp_path
     bucket.quicker = True
     assert not store.change_tags({"b": None})
     assert store.tags() == {"theirs": "z"}
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("bucket", [False, True])
+def test_what_was_kept_under_the_name_before_is_taken_along(
+    tmp_path: Path, taken: bool, bucket: bool
+) -> None:
+    backend = MadeBackend(tmp_path)
+    root = "urn:pulumi:old::shop::pulumi:pulumi:Stack::shop-old"
+    backend.update(state={"resources": [{"urn": root, "type": "pulumi:pulumi:Stack"}]})
+    stacks, kept = backend.tags.parent, backend.pulumi / "aegis" / "shop"
+    (stacks / "old.pulumi-tags").write_text('{"version":1,"tags":{"a":"x"}}')
+    (kept / "old.timelines").mkdir(parents=True)
+    (kept / "old.timelines" / "1.json").write_text("{}")
+    (kept / "old.claim").write_text("theirs")
+    if taken:
+        (stacks / "old.json").write_text("{}")
+    store: Any = backend.session().store
+    if bucket:
+        store = BucketStore(
+            DirectoryBucket(tmp_path / "backend"), "shop", "staging", Engine(tmp_path, {}), "it"
+        )
+    assert store.tags() == {"a": "x"}
+    assert not backend.tags.exists(), "looking moves nothing"
+    store.change_tags({"b": "y"})
+    assert store.tags() == {"a": "x", "b": "y"}
+    assert (stacks / "old.pulumi-tags").exists() is taken
+    assert store.claim() == (None if taken else "theirs")
+    assert (kept / "staging.timelines" / "1.json").exists() is not taken
+
+
+def test_a_stack_that_was_not_renamed_takes_nothing(tmp_path: Path) -> None:
+    backend = MadeBackend(tmp_path)
+    backend.update()
+    (backend.tags.parent / "old.pulumi-tags").write_text('{"version":1,"tags":{"a":"x"}}')
+    store = backend.session().store
+    store.adopt()
+    assert store.tags() == {}

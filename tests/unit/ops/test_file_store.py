@@ -253,12 +253,10 @@ class TestDamage:
         store = backend.session().store
         store.change_tags({"a:b": "x"})
 
-        def full(path: Path, content: bytes) -> int:
-            with path.open("wb") as file:
-                file.write(content[:3])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(Path, "write_bytes", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(AegisError, match="the disk that holds the state is full"):
             store.change_tags({"a:b": "y"})
         assert store.tags() == {"a:b": "x"}
