@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ops import checkout, claims, history, ledger, settings_file, timelines
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
+from ops.failures import BROKEN
 from ops.gate_settings import GateSettings
 from ops.identity import called, images_of_state, is_shown, workloads_of_state
 from ops.judging import Judging
@@ -310,9 +311,9 @@ class Actions:
         """
         from ops.watch import LOST_SECONDS
 
-        config = self._recorded(replay, target)
+        config, before = self._recorded(replay, target), self.session.export()
         if replay.prepares:
-            self.session.import_state(replay.prepare(self.session.export()))
+            self.session.import_state(replay.prepare(before))
         ended = threading.Event()
 
         def settle() -> str | None:
@@ -336,11 +337,30 @@ class Actions:
             what = f"restoring release {target.number}"
             # Nobody may be there to type it again.
             patience = LOST_SECONDS
-            return self._watched.run(
+            ran = self._watched.run(
                 ROLLBACK, what, run, workloads, gate, stop=stop, patience=patience
             )
         finally:
             ended.set()
+        if BROKEN.search(f"{ran.outcome.why}\n{ran.outcome.text}"):
+            raise self._put_back(before, target, ran)
+        return ran
+
+    def _put_back(self, before: Mapping[str, Any], target: Release, ran: Ran) -> AegisError:
+        """Put a state back that holds together; return what to tell."""
+        state = "the state is as it was before; what runs may be between two releases"
+        try:
+            self.session.import_state(before)
+        except AegisError as error:
+            state = f"the state does not hold together, and could not be put back: {error.why}"
+        return AegisError(
+            what=f"the engine could not record the rollback of {self.stack} to release "
+            f"{target.number}",
+            why=ran.outcome.why or ran.outcome.text,
+            state=f"{state}; {ran.serving}" if ran.serving else state,
+            next=f"aegis recover --stack {self.stack}; and report it, it is a fault of aegis",
+            code=ExitCode.NOT_ROLLED_BACK,
+        )
 
     # The gate
 

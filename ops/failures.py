@@ -30,9 +30,20 @@ class Finished:
     stderr: str = field(repr=False)
 
 
+_FRAME = re.compile(
+    r"\.go:\d+(?: \+0x[0-9a-f]+)?$|^goroutine \d+ \[|^(?:main\.main|panic|runtime[./]\S*)\("
+    r"|^(?:[\w.-]+/)+[\w.-]+\.\S+\(.*\)$"
+)
+"""A line of the stack that a Go program prints: a place in its source, or a function's call."""
+BROKEN = re.compile(r"snapshot integrity", re.IGNORECASE)
+"""What the engine says of a state that does not hold together."""
+
+
 def last_lines(text: str, count: int = 12) -> str:
-    """The last lines of a text that say something."""
-    return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-count:])
+    """The last lines of a text that say something to whoever did not write the program."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if not _FRAME.search(line.strip())]
+    return "\n".join((told or lines)[-count:])
 
 
 _LOCKED = re.compile(r"the stack is currently locked by|\[409\] Conflict: Another update")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,10 +13,12 @@ import pytest
 from ops import checkpoint, history, ledger
 from ops.cli import main
 from ops.errors import ExitCode
+from ops.events import Failure, Outcome
 from ops.stack import Session
 from tests.integration.shop import Stand, copied_stand, maps, objects
 
 pytestmark = pytest.mark.integration
+NOBODY = "urn:pulumi:two::shop::kubernetes:core/v1:ConfigMap::nobody"
 
 
 @pytest.fixture
@@ -30,6 +33,12 @@ def stand(
 def renamed(stand: Stand) -> Session:
     stand.pulumi("stack", "rename", "--stack", "one", "two")
     return Session.open("two", stand.root / "project", stand.environment)
+
+
+def declared(state: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """What a state says, without the ciphertexts, which are new each time."""
+    resources = state["deployment"]["resources"]
+    return [(it["urn"], it.get("dependencies"), it.get("inputs")) for it in resources]
 
 
 def aegis(stand: Stand, *arguments: str) -> int:
@@ -86,3 +95,37 @@ def test_a_new_stack_of_the_old_name_takes_no_marks_away(stand: Stand) -> None:
     assert [it.verified for it in history.releases(two)] == [True]
     two.store.adopt()
     assert two.tags() == before == stand.open().tags()
+
+
+def test_a_state_that_the_engine_could_not_write_is_put_back(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the fault of ours is: it leaves what it says is in the state and is not."""
+    session = stand.open()
+    session.update(program=objects("a", data="1"), message="first")
+    session.update(program=objects("a", "b", data="2"), message="second")
+    two = renamed(stand)
+    before = two.export()
+    path = stand.root / "backend" / ".pulumi" / "stacks" / "shop" / "two.json"
+
+    def broken(_: Session, **__: Any) -> Outcome:
+        raw = json.loads(path.read_text())
+        raw["checkpoint"]["latest"]["resources"][-1]["dependencies"] = [NOBODY]
+        path.write_text(json.dumps(raw))
+        why = "snapshot integrity failure; it was already written, but is invalid"
+        return Outcome(
+            succeeded=False,
+            failures=(Failure("", why),),
+            started=datetime.now(UTC),
+            duration=1.0,
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "update", broken)
+        assert aegis(stand, "rollback", "--to", "1", "--yes") == ExitCode.NOT_ROLLED_BACK
+    said = capsys.readouterr().err
+    assert "the engine could not record the rollback of two to release 1" in said
+    assert "the state is as it was before" in said
+    assert declared(two.export()) == declared(before)
+    assert aegis(stand, "rollback", "--to", "1", "--yes") == ExitCode.OK
+    assert two.refresh(message="the engine takes the state").succeeded

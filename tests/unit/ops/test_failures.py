@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ops.events import Failure
-from ops.failures import Finished, explain, is_locked, unusable
+from ops.failures import Finished, explain, is_locked, last_lines, unusable
 
 LOCKED = """error: the stack is currently locked by 1 lock(s). Either wait for the other process(es)
   file:///b/.pulumi/locks/x.json: created by ann@ci-7 (pid 41) at 2026-01-02T03:04:05Z"""
@@ -73,3 +73,36 @@ class TestWhatDidNothing:
     def test_tells_who_holds_a_lock_and_no_more(self) -> None:
         error = unusable(Finished(255, "", LOCKED), "x", [Failure("urn:image", "never begun")])
         assert "ann@ci-7" in error.why
+
+
+STACK_OF_GO = """\
+error: could not deserialize the state: snapshot integrity failure; it was already written
+github.com/pulumi/pulumi/pkg/v3/backend/diy.(*diyStack).Snapshot(0x1b09f5978270, {0x46f3eb0, 0x1})
+\tgithub.com/pulumi/pulumi/pkg/v3@v3.259.0/backend/diy/stack.go:78 +0x85
+github.com/spf13/cobra.(*Command).Execute(...)
+\tgithub.com/spf13/cobra@v1.10.2/command.go:1071
+goroutine 1 [running]:
+runtime/debug.Stack()
+\truntime/debug/stack.go:26 +0x5e
+main.main()
+\tgithub.com/pulumi/pulumi/pkg/v3@v3.259.0/cmd/pulumi/main.go:67 +0x6d
+"""
+
+
+def test_where_a_go_program_was_is_no_news_to_a_person() -> None:
+    assert last_lines(STACK_OF_GO) == STACK_OF_GO.splitlines()[0]
+    assert last_lines("\n".join(STACK_OF_GO.splitlines()[1:3])), "rather that than nothing"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "error: update failed (see https://example.com/a/b)",
+        "  registry.example.com/team/app@sha256:1 cannot be pulled (401)",
+        "see main.go:12 for why",
+        "kubernetes:apps/v1:Deployment (api): the Deployment (n/api) never became ready (2 of 3)",
+    ],
+)
+def test_what_a_person_is_told_stays(line: str) -> None:
+    assert last_lines(line) == line.rstrip()
+    assert last_lines(f"first\n{line}") == f"first\n{line}"
