@@ -55,7 +55,19 @@ def make_run_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     runs = sorted(path for path in folder.parent.iterdir() if _RUN.fullmatch(path.name))
     for old in [path for path in runs if path != folder][: -(KEPT_RUNS - 1)]:
-        shutil.rmtree(old, ignore_errors=True)
+        # Somebody may try one test again and again beside a long run.
+        if not _lives(int(old.name.rpartition("-")[2])):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @dataclass

@@ -31,7 +31,7 @@ class TestARunHasAFolderOfItsOwn:
         assert folder.stat().st_mode & 0o077 == 0
 
     def test_the_newest_are_kept_and_nothing_else_is_touched(self, tmp_path: Path) -> None:
-        old = [tmp_path / f"run-20260101-00000{number}-1" for number in range(8)]
+        old = [tmp_path / f"run-20260101-00000{number}-{2**22 + 1}" for number in range(8)]
         foreign = tmp_path / "run-of-somebody"
         for path in [*old, foreign]:
             path.mkdir()
@@ -40,6 +40,15 @@ class TestARunHasAFolderOfItsOwn:
         make_run_folder(new)
         make_run_folder(new)
         assert sorted(tmp_path.iterdir()) == sorted([*old[-(KEPT_RUNS - 1) :], new, foreign])
+
+    def test_of_a_run_that_goes_on_is_kept(self, tmp_path: Path) -> None:
+        going = tmp_path / f"run-20260101-000000-{os.getpid()}"
+        old = [tmp_path / f"run-20260102-00000{number}-{2**22 + 1}" for number in range(8)]
+        for path in [going, *old]:
+            path.mkdir()
+        make_run_folder(tmp_path / "run-20260103-000000-1")
+        assert going.is_dir()
+        assert not old[0].exists()
 
     def test_not_behind_somebodys_link(self, tmp_path: Path) -> None:
         (tmp_path / "real").mkdir()
