@@ -79,7 +79,8 @@ class Programs:
 
     def _below(self, pid: int) -> list[Running]:
         pids: list[str] = []
-        for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            with suppress(OSError):
-                pids += path.read_text().split()
+        with suppress(OSError):  # It may end while it is looked at, or one of its threads.
+            for path in Path(f"/proc/{pid}/task").glob("*/children"):
+                with suppress(OSError):
+                    pids += path.read_text().split()
         return [it for it in map(self._here.find, map(int, pids)) if it is not None]

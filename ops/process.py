@@ -107,7 +107,11 @@ class Machine:
 
     def find_within(self, pid: int) -> Iterator[Running]:
         """The processes that have this number in a container's space, and another one here."""
-        for status in self.proc.glob("[0-9]*/status"):
+        try:
+            every = list(self.proc.glob("[0-9]*/status"))
+        except OSError:
+            return
+        for status in every:
             try:
                 lines = status.read_text().splitlines()
             except OSError:

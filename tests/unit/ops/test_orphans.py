@@ -15,6 +15,21 @@ from ops.orphans import HOST, Programs, ended
 from ops.process import Machine, Running
 
 
+def test_an_engine_that_ends_while_it_is_looked_at_has_no_programs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A directory below /proc may go between any two looks at it; the thread that looks stays."""
+    read = os.scandir
+
+    def gone(path: Path) -> object:
+        if "/proc/" in str(path):
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return read(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert Programs(os.getpid()).orphans() == []
+
+
 def test_a_program_is_ended_once_its_host_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
