@@ -400,8 +400,8 @@ class Actions:
 
         try:
             going, went = self._judging.going()
-        except ApiError as error:
-            self.out.warn(f"whether something is being deleted is not known: {error}")
+        except (ApiError, AegisError) as error:
+            self.out.warn(f"whether something is being deleted is not known\n{error}")
             return
         if going:
             raise AegisError(

@@ -221,8 +221,11 @@ class Judging:
         """
         from ops import live_objects
         from ops.checkpoint import outline
+        from ops.drift import is_object
 
-        declared = [outline(raw) for raw in self._session.resources()]
+        declared = [it for it in map(outline, self._session.resources()) if is_object(it)]
+        if not declared:
+            return live_objects.Standing(), False  # It need not even have a cluster.
         limit, went = time.monotonic() + _GOING_SECONDS, False
         while True:
             found = live_objects.standing(self.connected(), declared)

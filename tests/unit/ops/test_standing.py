@@ -218,6 +218,15 @@ class TestRollback:
         assert not any(it.startswith("verify") for it in stage.did)
 
 
+def test_a_stack_without_objects_needs_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = cast("Any", None)
+    session = Session()
+    monkeypatch.setattr(session, "resources", lambda: STATE[3:4])
+    made = Judging(cast("Any", session), Output(), nobody, nobody, lambda: False)
+    monkeypatch.setattr(made, "connected", lambda: pytest.fail("it was asked for"))
+    assert made.going() == ((), False)
+
+
 def test_nobody_is_waited_for_once_a_signal_came(monkeypatch: pytest.MonkeyPatch) -> None:
     told = threading.Event()
     told.set()
