@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ops.replay import Replay
     from ops.stack import Program, Session
 
+_DONE = ("Job ", "Pod ")
 Config = Mapping[str, ConfigValue]
 
 
@@ -391,7 +392,7 @@ class Actions:
     def require_standing(self) -> None:
         """See that nothing that is declared is being deleted, before anything is changed.
 
-        What goes meanwhile is made again by the next update, which then looks at what there is.
+        What is gone is made again by the next update, which then looks at what there is.
 
         Raises:
             AegisError: Something is, and something holds it.
@@ -399,17 +400,21 @@ class Actions:
         from ops.cluster import ApiError
 
         try:
-            going, went = self._judging.going()
+            found = self._judging.standing()
         except (ApiError, AegisError) as error:
             self.out.warn(f"whether something is being deleted is not known\n{error}")
             return
-        if going:
+        if found.going:
             raise AegisError(
                 what=f"what is declared in {self.stack} is being deleted",
-                why="\n".join(going),
-                next="see to what holds it; once it is gone the same command makes it again",
+                why="\n".join(found.going),
+                next="see to what holds it; once it is gone the same command makes it again; "
+                "--force deploys meanwhile, and verifies nothing",
             )
-        self._refreshes = self._refreshes or went
+        # One that has done its work may have been tidied away, which is no reason to run it again.
+        if any(not it.startswith(_DONE) for it in found.gone):
+            self._refreshes = True
+            self.out.warn(f"is gone, and is made again: {', '.join(found.gone)}")
 
     def interference(
         self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None

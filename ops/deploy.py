@@ -13,6 +13,7 @@ from ops import rollback
 from ops.decisions import Next, after_judgement, after_update, cause, headline, lost
 from ops.errors import AegisError, ExitCode
 from ops.identity import images_of_steps, is_shown, workloads_of_steps
+from ops.interference import GOING
 from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
 from ops.release import Deployed, Release
@@ -105,7 +106,8 @@ def deploy(actions: Actions, request: Request) -> Report:
 def _deploy(actions: Actions, request: Request) -> Report:
     settings = actions.settings()
     gate = actions.gate(settings)
-    actions.require_standing()
+    if not request.force:
+        actions.require_standing()
     changes = actions.preview(request.policy_packs)
     for line in ("what changes:", *change_lines(changes), *_warnings(changes)):
         actions.out.show(line)
@@ -135,6 +137,9 @@ def _deploy(actions: Actions, request: Request) -> Report:
     serving = ran.serving
     if step is Next.JUDGE:
         verdict = _judge(actions, request)
+        if verdict.kind == GOING:
+            # Going back would not keep it either.
+            raise _not_verified(actions, verdict)
         serving = verdict.serving
         step = after_judgement(
             verdict, interrupted=actions.interrupted, roll_back=request.roll_back
@@ -176,6 +181,17 @@ def _judge(actions: Actions, request: Request) -> Verdict:
             "aegis rollback goes back now",
             code=ExitCode.INTERRUPTED,
         ) from signal
+
+
+def _not_verified(actions: Actions, verdict: Verdict) -> AegisError:
+    return AegisError(
+        what=f"what was deployed to {actions.stack} is not verified",
+        why=verdict.reason,
+        state=f"it is deployed and passed its gate; {verdict.serving}",
+        next="see to what holds it; once it is gone this makes it again and verifies all of it: "
+        f"aegis deploy --stack {actions.stack}",
+        code=ExitCode.NOT_ROLLED_BACK,
+    )
 
 
 def _unchanged(actions: Actions) -> Report:

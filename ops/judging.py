@@ -189,17 +189,13 @@ class Judging:
             return f"the rollout cannot be watched: {error}"
         return None if verdict.passed else "\n".join([verdict.reason, *verdict.evidence])
 
-    def going(self) -> tuple[tuple[str, ...], bool]:
-        """Wait for what is declared and is being deleted to be gone.
-
-        Returns:
-            What is still on its way, and whether something was.
+    def standing(self) -> Standing:
+        """Wait for what is declared and is being deleted to be gone; return what does not stand.
 
         Raises:
             ApiError: The cluster does not answer.
         """
-        found, went = self._waited()
-        return found.going, went
+        return self._waited()[0]
 
     def _standing(self, verdict: Verdict, *, whole: bool) -> Verdict:
         """What is declared and on its way out is soon missing, however well the rest runs."""

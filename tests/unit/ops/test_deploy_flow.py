@@ -9,6 +9,7 @@ import pytest
 from ops.deploy import Request, deploy
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Failure, Violation
+from ops.interference import standing
 from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
 from ops.registry import Presence
@@ -228,6 +229,17 @@ def test_while_something_declared_is_held_on_its_way_out_nothing_is_changed() ->
     stage.standing = AegisError(what="what is declared in s is being deleted")
     assert _failure(stage).code is ExitCode.REFUSED
     assert stage.did == ["claim deploy"]
+
+
+def test_who_insists_deploys_while_something_is_held_and_nothing_is_verified() -> None:
+    held = standing(PASSED, ("Service n/web is being deleted",), ())
+    stage = _stage(updates=[Ran(outcome())], verdicts=[held])
+    stage.standing = AegisError(what="what is declared in s is being deleted")
+    error = _failure(stage, Request(yes=True, force=True))
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert error.what == "what was deployed to s is not verified"
+    assert "Service n/web is being deleted" in error.why
+    assert not any(it.startswith(("verify", "restore")) for it in stage.did)
 
 
 def test_nothing_to_change_and_not_verified_is_judged_and_marked() -> None:

@@ -10,15 +10,18 @@ from typing import Any, cast
 import pytest
 
 from ops import judging as module
+from ops.actions import Actions
 from ops.checkpoint import SECRET, SIGNATURE, outline
 from ops.cluster import ApiError, Cluster
 from ops.drift import compare
 from ops.errors import AegisError, ExitCode
 from ops.interference import ALTERED, GOING, standing
 from ops.judging import Judging
+from ops.live_objects import Standing
 from ops.live_objects import standing as standing_of
 from ops.output import Output
 from ops.rollback import Request, rollback
+from ops.signals import Signals
 from ops.verdict import Verdict
 from ops.watched import Ran
 from tests.unit.ops.stage import PASSED, Stage, outcome, release
@@ -224,7 +227,7 @@ def test_a_stack_without_objects_needs_no_cluster(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(session, "resources", lambda: STATE[3:4])
     made = Judging(cast("Any", session), Output(), nobody, nobody, lambda: False)
     monkeypatch.setattr(made, "connected", lambda: pytest.fail("it was asked for"))
-    assert made.going() == ((), False)
+    assert made.standing() == Standing()
 
 
 def test_nobody_is_waited_for_once_a_signal_came(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,4 +236,44 @@ def test_nobody_is_waited_for_once_a_signal_came(monkeypatch: pytest.MonkeyPatch
     nobody = cast("Any", None)
     made = Judging(cast("Any", Session()), Output(), nobody, nobody, told.is_set)
     monkeypatch.setattr(made, "connected", lambda: Api(going={"web": ()}))
-    assert made.going() == ((f"Service n/web is being deleted since {SINCE}",), False)
+    assert made.standing().going == (f"Service n/web is being deleted since {SINCE}",)
+
+
+class TestDeploy:
+    """It makes again what is gone, and tells."""
+
+    def actions(self, found: Standing) -> tuple[Actions, _Streams]:
+        it = _Streams()
+        made = Actions(cast("Any", Session()), it.out, Signals())
+        cast("Any", made._judging).standing = lambda: found
+        return made, it
+
+    @pytest.mark.parametrize(
+        ("gone", "refreshes"),
+        [((), False), (("Job n/once", "Pod n/it"), False), (("Job n/once", "Service n/web"), True)],
+    )
+    def test_looks_at_what_there_is_only_when_something_has_to_be_made_again(
+        self, gone: tuple[str, ...], refreshes: bool
+    ) -> None:
+        made, it = self.actions(Standing(gone=gone))
+        made.require_standing()
+        assert made._refreshes is refreshes
+        told = "is gone, and is made again: Job n/once, Service n/web"
+        assert (told in it.messages.getvalue()) is refreshes
+
+    def test_is_refused_while_something_is_held(self) -> None:
+        made, _ = self.actions(Standing(going=("Service n/web is being deleted",)))
+        with pytest.raises(AegisError) as refused:
+            made.require_standing()
+        assert refused.value.code is ExitCode.REFUSED
+        assert "--force" in refused.value.next
+
+    def test_what_nobody_can_look_at_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made, it = self.actions(Standing())
+
+        def silent() -> Standing:
+            raise ApiError(0, "no answer")
+
+        monkeypatch.setattr(made._judging, "standing", silent)
+        made.require_standing()
+        assert "is not known" in it.messages.getvalue()
