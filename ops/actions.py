@@ -389,6 +389,14 @@ class Actions:
         tell = self._watched.tell_gate
         return self._judging.judge(workloads, gate, tell, dry=dry, whole=whole)
 
+    def going(self) -> tuple[str, ...]:
+        """Return what is declared and is being deleted just now, a line each.
+
+        Raises:
+            ApiError: The cluster does not answer.
+        """
+        return self._judging.going()
+
     def require_standing(self) -> None:
         """See that nothing that is declared is being deleted, before anything is changed.
 

@@ -197,6 +197,14 @@ class Judging:
         """
         return self._waited()[0]
 
+    def going(self) -> tuple[str, ...]:
+        """Return what is declared and is being deleted just now, a line each.
+
+        Raises:
+            ApiError: The cluster does not answer.
+        """
+        return self._waited(0.0)[0].going
+
     def _standing(self, verdict: Verdict, *, whole: bool) -> Verdict:
         """What is declared and on its way out is soon missing, however well the rest runs."""
         from ops import interference
@@ -209,7 +217,7 @@ class Judging:
             return replace(verdict, notes=(*verdict.notes, note))
         return interference.standing(verdict, found.going, found.gone if whole or went else ())
 
-    def _waited(self) -> tuple[Standing, bool]:
+    def _waited(self, seconds: float | None = None) -> tuple[Standing, bool]:
         """Look at what is declared until none of it is on its way, for some time at most.
 
         Returns:
@@ -222,10 +230,11 @@ class Judging:
         declared = [it for it in map(outline, self._session.resources()) if is_object(it)]
         if not declared:
             return live_objects.Standing(), False  # It need not even have a cluster.
-        limit, went = time.monotonic() + _GOING_SECONDS, False
+        waits = _GOING_SECONDS if seconds is None else seconds
+        limit, went = time.monotonic() + waits, False
         while True:
             found = live_objects.standing(self.connected(), declared)
-            if not found.going or time.monotonic() > limit or self._interrupted():
+            if not found.going or time.monotonic() >= limit or self._interrupted():
                 return found, went
             if not went:
                 went = True
