@@ -23,8 +23,9 @@ from ops.target import choose
 from ops.verdict import Verdict
 
 if TYPE_CHECKING:
-    from ops.actions import Actions
+    from ops.actions import Actions, Config
     from ops.events import Changes
+    from ops.gate_settings import GateSettings
 
 INTENT = "deploy"
 DIGEST_SETTING = "imageDigest"
@@ -104,6 +105,7 @@ def deploy(actions: Actions, request: Request) -> Report:
 
 
 def _deploy(actions: Actions, request: Request) -> Report:
+    # Read once: what is refused, rolled out, judged and remembered is one and the same.
     settings = actions.settings()
     gate = actions.gate(settings)
     if not request.force:
@@ -112,10 +114,10 @@ def _deploy(actions: Actions, request: Request) -> Report:
     for line in ("what changes:", *change_lines(changes), *_warnings(changes)):
         actions.out.show(line)
     if not changes:
-        return _unchanged(actions)
+        return _unchanged(actions, gate)
     refuse_forbidden(actions, changes)
     images = images_of_steps(changes.steps)
-    _refuse_again(actions, images, force=request.force)
+    _refuse_again(actions, images, settings, force=request.force)
     _refuse_missing(actions, changes, force=request.force)
     if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
@@ -136,7 +138,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
     verdict = ran.evidence
     serving = ran.serving
     if step is Next.JUDGE:
-        verdict = _judge(actions, request)
+        verdict = _judge(actions, request, gate)
         if verdict.kind == GOING:
             # Going back would not keep it either.
             raise _not_verified(actions, verdict)
@@ -169,8 +171,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
     raise _ended(actions, step, why, serving)
 
 
-def _judge(actions: Actions, request: Request) -> Verdict:
-    gate = actions.gate(actions.settings())
+def _judge(actions: Actions, request: Request, gate: GateSettings) -> Verdict:
     try:
         return actions.judge(actions.workloads(), gate)
     except Interrupted as signal:
@@ -194,7 +195,7 @@ def _not_verified(actions: Actions, verdict: Verdict) -> AegisError:
     )
 
 
-def _unchanged(actions: Actions) -> Report:
+def _unchanged(actions: Actions, gate: GateSettings) -> Report:
     """Nothing is to be changed: make sure that what runs has passed its gate."""
     current = next((it for it in actions.releases() if it.current), None)
     deployed = Deployed() if current is None else actions.deployed(current)
@@ -202,7 +203,7 @@ def _unchanged(actions: Actions) -> Report:
         if current is not None and current.verified:
             actions.keep_overrides()
         return Report(release=current, deployed=deployed, changed=False)
-    verdict = actions.judge(actions.workloads(), actions.gate(actions.settings()))
+    verdict = actions.judge(actions.workloads(), gate)
     if not verdict.passed:
         raise AegisError(
             what=f"what runs in {actions.stack} does not pass its gate",
@@ -239,7 +240,7 @@ def refuse_forbidden(actions: Actions, changes: Changes) -> None:
         )
 
 
-def _refuse_again(actions: Actions, images: str | None, *, force: bool) -> None:
+def _refuse_again(actions: Actions, images: str | None, settings: Config, *, force: bool) -> None:
     """Refuse what was rolled back before, unless somebody insists.
 
     Raises:
@@ -247,7 +248,7 @@ def _refuse_again(actions: Actions, images: str | None, *, force: bool) -> None:
     """
     if images is None:
         return
-    why = actions.refusal(fingerprint(images, actions.settings()))
+    why = actions.refusal(fingerprint(images, settings))
     if why is None:
         return
     if force:

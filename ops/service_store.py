@@ -168,7 +168,9 @@ class ServiceStore:
             )
         ]
 
-    def release_lock(self, lock: Lock) -> None:  # noqa: D102, ARG002
+    def release_lock(self, lock: Lock) -> None:  # noqa: D102
+        if lock.key and self.service.described().get("activeUpdate") not in (None, "", lock.key):
+            return  # That one is over, and somebody else's has begun, which is not to be cancelled.
         done = self.engine.run(["cancel", "--yes", "--stack", self.reference])
         if done.code and _ENDED not in done.stderr + done.stdout:
             raise explain(done, f"the update of {self.reference} could not be cancelled")

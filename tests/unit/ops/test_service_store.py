@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ops import checkpoint, history, ledger
+from ops.backend import Lock
 from ops.checkpoint import SECRET, SIGNATURE
 from ops.errors import AegisError
 from ops.service import find_account
@@ -107,6 +108,25 @@ def _opened(directory: Path, stack: str, more: Mapping[str, str]) -> Session:
     assert isinstance(session.store, ServiceStore)
     session.store.sleep = lambda _: None
     return session
+
+
+class TestTheUpdateThatItHasInProgress:
+    """It is cancelled only as long as it is the one that was judged."""
+
+    @pytest.mark.parametrize(
+        ("active", "cancelled"), [("the-dead-ones", True), ("anothers", False)]
+    )
+    def test_is_not_somebody_elses(
+        self, session: Session, api: Api, tmp_path: Path, active: str, cancelled: bool
+    ) -> None:
+        answers = json.loads((tmp_path / "answers.json").read_text())
+        answers[f"cancel --yes --stack {STACK}"] = "cancelled"
+        (tmp_path / "answers.json").write_text(json.dumps(answers))
+        api.answers[""] = {"activeUpdate": active}
+        session.store.release_lock(Lock(place="the update", key="the-dead-ones"))
+        asked = tmp_path / "asked"
+        said = asked.read_text() if asked.exists() else ""
+        assert ("cancel" in said) is cancelled
 
 
 class TestItsHistory:
