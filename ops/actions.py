@@ -281,12 +281,15 @@ class Actions:
 
     # What a release declared
 
-    def replay(self, target: Release, keep: Sequence[str]) -> Replay:
-        """Plan the restoring of a release."""
+    def replay(
+        self, target: Release, keep: Sequence[str], *, restore_providers: bool = False
+    ) -> Replay:
+        """Plan the restoring of a release; see `ops.replay.plan`."""
         from ops import checkpoint, replay
 
         self.out.say(f"reading what release {target.number} declared")
-        return replay.plan(*checkpoint.both(self.session, target), keep=keep)
+        both = checkpoint.both(self.session, target)
+        return replay.plan(*both, keep=keep, restore_providers=restore_providers)
 
     def preview_replay(self, replay: Replay, target: Release) -> Changes:
         """Preview the restoring of a release."""

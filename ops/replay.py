@@ -20,6 +20,7 @@ from ops import (
     replay_ignored,
     replay_images,
     replay_loss,
+    replay_providers,
     replay_revival,
     replay_secrets,
 )
@@ -63,6 +64,7 @@ class Replay:
         absent: The URNs of those that are not in the state yet.
         left: What the cluster still has, since it was left there when its resource went.
         swaps: The values that are kept: what the release had, and what is current.
+        connections: The providers whose connections stay as they are, a line each.
         deletes: What there is now and the release does not have; deleted last.
         losses: Data that would be destroyed.
         reruns: Jobs and Pods that would run again.
@@ -85,6 +87,7 @@ class Replay:
     absent: frozenset[str] = frozenset()
     left: tuple[str, ...] = ()
     swaps: tuple[tuple[Any, Any], ...] = field(default=(), repr=False)
+    connections: tuple[str, ...] = ()
     deletes: tuple[Resource, ...] = field(default=(), repr=False)
     losses: tuple[Loss, ...] = ()
     reruns: tuple[Rerun, ...] = ()
@@ -154,13 +157,20 @@ class Replay:
             )
 
 
-def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = ()) -> Replay:
+def plan(
+    checkpoint: Checkpoint,
+    current: Checkpoint,
+    *,
+    keep: Sequence[str] = (),
+    restore_providers: bool = False,
+) -> Replay:
     """Plan the restoring of a release.
 
     Args:
         checkpoint: What the release deployed.
         current: The stack's state now.
         keep: Secrets whose current value is kept: paths in a resource's inputs, or their ends.
+        restore_providers: Whether its providers' connections are restored, too.
 
     Raises:
         AegisError: `keep` names no secret that would change.
@@ -196,6 +206,10 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
         for item in wanted
         if item.urn not in dropped
     ]
+    connections = replay_providers.Connected(tuple(targets))
+    if not restore_providers:
+        connections = replay_providers.connected(targets, present)
+    targets = list(connections.targets)
     now_called = _renamed_since(targets, present)
     kept = replay_secrets.keep_secrets(targets, checkpoint.outputs, present, now_called, keep)
     registered = {item.urn for item in kept.resources}
@@ -244,7 +258,8 @@ def plan(checkpoint: Checkpoint, current: Checkpoint, *, keep: Sequence[str] = (
         ),
         absent=frozenset(excluded - there) | retained,
         left=tuple(left[urn].label for urn in sorted(retained)),
-        swaps=kept.swaps,
+        swaps=(*kept.swaps, *connections.swaps),
+        connections=connections.kept,
         deletes=tuple(item for item in gone if item.custom and not item.is_provider),
         losses=tuple(replay_loss.losses(fresh, gone, now)),
         reruns=tuple(replay_loss.reruns(resources, {**now, **was})),

@@ -47,6 +47,7 @@ class Request:
         preview: Whether to show what it would do, and no more.
         yes: Whether to go on without asking.
         keep: Secrets whose current value is kept.
+        restore_providers: Whether the release's providers connect as they did then.
         allow_data_loss: Whether data may be destroyed on the way.
         wait_seconds: How long to wait for another deployer.
         guard: Whether another process goes on should this one die.
@@ -56,6 +57,7 @@ class Request:
     preview: bool = False
     yes: bool = False
     keep: Sequence[str] = ()
+    restore_providers: bool = False
     allow_data_loss: bool = False
     wait_seconds: float = 0.0
     guard: bool = False
@@ -75,6 +77,7 @@ class Report:
         reruns: The jobs that ran again.
         left: What had been left in the cluster and was taken back.
         unjudged: What runs pods and is not looked at by the gate.
+        connections: The providers whose connections stay as they are.
         changes: What a preview showed.
         seconds: How long the update took.
     """
@@ -88,6 +91,7 @@ class Report:
     reruns: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
+    connections: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -104,6 +108,7 @@ class Report:
             "runAgain": list(self.reruns),
             "takenBack": list(self.left),
             "notJudged": list(self.unjudged),
+            "connectionsKept": list(self.connections),
             "changes": list(self.changes),
             "seconds": round(self.seconds, 3),
         }
@@ -143,7 +148,8 @@ def roll_back(
     actions.warm()
     with ThreadPoolExecutor(1) as beside:
         asked = beside.submit(actions.presence, deployed.images)
-        replay = actions.replay(target, request.keep)
+        providers = request.restore_providers
+        replay = actions.replay(target, request.keep, restore_providers=providers)
         if not request.preview:
             replay.require(allow_data_loss=request.allow_data_loss)
         refuse_gone(target, asked.result(), actions)
@@ -155,6 +161,7 @@ def roll_back(
         reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
         left=replay.left,
         unjudged=replay.unjudged,
+        connections=replay.connections,
     )
     for line in summary_lines(report):
         actions.out.show(line)
@@ -172,7 +179,15 @@ def roll_back(
     failed = next((it for it in releases if it.current), None)
     runs = actions.images() if failed is not None else None
     standard = next((it for it in releases if it.verified), None)
-    done = restore(actions, target, replay, why="", standard=standard, keep=request.keep)
+    done = restore(
+        actions,
+        target,
+        replay,
+        why="",
+        standard=standard,
+        keep=request.keep,
+        restore_providers=request.restore_providers,
+    )
     if failed is not None and failed.restores is None and not again(releases, failed, target):
         remember(actions, failed, runs, f"rolled back by hand to release {target.number}")
     return _finished(report, done)
@@ -201,6 +216,7 @@ def restore(
     why: str,
     standard: Release | None = None,
     keep: Sequence[str] = (),
+    restore_providers: bool = False,
 ) -> Restored:
     """Restore a release and let the gate judge it.
 
@@ -214,6 +230,7 @@ def restore(
         why: Why it is done with nobody asking; empty when a person did.
         standard: The newest verified release: its gate is what was last held to be good.
         keep: Secrets whose current value is kept.
+        restore_providers: Whether the release's providers connect as they did then.
 
     Raises:
         AegisError: It did not come up healthy, or a signal ended it.
@@ -250,7 +267,7 @@ def restore(
         try:
             if killed:
                 actions.settle()
-            replay = planned(actions, target, keep)
+            replay = planned(actions, target, keep, restore_providers=restore_providers)
         except AegisError as error:
             why_not = f"{reason}\nnot restored once more: {error.what}: {error.why}"
             if not began:
@@ -259,7 +276,13 @@ def restore(
     raise AssertionError("the last attempt returns or raises")
 
 
-def planned(actions: Actions, target: Release, keep: Sequence[str] = ()) -> Replay:
+def planned(
+    actions: Actions,
+    target: Release,
+    keep: Sequence[str] = (),
+    *,
+    restore_providers: bool = False,
+) -> Replay:
     """Plan the restoring of a release after an update of this very work, which failed.
 
     One that did not hear what became of a creation leaves it pending: the object may be there, in
@@ -268,10 +291,10 @@ def planned(actions: Actions, target: Release, keep: Sequence[str] = ()) -> Repl
     Raises:
         AegisError: The state cannot be read or settled.
     """
-    replay = actions.replay(target, keep)
+    replay = actions.replay(target, keep, restore_providers=restore_providers)
     if replay.pending:
         actions.settle()
-        replay = actions.replay(target, keep)
+        replay = actions.replay(target, keep, restore_providers=restore_providers)
     return replay
 
 
@@ -396,6 +419,9 @@ def summary_lines(report: Report) -> list[str]:
     lines += [f"  secret  {line}" for line in report.secrets]
     if any("value back" in line for line in report.secrets):
         lines.append("          to keep one as it is now: --keep KEY")
+    lines += [f"  stays   {line} as it is now" for line in report.connections]
+    if report.connections:
+        lines.append("          to restore these as well: --restore-providers")
     lines += [f"  DATA    {line}" for line in report.losses]
     lines += [f"  again   {line}" for line in report.reruns]
     lines += [f"  back    {it}: the cluster may still have it; taken back" for it in report.left]

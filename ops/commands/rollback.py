@@ -47,6 +47,14 @@ def rollback(
             show_default=False,
         ),
     ] = None,
+    restore_providers: Annotated[
+        bool,
+        typer.Option(
+            "--restore-providers",
+            help="Have providers connect as they did then: their kubeconfig, tokens, endpoints. "
+            "Without it they connect as they do now.",
+        ),
+    ] = False,
     allow_data_loss: Annotated[
         bool,
         typer.Option(
@@ -69,6 +77,7 @@ def rollback(
         preview=preview,
         yes=yes,
         keep=keep or (),
+        restore_providers=restore_providers,
         allow_data_loss=allow_data_loss,
         wait_seconds=seconds(wait_lock),
         guard=detach_guard,

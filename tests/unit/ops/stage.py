@@ -78,6 +78,7 @@ class Replayed:
     reruns: tuple[Any, ...] = ()
     left: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
+    connections: tuple[str, ...] = ()
     pending: int = 0
     refuses: Exception | None = None
 
@@ -226,7 +227,9 @@ class Stage(Actions):
         self.did.append(f"update: {message}")
         return self._ran(self.updates.pop(0), message)
 
-    def replay(self, target: Release, keep: Sequence[str]) -> Any:
+    def replay(
+        self, target: Release, keep: Sequence[str], *, restore_providers: bool = False
+    ) -> Any:
         self.did.append(f"replay {target.number}")
         return self.replayed
 
