@@ -461,13 +461,19 @@ class Actions:
             import_module("ops.replay_program")
 
     def _recorded(self, replay: Replay, target: Release) -> Config:
-        """The settings that a rollback records."""
-        if not replay.swaps:
-            return target.config
-        from ops.replay_settings import kept_settings
+        """The settings that a rollback records, encrypted as the stack does now."""
+        from ops.replay_settings import encrypted_anew, kept_settings
 
-        session = self.session
-        return kept_settings(target.config, replay.swaps, session.decrypted, session.encrypted)
+        session, config = self.session, target.config
+        before = (session.store.checkpoint(target) or {}).get("secrets_providers")
+        if before and before != session.export()["deployment"].get("secrets_providers"):
+            former = settings_file.encryption_of(before)
+            config = encrypted_anew(
+                config, lambda it: session.decrypted(it, former), session.encrypted
+            )
+        if not replay.swaps:
+            return config
+        return kept_settings(config, replay.swaps, session.decrypted, session.encrypted)
 
 
 def _program(replay: Replay, settle: Callable[[], str | None] | None = None) -> Program:

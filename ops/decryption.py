@@ -2,13 +2,17 @@
 
 Every ciphertext of the states is put into the outputs of one stack in a scratch backend, and
 exported from there with the passphrase or key that the states name. What lies on the disk meanwhile
-is as encrypted as it was; what is decrypted goes through a pipe.
+is as encrypted as it was; what is decrypted goes through a pipe. A state of before the passphrase
+was changed is opened by one of those of before, when they are given.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops import scratch
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 """The key that marks an object as something else than an object."""
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - the mark of a secret, not one
+FORMER = "PULUMI_CONFIG_PASSPHRASE_OLD"
+"""How the variables are called that hold passphrases of before."""
+WRONG = re.compile(r"incorrect passphrase", re.IGNORECASE)
 _STACK = "pulumi:pulumi:Stack"
 _PROVIDER = "secrets_providers"
 
@@ -51,6 +58,41 @@ def decrypted(
     ]
 
 
+def former_passphrases(environment: Mapping[str, str]) -> list[str]:
+    """Return the passphrases that a stack had before, as far as they are given.
+
+    Args:
+        environment: Variables whose names begin with `FORMER` hold one each; the one whose name
+            ends in ``_FILE`` names a file that has one a line.
+    """
+    found = []
+    for name in sorted(it for it in environment if it.startswith(FORMER)):
+        if name != f"{FORMER}_FILE":
+            found.append(environment[name])
+            continue
+        with suppress(OSError, UnicodeError):
+            found += Path(environment[name]).read_text().splitlines()
+    return list(dict.fromkeys(it for it in found if it))
+
+
+def with_any_passphrase(
+    environment: Mapping[str, str], run: Callable[[Mapping[str, str]], Finished]
+) -> Finished:
+    """Run something with the present passphrase, and with those of before as long as it is wrong.
+
+    Args:
+        environment: Where they are given.
+        run: Runs it with some variables over its environment; returns what came of it.
+    """
+    done = run({})
+    for phrase in former_passphrases(environment):
+        if not done.code or not WRONG.search(done.stderr + done.stdout):
+            break
+        again = run({"PULUMI_CONFIG_PASSPHRASE": phrase})
+        done = done if again.code else again
+    return done
+
+
 def exported(session: Session, ending: str, content: bytes) -> Finished:
     """Have the CLI export a state with its secrets decrypted, from a scratch backend.
 
@@ -65,18 +107,21 @@ def exported(session: Session, ending: str, content: bytes) -> Finished:
         stacks.mkdir(parents=True)
         (root / "backend" / ".pulumi" / "meta.yaml").write_text("version: 1\n")
         (stacks / f"{session.name}{ending}").write_bytes(content)
-        return session.engine.run(
-            [
-                *("stack", "export", "--show-secrets"),
-                *("--stack", f"organization/{session.project}/{session.name}"),
-            ],
-            environment={
-                "PULUMI_BACKEND_URL": f"file://{root / 'backend'}",
-                # A checkpoint that was cut short is to be seen, not to be repaired.
-                "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
-                **_passphrase_file(session),
-            },
-            directory=root,
+        arguments = [
+            *("stack", "export", "--show-secrets"),
+            *("--stack", f"organization/{session.project}/{session.name}"),
+        ]
+        environment = {
+            "PULUMI_BACKEND_URL": f"file://{root / 'backend'}",
+            # A checkpoint that was cut short is to be seen, not to be repaired.
+            "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+            **_passphrase_file(session),
+        }
+        return with_any_passphrase(
+            session.environment,
+            lambda more: session.engine.run(
+                arguments, environment={**environment, **more}, directory=root
+            ),
         )
 
 

@@ -50,6 +50,7 @@ _LOCKED = re.compile(r"the stack is currently locked by|\[409\] Conflict: Anothe
 _HOLDER = re.compile(r"created by (?P<who>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
 _HOW_TO_DECRYPT = (
     "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the one it was made with\n"
+    "if it was changed since: give the one of before as PULUMI_CONFIG_PASSPHRASE_OLD\n"
     "if it is: the encryptionsalt in Pulumi.<stack>.yaml is damaged, or another stack's"
 )
 _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (

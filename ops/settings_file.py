@@ -25,6 +25,7 @@ def temporary(
     session: Session,
     config: Mapping[str, ConfigValue] | None,
     overrides: Mapping[str, str] | None = None,
+    encryption: Mapping[str, Any] | None = None,
 ) -> Iterator[str | None]:
     """Write a config file with some settings and the stack's way to encrypt; it goes afterwards.
 
@@ -33,6 +34,7 @@ def temporary(
         config: The settings; None means the stack's own file, for which nothing is written unless
             something is overridden.
         overrides: Settings in place of the ones in the stack's own file, by their full names.
+        encryption: How the settings are encrypted; None means as the stack does now.
 
     Yields:
         The file's path; None for the stack's own.
@@ -49,7 +51,7 @@ def temporary(
             path.write_text(yaml.safe_dump(_overridden(session, overrides or {})))
             yield str(path)
             return
-        content = _encryption(session)
+        content = _encryption(session) if encryption is None else dict(encryption)
         content["config"] = {
             key: value.value for key, value in config.items() if value.encrypted or not value.secret
         }
@@ -98,7 +100,11 @@ def _encryption(session: Session) -> dict[str, Any]:
         found = {name: content[name] for name in names if name in content}
         if found:
             return found
-    provider = session.export()["deployment"].get("secrets_providers") or {}
+    return encryption_of(session.export()["deployment"].get("secrets_providers") or {})
+
+
+def encryption_of(provider: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a config file says of how it is encrypted, given what a state says."""
     state = provider.get("state") or {}
     if provider.get("type") == "passphrase":
         return {"encryptionsalt": state["salt"]}

@@ -23,6 +23,7 @@ import yaml
 from ops import settings_file
 from ops.backend import Store, open_store
 from ops.bucket import password_of, shown_url
+from ops.decryption import with_any_passphrase
 from ops.engine import Engine
 from ops.errors import AegisError
 from ops.events import Changes, Event, Failure, OnEvent, Outcome, Recorder, Step
@@ -314,11 +315,29 @@ class Session:
             for key, item in raw.items()
         }
 
-    def decrypted(self, config: Mapping[str, ConfigValue]) -> Mapping[str, Any]:
-        """Decrypt settings as a history file has them."""
-        with settings_file.temporary(self, config) as path:
+    def decrypted(
+        self,
+        config: Mapping[str, ConfigValue],
+        encryption: Mapping[str, Any] | None = None,
+    ) -> Mapping[str, Any]:
+        """Decrypt settings as a history file has them.
+
+        Args:
+            config: The settings.
+            encryption: How they are encrypted; None means as the stack does now.
+
+        Raises:
+            AegisError: The passphrase is another, and none of those of before is the one.
+        """
+        with settings_file.temporary(self, config, encryption=encryption) as path:
             flags = ("--json", "--show-secrets", "--config-file", str(path))
-            raw = self.engine.expect_json("config", *flags, "--stack", self.reference)
+            words = ("config", *flags, "--stack", self.reference)
+            done = with_any_passphrase(
+                self.environment, lambda more: self.engine.run(words, environment=more)
+            )
+        if done.code:
+            raise explain(done, "the settings of a release cannot be decrypted")
+        raw = json.loads(done.stdout)
         return {
             key: raw[key].get("objectValue", raw[key].get("value")) for key in config if key in raw
         }

@@ -1,0 +1,83 @@
+"""A passphrase that was changed between two releases, by the real CLI."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops import checkpoint, history, ledger
+from ops.cli import main
+from ops.errors import ExitCode
+from tests.integration.shop import Stand, copied_stand, maps, objects
+from tests.integration.waiting import SECONDS
+
+pytestmark = pytest.mark.integration
+FORMER = "PULUMI_CONFIG_PASSPHRASE_OLD"
+
+
+@pytest.fixture
+def stand(
+    tmp_path: Path, programs: Path, made_shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stand]:
+    with copied_stand(made_shop, tmp_path, programs) as made:
+        made.enter(monkeypatch)
+        yield made
+
+
+def rotated(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Two releases, then another passphrase; the one of before is returned."""
+    session = stand.open()
+    session.update(program=objects("a", data="1"), message="first")
+    ledger.mark_verified(session, history.releases(session)[0])
+    stand.pulumi("config", "set", "--stack", "one", "--secret", "token", "rotated")
+    session.update(program=objects("a", data="2"), message="second")
+    before = stand.environment["PULUMI_CONFIG_PASSPHRASE"]
+    subprocess.run(
+        ["pulumi", "stack", "change-secrets-provider", "--stack", "one", "passphrase"],
+        cwd=stand.root / "project",
+        env=stand.environment,
+        input="another one\nanother one\n",
+        text=True,
+        check=True,
+        capture_output=True,
+        timeout=SECONDS,
+    )
+    stand.environment["PULUMI_CONFIG_PASSPHRASE"] = "another one"
+    stand.enter(monkeypatch)
+    return before
+
+
+def aegis(stand: Stand, *arguments: str) -> int:
+    return main([*arguments, "--stack", "one", "--directory", str(stand.root / "project")])
+
+
+def test_a_release_of_before_is_restored_with_the_passphrase_of_before_and_encrypted_anew(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FORMER, rotated(stand, monkeypatch))
+    assert aegis(stand, "rollback", "--to", "1", "--yes") == ExitCode.OK
+    monkeypatch.delenv(FORMER)
+    session = stand.open()
+    newest = history.releases(session)[0]
+    assert (newest.restores, newest.verified) == (1, True)
+    assert maps(session)[0]["inputs"]["data"] == {"x": "1"}  # type: ignore[index]
+    # From here on the present passphrase is enough.
+    assert session.decrypted({"shop:token": newest.config["shop:token"]}) == {
+        "shop:token": "hunter2"
+    }
+    assert checkpoint.load(session, newest).outputs
+    assert aegis(stand, "rollback", "--to", "3", "--yes") == ExitCode.OK
+
+
+def test_without_it_nothing_is_changed_and_it_is_said_how_to_give_it(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rotated(stand, monkeypatch)
+    assert aegis(stand, "rollback", "--to", "1", "--yes") == ExitCode.REFUSED
+    said = capsys.readouterr().err
+    assert "cannot be decrypted with this passphrase" in said
+    assert FORMER in said
+    assert "state: nothing was changed" in said
