@@ -185,6 +185,12 @@ class Actions:
             AegisError: It did, but that could not be written down.
         """
         self._turn.require()
+        try:
+            self._mark(release)
+        finally:
+            self._turn.unjudged = False
+
+    def _mark(self, release: Release | None) -> None:
         if release is None:
             raise AegisError(
                 what=f"what runs in {self.stack} is good, and could not be marked as verified",
@@ -242,12 +248,15 @@ class Actions:
         """Update the stack to what the program declares, watching its rollouts."""
 
         def run(on_event: Callable[[Event], None]) -> Outcome:
-            return self.session.update(
+            outcome = self.session.update(
                 message=message,
                 on_event=on_event,
                 overrides=self._overrides,
                 refresh=self._refreshes,
             )
+            # At once: whoever ends this process now ends it before the gate has said a word.
+            self._turn.unjudged = outcome.succeeded
+            return outcome
 
         self._turn.deploys()
         stop = self.session.stop

@@ -122,7 +122,6 @@ class Judging:
 
         if not workloads:
             reason = "the stack has no Deployment, so there was nothing to judge"
-            self._turn.unjudged = False
             return Verdict(passed=True, reason=reason, notes=(reason,))
         self._recording.asks(gate)
         with (
@@ -143,7 +142,8 @@ class Judging:
             verdict = self._standing(verdict, whole=whole)
         self._recording.judged(verdict)
         self._turn.require()
-        self._turn.unjudged = self._turn.unjudged and verdict.lost
+        # One that passed counts as judged once that is written down; see `Actions.mark_verified`.
+        self._turn.unjudged = self._turn.unjudged and (verdict.lost or verdict.passed)
         return verdict
 
     def interference(

@@ -196,9 +196,27 @@ def test_a_cluster_that_is_lost_meanwhile_leaves_the_verdict_to_the_next_recover
     assert (newest.number, newest.verified) == (2, True)
 
 
-@pytest.mark.parametrize("judged", [False, True])
+def test_a_signal_between_an_update_and_its_gate_leaves_the_claim_for_the_recovery(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = stand.open()
+    monkeypatch.setattr(session, "update", partial(session.update, program=objects("a")))
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr("ops.timelines.save", interrupted)
+    actions = Actions(session, Output(), Signals())
+    with pytest.raises(Interrupted), actions.claimed("deploy", "", 0):
+        actions.update("a deploy", [], GateSettings())
+    claim = read_claim(session)
+    assert claim is not None
+    assert claim.intent == "deploy"
+
+
+@pytest.mark.parametrize("judged", ["", "judged", "marked"])
 def test_an_update_that_nobody_judged_leaves_its_claim_for_the_recovery(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch, judged: bool
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, judged: str
 ) -> None:
     session = stand.open()
     update = partial(session.update, program=objects("a"))
@@ -208,9 +226,11 @@ def test_an_update_that_nobody_judged_leaves_its_claim_for_the_recovery(
         assert actions.update("a deploy", [], GateSettings()).outcome.succeeded
         if judged:
             assert actions.judge([], GateSettings()).passed
+        if judged == "marked":
+            actions.mark_verified(history.releases(session)[0])
         raise Interrupted(signal.SIGINT)
     claim = read_claim(session)
-    assert (claim.intent if claim else None) == (None if judged else "deploy")
+    assert (claim.intent if claim else None) == (None if judged == "marked" else "deploy")
 
 
 def test_finishes_where_no_release_is_verified(stand: Stand) -> None:
