@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_a_release_of_before_is_restored_with_the_passphrase_of_before_and_encry
     session = stand.open()
     newest = history.releases(session)[0]
     assert (newest.restores, newest.verified) == (1, True)
-    assert maps(session)[0]["inputs"]["data"] == {"x": "1"}  # type: ignore[index]
+    assert cast("Any", maps(session)[0])["inputs"]["data"] == {"x": "1"}
     # From here on the present passphrase is enough.
     assert session.decrypted({"shop:token": newest.config["shop:token"]}) == {
         "shop:token": "hunter2"
