@@ -178,7 +178,7 @@ class BucketStore:
             for ending in _ENDINGS:
                 key = f"{self._history}/{self.stack}-{key_of(name)}.checkpoint.json{ending}"
                 with suppress(*FAULTS):
-                    found = named_in(json.dumps(unpack(self.bucket.read(key))).encode())
+                    found = named_in(state_of(unpack(self.bucket.read(key)))["deployment"])
                     return None if found == Name(self.project, self.stack) else found
         return None
 

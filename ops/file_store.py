@@ -189,7 +189,7 @@ class FileStore:
             if path is None or not are_legible([path.name]):
                 continue
             with suppress(*FAULTS):
-                found = named_in(json.dumps(read_json(path)).encode())
+                found = named_in(state_of(read_json(path))["deployment"])
                 return None if found == Name(self.project, self.stack) else found
         return None
 

@@ -1,4 +1,4 @@
-"""What a stack was called before it was renamed, from the newest checkpoint in its history. Pure.
+"""What a stack was called before it was renamed, as a state of then has it. Pure.
 
 ``pulumi stack rename`` moves a stack's state and history, in a store that is no service, and leaves
 its tags where they are: the marks of `aegis`, and what it keeps beside its claim.
@@ -6,10 +6,11 @@ its tags where they are: the marks of `aegis`, and what it keeps beside its clai
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-_ROOT = re.compile(rb'"urn"\s*:\s*"urn:pulumi:([^"]+?)::([^"]+?)::pulumi:pulumi:Stack::')
+_STACK = "pulumi:pulumi:Stack"
 
 KEPT = (".claim", ".tags", ".timelines")
 """How what `aegis` keeps of a stack ends, below its own place in the store."""
@@ -28,7 +29,14 @@ class Name:
     stack: str
 
 
-def named_in(head: bytes) -> Name | None:
-    """Return the name that a checkpoint's stack had, from its first bytes; None when not there."""
-    found = _ROOT.search(head)
-    return None if found is None else Name(found[2].decode(), found[1].decode())
+def named_in(deployment: Mapping[str, Any]) -> Name | None:
+    """Return the name that the stack of a deployment had; None where it does not say.
+
+    Args:
+        deployment: The deployment, as a state has it.
+    """
+    for resource in deployment.get("resources") or ():
+        if resource.get("type") == _STACK:
+            head, _, rest = str(resource["urn"]).partition("::")
+            return Name(rest.partition("::")[0], head.removeprefix("urn:pulumi:"))
+    return None

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ops.predecessor import Name, named_in
+
 _STACK = "pulumi:pulumi:Stack"
 _ONE = ("urn", "parent", "deletedWith", "viewOf")
 _SEVERAL = ("dependencies", "replaceWith", "aliases")
@@ -23,10 +25,10 @@ def called_as_now(deployment: Mapping[str, Any], stack: str, project: str) -> Ma
         stack: The stack's name now.
         project: The project's.
     """
-    before = _names(deployment)
-    if before is None or before == (stack, project):
+    before, now = named_in(deployment), Name(project, stack)
+    if before is None or before == now:
         return deployment
-    names = _Names(before, (stack, project))
+    names = _Names(before, now)
     changed = {**deployment, "resources": list(map(names.resource, deployment["resources"]))}
     if deployment.get("pending_operations"):
         changed["pending_operations"] = [
@@ -36,21 +38,12 @@ def called_as_now(deployment: Mapping[str, Any], stack: str, project: str) -> Ma
     return changed
 
 
-def _names(deployment: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The names that a state's stack and project had; None where it does not say."""
-    for resource in deployment.get("resources") or ():
-        if resource.get("type") == _STACK:
-            head = str(resource["urn"]).split("::")
-            return head[0].removeprefix("urn:pulumi:"), head[1]
-    return None
-
-
 class _Names:
-    """Names of before and of now, each of a stack and a project."""
+    """What URNs begin with, and the stack's own URN, under a name of before and that of now."""
 
-    def __init__(self, before: tuple[str, str], now: tuple[str, str]) -> None:
-        self._before, self._now = (_head(*it) for it in (before, now))
-        self._root_before, self._root_now = (_root(*it) for it in (before, now))
+    def __init__(self, before: Name, now: Name) -> None:
+        self._before, self._now = _head(before), _head(now)
+        self._root_before, self._root_now = _root(before), _root(now)
 
     def resource(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         found = dict(raw)
@@ -78,9 +71,9 @@ class _Names:
         return urn
 
 
-def _head(stack: str, project: str) -> str:
-    return f"urn:pulumi:{stack}::{project}::"
+def _head(name: Name) -> str:
+    return f"urn:pulumi:{name.stack}::{name.project}::"
 
 
-def _root(stack: str, project: str) -> str:
-    return f"{_head(stack, project)}{_STACK}::{project}-{stack}"
+def _root(name: Name) -> str:
+    return f"{_head(name)}{_STACK}::{name.project}-{name.stack}"
