@@ -154,6 +154,16 @@ def made_shop(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Path:
     return once(tmp_path_factory, "shop", partial(shop.make, programs=programs))
 
 
+@pytest.fixture
+def stand(
+    tmp_path: Path, programs: Path, made_shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[shop.Stand]:
+    """A copied stand, and this process works in its environment."""
+    with shop.copied_stand(made_shop, tmp_path, programs) as made:
+        made.enter(monkeypatch)
+        yield made
+
+
 @pytest.fixture(scope="session")
 def made_dead(tmp_path_factory: pytest.TempPathFactory, programs: Path, made_shop: Path) -> Path:
     """The same after a verified release, and the CLI's death while it created ``b`` of the next."""

@@ -12,6 +12,7 @@ import pulumi
 import pytest
 
 from ops import history, ledger
+from ops.cli import main
 from ops.engine import Engine
 from ops.failures import Finished
 from ops.stack import Session
@@ -44,6 +45,11 @@ class Stand:
         """Have this process work in its environment, too."""
         for name, value in self.environment.items():
             monkeypatch.setenv(name, value)
+
+    def aegis(self, *arguments: str, stack: str = "one") -> int:
+        """Run the command on a stack, in this process, which has to be in the environment."""
+        where = ("--stack", stack, "--directory", str(self.root / "project"))
+        return main([*arguments, *where])
 
     def tell(self, what: str, text: str = "") -> None:
         """Tell the provider what shall fail or hang, or which objects are gone."""

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import yaml
 
 from ops import history, ledger
-from ops.cli import main
 from ops.errors import ExitCode
-from tests.integration.shop import Stand, copied_stand, objects
+from tests.integration.shop import Stand, objects
 
 pytestmark = pytest.mark.integration
 
@@ -32,15 +28,6 @@ config:
 """
 
 
-@pytest.fixture
-def stand(
-    tmp_path: Path, programs: Path, made_shop: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stand]:
-    with copied_stand(made_shop, tmp_path, programs) as made:
-        made.enter(monkeypatch)
-        yield made
-
-
 def test_brings_every_setting_back_and_keeps_what_a_person_wrote_beside_it(stand: Stand) -> None:
     session = stand.open()
     path = session.config_file
@@ -58,13 +45,12 @@ def test_brings_every_setting_back_and_keeps_what_a_person_wrote_beside_it(stand
     stand.pulumi("config", "set", "--stack", "one", "--path", "shop:regions[1].weight", "7")
     stand.pulumi("config", "set", "--stack", "one", "surprise", "yes")
     session.update(program=objects("a", "b"), message="bad")
-    where = ("--stack", "one", "--directory", str(stand.root / "project"))
-    assert main(["rollback", "--to", "1", "--yes", *where]) == ExitCode.OK
+    assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
 
     bad = path.read_text()
-    assert main(["config", "restore", "--preview", *where]) == ExitCode.OK
+    assert stand.aegis("config", "restore", "--preview") == ExitCode.OK
     assert path.read_text() == bad
-    assert main(["config", "restore", *where]) == ExitCode.OK
+    assert stand.aegis("config", "restore") == ExitCode.OK
     restored = path.read_text()
     assert yaml.safe_load(restored) == yaml.safe_load(good), "secrets by their ciphertext"
     for line in filter(lambda line: "#" in line, WRITTEN.splitlines()):

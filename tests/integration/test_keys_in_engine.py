@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from ops import checkpoint, history, ledger
-from ops.cli import main
 from ops.errors import ExitCode
-from tests.integration.shop import Stand, copied_stand, maps, objects
+from tests.integration.shop import Stand, maps, objects
 from tests.integration.waiting import SECONDS
 
 pytestmark = pytest.mark.integration
 FORMER = "PULUMI_CONFIG_PASSPHRASE_OLD"
-
-
-@pytest.fixture
-def stand(
-    tmp_path: Path, programs: Path, made_shop: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stand]:
-    with copied_stand(made_shop, tmp_path, programs) as made:
-        made.enter(monkeypatch)
-        yield made
 
 
 def rotated(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -51,15 +39,11 @@ def rotated(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> str:
     return before
 
 
-def aegis(stand: Stand, *arguments: str) -> int:
-    return main([*arguments, "--stack", "one", "--directory", str(stand.root / "project")])
-
-
 def test_a_release_of_before_is_restored_with_the_passphrase_of_before_and_encrypted_anew(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FORMER, rotated(stand, monkeypatch))
-    assert aegis(stand, "rollback", "--to", "1", "--yes") == ExitCode.OK
+    assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
     monkeypatch.delenv(FORMER)
     session = stand.open()
     newest = history.releases(session)[0]
@@ -70,14 +54,14 @@ def test_a_release_of_before_is_restored_with_the_passphrase_of_before_and_encry
         "shop:token": "hunter2"
     }
     assert checkpoint.load(session, newest).outputs
-    assert aegis(stand, "rollback", "--to", "3", "--yes") == ExitCode.OK
+    assert stand.aegis("rollback", "--to", "3", "--yes") == ExitCode.OK
 
 
 def test_without_it_nothing_is_changed_and_it_is_said_how_to_give_it(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rotated(stand, monkeypatch)
-    assert aegis(stand, "rollback", "--to", "1", "--yes") == ExitCode.REFUSED
+    assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.REFUSED
     said = capsys.readouterr().err
     assert "cannot be decrypted with this passphrase" in said
     assert FORMER in said

@@ -14,7 +14,6 @@ import pytest
 
 from ops import history, ledger
 from ops.actions import Actions
-from ops.cli import main
 from ops.errors import ExitCode
 from ops.gate_settings import GateSettings
 from ops.locks import Claim, read_claim
@@ -28,15 +27,6 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def stand(
-    tmp_path: Path, programs: Path, made_shop: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stand]:
-    with copied_stand(made_shop, tmp_path, programs) as made:
-        made.enter(monkeypatch)
-        yield made
-
-
-@pytest.fixture
 def dead(
     tmp_path: Path, programs: Path, made_dead: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Stand]:
@@ -46,16 +36,11 @@ def dead(
         yield made
 
 
-def aegis(stand: Stand, *arguments: str) -> int:
-    """Run the command on the stack."""
-    return main([*arguments, "--stack", "one", "--directory", str(stand.root / "project")])
-
-
 def test_goes_back_to_the_verified_release_and_leaves_nothing_over(
     dead: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = dead.open()
-    assert aegis(dead, "recover", "--json") == ExitCode.OK
+    assert dead.aegis("recover", "--json") == ExitCode.OK
     document = json.loads(capsys.readouterr().out)
     assert (document["action"], document["target"]) == ("restore", 1)
     dead.wait_for("delete ConfigMap b")
@@ -64,7 +49,7 @@ def test_goes_back_to_the_verified_release_and_leaves_nothing_over(
     assert (newest.restores, newest.verified, newest.succeeded) == (1, True, True)
     assert session.store.locks() == []
     assert session.store.claim() is None
-    assert aegis(dead, "recover") == ExitCode.OK
+    assert dead.aegis("recover") == ExitCode.OK
     assert history.releases(session)[0].number == newest.number
 
 
@@ -73,7 +58,7 @@ def test_leaves_alone_what_somebody_else_made_under_the_name_that_was_asked_for(
 ) -> None:
     session = dead.open()
     dead.tell("foreign", "shop/b")
-    assert aegis(dead, "recover", "--json") == ExitCode.OK
+    assert dead.aegis("recover", "--json") == ExitCode.OK
     said = capsys.readouterr()
     assert any("not adopted" in line for line in json.loads(said.out)["repairs"])
     assert [it["id"] for it in maps(session)] == ["a"]
@@ -88,14 +73,14 @@ def test_goes_on_with_a_rollback_that_died_although_a_newer_release_is_verified(
     newest = history.releases(session)[0]
     assert newest.number == 1
     dead.tell("hang", "")
-    assert aegis(dead, "recover", "--json") == ExitCode.OK
+    assert dead.aegis("recover", "--json") == ExitCode.OK
     first = json.loads(capsys.readouterr().out)
     assert (first["action"], first["target"]) == ("restore", 1)
     assert session.update(program=objects("a", "b"), message="third").succeeded
     third = history.releases(session)[0]
     ledger.mark_verified(session, third)
     session.store.swap_claim(None, left("rollback", target=1).encode())
-    assert aegis(dead, "recover", "--json") == ExitCode.OK
+    assert dead.aegis("recover", "--json") == ExitCode.OK
     second = json.loads(capsys.readouterr().out)
     assert (second["action"], second["target"]) == ("restore", 1)
     assert [it["id"] for it in maps(session)] == ["a"]
@@ -110,7 +95,7 @@ def test_a_recovery_that_died_itself_is_followed_to_the_same_release(
     session.update(program=objects("a", "b"), message="second")
     # It had taken everything away that its forerunner left, and had restored nothing yet.
     session.store.swap_claim(None, left("recover").encode())
-    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    assert stand.aegis("recover", "--json") == ExitCode.OK
     assert json.loads(capsys.readouterr().out)["action"] == "restore"
     assert [it["id"] for it in maps(session)] == ["a"]
     assert session.store.claim() is None
@@ -120,7 +105,7 @@ def test_a_rollback_after_an_unrecorded_death_goes_back_to_the_newest_verified_r
     dead: Stand,
 ) -> None:
     session = dead.open()
-    assert aegis(dead, "rollback", "--yes") == ExitCode.OK
+    assert dead.aegis("rollback", "--yes") == ExitCode.OK
     newest = history.releases(session)[0]
     assert (newest.restores, newest.verified) == (1, True)
     assert [it["id"] for it in maps(session)] == ["a"]
@@ -145,7 +130,7 @@ def test_only_says_what_it_would_do_with_preview(
     dead: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = dead.open()
-    assert aegis(dead, "recover", "--preview") == ExitCode.OK
+    assert dead.aegis("recover", "--preview") == ExitCode.OK
     said = capsys.readouterr()
     assert "would restore; nothing was changed" in said.out
     assert "never confirmed: creating b" in said.err
@@ -162,7 +147,7 @@ def test_asks_the_gate_when_only_its_verdict_is_missing(
     ledger.mark_verified(session, history.releases(session)[0])
     session.update(program=objects("a", "b"), message="second", overrides=overrides)
     session.store.swap_claim(session.store.claim(), left("deploy").encode())
-    assert aegis(stand, "recover") == ExitCode.OK
+    assert stand.aegis("recover") == ExitCode.OK
     newest = history.releases(session)[0]
     assert (newest.number, newest.verified) == (2, True)
     assert session.store.claim() is None
@@ -182,7 +167,7 @@ def test_a_cluster_that_is_lost_meanwhile_leaves_the_verdict_to_the_next_recover
     gone = Verdict(passed=False, reason="the cluster did not answer for 60 s", kind=LOST)
     with monkeypatch.context() as patched:
         patched.setattr(Actions, "judge", lambda *_, **__: gone)
-        assert aegis(stand, "recover") == ExitCode.NOT_ROLLED_BACK
+        assert stand.aegis("recover") == ExitCode.NOT_ROLLED_BACK
     said = capsys.readouterr().err
     assert "stopped answering while the gate judged release 2" in said
     assert "once it answers: aegis recover --stack one" in said
@@ -190,7 +175,7 @@ def test_a_cluster_that_is_lost_meanwhile_leaves_the_verdict_to_the_next_recover
     assert claim is not None
     # This very process made it, which would pass for its living holder.
     session.store.swap_claim(claim.text, replace(claim, ticks=1).encode())
-    assert aegis(stand, "recover", "--json") == ExitCode.OK
+    assert stand.aegis("recover", "--json") == ExitCode.OK
     assert json.loads(capsys.readouterr().out)["action"] == "judge"
     newest = history.releases(session)[0]
     assert (newest.number, newest.verified) == (2, True)
@@ -238,7 +223,7 @@ def test_finishes_where_no_release_is_verified(stand: Stand) -> None:
     session.update(program=objects("a"), message="first")
     stand.tell("fail", "create ConfigMap")
     assert not session.update(program=objects("a", "b"), message="second").succeeded
-    assert aegis(stand, "recover") == ExitCode.OK
+    assert stand.aegis("recover") == ExitCode.OK
     newest = history.releases(session)[0]
     assert newest.kind == "refresh"
     assert [it["id"] for it in maps(session)] == ["a"]
@@ -263,7 +248,7 @@ def test_refuses_while_somebody_alive_holds_the_stack(
         message="Ship it",
     )
     session.store.swap_claim(session.store.claim(), held.encode())
-    assert aegis(stand, "recover", "--take-lock") == ExitCode.REFUSED
+    assert stand.aegis("recover", "--take-lock") == ExitCode.REFUSED
     said = capsys.readouterr().err
     assert f"ann@{here.host}, since 2026-01-02T03:04:05Z: Ship it" in said
     assert session.store.claim() is not None

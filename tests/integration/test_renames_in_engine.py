@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from ops import checkpoint, history, ledger
-from ops.cli import main
 from ops.errors import ExitCode
 from ops.events import Failure, Outcome
 from ops.stack import Session
-from tests.integration.shop import Stand, copied_stand, maps, objects
+from tests.integration.shop import Stand, maps, objects
 
 pytestmark = pytest.mark.integration
 NOBODY = "urn:pulumi:two::shop::kubernetes:core/v1:ConfigMap::nobody"
-
-
-@pytest.fixture
-def stand(
-    tmp_path: Path, programs: Path, made_shop: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stand]:
-    with copied_stand(made_shop, tmp_path, programs) as made:
-        made.enter(monkeypatch)
-        yield made
 
 
 def renamed(stand: Stand) -> Session:
@@ -41,10 +29,6 @@ def declared(state: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(it["urn"], it.get("dependencies"), it.get("inputs")) for it in resources]
 
 
-def aegis(stand: Stand, *arguments: str) -> int:
-    return main([*arguments, "--stack", "two", "--directory", str(stand.root / "project")])
-
-
 def test_a_release_of_before_is_restored_and_the_state_is_whole(stand: Stand) -> None:
     session = stand.open()
     session.update(program=objects("a", data="1"), message="first")
@@ -54,7 +38,7 @@ def test_a_release_of_before_is_restored_and_the_state_is_whole(stand: Stand) ->
     two = renamed(stand)
     assert [it.verified for it in history.releases(two)] == [True, True]
 
-    assert aegis(stand, "rollback", "--to", "1", "--yes") == ExitCode.OK
+    assert stand.aegis("rollback", "--to", "1", "--yes", stack="two") == ExitCode.OK
 
     (only,) = maps(two)
     assert cast("Any", only)["inputs"]["data"] == {"x": "1"}
@@ -80,7 +64,7 @@ def test_what_was_changed_meanwhile_is_seen_across_the_renaming(
     two = renamed(stand)
     two.update(program=objects("a", "b", data="1"), message="second")
     capsys.readouterr()
-    assert aegis(stand, "diff", "1", "2", "--json") == ExitCode.OK
+    assert stand.aegis("diff", "1", "2", "--json", stack="two") == ExitCode.OK
     found = json.loads(capsys.readouterr().out)
     assert [(it["name"], it["change"]) for it in found["resources"]] == [("b", "added")]
 
@@ -122,10 +106,12 @@ def test_a_state_that_the_engine_could_not_write_is_put_back(
 
     with monkeypatch.context() as patched:
         patched.setattr(Session, "update", broken)
-        assert aegis(stand, "rollback", "--to", "1", "--yes") == ExitCode.NOT_ROLLED_BACK
+        assert (
+            stand.aegis("rollback", "--to", "1", "--yes", stack="two") == ExitCode.NOT_ROLLED_BACK
+        )
     said = capsys.readouterr().err
     assert "the engine could not record the rollback of two to release 1" in said
     assert "the state is as it was before" in said
     assert declared(two.export()) == declared(before)
-    assert aegis(stand, "rollback", "--to", "1", "--yes") == ExitCode.OK
+    assert stand.aegis("rollback", "--to", "1", "--yes", stack="two") == ExitCode.OK
     assert two.refresh(message="the engine takes the state").succeeded
