@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -21,6 +21,7 @@ from ops.bucket import Bucket, Entry, swap
 from ops.cli_store import renamed
 from ops.engine import Engine
 from ops.errors import AegisError
+from ops.own_record import recorded_last
 from ops.predecessor import KEPT, Name, named_in
 from ops.records import (
     FAULTS,
@@ -32,7 +33,6 @@ from ops.records import (
     make_release,
     numbered,
     outputs_in,
-    restamped,
     retagged,
     state_of,
     unpack,
@@ -208,26 +208,11 @@ class BucketStore:
         except FileNotFoundError:
             return None
 
-    @contextmanager
-    def recording(self) -> Iterator[list[str]]:  # noqa: D102
-        before, made = self._names(), list[str]()
-        try:
-            yield made
-        finally:
-            with suppress(OSError, AegisError):
-                for key, stamp in restamped(before, self._names()):
-                    made.append(self._stamped(key, stamp))
-
-    def _stamped(self, key: str, stamp: str) -> str:
-        """Name a release's objects by another time than the one they were written at."""
-        try:
-            if key != stamp:
-                self._stamp(key, stamp)
-        except (OSError, AegisError):
-            return key  # Only the order in the history is another than it was.
-        return stamp
+    def recording(self) -> AbstractContextManager[list[str]]:  # noqa: D102
+        return recorded_last(self._names, self._stamp)
 
     def _stamp(self, key: str, stamp: str) -> None:
+        """Name a release's objects by another time than the one they were written at."""
         start = f"{self._history}/{self.stack}-"
         # The checkpoint first: a release without one can be seen, one of nothing cannot.
         for old in sorted(it.key for it in self.bucket.list(f"{start}{key}.")):

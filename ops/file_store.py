@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ from ops.cli_store import renamed
 from ops.engine import Engine
 from ops.errors import AegisError
 from ops.file_faults import damaged, damaged_tags, gone, unwritten
+from ops.own_record import recorded_last
 from ops.predecessor import KEPT, Name, named_in
 from ops.records import (
     FAULTS,
@@ -34,7 +35,6 @@ from ops.records import (
     numbered,
     outputs_in,
     read_json,
-    restamped,
     retagged,
     state_of,
     unreadable,
@@ -232,26 +232,11 @@ class FileStore:
             self._kept_tags.parent.mkdir(parents=True, exist_ok=True)
             whole_file.write(self._kept_tags, self._tags.read_bytes())
 
-    @contextmanager
-    def recording(self) -> Iterator[list[str]]:  # noqa: D102
-        before, made = self._names(), list[str]()
-        try:
-            yield made
-        finally:
-            with suppress(OSError, AegisError):
-                for key, stamp in restamped(before, self._names()):
-                    made.append(self._stamped(key, stamp))
-
-    def _stamped(self, key: str, stamp: str) -> str:
-        """Name a release's files by another time than the one they were written at."""
-        try:
-            if key != stamp:
-                self._stamp(key, stamp)
-        except OSError:
-            return key  # Only the order in the history is another than it was.
-        return stamp
+    def recording(self) -> AbstractContextManager[list[str]]:  # noqa: D102
+        return recorded_last(self._names, self._stamp)
 
     def _stamp(self, key: str, stamp: str) -> None:
+        """Name a release's files by another time than the one they were written at."""
         start = f"{self.stack}-{key}."
         # The checkpoint first: a release without one can be seen, one of nothing cannot.
         for path in sorted(self._history.glob(f"{glob.escape(start)}*")):
