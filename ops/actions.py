@@ -29,6 +29,7 @@ from ops.turn import Turn
 from ops.verdict import Verdict
 from ops.watched import Ran, Watched
 from ops.workload import Workload
+from ops.workspace import qualified
 
 if TYPE_CHECKING:
     from ops.cluster import Cluster
@@ -273,7 +274,7 @@ class Actions:
             key: The setting, one of the project's own.
             value: What it is to be.
         """
-        self._overrides[settings_file.qualified(key, self.session.project)] = value
+        self._overrides[qualified(key, self.session.project)] = value
 
     def keep_overrides(self) -> None:
         """Write the settings into the stack's file that what runs now was deployed with."""

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 _MOUNTS = Path("/proc/self/mountinfo")
+_POINT = 4
+"""Where a line of the list of mounts names what it is mounted on."""
 _OWN = frozenset(
     {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs"}
     | {"reiserfs", "tmpfs", "vfat", "xfs", "zfs"}
@@ -37,10 +39,6 @@ def kind(path: Path, mounts: Path = _MOUNTS) -> str:
         if _is_below(real, point) and len(point) >= longest:
             found, longest = described.split()[0], len(point)
     return found
-
-
-_POINT = 4
-"""Where a line of the list names what it is mounted on."""
 
 
 def is_own(path: Path, mounts: Path = _MOUNTS) -> bool:

@@ -14,7 +14,7 @@ from ops import scratch
 from ops.errors import AegisError
 from ops.failures import explain
 from ops.release import ConfigValue
-from ops.workspace import read_yaml
+from ops.workspace import qualified, read_yaml
 
 if TYPE_CHECKING:
     from ops.stack import Session
@@ -76,11 +76,6 @@ def _overridden(session: Session, overrides: Mapping[str, str]) -> dict[str, Any
         if qualified(name, session.project) not in overrides
     }
     return {**content, "config": {**own, **overrides}}
-
-
-def qualified(name: str, project: str) -> str:
-    """A setting's full name: one without a namespace is the project's own."""
-    return name if ":" in name else f"{project}:{name}"
 
 
 def _encrypt(session: Session, path: Path, key: str, value: ConfigValue) -> None:

@@ -132,6 +132,11 @@ def stack_name(reference: str, project: str, backend_url: str) -> str:
     return name
 
 
+def qualified(name: str, project: str) -> str:
+    """A setting's full name: one without a namespace is the project's own."""
+    return name if ":" in name else f"{project}:{name}"
+
+
 def read_settings(path: Path, project: str) -> dict[str, ConfigValue]:
     """The settings in a project's or a stack's file; none where there is no such file.
 
@@ -147,7 +152,7 @@ def read_settings(path: Path, project: str) -> dict[str, ConfigValue]:
             if "value" not in raw and "default" not in raw:
                 continue
             value = raw.get("value", raw.get("default"))
-        found[key if ":" in key else f"{project}:{key}"] = ConfigValue.recorded(value)
+        found[qualified(key, project)] = ConfigValue.recorded(value)
     return found
 
 
