@@ -9,6 +9,8 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,40 +92,37 @@ def test_what_the_cli_reads_and_prints_is_on_no_disk(engine: Engine, tmp_path: P
     assert all(place.startswith("/memfd:") for place in places)
 
 
+@contextmanager
+def told_to_end_after(path: Path, text: str) -> Iterator[None]:
+    """This process is sent SIGTERM as soon as a script has written that."""
+
+    def tell() -> None:
+        wait_for(path, text)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    telling = threading.Thread(target=tell)
+    telling.start()
+    with Signals().installed():
+        yield
+    telling.join()
+
+
 class TestARunThatIsNotToBeStopped:
     """It writes settings or a state: it comes to its end before anything else is done."""
 
     def test_has_ended_when_a_signal_ends_its_caller(self, engine: Engine, tmp_path: Path) -> None:
         script(tmp_path, "echo begun > begun; sleep 1; echo done > written")
-        signals = Signals()
-
-        def tell() -> None:
-            wait_for(tmp_path / "begun", "begun")
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        telling = threading.Thread(target=tell)
-        telling.start()
-        with signals.installed(), pytest.raises(Interrupted):
+        with told_to_end_after(tmp_path / "begun", "begun"), pytest.raises(Interrupted):
             engine.run(["config", "set", "a", "b"])
         assert (tmp_path / "written").exists()
-        telling.join()
 
     def test_is_ended_when_somebody_insists(
         self, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "_END_SECONDS", 0.1)
         script(tmp_path, "echo $$ > begun; exec sleep 600")
-        signals = Signals()
-
-        def tell() -> None:
-            wait_for(tmp_path / "begun", "\n")
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        telling = threading.Thread(target=tell)
-        telling.start()
-        with signals.installed(), pytest.raises(Interrupted):
+        with told_to_end_after(tmp_path / "begun", "\n"), pytest.raises(Interrupted):
             engine.run(["config", "set", "a", "b"])
-        telling.join()
         assert_gone(int((tmp_path / "begun").read_text()))
 
     def test_that_never_ends_is_ended_and_told(
