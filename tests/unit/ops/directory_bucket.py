@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops import directory_lock
 from ops.bucket import Entry
 from ops.errors import AegisError
 
@@ -63,7 +62,8 @@ class DirectoryBucket:
 
     def swap(self, key: str, before: bytes | None, after: bytes | None) -> bool:
         path = self.root / key
-        with _alone(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with directory_lock.alone(path.parent, shared=False):
             if (path.read_bytes() if path.exists() else None) != before:
                 return False
             if after is None:
@@ -83,16 +83,3 @@ class DirectoryBucket:
 
     def place(self, key: str) -> str:
         return str(self.root / key)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Keep others from a directory's objects between a look at one and a change."""
-    directory.mkdir(parents=True, exist_ok=True)
-    # The directory itself is locked: a file for it would stay behind for ever.
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
