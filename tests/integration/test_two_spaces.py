@@ -61,6 +61,8 @@ def running(words: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+            # Once it is gone its child was killed, too, and cannot end well at its input's end.
+            process.wait()
             with suppress(BrokenPipeError):
                 process.stdin.close()  # type: ignore[union-attr]
 
