@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ops import checkout, claims, history, ledger, settings_file, timelines
+from ops import checkout, claims, history, ledger, replay_choices, timelines
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
 from ops.failures import BROKEN
@@ -34,6 +34,7 @@ from ops.workspace import qualified
 if TYPE_CHECKING:
     from ops.cluster import Cluster
     from ops.replay import Replay
+    from ops.replay_choices import Choices
     from ops.stack import Program, Session
 
 _DONE = ("Job ", "Pod ")
@@ -291,15 +292,13 @@ class Actions:
 
     # What a release declared
 
-    def replay(
-        self, target: Release, keep: Sequence[str], *, restore_providers: bool = False
-    ) -> Replay:
+    def replay(self, target: Release, choices: Choices = replay_choices.NONE) -> Replay:
         """Plan the restoring of a release; see `ops.replay.plan`."""
-        from ops import checkpoint, replay
+        from ops import checkpoint, replay, replay_settings
 
         self.out.say(f"reading what release {target.number} declared")
-        both = checkpoint.both(self.session, target)
-        return replay.plan(*both, keep=keep, restore_providers=restore_providers)
+        planned = replay.plan(*checkpoint.both(self.session, target), choices)
+        return replay_settings.completed(planned, target.config, self.session)
 
     def preview_replay(self, replay: Replay, target: Release) -> Changes:
         """Preview the restoring of a release."""
@@ -308,7 +307,7 @@ class Actions:
                 program=_program(replay),
                 exclude=replay.preview_exclude,
                 refresh=True,
-                config=self._recorded(replay, target),
+                config=replay.settings,
             )
 
     def restore(
@@ -325,7 +324,7 @@ class Actions:
         """
         from ops.watch import LOST_SECONDS
 
-        config, before = self._recorded(replay, target), self.session.export()
+        before = self.session.export()
         if replay.prepares:
             self.session.import_state(replay.prepare(before))
         ended = threading.Event()
@@ -339,7 +338,7 @@ class Actions:
                 message=message,
                 refresh=True,
                 exclude=replay.exclude,
-                config=config,
+                config=replay.settings,
                 on_event=on_event,
             )
 
@@ -469,21 +468,6 @@ class Actions:
             self.connected()
             import_module("ops.gate")
             import_module("ops.replay_program")
-
-    def _recorded(self, replay: Replay, target: Release) -> Config:
-        """The settings that a rollback records, encrypted as the stack does now."""
-        from ops.replay_settings import encrypted_anew, kept_settings
-
-        session, config = self.session, target.config
-        before = (session.store.checkpoint(target) or {}).get("secrets_providers")
-        if before and before != session.export()["deployment"].get("secrets_providers"):
-            former = settings_file.encryption_of(before)
-            config = encrypted_anew(
-                config, lambda it: session.decrypted(it, former), session.encrypted
-            )
-        if not replay.swaps:
-            return config
-        return kept_settings(config, replay.swaps, session.decrypted, session.encrypted)
 
 
 def _program(replay: Replay, settle: Callable[[], str | None] | None = None) -> Program:

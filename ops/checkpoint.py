@@ -121,10 +121,12 @@ class Checkpoint:
     Attributes:
         resources: In the order of the state: what a resource depends on comes before it.
         pending: How many operations were begun and never recorded as ended.
+        encryption: How its secrets were encrypted, as the state says it; empty where it does not.
     """
 
     resources: tuple[Resource, ...] = field(repr=False)
     pending: int = 0
+    encryption: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def alive(self) -> Mapping[str, Resource]:
@@ -157,6 +159,7 @@ def parse(deployment: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(
         resources=tuple(_resource(item) for item in deployment.get("resources") or ()),
         pending=len(deployment.get("pending_operations") or ()),
+        encryption=deployment.get("secrets_providers") or {},
     )
 
 

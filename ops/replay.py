@@ -16,6 +16,7 @@ from typing import Any
 
 from ops import (
     replay_charts,
+    replay_choices,
     replay_entry,
     replay_ignored,
     replay_images,
@@ -26,6 +27,8 @@ from ops import (
 )
 from ops.checkpoint import SIGNATURE, STACK, Checkpoint, Resource
 from ops.errors import AegisError
+from ops.release import ConfigValue
+from ops.replay_choices import Choices
 from ops.replay_loss import Loss, Rerun
 from ops.replay_revival import Revival
 from ops.replay_secrets import SecretChange
@@ -64,7 +67,9 @@ class Replay:
         absent: The URNs of those that are not in the state yet.
         left: What the cluster still has, since it was left there when its resource went.
         swaps: The values that are kept: what the release had, and what is current.
-        connections: The providers whose connections stay as they are, a line each.
+        connections: How its providers connect; None when that, too, is the release's.
+        settings: The settings that its update records; see `replay_settings`.
+        encryption: How the release was encrypted, where that is not how the stack is now.
         deletes: What there is now and the release does not have; deleted last.
         losses: Data that would be destroyed.
         reruns: Jobs and Pods that would run again.
@@ -87,7 +92,9 @@ class Replay:
     absent: frozenset[str] = frozenset()
     left: tuple[str, ...] = ()
     swaps: tuple[tuple[Any, Any], ...] = field(default=(), repr=False)
-    connections: tuple[str, ...] = ()
+    connections: replay_providers.Connected | None = None
+    settings: Mapping[str, ConfigValue] = field(default_factory=dict, repr=False)
+    encryption: Mapping[str, Any] = field(default_factory=dict, repr=False)
     deletes: tuple[Resource, ...] = field(default=(), repr=False)
     losses: tuple[Loss, ...] = ()
     reruns: tuple[Rerun, ...] = ()
@@ -158,22 +165,17 @@ class Replay:
 
 
 def plan(
-    checkpoint: Checkpoint,
-    current: Checkpoint,
-    *,
-    keep: Sequence[str] = (),
-    restore_providers: bool = False,
+    checkpoint: Checkpoint, current: Checkpoint, choices: Choices = replay_choices.NONE
 ) -> Replay:
     """Plan the restoring of a release.
 
     Args:
         checkpoint: What the release deployed.
         current: The stack's state now.
-        keep: Secrets whose current value is kept: paths in a resource's inputs, or their ends.
-        restore_providers: Whether its providers' connections are restored, too.
+        choices: What a person chose.
 
     Raises:
-        AegisError: `keep` names no secret that would change.
+        AegisError: A secret to be kept names no secret that would change.
     """
     present = current.alive
     recorded = [item for item in checkpoint.alive.values() if not item.options.get("viewOf")]
@@ -206,12 +208,19 @@ def plan(
         for item in wanted
         if item.urn not in dropped
     ]
-    connections = replay_providers.Connected(tuple(targets))
-    if not restore_providers:
+    connections = None
+    if not choices.restore_providers:
         connections = replay_providers.connected(targets, present)
-    targets = list(connections.targets)
+        targets = list(connections.targets)
     now_called = _renamed_since(targets, present)
-    kept = replay_secrets.keep_secrets(targets, checkpoint.outputs, present, now_called, keep)
+    kept = replay_secrets.keep_secrets(
+        targets,
+        checkpoint.outputs,
+        present,
+        now_called,
+        choices.keep,
+        is_kept=None if connections is None else connections.keeps,
+    )
     registered = {item.urn for item in kept.resources}
     now_called = {old: new for old, new in now_called.items() if old in registered}
     known = registered | set(defaults) | {item.urn for item in recorded if item.type == STACK}
@@ -258,8 +267,9 @@ def plan(
         ),
         absent=frozenset(excluded - there) | retained,
         left=tuple(left[urn].label for urn in sorted(retained)),
-        swaps=(*kept.swaps, *connections.swaps),
-        connections=connections.kept,
+        swaps=(*kept.swaps, *(() if connections is None else connections.swaps)),
+        connections=connections,
+        encryption={} if checkpoint.encryption == current.encryption else checkpoint.encryption,
         deletes=tuple(item for item in gone if item.custom and not item.is_provider),
         losses=tuple(replay_loss.losses(fresh, gone, now)),
         reruns=tuple(replay_loss.reruns(resources, {**now, **was})),

@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,6 +77,8 @@ def keep_secrets(
     present: Mapping[str, Resource],
     renamed: Mapping[str, str],
     keys: Sequence[str],
+    *,
+    is_kept: Callable[[str], bool] | None = None,
 ) -> Kept:
     """Say which secrets would change, and keep those that are named.
 
@@ -90,6 +92,7 @@ def keep_secrets(
         present: What is deployed now, by URN.
         renamed: The current URN of a target that has another one now.
         keys: The secrets whose current value is kept.
+        is_kept: Says of a key whether it names something that is kept without being named.
 
     Raises:
         AegisError: A key names no secret that would change.
@@ -98,7 +101,12 @@ def keep_secrets(
     found = [
         (change, old, new) for target, now in pairs for change, old, new in _compare(target, now)
     ]
-    unknown = [key for key in keys if not any(change.is_called(key) for change, _, _ in found)]
+    unknown = [
+        key
+        for key in keys
+        if not (is_kept is not None and is_kept(key))
+        and not any(change.is_called(key) for change, _, _ in found)
+    ]
     if unknown:
         known = sorted({change.path for change, _, _ in found})
         raise AegisError(
@@ -188,10 +196,10 @@ def _alike(one: Resource, other: Resource) -> bool:
 def _compare(target: Resource, now: Resource | None) -> Iterator[tuple[SecretChange, Any, Any]]:
     """Yield each secret that differs, with its value in the release and its value now."""
     if now is target:
-        for path in _secrets(target):
+        for path in secrets_of(target):
             yield SecretChange(target.urn, target.label, path, "removed"), None, None
         return
-    recorded, live = _secrets(target), _secrets(now) if now is not None else {}
+    recorded, live = secrets_of(target), secrets_of(now) if now is not None else {}
     for path, value in recorded.items():
         if path not in live:
             yield SecretChange(target.urn, target.label, path, "added"), None, None
@@ -202,7 +210,7 @@ def _compare(target: Resource, now: Resource | None) -> Iterator[tuple[SecretCha
             yield SecretChange(target.urn, target.label, path, "removed"), None, None
 
 
-def _secrets(item: Resource) -> dict[str, Any]:
+def secrets_of(item: Resource) -> dict[str, Any]:
     """The single secret values of a resource's inputs, by their path."""
     found: dict[str, Any] = {}
     for key, value in item.inputs.items():

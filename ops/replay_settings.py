@@ -1,19 +1,79 @@
-"""The settings a rollback records: the release's, but for the secrets that are kept.
+"""The settings a rollback records: the release's, but for what stays as it is now.
 
-Without that the history, and `aegis config restore` after it, would bring back the very value that
-`--keep` was to keep out.
+Those are the secrets that are kept, and how providers connect. Without that the history, and
+`aegis config restore` after it, would bring back the very value that was to be kept out; and the
+engine's own providers, which connect as the settings say, would connect as they did then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ops import settings_file
 from ops.release import SECURE, ConfigValue
+from ops.replay_providers import connects, package
 from ops.replay_secrets import swapped_setting
 
+if TYPE_CHECKING:
+    from ops.replay import Replay
+    from ops.stack import Session
+
 Config = Mapping[str, ConfigValue]
+
+
+def completed(planned: Replay, recorded: Config, session: Session) -> Replay:
+    """Give a replay the settings that its update records.
+
+    Args:
+        planned: The replay.
+        recorded: The release's settings, as its history has them.
+        session: The stack, whose settings are those of now.
+
+    Raises:
+        AegisError: A secret of the release's cannot be decrypted.
+    """
+    config = recorded
+    if planned.encryption:
+        former = settings_file.encryption_of(planned.encryption)
+        config = encrypted_anew(config, lambda it: session.decrypted(it, former), session.encrypted)
+    config = kept_settings(config, planned.swaps, session.decrypted, session.encrypted)
+    if planned.connections is None:
+        return replace(planned, settings=config)
+    packages = {package(it) for it in planned.providers.values()}
+    made = connected_settings(config, session.settings(), packages, planned.connections.moves)
+    names = sorted(key for key in {*made, *config} if made.get(key) != config.get(key))
+    connections = replace(planned.connections, engines=tuple(names))
+    return replace(planned, settings=made, connections=connections)
+
+
+def connected_settings(
+    recorded: Config,
+    present: Config,
+    packages: Collection[str],
+    moves: Sequence[tuple[Any, Any]],
+) -> Config:
+    """Have a release's settings connect providers as the settings of now do.
+
+    Args:
+        recorded: The release's settings.
+        present: The settings of now.
+        packages: Those whose provider the engine makes by itself, of the settings of its name.
+        moves: Values that say how a provider connects, no secrets: of the release, and of now.
+    """
+    made = {key: it for key, it in recorded.items() if not _of_engine(key, it, packages)}
+    ours = {key: it for key, it in present.items() if _of_engine(key, it, packages)}
+    for key, it in made.items():
+        now = present.get(key)
+        if now is not None and (it.value, now.value) in moves:
+            made[key] = now
+    return {**made, **ours}
+
+
+def _of_engine(key: str, setting: ConfigValue, packages: Collection[str]) -> bool:
+    of, _, name = key.partition(":")
+    return of in packages and connects(of, name, secret=setting.secret)
 
 
 def kept_settings(

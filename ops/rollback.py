@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ops import replay_choices
 from ops.decisions import cause, gate_of_rollback, headline, lost, touched
 from ops.errors import AegisError, ExitCode
 from ops.identity import called, is_shown
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ops.events import Changes
     from ops.gate_settings import GateSettings
     from ops.replay import Replay
+    from ops.replay_choices import Choices
     from ops.watched import Ran
 
 INTENT = "rollback"
@@ -46,8 +48,7 @@ class Request:
         to: The release's number; None means the last verified one before the present.
         preview: Whether to show what it would do, and no more.
         yes: Whether to go on without asking.
-        keep: Secrets whose current value is kept.
-        restore_providers: Whether the release's providers connect as they did then.
+        choices: How the release is restored.
         allow_data_loss: Whether data may be destroyed on the way.
         wait_seconds: How long to wait for another deployer.
         guard: Whether another process goes on should this one die.
@@ -56,8 +57,7 @@ class Request:
     to: int | None = None
     preview: bool = False
     yes: bool = False
-    keep: Sequence[str] = ()
-    restore_providers: bool = False
+    choices: Choices = replay_choices.NONE
     allow_data_loss: bool = False
     wait_seconds: float = 0.0
     guard: bool = False
@@ -148,8 +148,7 @@ def roll_back(
     actions.warm()
     with ThreadPoolExecutor(1) as beside:
         asked = beside.submit(actions.presence, deployed.images)
-        providers = request.restore_providers
-        replay = actions.replay(target, request.keep, restore_providers=providers)
+        replay = actions.replay(target, request.choices)
         if not request.preview:
             replay.require(allow_data_loss=request.allow_data_loss)
         refuse_gone(target, asked.result(), actions)
@@ -161,7 +160,7 @@ def roll_back(
         reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
         left=replay.left,
         unjudged=replay.unjudged,
-        connections=replay.connections,
+        connections=() if replay.connections is None else replay.connections.kept,
     )
     for line in summary_lines(report):
         actions.out.show(line)
@@ -185,8 +184,7 @@ def roll_back(
         replay,
         why="",
         standard=standard,
-        keep=request.keep,
-        restore_providers=request.restore_providers,
+        choices=request.choices,
     )
     if failed is not None and failed.restores is None and not again(releases, failed, target):
         remember(actions, failed, runs, f"rolled back by hand to release {target.number}")
@@ -215,8 +213,7 @@ def restore(
     *,
     why: str,
     standard: Release | None = None,
-    keep: Sequence[str] = (),
-    restore_providers: bool = False,
+    choices: Choices = replay_choices.NONE,
 ) -> Restored:
     """Restore a release and let the gate judge it.
 
@@ -229,8 +226,7 @@ def restore(
         replay: Its replay.
         why: Why it is done with nobody asking; empty when a person did.
         standard: The newest verified release: its gate is what was last held to be good.
-        keep: Secrets whose current value is kept.
-        restore_providers: Whether the release's providers connect as they did then.
+        choices: How it is restored.
 
     Raises:
         AegisError: It did not come up healthy, or a signal ended it.
@@ -267,7 +263,7 @@ def restore(
         try:
             if killed:
                 actions.settle()
-            replay = planned(actions, target, keep, restore_providers=restore_providers)
+            replay = planned(actions, target, choices)
         except AegisError as error:
             why_not = f"{reason}\nnot restored once more: {error.what}: {error.why}"
             if not began:
@@ -276,13 +272,7 @@ def restore(
     raise AssertionError("the last attempt returns or raises")
 
 
-def planned(
-    actions: Actions,
-    target: Release,
-    keep: Sequence[str] = (),
-    *,
-    restore_providers: bool = False,
-) -> Replay:
+def planned(actions: Actions, target: Release, choices: Choices = replay_choices.NONE) -> Replay:
     """Plan the restoring of a release after an update of this very work, which failed.
 
     One that did not hear what became of a creation leaves it pending: the object may be there, in
@@ -291,10 +281,10 @@ def planned(
     Raises:
         AegisError: The state cannot be read or settled.
     """
-    replay = actions.replay(target, keep, restore_providers=restore_providers)
+    replay = actions.replay(target, choices)
     if replay.pending:
         actions.settle()
-        replay = actions.replay(target, keep, restore_providers=restore_providers)
+        replay = actions.replay(target, choices)
     return replay
 
 

@@ -134,7 +134,7 @@ def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis, by: str) ->
 def _restore(actions: Actions, target: Release, why: str) -> None:
     from ops.rollback import refuse_gone, restore
 
-    replay = actions.replay(target, ())
+    replay = actions.replay(target)
     replay.require(allow_data_loss=False)
     refuse_gone(target, actions.presence(actions.deployed(target).images), actions)
     restore(actions, target, replay, why=why)

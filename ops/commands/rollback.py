@@ -69,6 +69,7 @@ def rollback(
     What was recorded is applied again as a new update, and judged by the gate. Nothing is built
     and no old code runs. What is rolled back is remembered and not deployed again by mistake.
     """
+    from ops.replay_choices import Choices
     from ops.rollback import Request
     from ops.rollback import rollback as run
 
@@ -76,8 +77,7 @@ def rollback(
         to=to,
         preview=preview,
         yes=yes,
-        keep=keep or (),
-        restore_providers=restore_providers,
+        choices=Choices(keep=keep or (), restore_providers=restore_providers),
         allow_data_loss=allow_data_loss,
         wait_seconds=seconds(wait_lock),
         guard=detach_guard,

@@ -17,6 +17,7 @@ from typing import Any
 from ops import checkpoint, replay
 from ops.events import Changes, Outcome
 from ops.replay import Replay
+from ops.replay_choices import Choices
 from ops.stack import Session
 from tests.evidence.plugin import keep
 from tests.languages.programs import Language
@@ -98,7 +99,7 @@ class Foreign:
         session = self.session()
         release = next(item for item in session.store.releases() if item.number == number)
         return replay.plan(
-            checkpoint.load(session, release), checkpoint.current(session), keep=keep
+            checkpoint.load(session, release), checkpoint.current(session), Choices(keep=keep)
         )
 
     def preview(self, planned: Replay) -> Changes:

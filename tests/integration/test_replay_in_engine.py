@@ -19,6 +19,7 @@ from ops.engine import Engine
 from ops.events import Outcome
 from ops.release import ConfigValue
 from ops.replay import Replay
+from ops.replay_choices import Choices
 from ops.replay_settings import kept_settings
 from ops.stack import Session
 from tests.integration.accepting_provider import VERSIONS
@@ -50,7 +51,7 @@ class Stack:
     def plan(self, number: int, *, keep: tuple[str, ...] = ()) -> Replay:
         """Plan the restoring of a release."""
         recorded, now = checkpoint.both(self.session, self.release(number))
-        return replay.plan(recorded, now, keep=keep)
+        return replay.plan(recorded, now, Choices(keep=keep))
 
     def release(self, number: int) -> Any:
         """A release of the history."""

@@ -16,6 +16,7 @@ from ops.gate_settings import GateSettings
 from ops.output import Output
 from ops.registry import Presence
 from ops.release import ConfigValue, Deployed, Release
+from ops.replay_choices import NONE, Choices
 from ops.verdict import Verdict
 from ops.watched import Ran
 from ops.workload import Workload
@@ -78,7 +79,7 @@ class Replayed:
     reruns: tuple[Any, ...] = ()
     left: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
-    connections: tuple[str, ...] = ()
+    connections: None = None
     pending: int = 0
     refuses: Exception | None = None
 
@@ -227,9 +228,7 @@ class Stage(Actions):
         self.did.append(f"update: {message}")
         return self._ran(self.updates.pop(0), message)
 
-    def replay(
-        self, target: Release, keep: Sequence[str], *, restore_providers: bool = False
-    ) -> Any:
+    def replay(self, target: Release, choices: Choices = NONE) -> Any:
         self.did.append(f"replay {target.number}")
         return self.replayed
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from ops.checkpoint import plain
+from ops.errors import AegisError
 from ops.replay import plan
-from tests.unit.ops.states import CONFIG_KIND, made, secret, thing, urn
+from ops.replay_choices import Choices
+from tests.unit.ops.states import CONFIG_KIND, SECRET_KIND, made, secret, thing, urn
 
 KUBERNETES, AWS = "pulumi:providers:kubernetes", "pulumi:providers:aws"
 
@@ -18,7 +20,8 @@ def provider(kind: str, **inputs: Any) -> dict[str, Any]:
 
 
 def planned(before: dict[str, Any], now: dict[str, Any], **options: Any) -> Any:
-    return plan(made(before, thing(CONFIG_KIND, "a")), made(now), **options)
+    both = made(before, thing(CONFIG_KIND, "a")), made(now)
+    return plan(*both, Choices(**options))
 
 
 def inputs(found: Any) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def test_credentials_that_were_rotated_do_not_come_back() -> None:
         provider(KUBERNETES, kubeconfig=secret("bob's"), enableServerSideApply="false"),
     )
     assert inputs(found) == {"kubeconfig": "bob's", "enableServerSideApply": "true"}
-    assert found.connections == ("provider it: kubeconfig",)
+    assert found.connections.kept == ("provider it: kubeconfig",)
     assert found.swaps == (("alice's", "bob's"),), "the recorded settings follow"
     assert found.secrets == (), "it is none that changes"
 
@@ -42,7 +45,7 @@ def test_they_do_for_who_insists() -> None:
     now = provider(KUBERNETES, kubeconfig=secret("bob's"))
     found = planned(before, now, restore_providers=True)
     assert inputs(found) == {"kubeconfig": "alice's"}
-    assert found.connections == ()
+    assert found.connections is None
 
 
 @pytest.mark.parametrize(
@@ -90,4 +93,33 @@ def test_a_secret_setting_of_any_name_connects() -> None:
 
 def test_what_is_the_same_is_not_told() -> None:
     same = provider(KUBERNETES, kubeconfig=secret("x"), context="c")
-    assert planned(same, same).connections == ()
+    assert planned(same, same).connections.kept == ()
+
+
+@pytest.mark.parametrize("key", ["kubeconfig", "kubernetes it:kubeconfig"])
+def test_who_names_a_connection_to_be_kept_gets_what_is_kept_anyway(key: str) -> None:
+    before = provider(KUBERNETES, kubeconfig=secret("alice's"))
+    now = provider(KUBERNETES, kubeconfig=secret("bob's"))
+    assert inputs(planned(before, now, keep=(key,))) == {"kubeconfig": "bob's"}
+    with pytest.raises(AegisError, match="no secret that would change is called other"):
+        planned(before, now, keep=("other",))
+
+
+def test_a_part_of_a_connection_is_named_by_its_path() -> None:
+    before = provider(AWS, assumeRoles=[{"roleArn": secret("old")}])
+    now = provider(AWS, assumeRoles=[{"roleArn": secret("new")}])
+    found = planned(before, now, keep=("assumeRoles[0].roleArn",))
+    (role,) = inputs(found)["assumeRoles"]
+    assert plain(role["roleArn"]) == "new"
+    assert found.swaps == (("old", "new"),), "the recorded settings follow"
+
+
+def test_a_secret_of_the_same_name_is_kept_as_well() -> None:
+    def state(token: str) -> list[dict[str, Any]]:
+        held = thing(SECRET_KIND, "a", inputs={"data": secret({"token": token})})
+        return [provider(AWS, token=secret(token)), held]
+
+    found = plan(made(*state("old-token")), made(*state("new-token")), Choices(keep=("token",)))
+    kept = next(item for item in found.resources if item.type == SECRET_KIND)
+    assert plain(kept.inputs["data"]) == {"token": "new-token"}
+    assert inputs(found) == {"token": "new-token"}

@@ -10,6 +10,7 @@ import pytest
 from ops.checkpoint import SIGNATURE, plain
 from ops.errors import AegisError, ExitCode
 from ops.replay import Replay, plan
+from ops.replay_choices import Choices
 from tests.unit.ops.states import CONFIG_KIND, SECRET_KIND, made, secret, thing, urn
 
 OLD, NEW = "old-password", "new-password"
@@ -71,7 +72,9 @@ def test_the_data_of_a_secret_are_secret_in_an_envelope_or_not() -> None:
 
 @pytest.mark.parametrize("key", ["PASSWORD", "data.PASSWORD", "Secret vault:data.PASSWORD"])
 def test_a_secret_is_kept_by_its_path_or_the_end_of_it(key: str) -> None:
-    planned = plan(made(vault(PASSWORD=OLD, B="b")), made(vault(PASSWORD=NEW, B="c")), keep=[key])
+    planned = plan(
+        made(vault(PASSWORD=OLD, B="b")), made(vault(PASSWORD=NEW, B="c")), Choices(keep=[key])
+    )
     assert inputs(planned, "vault")["data"] == {"PASSWORD": packed(NEW), "B": packed("b")}
     assert {item.path: item.kept for item in planned.secrets} == {
         "data.PASSWORD": True,
@@ -90,7 +93,7 @@ def test_a_kept_value_is_kept_wherever_it_occurs() -> None:
     planned = plan(
         made(*users(OLD), outputs={"login": secret({"password": OLD})}),
         made(*users(NEW)),
-        keep=["PASSWORD"],
+        Choices(keep=["PASSWORD"]),
     )
     data = inputs(planned, "vault")["data"]
     assert data == {"PASSWORD": packed(NEW), "URL": packed(f"postgres://web:{NEW}@db")}
@@ -105,7 +108,7 @@ def test_a_short_value_is_kept_in_its_own_resource_alone() -> None:
     def two(word: str) -> list[Any]:
         return [vault(PIN=word), thing(CONFIG_KIND, "a", {"other": secret("12")})]
 
-    planned = plan(made(*two("12")), made(*two("34")), keep=["PIN"])
+    planned = plan(made(*two("12")), made(*two("34")), Choices(keep=["PIN"]))
     assert inputs(planned, "vault")["data"] == {"PIN": packed("34")}
     assert inputs(planned, "a")["other"] == "12"
 
@@ -135,7 +138,9 @@ def test_secrets_of_other_names_are_other_secrets() -> None:
 
 
 def test_what_is_kept_whole_keeps_its_current_name_and_references_follow() -> None:
-    planned = plan(made(*hashed(OLD, "aaaa1111")), made(*hashed(NEW, "bbbb2222")), keep=["TOKEN"])
+    planned = plan(
+        made(*hashed(OLD, "aaaa1111")), made(*hashed(NEW, "bbbb2222")), Choices(keep=["TOKEN"])
+    )
     now = "api-secret-bbbb2222"
     kept, web = planned.resources
     assert kept.urn == urn(SECRET_KIND, now)
@@ -154,7 +159,9 @@ def test_an_autonamed_secret_that_is_kept_whole_keeps_its_current_object() -> No
             thing(WEB, "web", reads),
         ]
 
-    planned = plan(made(*autonamed(OLD, "1111")), made(*autonamed(NEW, "2222")), keep=["TOKEN"])
+    planned = plan(
+        made(*autonamed(OLD, "1111")), made(*autonamed(NEW, "2222")), Choices(keep=["TOKEN"])
+    )
     assert [it.inputs["metadata"]["name"] for it in planned.resources] == ["vault-2222", "web"]
     assert inputs(planned, "web")["spec"] == {"secretRef": "vault-2222"}
 
@@ -172,7 +179,7 @@ def test_what_cannot_be_kept_is_refused(
     before: dict[str, str], after: dict[str, str], key: str, says: str
 ) -> None:
     with pytest.raises(AegisError) as refused:
-        plan(made(vault(**before)), made(vault(**after)), keep=[key])
+        plan(made(vault(**before)), made(vault(**after)), Choices(keep=[key]))
     assert says in refused.value.why
     assert refused.value.code is ExitCode.USAGE
     assert not any(word in str(refused.value) for word in (OLD, NEW))
