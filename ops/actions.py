@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ops import checkout, claims, history, ledger, replay_choices, timelines
+from ops import checkout, claims, history, ledger, reconnect, replay_choices, timelines
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
 from ops.failures import BROKEN
@@ -239,23 +239,37 @@ class Actions:
         Args:
             policy_packs: Directories of policy packs to ask as well.
         """
-        with self.out.progress(f"previewing {self.stack}"), self._recording.phase(PREVIEW):
-            changes = self.session.preview(
-                policy_packs=policy_packs, overrides=self._overrides, refresh=self._refreshes
+
+        def preview(refresh: bool) -> Changes:
+            return self.session.preview(
+                policy_packs=policy_packs, overrides=self._overrides, refresh=refresh
             )
+
+        with self.out.progress(f"previewing {self.stack}"), self._recording.phase(PREVIEW):
+            try:
+                changes = preview(self._refreshes)
+            except AegisError as error:
+                if not self._refreshes or not reconnect.says_refused(error.why):
+                    raise
+                changes = preview(refresh=False)
         self._recording.plan([called(step) for step in changes.steps if is_shown(step)])
         return changes
 
     def update(self, message: str, workloads: Sequence[Workload], gate: GateSettings) -> Ran:
         """Update the stack to what the program declares, watching its rollouts."""
 
-        def run(on_event: Callable[[Event], None]) -> Outcome:
-            outcome = self.session.update(
+        def once(on_event: Callable[[Event], None]) -> Outcome:
+            return self.session.update(
                 message=message,
                 on_event=on_event,
                 overrides=self._overrides,
                 refresh=self._refreshes,
             )
+
+        def run(on_event: Callable[[Event], None]) -> Outcome:
+            outcome = once(on_event)
+            if self._refreshes and self.reconnected(outcome):
+                outcome = once(on_event)
             # At once: whoever ends this process now ends it before the gate has said a word.
             self._turn.unjudged = outcome.succeeded
             return outcome
@@ -267,6 +281,20 @@ class Actions:
         lost = ran.evidence is not None and ran.evidence.lost
         self._turn.unjudged = ran.outcome.succeeded and (ran.evidence is None or lost)
         return ran
+
+    def reconnected(self, outcome: Outcome) -> bool:
+        """Whether credentials were refused, and providers have others now; see `ops.reconnect`.
+
+        Raises:
+            AegisError: The program, which says which ones, cannot be run.
+        """
+        if not reconnect.reconnected(self.session, outcome):
+            return False
+        self.out.warn(
+            f"{outcome.why.splitlines()[0]}\nthe credentials that were recorded are refused; "
+            "once more, with those that the settings have now"
+        )
+        return True
 
     def override(self, key: str, value: str) -> None:
         """Have previews and updates use a setting which the stack's file does not have yet.
@@ -303,12 +331,21 @@ class Actions:
     def preview_replay(self, replay: Replay, target: Release) -> Changes:
         """Preview the restoring of a release."""
         with self.out.progress(f"previewing the rollback to release {target.number}"):
-            return self.session.preview(
-                program=_program(replay),
-                exclude=replay.preview_exclude,
-                refresh=True,
-                config=replay.settings,
-            )
+            try:
+                return self.session.preview(
+                    program=_program(replay),
+                    exclude=replay.preview_exclude,
+                    refresh=True,
+                    config=replay.settings,
+                )
+            except AegisError as error:
+                if reconnect.says_refused(error.why):
+                    error.next = (
+                        "the credentials that were recorded are refused, so that nothing can be "
+                        f"previewed; `aegis rollback --to {target.number} --stack {self.stack} "
+                        "--yes` first gives the providers those that the settings have now"
+                    )
+                raise
 
     def restore(
         self,

@@ -53,6 +53,11 @@ _HOW_TO_DECRYPT = (
     "if it was changed since: give the one of before as PULUMI_CONFIG_PASSPHRASE_OLD\n"
     "if it is: the encryptionsalt in Pulumi.<stack>.yaml is damaged, or another stack's"
 )
+_WHO_ASKS = (
+    "see that the credentials in KUBECONFIG, or those that the stack's settings give to its "
+    "providers, have not expired: kubectl auth whoami\n"
+    "where the settings have new ones already, a deploy, a rollback or a recovery takes them"
+)
 _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         re.compile(r"incorrect passphrase|passphrase must be set|failed to decrypt", re.IGNORECASE),
@@ -76,7 +81,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         re.compile(r"client to provide credentials|\bUnauthorized\b"),
         "the cluster does not know who you are",
-        "see that the credentials in KUBECONFIG have not expired: kubectl auth whoami",
+        _WHO_ASKS,
     ),
     (
         re.compile(r"no Docker daemon answers|Cannot connect to the Docker daemon", re.IGNORECASE),

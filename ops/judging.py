@@ -154,7 +154,8 @@ class Judging:
         from ops.cluster import ApiError
 
         hands: list[str] = []
-        with suppress(ApiError):
+        # What failed may be the very way to the cluster.
+        with suppress(ApiError, AegisError):
             live = live_objects.deployments(self.connected(), workloads)
             hands = [line for it in live.values() for line in interference.hands(it)]
         return interference.excuse(

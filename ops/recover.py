@@ -17,6 +17,7 @@ from ops.errors import AegisError
 from ops.locks import Holder, clear
 from ops.ownership import KEPT as _KEPT
 from ops.ownership import judge_entered
+from ops.reconnect import reconnected
 
 if TYPE_CHECKING:
     from ops.process import Machine
@@ -195,7 +196,10 @@ def refresh(session: Session) -> None:
     Raises:
         AegisError: The cluster could not be asked.
     """
-    outcome = session.refresh(message="aegis: refresh after an update was cut short")
+    message = "aegis: refresh after an update was cut short"
+    outcome = session.refresh(message=message)
+    if reconnected(session, outcome):
+        outcome = session.refresh(message=message)
     if not outcome.succeeded:
         raise AegisError(
             what=f"{session.name} could not be refreshed after an update was cut short",

@@ -37,6 +37,8 @@ class Connected:
         settings: Which settings stay as they are: a provider and one of its settings each.
         swaps: Secret values of the release, and what is current in their place.
         moves: The same of values that are no secrets.
+        named: What any connection is made of, whether or not it stays: a provider's name for a
+            person and one of its settings each.
         engines: Which of the stack's settings stay as they are, since the providers that the engine
             makes by itself connect as these say, or since a program makes its providers of them.
     """
@@ -45,6 +47,7 @@ class Connected:
     settings: tuple[tuple[Resource, str], ...] = ()
     swaps: tuple[tuple[Any, Any], ...] = field(default=(), repr=False)
     moves: tuple[tuple[Any, Any], ...] = ()
+    named: frozenset[tuple[str, str]] = frozenset()
     engines: tuple[str, ...] = ()
 
     @property
@@ -58,9 +61,7 @@ class Connected:
 
     def keeps(self, key: str) -> bool:
         """Whether one of these settings is what a person calls ``key``, as `--keep` is told."""
-        return any(
-            _top(key.removeprefix(f"{provider.label}:")) == name for provider, name in self.settings
-        )
+        return any(_top(key.removeprefix(f"{label}:")) == name for label, name in self.named)
 
 
 def connected(targets: Sequence[Resource], present: Mapping[str, Resource]) -> Connected:
@@ -86,7 +87,14 @@ def connected(targets: Sequence[Resource], present: Mapping[str, Resource]) -> C
         settings += [(item, name) for name in differing]
         swaps += _swaps(item, now, differing)
         moves += _moves(item, now, differing)
-    return Connected(tuple(made), tuple(settings), tuple(swaps), tuple(moves))
+    named = {
+        (provider.label, name)
+        for provider in (*targets, *present.values())
+        if provider.is_provider
+        for name, value in provider.inputs.items()
+        if connects(package(provider), name, secret=is_secret(value))
+    }
+    return Connected(tuple(made), tuple(settings), tuple(swaps), tuple(moves), frozenset(named))
 
 
 def package(provider: Resource) -> str:

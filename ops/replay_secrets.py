@@ -168,7 +168,10 @@ def _pairs(
 ) -> list[tuple[Resource, Resource | None]]:
     """Pair each target with what it is now; with None where there is nothing like it."""
     known = {item.urn for item in targets} | set(renamed.values())
-    free = [item for urn, item in present.items() if urn not in known]
+    # The engine's own providers are no part of a release: they are what the settings say.
+    free = [
+        item for urn, item in present.items() if urn not in known and not item.is_default_provider
+    ]
     pairs: list[tuple[Resource, Resource | None]] = []
     for target in targets:
         if target.external or not target.custom:

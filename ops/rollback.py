@@ -240,6 +240,9 @@ def restore(
         ran = actions.restore(replay, target, message(target, why), workloads, gate)
         _require_end(actions, target, ran, last=not left)
         verdict = ran.evidence
+        if left and verdict is None and actions.reconnected(ran.outcome):
+            replay = planned(actions, target, choices)
+            continue
         if ran.outcome.succeeded and verdict is None:
             verdict = _judge(actions, target, gate)
             if verdict.passed:

@@ -189,6 +189,7 @@ class Session:
         message: str,
         refresh: bool = False,
         exclude: Sequence[str] = (),
+        targets: Sequence[str] = (),
         on_event: OnEvent | None = None,
         config: Mapping[str, ConfigValue] | None = None,
         overrides: Mapping[str, str] | None = None,
@@ -200,6 +201,7 @@ class Session:
             message: What history says about it.
             refresh: Whether to read the live objects first.
             exclude: URNs to leave out.
+            targets: URNs to update alone; none means all.
             on_event: Told everything as it happens, on another thread.
             config: Settings to use, and to record in history, in place of the stack's config file.
             overrides: The same in place of some in that file; see `settings_file`.
@@ -214,6 +216,7 @@ class Session:
                 program=program,
                 message=message,
                 exclude=list(exclude) or None,
+                target=list(targets) or None,
                 refresh=refresh or None,
                 config_file=config_file,
             )

@@ -8,7 +8,7 @@ Run by the engine as ``python -m tests.integration.accepting_provider NAME JOURN
 Files beside the journal say what shall happen: ``fail`` names what shall fail, such as
 ``update Deployment``; ``hang`` what shall be begun and not come back while the file is there;
 ``gone`` the objects, a name a line, that are not found any more; ``foreign`` those that somebody
-else made long ago.
+else made long ago; ``revoked`` the kubeconfigs, a line each, that the cluster knows no longer.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class AcceptingProvider(ResourceProviderServicer):  # type: ignore[misc,unused-i
     def __init__(self, name: str, journal: Path) -> None:
         self._name = name
         self._journal = journal
+        self._credentials = ""
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
         """Say which version this would be."""
@@ -55,7 +56,10 @@ class AcceptingProvider(ResourceProviderServicer):  # type: ignore[misc,unused-i
         return messages.DiffResponse(changes=messages.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:
-        """Take secrets as secrets, so that they stay secret in the state."""
+        """Take secrets as secrets, so that they stay secret in the state; note who asks."""
+        told = request.args.fields["kubeconfig"]
+        held = told.struct_value.fields["value"] if told.HasField("struct_value") else told
+        self._credentials = held.string_value
         return messages.ConfigureResponse(acceptSecrets=True)
 
     def Check(self, request: Any, context: Any) -> Any:
@@ -72,6 +76,7 @@ class AcceptingProvider(ResourceProviderServicer):  # type: ignore[misc,unused-i
     @answers
     def Read(self, request: Any, context: Any) -> Any:
         """Find every object as it was left, but for those that are gone."""
+        self._know()
         gone = self._journal.with_name("gone")
         if gone.exists() and request.id in gone.read_text().splitlines():
             return messages.ReadResponse()
@@ -108,7 +113,16 @@ class AcceptingProvider(ResourceProviderServicer):  # type: ignore[misc,unused-i
             inputs.fields["repoDigest"].string_value = f"{repository}@{DIGEST}"
         return inputs
 
+    def _know(self) -> None:
+        revoked = self._journal.with_name("revoked")
+        if revoked.exists() and self._credentials in revoked.read_text().splitlines():
+            raise RpcError(
+                grpc.StatusCode.UNKNOWN,
+                "the server has asked for the client to provide credentials",
+            )
+
     def _write(self, step: str, urn: str) -> None:
+        self._know()
         type_token, name = urn.split("::")[-2:]
         kind = type_token.rpartition(":")[2]
         failing = self._journal.with_name("fail")

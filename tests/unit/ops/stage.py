@@ -14,6 +14,7 @@ from ops.actions import Actions
 from ops.events import Changes, Outcome, Step
 from ops.gate_settings import GateSettings
 from ops.output import Output
+from ops.reconnect import is_refused
 from ops.registry import Presence
 from ops.release import ConfigValue, Deployed, Release
 from ops.replay_choices import NONE, Choices
@@ -116,6 +117,7 @@ class Stage(Actions):
     unsettled: Exception | None = None
     aimed: int | None = None
     running: str | None = BAD
+    rotated: bool = False
     outside: list[str | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -227,6 +229,12 @@ class Stage(Actions):
     def update(self, message: str, workloads: Sequence[Workload], gate: GateSettings) -> Ran:
         self.did.append(f"update: {message}")
         return self._ran(self.updates.pop(0), message)
+
+    def reconnected(self, outcome: Outcome) -> bool:
+        if not self.rotated or not is_refused(outcome):
+            return False
+        self.did.append("reconnect")
+        return True
 
     def replay(self, target: Release, choices: Choices = NONE) -> Any:
         self.did.append(f"replay {target.number}")

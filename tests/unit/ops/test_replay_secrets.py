@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ops.checkpoint import SIGNATURE, plain
+from ops.checkpoint import SIGNATURE, Checkpoint, parse, plain
 from ops.errors import AegisError, ExitCode
 from ops.replay import Replay, plan
 from ops.replay_choices import Choices
-from tests.unit.ops.states import CONFIG_KIND, SECRET_KIND, made, secret, thing, urn
+from tests.unit.ops.states import CONFIG_KIND, SECRET_KIND, made, secret, state, thing, urn
 
 OLD, NEW = "old-password", "new-password"
 WEB = "kubernetes:apps/v1:Deployment"
@@ -135,6 +135,15 @@ def test_secrets_of_other_names_are_other_secrets() -> None:
     )
     planned = plan(made(one), made(two))
     assert changes(planned) == {("data.TOKEN", "added"), ("data.TOKEN", "removed")}
+
+
+def test_what_the_engines_own_provider_is_given_is_no_secret_of_a_release() -> None:
+    def connecting(key: str) -> Checkpoint:
+        found = state(vault(PASSWORD=OLD))
+        found["resources"][1]["inputs"]["kubeconfig"] = secret(key)
+        return parse(found)
+
+    assert plan(connecting("then"), connecting("now")).secrets == ()
 
 
 def test_what_is_kept_whole_keeps_its_current_name_and_references_follow() -> None:

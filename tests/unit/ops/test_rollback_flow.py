@@ -318,3 +318,26 @@ def test_what_cannot_be_settled_is_no_refusal_before_any_change() -> None:
     assert "DID NOT COME UP HEALTHY" in error.what
     assert "not restored once more: s could not be refreshed: no answer" in error.why
     assert error.code is ExitCode.NOT_ROLLED_BACK
+
+
+REFUSED = Ran(
+    outcome(
+        False,
+        failures=(Failure("urn:a", "the server has asked for the client to provide credentials"),),
+    )
+)
+
+
+def test_credentials_that_were_rotated_since_do_not_lock_a_person_out() -> None:
+    stage = _stage(rotated=True, restores=[REFUSED, Ran(outcome())], verdicts=[PASSED])
+    assert rollback(stage, Request(to=1, yes=True)).verdict == PASSED
+    did = [it for it in stage.did if it.startswith(("re", "verified"))]
+    back = "restore: aegis: rollback to release 1"
+    assert did[:5] == ["replay 1", back, "reconnect", "replay 1", back]
+
+
+def test_those_that_the_settings_have_may_be_refused_as_well() -> None:
+    stage = _stage(restores=[REFUSED])
+    with pytest.raises(AegisError, match="could not begin") as caught:
+        rollback(stage, Request(to=1, yes=True))
+    assert caught.value.state == "nothing that runs was changed"
