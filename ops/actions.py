@@ -146,6 +146,12 @@ class Actions:
         """Return what a release deployed."""
         return history.deployed(self.session, release)
 
+    def unreadable(self, release: Release) -> AegisError | None:
+        """Return why a release could not be restored from its record; None when it could be."""
+        from ops import checkpoint
+
+        return checkpoint.fault(self.session, release)
+
     def outputs(self, release: Release) -> Mapping[str, object]:
         """Return what a release's program said of itself, by name."""
         return dict(self.session.store.outputs(release) or {})

@@ -221,6 +221,25 @@ def load(session: Session, release: Release) -> Checkpoint:
     return parse(decryption.decrypted(session, latest, what=_unread(recorded))[0])
 
 
+def fault(session: Session, release: Release) -> AegisError | None:
+    """Say why what a release deployed could not be read when it had to be; None when it could.
+
+    Quick where it is encrypted as the stack is, whose state is read in any case.
+
+    Args:
+        session: The stack.
+        release: One of its releases.
+    """
+    try:
+        kept = session.store.checkpoint(release)
+        now = session.export()["deployment"].get(decryption.PROVIDER)
+        if kept is None or kept.get(decryption.PROVIDER) != now:
+            load(session, release)
+    except AegisError as error:
+        return error
+    return None
+
+
 def both(session: Session, release: Release) -> tuple[Checkpoint, Checkpoint]:
     """Load what a release deployed and the state as it is now.
 

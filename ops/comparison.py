@@ -15,6 +15,8 @@ from ops.release import MASK, ConfigValue
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - the mark of a secret, not one
+UNTOLD = "encrypted anew, perhaps another"
+"""What is said of a secret where nobody can look into it."""
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 _UNTOLD = frozenset({"__fieldManager", "__initialApiVersion", "__inputs"})
 
@@ -138,7 +140,9 @@ def _compare(path: str, old: Any, new: Any) -> Iterable[Difference]:  # noqa: AN
         return
     if _is_secret(old) or _is_secret(new):
         if _content(old) != _content(new) or _is_secret(old) != _is_secret(new):
-            after = f"{MASK}, another" if _is_secret(old) and _is_secret(new) else _shown(new)
+            both = _is_secret(old) and _is_secret(new)
+            word = "another" if _is_legible(old) and _is_legible(new) else UNTOLD
+            after = f"{MASK}, {word}" if both else _shown(new)
             yield Difference(path, CHANGED, _shown(old), after)
         return
     pairs = _pairs(path, old, new)
@@ -173,6 +177,10 @@ def _pairs(path: str, old: Any, new: Any) -> list[tuple[str, Any, Any]] | None: 
 
 def _is_secret(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, dict) and value.get(SIGNATURE) == SECRET
+
+
+def _is_legible(value: Any) -> bool:  # noqa: ANN401
+    return not (_is_secret(value) and "ciphertext" in value)
 
 
 def _content(value: Any) -> Any:  # noqa: ANN401

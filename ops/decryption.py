@@ -28,7 +28,8 @@ FORMER = "PULUMI_CONFIG_PASSPHRASE_OLD"
 """How the variables are called that hold passphrases of before."""
 WRONG = re.compile(r"incorrect passphrase", re.IGNORECASE)
 _STACK = "pulumi:pulumi:Stack"
-_PROVIDER = "secrets_providers"
+PROVIDER = "secrets_providers"
+"""Where a state says how it is encrypted."""
 
 
 def decrypted(
@@ -126,7 +127,7 @@ def exported(session: Session, ending: str, content: bytes) -> Finished:
 
 
 def _key(deployment: Mapping[str, Any]) -> str:
-    return json.dumps(deployment.get(_PROVIDER), sort_keys=True)
+    return json.dumps(deployment.get(PROVIDER), sort_keys=True)
 
 
 def _ciphertexts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
@@ -161,7 +162,7 @@ def _ask(
             for place, ciphertext in enumerate(ciphertexts)
         },
     }
-    latest = {"manifest": {}, _PROVIDER: provider, "resources": [root]}
+    latest = {"manifest": {}, PROVIDER: provider, "resources": [root]}
     state = {"version": 3, "checkpoint": {"latest": latest}}
     done = exported(session, ".json", json.dumps(state).encode())
     if done.code:

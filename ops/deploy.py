@@ -119,6 +119,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
     images = images_of_steps(changes.steps)
     _refuse_again(actions, images, settings, force=request.force)
     _refuse_missing(actions, changes, force=request.force)
+    _warn_of_no_way_back(actions, request)
     if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
     workloads = list(dict.fromkeys([*actions.workloads(), *workloads_of_steps(changes.steps)]))
@@ -265,6 +266,22 @@ def _rolled_back_before(actions: Actions, why: str, serving: str = "") -> AegisE
         next="aegis config restore brings the settings in line with what runs; "
         "--force deploys it all the same",
     )
+
+
+def _warn_of_no_way_back(actions: Actions, request: Request) -> None:
+    """Warn when the release that a rollback would restore cannot be read any more."""
+    if not request.roll_back:
+        return
+    try:
+        target = choose(actions.releases(), interrupted=True)
+    except AegisError:
+        return  # A stack's first releases have none to go back to.
+    fault = actions.unreadable(target)
+    if fault is not None:
+        actions.out.warn(
+            f"if this release is bad, release {target.number} cannot be restored by itself: "
+            f"{fault.what}\n{fault.next}"
+        )
 
 
 def _refuse_missing(actions: Actions, changes: Changes, *, force: bool) -> None:

@@ -9,6 +9,8 @@ import typer
 
 from ops.commands.options import HERE, Directory, Json, Stack, output_of
 from ops.commands.show import find
+from ops.errors import AegisError
+from ops.excerpt import excerpts
 
 if TYPE_CHECKING:
     from ops.comparison import Difference, ResourceDifference
@@ -30,7 +32,7 @@ class Compared:
         settings: The settings that differ.
         images: The images that only one of them ran.
         resources: The resources that differ.
-        partial: Why the resources could not be compared; empty when they were.
+        partial: What of the resources could not be compared, and why; empty when all were.
     """
 
     stack: str
@@ -85,34 +87,46 @@ def compare(session: Session, before: int, after: int) -> Compared:
         history.describe(second, succeeded=new.succeeded).images,
     )
     failed = [release.number for release in (old, new) if not release.succeeded]
+    remarks = [
+        f"release {number} failed: of what it did not finish, the checkpoint holds "
+        "what was declared before"
+        for number in failed[:1]
+    ]
+    (first, second), unread = _decrypted(session, (old, first), (new, second))
+    if unread is not None:
+        remarks.append(f"which secrets differ is not known: {unread.what}\n{unread.next}")
     return Compared(
         session.name,
         before,
         after,
         settings,
         images,
-        compare_resources(*_decrypted(session, (old, first), (new, second))),
-        partial=f"release {failed[0]} failed: of what it did not finish, the checkpoint holds "
-        "what was declared before"
-        if failed
-        else "",
+        compare_resources(first, second),
+        partial="\n".join(remarks),
     )
 
 
 def _decrypted(
     session: Session, *given: tuple[Release, dict[str, Any]]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both deployments, decrypted where a ciphertext differs: only then does it say anything."""
+) -> tuple[tuple[dict[str, Any], dict[str, Any]], AegisError | None]:
+    """Both deployments, decrypted where a ciphertext differs: only then does it say anything.
+
+    Where they cannot be, they stay as they are; that is told beside them.
+    """
     from ops.comparison import compare_resources, holds_secrets
 
     (old, first), (new, second) = given
     differ = compare_resources(first, second)
     masked = any("[secret]" in item.after for one in differ for item in one.properties)
     if not masked or not (holds_secrets(first) and holds_secrets(second)):
-        return first, second
+        return (first, second), None
     from ops import checkpoint
 
-    return _plain(checkpoint.load(session, old)), _plain(checkpoint.load(session, new))
+    try:
+        both = _plain(checkpoint.load(session, old)), _plain(checkpoint.load(session, new))
+    except AegisError as error:
+        return (first, second), error
+    return both, None
 
 
 def _plain(loaded: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -149,10 +163,11 @@ def render(compared: Compared, out: Output) -> None:
 
 
 def _line(item: Difference, indent: str) -> str:
+    before, after = excerpts(item.before, item.after)
     values = {
-        "added": item.after,
-        "removed": item.before,
-        "changed": f"{item.before} -> {item.after}",
+        "added": after,
+        "removed": before,
+        "changed": f"{before} -> {after}",
     }
     return f"{indent}{_SIGNS[item.change]} {item.what}: {values[item.change]}"
 

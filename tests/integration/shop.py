@@ -158,15 +158,16 @@ def _ending(stand: Stand) -> Iterator[Stand]:
             (stand.root / "hang").unlink(missing_ok=True)
 
 
-def objects(*names: str, data: str = "") -> Callable[[], None]:
-    """A program that declares ConfigMaps."""
+def objects(*names: str, data: str = "", hidden: bool = False) -> Callable[[], None]:
+    """A program that declares ConfigMaps, whose data are a secret or not."""
 
     def program() -> None:
+        content = pulumi.Output.secret({"x": data}) if hidden else {"x": data}
         for name in names:
             pulumi.CustomResource(
                 CONFIG_MAP,
                 name,
-                {"metadata": {"name": name, "namespace": "shop"}, "data": {"x": data}},
+                {"metadata": {"name": name, "namespace": "shop"}, "data": content},
                 pulumi.ResourceOptions(version=VERSIONS["kubernetes"]),
             )
         pulumi.export("version", f"1.0.{len(names)}")

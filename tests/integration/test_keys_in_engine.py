@@ -16,13 +16,13 @@ pytestmark = pytest.mark.integration
 FORMER = "PULUMI_CONFIG_PASSPHRASE_OLD"
 
 
-def rotated(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> str:
+def rotated(stand: Stand, monkeypatch: pytest.MonkeyPatch, *, hidden: bool = False) -> str:
     """Two releases, then another passphrase; the one of before is returned."""
     session = stand.open()
-    session.update(program=objects("a", data="1"), message="first")
+    session.update(program=objects("a", data="1", hidden=hidden), message="first")
     ledger.mark_verified(session, history.releases(session)[0])
     stand.pulumi("config", "set", "--stack", "one", "--secret", "token", "rotated")
-    session.update(program=objects("a", data="2"), message="second")
+    session.update(program=objects("a", data="2", hidden=hidden), message="second")
     before = stand.environment["PULUMI_CONFIG_PASSPHRASE"]
     subprocess.run(
         ["pulumi", "stack", "change-secrets-provider", "--stack", "one", "passphrase"],
@@ -66,3 +66,35 @@ def test_without_it_nothing_is_changed_and_it_is_said_how_to_give_it(
     assert "cannot be decrypted with this passphrase" in said
     assert FORMER in said
     assert "state: nothing was changed" in said
+
+
+def test_a_release_that_cannot_be_read_any_more_is_told_while_there_is_time(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = rotated(stand, monkeypatch)
+    session = stand.open()
+    first, last = (next(it for it in history.releases(session) if it.number == n) for n in (1, 2))
+    fault = checkpoint.fault(session, first)
+    assert fault is not None
+    assert FORMER in fault.next
+    # What differs is shown as far as it can be, and the rest is not held to be another.
+    capsys.readouterr()
+    assert stand.aegis("diff", "1", "2") == ExitCode.OK
+    shown = capsys.readouterr()
+    assert "data.x: 1 -> 2" in shown.out
+    assert "hunter" not in shown.out + shown.err
+    assert last.config["shop:token"] != first.config["shop:token"]
+    monkeypatch.setenv(FORMER, before)
+    assert checkpoint.fault(stand.open(**{FORMER: before}), first) is None
+
+
+def test_secrets_that_nobody_can_look_into_are_masked_and_not_held_to_differ(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rotated(stand, monkeypatch, hidden=True)
+    capsys.readouterr()
+    assert stand.aegis("diff", "1", "2") == ExitCode.OK
+    shown = capsys.readouterr()
+    assert "data: [secret] -> [secret], encrypted anew, perhaps another" in shown.out
+    assert "which secrets differ is not known" in shown.err
+    assert FORMER in shown.err

@@ -11,6 +11,7 @@ from io import StringIO
 from typing import Any
 
 from ops.actions import Actions
+from ops.errors import AegisError
 from ops.events import Changes, Outcome, Step
 from ops.gate_settings import GateSettings
 from ops.output import Output
@@ -118,6 +119,7 @@ class Stage(Actions):
     aimed: int | None = None
     running: str | None = BAD
     rotated: bool = False
+    illegible: AegisError | None = None
     outside: list[str | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -235,6 +237,9 @@ class Stage(Actions):
             return False
         self.did.append("reconnect")
         return True
+
+    def unreadable(self, release: Release) -> AegisError | None:
+        return self.illegible
 
     def replay(self, target: Release, choices: Choices = NONE) -> Any:
         self.did.append(f"replay {target.number}")

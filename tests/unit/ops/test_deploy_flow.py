@@ -45,6 +45,34 @@ def _failure(stage: Stage, request: Request = YES) -> AegisError:
     return caught.value
 
 
+ILLEGIBLE = AegisError(what="its secrets cannot be decrypted", next="give the passphrase of before")
+
+
+def test_that_there_is_no_way_back_is_said_before_anything_begins() -> None:
+    stage = _stage(illegible=ILLEGIBLE)
+    with pytest.raises(AegisError, match="nobody is there to confirm"):
+        deploy(stage, Request())
+    said = stage.messages.getvalue()
+    assert "if this release is bad, release 1 cannot be restored by itself" in said
+    assert "give the passphrase of before" in said
+    assert "update" not in " ".join(stage.did)
+
+
+@pytest.mark.parametrize(
+    ("stage", "request_"),
+    [
+        (_stage(), YES),
+        (_stage(illegible=ILLEGIBLE), Request(yes=True, roll_back=False)),
+        (_stage(illegible=ILLEGIBLE, history=[]), YES),
+    ],
+    ids=["legible", "nobody wants a rollback", "there is none to go back to"],
+)
+def test_elsewhere_nothing_is_said_of_it(stage: Stage, request_: Request) -> None:
+    stage.updates, stage.verdicts = [Ran(outcome())], [PASSED]
+    deploy(stage, request_)
+    assert "cannot be restored" not in stage.messages.getvalue()
+
+
 def test_a_good_release_is_previewed_updated_judged_and_marked() -> None:
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
     report = deploy(stage, Request(yes=True, message="hello"))
