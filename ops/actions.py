@@ -12,14 +12,21 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ops import checkout, claims, history, ledger, reconnect, replay_choices, timelines
+from ops import checkout, claims, declared, history, ledger, reconnect, replay_choices, timelines
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
 from ops.failures import BROKEN
 from ops.gate_settings import GateSettings
-from ops.identity import called, images_of_state, is_shown, workloads_of_state
+from ops.identity import (
+    called,
+    declared_by_steps,
+    images_of_state,
+    is_shown,
+    workloads_of_state,
+)
 from ops.judging import Judging
 from ops.output import Output
+from ops.own_ledger import DECLARED_VARIABLE
 from ops.recording import Recording
 from ops.registry import Presence, look_up_all
 from ops.release import ConfigValue, Deployed, Release
@@ -48,6 +55,9 @@ class Actions:
         session: The stack, open.
         out: Where progress goes.
         signals: What signals do meanwhile.
+
+    Attributes:
+        previewed: What the program declared in the last preview, as `ops.declared` has it.
     """
 
     def __init__(self, session: Session, out: Output, signals: Signals) -> None:
@@ -55,6 +65,7 @@ class Actions:
         self.out = out
         self.signals = signals
         self._overrides: dict[str, str] = {}
+        self.previewed = ""
         self._refreshes = False
         self._recording = Recording(session.name)
         self._turn = Turn(session, out)
@@ -169,13 +180,17 @@ class Actions:
         """Return the Deployments in the stack's state."""
         return workloads_of_state(self.session.resources())
 
+    def declared(self) -> str:
+        """Return what the stack's state says was declared, as `ops.declared` has it."""
+        return declared.of_state(self.session.resources())
+
     def images(self) -> str | None:
         """Return the images that the stack's state says are running."""
         return images_of_state(self.session.resources())
 
-    def refusal(self, fingerprint: str) -> str | None:
+    def refusal(self, fingerprint: str, declared: str = "") -> str | None:
         """Return why something may not be deployed again; None when it may."""
-        return ledger.is_refused(self.session, fingerprint)
+        return ledger.is_refused(self.session, fingerprint, declared)
 
     def presence(self, images: Sequence[str]) -> list[Presence]:
         """Ask the registries for images."""
@@ -222,18 +237,18 @@ class Actions:
                 code=ExitCode.NOT_ROLLED_BACK,
             ) from error
 
-    def refuse(self, release: Release, fingerprint: str, why: str) -> None:
+    def refuse(self, release: Release, fingerprint: str, why: str, declared: str = "") -> None:
         """Remember that a release may not be deployed again unless insisted on."""
         try:
-            ledger.refuse(self.session, release, fingerprint, why)
+            ledger.refuse(self.session, release, fingerprint, why, declared)
         except AegisError as error:
             # What was rolled back is rolled back all the same.
             self.out.warn(f"release {release.number} could not be marked as refused\n{error}")
 
-    def pardon(self, fingerprint: str | None, key: str | None = None) -> None:
+    def pardon(self, fingerprint: str | None, key: str | None = None, declared: str = "") -> None:
         """Forget a refusal; see `ops.ledger.pardon`."""
         try:
-            ledger.pardon(self.session, fingerprint, key)
+            ledger.pardon(self.session, fingerprint, key, declared)
         except AegisError as error:
             self.out.warn(f"the refusal of this release could not be forgotten\n{error}")
 
@@ -258,6 +273,7 @@ class Actions:
                 if not self._refreshes or not reconnect.says_refused(error.why):
                     raise
                 changes = preview(refresh=False)
+        self.previewed = declared_by_steps(changes.steps)
         self._recording.plan([called(step) for step in changes.steps if is_shown(step)])
         return changes
 
@@ -270,6 +286,7 @@ class Actions:
                 on_event=on_event,
                 overrides=self._overrides,
                 refresh=self._refreshes,
+                environment={DECLARED_VARIABLE: self.previewed} if self.previewed else None,
             )
 
         def run(on_event: Callable[[Event], None]) -> Outcome:

@@ -105,11 +105,18 @@ class Runner:
         workspace = _Workspace(work_dir=str(directory), pulumi_command=self._command)
         self._stack = Stack.select(stack, workspace)
 
-    def run(self, command: str, recorder: Recorder, **options: Any) -> Finished:  # noqa: ANN401
+    def run(
+        self,
+        command: str,
+        recorder: Recorder,
+        environment: Mapping[str, str] | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> Finished:
         """Run up, preview, preview_refresh, refresh or destroy; return how the CLI ended."""
         given = {name: value for name, value in options.items() if value is not None}
         loops: list[asyncio.AbstractEventLoop] = []
-        self._command.variables = _TAKE_OVER if "program" in given else {}
+        taken = _TAKE_OVER if "program" in given else {}
+        self._command.variables = {**(environment or {}), **taken}
         if "program" in given:
             given["program"] = _noting(given["program"], loops)
         # The Automation API's own files, too, are to be found should this process be killed.

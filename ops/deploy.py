@@ -154,7 +154,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
         finally:
             actions.keep_overrides()
         if images is not None:
-            actions.pardon(fingerprint(images, settings))
+            actions.pardon(fingerprint(images, settings), declared=actions.previewed)
         deployed = Deployed() if newest is None else actions.deployed(newest)
         return Report(
             release=newest,
@@ -249,7 +249,7 @@ def _refuse_again(actions: Actions, images: str | None, settings: Config, *, for
     """
     if images is None:
         return
-    why = actions.refusal(fingerprint(images, settings))
+    why = actions.refusal(fingerprint(images, settings), actions.previewed)
     if why is None:
         return
     if force:
@@ -352,7 +352,7 @@ def _restored(
             code=ExitCode.NOT_ROLLED_BACK,
         )
     if failed is not None and outside is None:
-        remember(actions, failed, images, why)
+        remember(actions, failed, images, why, actions.previewed)
     deployed = actions.deployed(target)
     return AegisError(
         what=f"the release failed on {actions.stack}",

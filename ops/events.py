@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ops import declared
 from ops.pod_images import containers_of
 
 UNCHANGED = frozenset({"same", "read", "refresh"})
 _SEVERE = "error"
-_UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""What the engine writes in place of a text that only the update will know."""
 _MASKED = "[secret]"
 _HOOK = re.compile(r'^(?:before|after) hook "[^"]*" failed: (?:error: )?')
 """The engine's words before the error of a program's hook, which says itself what is wrong."""
@@ -46,6 +45,7 @@ class Step:
         replicas: How many pods a workload is to have; None where that is not said.
         replicas_before: How many it had.
         strategy: How a workload replaces its pods; empty where that is not said.
+        declared: What an object is declared as; see `ops.declared`.
     """
 
     op: str
@@ -64,6 +64,7 @@ class Step:
     replicas: int | None = None
     replicas_before: int | None = None
     strategy: str = ""
+    declared: str = ""
 
     @property
     def changes(self) -> bool:
@@ -226,6 +227,7 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
         replicas=_count(_at(inputs, "spec", "replicas")),
         replicas_before=_count(_at(before, "spec", "replicas")),
         strategy=_known(_at(inputs, "spec", "strategy", "type")),
+        declared=declared.digest(str(metadata.type), inputs),
     )
 
 
@@ -245,7 +247,7 @@ def _at(value: Any, *path: str) -> Any:  # noqa: ANN401 - any JSON value
 
 def _known(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """A text that is known and no secret; what is not is an empty one."""
-    hidden = value in {_UNKNOWN, _MASKED} if isinstance(value, str) else True
+    hidden = value in {declared.UNKNOWN, _MASKED} if isinstance(value, str) else True
     return "" if hidden else str(value)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ops import declared
 from ops.events import Step
 from ops.ledger import joined
 from ops.pod_images import containers_of
@@ -35,6 +36,12 @@ def images_of_steps(steps: Iterable[Step]) -> str | None:
     """
     last = {step.urn: step for step in steps if is_workload(step.type) and step.op not in _GONE}
     return joined(image for step in last.values() for image in step.images)
+
+
+def declared_by_steps(steps: Iterable[Step]) -> str:
+    """Return what a preview's program declares, as `ops.declared` has it."""
+    last = {step.urn: step for step in steps if step.op not in _GONE}
+    return declared.joined({urn: step.declared for urn, step in last.items()})
 
 
 def images_of_state(resources: Iterable[Mapping[str, Any]]) -> str | None:

@@ -30,6 +30,8 @@ LONGEST = 256
 """The longest value a service takes for a tag."""
 MOST_CHUNKS = 40
 MOST_REFUSED = 50
+_DECLARED, _MOST_DECLARED = "declared:", 7
+"""Before what a refused release declared, in its mark; and so many more are remembered with it."""
 _MOMENT = "@"
 """Before the moment of a mark that names no release."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,12 +47,23 @@ class Refusal:
         key: The release.
         why: The reason it was rolled back.
         when: When it was.
+        declared: What it declared, as `ops.declared` has it, of each that was rolled back with
+            these images and settings; nothing where one of them is not known.
     """
 
     fingerprint: str
     key: str
     why: str
     when: datetime
+    declared: frozenset[str] = frozenset()
+
+    def meets(self, declared: str) -> bool:
+        """Whether it holds for what is declared so; what is not known on either side counts as met.
+
+        Args:
+            declared: What is declared; empty when nobody can tell yet.
+        """
+        return not declared or not self.declared or declared in self.declared
 
     def __str__(self) -> str:
         """Say why and when."""
@@ -160,7 +173,9 @@ def _with_mark(tags: Mapping[str, str], word: str) -> dict[str, str | None]:
     return change
 
 
-def refuse(session: Session, release: Release, fingerprint: str, why: str) -> None:
+def refuse(
+    session: Session, release: Release, fingerprint: str, why: str, declared: str = ""
+) -> None:
     """Remember that what a release deployed may not be deployed again unless insisted on.
 
     Args:
@@ -168,8 +183,10 @@ def refuse(session: Session, release: Release, fingerprint: str, why: str) -> No
         release: The release that was rolled back.
         fingerprint: What it deployed.
         why: Why it was rolled back, in a line.
+        declared: What it declared, as `ops.declared` has it; empty when that is not known.
     """
     ledger = read(session)
+    before = ledger.refusals.get(fingerprint)
     old = sorted(ledger.refusals.values(), key=lambda refusal: refusal.when)
     change: dict[str, str | None] = {
         f"{REFUSED}.{refusal.fingerprint}": None
@@ -177,32 +194,44 @@ def refuse(session: Session, release: Release, fingerprint: str, why: str) -> No
     }
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     line = " ".join(why.split())
+    if declared and (before is None or before.declared):
+        known = () if before is None else sorted(before.declared - {declared})[:_MOST_DECLARED]
+        line = f"{_DECLARED}{','.join((declared, *known))} {line}"
     value = f"{_shrink(release.key)} {stamp} {line}"
     change[f"{REFUSED}.{fingerprint}"] = _cut(value)
     session.change_tags(change)
 
 
-def pardon(session: Session, fingerprint: str | None, key: str | None = None) -> None:
+def pardon(
+    session: Session, fingerprint: str | None, key: str | None = None, declared: str = ""
+) -> None:
     """Forget a refusal, once somebody insisted and the release passed its gate after all.
 
     Args:
         session: The stack.
         fingerprint: What was deployed; None when it is not known.
         key: The release that runs again, whatever it was refused for; None for none.
+        declared: What was declared, as `ops.declared` has it; empty when that is not known.
     """
     forgotten = [
         f"{REFUSED}.{refusal.fingerprint}"
         for refusal in read(session).refusals.values()
-        if refusal.fingerprint == fingerprint or refusal.key == key
+        if (refusal.fingerprint == fingerprint and refusal.meets(declared)) or refusal.key == key
     ]
     if forgotten:
         session.change_tags(dict.fromkeys(forgotten))
 
 
-def is_refused(session: Session, fingerprint: str) -> str | None:
-    """Why this may not be deployed again; None when it may."""
+def is_refused(session: Session, fingerprint: str, declared: str = "") -> str | None:
+    """Why this may not be deployed again; None when it may.
+
+    Args:
+        session: The stack.
+        fingerprint: What is to be deployed.
+        declared: What it declares, as `ops.declared` has it; empty when that is not known.
+    """
     refusal = read(session).refusals.get(fingerprint)
-    return None if refusal is None else str(refusal)
+    return None if refusal is None or not refusal.meets(declared) else str(refusal)
 
 
 def _scalar(item: ConfigValue) -> Any:  # noqa: ANN401 - any JSON value
@@ -227,7 +256,11 @@ def _refusal(name: str, value: str) -> Refusal | None:
         when = datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         return None
-    return Refusal(print_, expanded, why, when)
+    told, _, rest = why.partition(" ")
+    if not told.startswith(_DECLARED):
+        return Refusal(print_, expanded, why, when)
+    known = frozenset(told.removeprefix(_DECLARED).split(","))
+    return Refusal(print_, expanded, rest, when, known)
 
 
 def _shrink(key: str) -> str:

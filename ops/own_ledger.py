@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 AGAIN = "was rolled back before"
 """What is said of a release that is refused: words that a deployer recognises."""
+DECLARED_VARIABLE = "AEGIS_DECLARED"
+"""What a deployer's preview saw declared, as `ops.declared` has it; a program cannot see it all."""
 _PATIENCE = 30.0
 
 
@@ -75,7 +77,7 @@ class OwnLedger:
         ledger.mark_passed(session, moment)
         refused = self._refused(images)
         if refused is not None:
-            ledger.pardon(session, refused.fingerprint)
+            ledger.pardon(session, refused.fingerprint, declared=_declared())
 
     def keep(self, recording: Recording, warn: Callable[[str], None]) -> None:
         """Keep a timeline of the gate in this update; one that cannot be kept is a warning.
@@ -108,7 +110,9 @@ class OwnLedger:
         if named is None:
             return None
         settings = stack_settings(find_project(self.directory), self.stack)
-        return self._refusals.get(fingerprint(named, settings))
+        found = self._refusals.get(fingerprint(named, settings))
+        met = found is not None and found.meets(_declared())
+        return found if met else None
 
     def _read(self) -> None:
         try:
@@ -138,3 +142,7 @@ class OwnLedger:
         if url.partition("://")[0] in DIY:
             return self.stack
         return f"{self.organization}/{self.project}/{self.stack}"
+
+
+def _declared() -> str:
+    return os.environ.get(DECLARED_VARIABLE, "")

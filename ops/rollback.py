@@ -177,6 +177,8 @@ def roll_back(
         first()
     failed = next((it for it in releases if it.current), None)
     runs = actions.images() if failed is not None else None
+    # One that failed is recorded with what was declared before, where it failed.
+    declares = actions.declared() if failed is not None and failed.succeeded else ""
     standard = next((it for it in releases if it.verified), None)
     done = restore(
         actions,
@@ -187,7 +189,8 @@ def roll_back(
         choices=request.choices,
     )
     if failed is not None and failed.restores is None and not again(releases, failed, target):
-        remember(actions, failed, runs, f"rolled back by hand to release {target.number}")
+        why = f"rolled back by hand to release {target.number}"
+        remember(actions, failed, runs, why, declares)
     return _finished(report, done)
 
 
@@ -346,17 +349,27 @@ def _pardon(actions: Actions, target: Release) -> None:
     """What runs again and passed its gate is not refused, whoever wanted it back."""
     images = actions.images()
     runs = None if images is None else fingerprint(images, target.config)
-    actions.pardon(runs, target.key)
+    actions.pardon(runs, target.key, actions.declared())
 
 
-def remember(actions: Actions, failed: Release, images: str | None, why: str) -> None:
-    """Remember what was rolled back, so that nobody deploys it again by mistake."""
+def remember(
+    actions: Actions, failed: Release, images: str | None, why: str, declared: str
+) -> None:
+    """Remember what was rolled back, so that nobody deploys it again by mistake.
+
+    Args:
+        actions: The stack.
+        failed: The release.
+        images: Its images; None when they are not known.
+        why: Why it was rolled back.
+        declared: What it declared, as `ops.declared` has it; empty when that is not known.
+    """
     if images is None:
         actions.out.warn(
             "what was rolled back cannot be recognised again: its images are not known"
         )
         return
-    actions.refuse(failed, fingerprint(images, failed.config), headline(why))
+    actions.refuse(failed, fingerprint(images, failed.config), headline(why), declared)
 
 
 def message(target: Release, why: str) -> str:

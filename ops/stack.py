@@ -193,6 +193,7 @@ class Session:
         on_event: OnEvent | None = None,
         config: Mapping[str, ConfigValue] | None = None,
         overrides: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Outcome:
         """Update the stack. A failed update is an outcome, not an exception.
 
@@ -205,6 +206,7 @@ class Session:
             on_event: Told everything as it happens, on another thread.
             config: Settings to use, and to record in history, in place of the stack's config file.
             overrides: The same in place of some in that file; see `settings_file`.
+            environment: Variables for the program, over the whole environment.
 
         Raises:
             AegisError: When it could not begin: the lock is held, the passphrase is wrong.
@@ -219,6 +221,7 @@ class Session:
                 target=list(targets) or None,
                 refresh=refresh or None,
                 config_file=config_file,
+                environment=environment,
             )
 
     def refresh(

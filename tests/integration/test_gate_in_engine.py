@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ops import ledger
+from ops import declared, ledger
+from ops.identity import declared_by_steps
 from ops.stack import Session
 from tests.integration.conftest import Project
 
@@ -71,6 +72,15 @@ class TestAReleaseThatWasRolledBack:
         session = Session.open(deployed.stack, deployed.directory, deployed.environment)
         newest = session.store.releases(1)[0]
         ledger.refuse(session, newest, ledger.fingerprint(image, session.settings()), self.WHY)
+
+    def test_is_told_from_a_mended_program_by_what_a_preview_and_the_state_declare(
+        self, deployed: Project
+    ) -> None:
+        session = Session.open(deployed.stack, deployed.directory, deployed.environment)
+        runs = declared.of_state(session.resources())
+        assert declared_by_steps(session.preview().steps) == runs != ""
+        deployed.set("aegis:memoryLimit", "300Mi")
+        assert declared_by_steps(session.preview().steps) != runs
 
     def test_is_warned_about_by_a_preview_and_an_update(self, deployed: Project) -> None:
         self._refused(deployed)

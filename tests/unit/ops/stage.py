@@ -14,6 +14,7 @@ from ops.actions import Actions
 from ops.errors import AegisError
 from ops.events import Changes, Outcome, Step
 from ops.gate_settings import GateSettings
+from ops.identity import declared_by_steps
 from ops.output import Output
 from ops.reconnect import is_refused
 from ops.registry import Presence
@@ -104,6 +105,8 @@ class Stage(Actions):
     restores: list[Ran] = field(default_factory=list)
     verdicts: list[Verdict | BaseException] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
+    refused_declared: dict[str, str] = field(default_factory=dict)
+    previewed: str = ""
     replayed: Replayed = field(default_factory=Replayed)
     presences: list[Presence] = field(default_factory=list)
     gates: dict[int, GateSettings | None] = field(default_factory=dict)
@@ -197,8 +200,12 @@ class Stage(Actions):
     def images(self) -> str | None:
         return self.running
 
-    def refusal(self, fingerprint: str) -> str | None:
-        return self.refusals.get(fingerprint)
+    def declared(self) -> str:
+        return ""
+
+    def refusal(self, fingerprint: str, declared: str = "") -> str | None:
+        refused = self.refused_declared.get(fingerprint, declared)
+        return self.refusals.get(fingerprint) if refused == declared else None
 
     def presence(self, images: Sequence[str]) -> list[Presence]:
         return self.presences
@@ -207,11 +214,12 @@ class Stage(Actions):
         assert release is not None
         self.did.append(f"verify {release.number}")
 
-    def refuse(self, release: Release, fingerprint: str, why: str) -> None:
+    def refuse(self, release: Release, fingerprint: str, why: str, declared: str = "") -> None:
         self.did.append(f"refuse {release.number}: {why}")
         self.refusals[fingerprint] = why
+        self.refused_declared[fingerprint] = declared
 
-    def pardon(self, fingerprint: str | None, key: str | None = None) -> None:
+    def pardon(self, fingerprint: str | None, key: str | None = None, declared: str = "") -> None:
         if fingerprint is not None:
             self.refusals.pop(fingerprint, None)
         if key is not None:
@@ -219,6 +227,7 @@ class Stage(Actions):
 
     def preview(self, policy_packs: Sequence[str] = ()) -> Changes:
         self.did.append(" ".join(["preview", *policy_packs]))
+        self.previewed = declared_by_steps(self.changes.steps)
         return self.changes
 
     def override(self, key: str, value: str) -> None:

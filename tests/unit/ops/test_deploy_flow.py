@@ -45,6 +45,21 @@ def _failure(stage: Stage, request: Request = YES) -> AegisError:
     return caught.value
 
 
+def test_a_program_that_was_mended_is_another_one_with_the_same_image_and_settings() -> None:
+    stage = _stage(
+        changes=Changes((step(declared="bad"),), {}, ()),
+        updates=[Ran(outcome(False, steps=(step(),)), CRASHED)],
+        restores=[Ran(outcome())],
+        verdicts=[PASSED],
+    )
+    assert _failure(stage).code is ExitCode.ROLLED_BACK
+    again = _failure(stage)
+    assert "was rolled back from s before" in again.what
+    stage.changes = Changes((step(declared="mended"),), {}, ())
+    stage.updates, stage.verdicts = [Ran(outcome())], [PASSED]
+    assert deploy(stage, YES).verdict == PASSED
+
+
 ILLEGIBLE = AegisError(what="its secrets cannot be decrypted", next="give the passphrase of before")
 
 

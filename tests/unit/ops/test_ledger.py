@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,13 +14,18 @@ from ops.ledger import (
     MOST_CHUNKS,
     Ledger,
     fingerprint,
+    is_refused,
+    pardon,
     parse,
     passed_after,
+    refuse,
     verified_after,
 )
 from ops.release import ConfigValue
+from tests.unit.ops.stage import release
 
 KEYS = st.integers(min_value=1, max_value=2 * 10**18).map(str)
+_RELEASE = release(1)
 TAG_NAME = re.compile(r"[a-zA-Z0-9_.:-]{1,40}")
 
 
@@ -116,3 +122,51 @@ class TestFingerprint:
             fingerprint(None, {"a:t": ConfigValue(text, secret=True)}) for text in ("one", "two")
         )
         assert one == two
+
+
+class _Tagged:
+    """A session that has tags."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    def tags(self) -> dict[str, str]:
+        return self.kept
+
+    def change_tags(self, change: dict[str, str | None]) -> None:
+        changed = {**self.kept, **change}
+        self.kept = {name: value for name, value in changed.items() if value is not None}
+
+
+class TestARefusal:
+    """It holds for what was declared, where that is known."""
+
+    def refused(self, session: Any, declared: str) -> None:
+        refuse(session, _RELEASE, "f1", "it crashed", declared)
+
+    def test_does_not_hold_for_a_mended_program(self) -> None:
+        session: Any = _Tagged()
+        self.refused(session, "bad00001")
+        assert (is_refused(session, "f1", "bad00001") or "").startswith("it crashed (")
+        assert is_refused(session, "f1", "good0001") is None
+        assert is_refused(session, "f1"), "where nobody can tell yet it holds"
+        assert is_refused(session, "f2", "bad00001") is None
+
+    def test_holds_for_each_that_was_rolled_back_and_outlives_the_mended_one(self) -> None:
+        session: Any = _Tagged()
+        for number in range(12):
+            self.refused(session, f"bad{number:05}")
+        assert is_refused(session, "f1", "bad00011")
+        assert is_refused(session, "f1", "bad00005")
+        pardon(session, "f1", declared="good0001")
+        assert is_refused(session, "f1", "bad00011")
+        pardon(session, "f1", declared="bad00011")
+        assert is_refused(session, "f1", "bad00011") is None
+        assert all(len(value) <= LONGEST for value in session.kept.values())
+
+    def test_of_before_it_was_known_what_is_declared_holds_for_all(self) -> None:
+        session: Any = _Tagged()
+        self.refused(session, "")
+        assert is_refused(session, "f1", "good0001")
+        self.refused(session, "bad00001")
+        assert is_refused(session, "f1", "good0001"), "what the older one declared is not known"
