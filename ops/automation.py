@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ backs off from the dead one (up to two minutes).
 
 if _OWN_CONNECTIONS not in _grpc_settings._GRPC_CHANNEL_OPTIONS:
     _grpc_settings._GRPC_CHANNEL_OPTIONS.append(_OWN_CONNECTIONS)
+
+# A CLI that is killed cuts its events off, which its exit says already, and better.
+warnings.filterwarnings("ignore", "Error in event stream", UserWarning)
 
 
 class _EndedError(Exception):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ops import left_providers
 from ops.checkpoint import UNMADE
 from ops.diagnosis import Pending, pending_of
 from ops.errors import AegisError
@@ -60,6 +61,7 @@ class Settled:
         unknown: Creations nobody can look up by name: their objects may exist, and are listed.
         since: When what was begun was begun, as far as a lock or a claim says.
         foreign: Of those confirmed, whose objects turned out to be somebody else's.
+        ended: What is told of providers that were at work still.
     """
 
     cleared: tuple[Holder, ...] = ()
@@ -68,6 +70,7 @@ class Settled:
     unknown: tuple[Pending, ...] = ()
     since: datetime | None = None
     foreign: tuple[Pending, ...] = ()
+    ended: tuple[str, ...] = ()
 
     @property
     def interrupted(self) -> bool:
@@ -129,8 +132,10 @@ def settle(
     state = session.export()
     deployment = state["deployment"]
     marked = any(it.get(UNMADE) for it in deployment.get("resources") or ())
-    if not (marked or deployment.get("pending_operations")):
-        return Settled(cleared=tuple(cleared))
+    begun = bool(marked or deployment.get("pending_operations"))
+    ended = left_providers.ended(session.directory) if begun or cleared or over else ()
+    if not begun:
+        return Settled(cleared=tuple(cleared), ended=ended)
     repair = settle_operations(deployment)
     session.import_state({**state, "deployment": repair.deployment})
     return Settled(
@@ -139,6 +144,7 @@ def settle(
         forgotten=tuple(repair.forgotten),
         unknown=tuple(repair.unknown),
         since=since,
+        ended=ended,
     )
 
 

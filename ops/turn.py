@@ -169,6 +169,8 @@ class Turn:
         left = settled.interrupted or any(it.lock for it in claim.over)
         self.cut_short = unrecorded or left
         self.aimed = claim.claim.target if claim.over else None
+        for line in settled.ended:
+            self.out.say(line)
         if claim.over or settled:
             self.out.warn("an earlier update was cut short; its leftovers were settled")
 
