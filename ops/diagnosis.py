@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ops import history
+from ops import history, integrity
 from ops.errors import AegisError
 from ops.locks import Holder, Life, holders
 from ops.records import UNREADABLE
@@ -64,6 +64,7 @@ class Diagnosis:
         verified: The newest verified release.
         unrecorded: Whether something changed the state that the history does not have.
         aimed: The release that a rollback which did not end was to restore.
+        broken: What does not hold together in the state, so that the engine does not use it.
     """
 
     stack: str
@@ -73,6 +74,7 @@ class Diagnosis:
     verified: Release | None = None
     unrecorded: bool = False
     aimed: Release | None = None
+    broken: tuple[str, ...] = ()
 
     @property
     def left_behind(self) -> tuple[Holder, ...]:
@@ -82,13 +84,14 @@ class Diagnosis:
     @property
     def interrupted(self) -> bool:
         """Whether somebody ended in the middle of an operation."""
-        return bool(self.pending or self.left_behind or self.unrecorded)
+        return bool(self.pending or self.left_behind or self.unrecorded or self.broken)
 
     @property
     def says(self) -> tuple[str, ...]:
         """The findings, a line each."""
         lines = [f"{_kind(holder)} of {holder}: {holder.why}" for holder in self.holders]
         lines += [f"never confirmed: {pending}" for pending in self.pending]
+        lines += [f"the state does not hold together: {it}" for it in self.broken]
         if self.unrecorded:
             lines.append("the state was changed by something that the history does not have")
         if self.last is not None and not self.last.succeeded:
@@ -125,7 +128,8 @@ def diagnose(
         AegisError: The state cannot be read; the error names the file and its newest backup.
     """
     releases = history.reading(session)
-    operations = session.export()["deployment"].get("pending_operations") or ()
+    deployment = session.export()["deployment"]
+    operations = deployment.get("pending_operations") or ()
     who = tuple(holders(session, here) if found is None else found)
     last = next((release for release in releases if release.deploys), None)
     return Diagnosis(
@@ -136,6 +140,7 @@ def diagnose(
         verified=next((it for it in releases if _is_good(it)), None),
         unrecorded=is_unrecorded(session),
         aimed=_aimed(releases, who, last),
+        broken=integrity.faults(deployment),
     )
 
 
@@ -168,7 +173,7 @@ def decide(diagnosis: Diagnosis) -> Decision:
     failed = last is not None and not last.succeeded and last.result != UNREADABLE
     if not diagnosis.interrupted and not failed:
         return _whole(last)
-    whole = not diagnosis.pending and not diagnosis.unrecorded
+    whole = not (diagnosis.pending or diagnosis.unrecorded or diagnosis.broken)
     complete = whole and not failed and last is not None
     if complete and "deploy" in intents and not _has_lock(diagnosis):
         if last is not None and last.verified:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ops import left_providers
+from ops import integrity, left_providers
 from ops.checkpoint import UNMADE
 from ops.diagnosis import Pending, pending_of
-from ops.errors import AegisError
+from ops.errors import AegisError, ExitCode
 from ops.locks import Holder, clear
 from ops.ownership import KEPT as _KEPT
 from ops.ownership import judge_entered
+from ops.predecessor import Name
 from ops.reconnect import reconnected
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Settled:
         since: When what was begun was begun, as far as a lock or a claim says.
         foreign: Of those confirmed, whose objects turned out to be somebody else's.
         ended: What is told of providers that were at work still.
+        mended: What did not hold together in the state.
     """
 
     cleared: tuple[Holder, ...] = ()
@@ -71,16 +73,18 @@ class Settled:
     since: datetime | None = None
     foreign: tuple[Pending, ...] = ()
     ended: tuple[str, ...] = ()
+    mended: tuple[str, ...] = ()
 
     @property
     def interrupted(self) -> bool:
         """Whether an operation was cut short in its middle."""
-        begun = self.confirmed or self.forgotten or self.unknown
+        begun = self.confirmed or self.forgotten or self.unknown or self.mended
         return bool(begun or any(holder.lock is not None for holder in self.cleared))
 
     def __bool__(self) -> bool:
         """Whether there was anything to settle."""
-        return bool(self.cleared or self.confirmed or self.forgotten or self.unknown)
+        begun = self.confirmed or self.forgotten or self.unknown or self.mended
+        return bool(self.cleared or begun)
 
 
 @dataclass
@@ -129,13 +133,13 @@ def settle(
     locks = [*session.store.locks(), *(it.lock for it in over if it.lock is not None)]
     since = min((it.since for it in locks if it.since), default=None)
     cleared = clear(session, take=take, here=here, mine=mine)
-    state = session.export()
+    state, mended = _whole(session)
     deployment = state["deployment"]
     marked = any(it.get(UNMADE) for it in deployment.get("resources") or ())
     begun = bool(marked or deployment.get("pending_operations"))
     ended = left_providers.ended(session.directory) if begun or cleared or over else ()
     if not begun:
-        return Settled(cleared=tuple(cleared), ended=ended)
+        return Settled(cleared=tuple(cleared), ended=ended, mended=mended)
     repair = settle_operations(deployment)
     session.import_state({**state, "deployment": repair.deployment})
     return Settled(
@@ -145,7 +149,37 @@ def settle(
         unknown=tuple(repair.unknown),
         since=since,
         ended=ended,
+        mended=mended,
     )
+
+
+def _whole(session: Session) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the state, in which all that is referred to is there; and what was not.
+
+    Raises:
+        AegisError: It cannot be mended.
+    """
+    state = session.export()
+    broken = integrity.faults(state["deployment"])
+    if not broken:
+        return state, ()
+    now = Name(session.project, session.name)
+    named = integrity.under_one_name(state["deployment"], now)
+    left = integrity.faults(named)
+    session.import_state({**state, "deployment": named}, force=bool(left))
+    if left:
+        session.repair_state()
+    mended = session.export()
+    if integrity.faults(mended["deployment"]):
+        raise AegisError(
+            what=f"the state of {session.name} does not hold together",
+            why="\n".join(integrity.faults(mended["deployment"])),
+            state="what could be mended of it is mended; what serves, serves on",
+            next="take what is named out of it: pulumi state delete, or pulumi state edit; then "
+            f"aegis recover --stack {session.name}",
+            code=ExitCode.NOT_ROLLED_BACK,
+        )
+    return mended, broken
 
 
 def tidy(

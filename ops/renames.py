@@ -28,6 +28,17 @@ def called_as_now(deployment: Mapping[str, Any], stack: str, project: str) -> Ma
     before, now = named_in(deployment), Name(project, stack)
     if before is None or before == now:
         return deployment
+    return with_names(deployment, before, now)
+
+
+def with_names(deployment: Mapping[str, Any], before: Name, now: Name) -> Mapping[str, Any]:
+    """Return a deployment in which what was called by one name is called by another.
+
+    Args:
+        deployment: The deployment, as a state has it.
+        before: The one name.
+        now: The other.
+    """
     names = _Names(before, now)
     changed = {**deployment, "resources": list(map(names.resource, deployment["resources"]))}
     if deployment.get("pending_operations"):

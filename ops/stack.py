@@ -295,14 +295,24 @@ class Session:
         """The resources in the state, secrets encrypted."""
         return list((self.export().get("deployment") or {}).get("resources") or ())
 
-    def import_state(self, state: Mapping[str, Any]) -> None:
-        """Put a state in the place of the stack's. Surgery, for recovery only."""
+    def import_state(self, state: Mapping[str, Any], *, force: bool = False) -> None:
+        """Put a state in the place of the stack's. Surgery, for recovery only.
+
+        Args:
+            state: The state.
+            force: Whether to put there also one that does not hold together.
+        """
         # Not through a file: secrets may be in it.
         done = self.engine.run(
-            ["stack", "import", "--stack", self.reference], feed=json.dumps(state)
+            ["stack", "import", "--stack", self.reference, *(["--force"] if force else [])],
+            feed=json.dumps(state),
         )
         if done.code:
             raise explain(done, "pulumi stack import failed")
+
+    def repair_state(self) -> None:
+        """Have the CLI put the resources of the state in order, and drop what leads nowhere."""
+        self.engine.expect("state", "repair", "--yes", "--stack", self.reference)
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs; secrets are masked."""

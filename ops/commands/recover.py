@@ -188,6 +188,7 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
 def _repairs(settled: Settled) -> list[str]:
     lines = [f"taken away: the {_kind(it)} of {it}" for it in settled.cleared]
     lines += settled.ended
+    lines += [f"mended in the state: {it}" for it in settled.mended]
     lines += [f"entered, for the refresh to look: {it}" for it in settled.confirmed]
     lines += [f"left to the refresh: {it}" for it in settled.forgotten]
     lines += [f"may have been created, look for it: {it.urn}" for it in settled.unknown]

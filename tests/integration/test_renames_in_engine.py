@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from ops import checkpoint, history, ledger
-from ops.errors import ExitCode
+from ops import checkpoint, history, integrity, ledger
+from ops.errors import AegisError, ExitCode
 from ops.events import Failure, Outcome
 from ops.stack import Session
 from tests.integration.shop import Stand, maps, objects
@@ -115,3 +115,35 @@ def test_a_state_that_the_engine_could_not_write_is_put_back(
     assert declared(two.export()) == declared(before)
     assert stand.aegis("rollback", "--to", "1", "--yes", stack="two") == ExitCode.OK
     assert two.refresh(message="the engine takes the state").succeeded
+
+
+@pytest.mark.parametrize(
+    "lost",
+    ["urn:pulumi:one::shop::kubernetes:core/v1:ConfigMap::a", NOBODY],
+    ids=["of before the renaming", "of nobody"],
+)
+def test_a_state_that_does_not_hold_together_is_recovered_from(
+    stand: Stand, lost: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Releases of `aegis` of before left such states where a stack had been renamed."""
+    session = stand.open()
+    session.update(program=objects("a", "b", data="1"), message="first")
+    ledger.mark_verified(session, history.releases(session)[0])
+    two = renamed(stand)
+    state = two.export()
+    (changed,) = (it for it in state["deployment"]["resources"] if it["urn"].endswith("::b"))
+    changed["dependencies"] = [lost]
+    two.import_state(state, force=True)
+    with pytest.raises(AegisError):
+        two.refresh(message="the engine does not take it")
+
+    assert stand.aegis("recover", stack="two") == ExitCode.OK
+
+    said = capsys.readouterr().err
+    assert "the state does not hold together: b: its dependency is not there" in said
+    assert "mended in the state: b: its dependency is not there" in said
+    assert two.refresh(message="the engine takes the state").succeeded
+    assert stand.aegis("recover", stack="two") == ExitCode.OK
+    assert integrity.faults(two.export()["deployment"]) == ()
+    back = next(it for it in history.releases(two) if it.restores is not None)
+    assert (back.restores, back.verified) == (1, True)
