@@ -13,6 +13,7 @@ import io
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 _PLAIN_SECONDS = 5.0
 """How often a status that changes all the time is written where nobody can overwrite it."""
+_QUIET_SECONDS, _QUIETER_SECONDS = 10.0, 30.0
+"""After so long without a word it is said what is waited for, and then so often."""
+_LOOK_SECONDS = 1.0
 
 
 class Output:
@@ -51,6 +55,7 @@ class Output:
         self._status: Status | None = None
         self._said = ""
         self._said_at = float("-inf")
+        self._heard_at = self._clock()
         self._printed = False
 
     @property
@@ -60,6 +65,7 @@ class Output:
 
     def say(self, text: str) -> None:
         """Tell what happens, in a line that stays."""
+        self._heard_at = self._clock()
         if self._status is None:
             self._tell(text)
             return
@@ -79,6 +85,8 @@ class Output:
         if self._status is not None:
             from rich.markup import escape
 
+            if text != self._said:
+                self._said, self._heard_at = text, self._clock()
             self._status.update(escape(plain(text)))
             return
         due = self._clock() - self._said_at >= _PLAIN_SECONDS
@@ -87,15 +95,20 @@ class Output:
             self.say(f"  {text}")
 
     @contextmanager
-    def progress(self, text: str) -> Iterator[None]:
+    def progress(self, text: str, doing: Callable[[], str] | None = None) -> Iterator[None]:
         """Show that something is under way while the block runs.
+
+        Where nothing is said for a while, it is said that it still is, and what is waited for.
 
         Args:
             text: What is under way, until :meth:`status` says more.
+            doing: Says what of it has begun and not ended; empty where that is not known.
         """
+        self._said = ""
         if not self.live:
             self.say(text)
-            yield
+            with self._reminding(text, doing):
+                yield
             return
         from rich.console import Console
         from rich.markup import escape
@@ -103,9 +116,34 @@ class Output:
         with Console(file=self._messages).status(escape(plain(text))) as status:
             self._status = status
             try:
-                yield
+                with self._reminding(text, doing):
+                    yield
             finally:
                 self._status = None
+
+    @contextmanager
+    def _reminding(self, text: str, doing: Callable[[], str] | None) -> Iterator[None]:
+        """Say from time to time what is waited for in the block, when nothing else is said."""
+        over, began, quiet = threading.Event(), self._clock(), _QUIET_SECONDS
+        self._heard_at = began
+
+        def remind() -> None:
+            nonlocal quiet
+            while not over.wait(_LOOK_SECONDS):
+                if self._clock() - self._heard_at < quiet:
+                    continue
+                quiet = _QUIETER_SECONDS
+                waits = "; ".join(filter(None, (doing() if doing else "", self._said)))
+                seconds = round(self._clock() - began)
+                self.say(f"  still {text}, for {seconds} s" + (f": {waits}" if waits else ""))
+
+        thread = threading.Thread(target=remind, name="remind", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def show(self, text: str) -> None:
         """Show a result to a person; with ``--json`` nothing is shown."""

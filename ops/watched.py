@@ -21,6 +21,7 @@ from ops.signals import Signals
 from ops.timeline import UPDATE
 from ops.turn import Run, Turn
 from ops.verdict import Verdict
+from ops.waits import Waits
 from ops.workload import Rollout, Workload
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Watched:
         self._turn, self._out, self._signals = turn, out, signals
         self._connected, self._recording = connected, recording
         self._ended = threading.Event()
+        self._waits = Waits()
 
     def run(
         self,
@@ -138,7 +140,8 @@ class Watched:
 
         run = self._turn.noting(run)
         self._turn.begins()
-        with self._out.progress(what), self._signals.stopping(stop):
+        self._waits = Waits()
+        with self._out.progress(what, self._waits.line), self._signals.stopping(stop):
             if not workloads:
                 ran = Ran(run(self._tell))
                 self._turn.require()
@@ -208,6 +211,7 @@ class Watched:
         self._out.status(f"{progress.phase}: {progress.figures}{rest}")
 
     def _tell(self, event: Event) -> None:
+        self._waits.note(event)
         step = event.step
         if step is None or not is_shown(step):
             return

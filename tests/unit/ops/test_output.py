@@ -7,10 +7,13 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from lab.command import wait_until
+from ops import output
 from ops.errors import AegisError, ExitCode
 from ops.output import Output
 from tests.rendering import ROOT
@@ -85,6 +88,40 @@ def test_a_status_on_a_terminal_is_one_line_that_changes() -> None:
     assert "a line that stays" in plain.splitlines(), "alone, not behind the line that changes"
     assert "1 of [red]" in it.messages.getvalue()
     assert it.out.live
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_long_silence_is_ended_by_what_is_waited_for(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "_LOOK_SECONDS", 0.01)
+    it = _Streams(terminal=terminal)
+    with it.out.progress("updating shop", lambda: "update ConfigMap a"):
+        it.out.status("0 of 2 new pods ready")
+        it.now = 9.0
+        time.sleep(0.1)
+        assert "still" not in it.messages.getvalue()
+        it.now = 10.5
+        said = "still updating shop, for 10 s: update ConfigMap a; 0 of 2 new pods ready"
+        wait_until(lambda: said in it.messages.getvalue(), what="a word", timeout=60)
+        it.now = 39.0
+        time.sleep(0.1)
+        assert it.messages.getvalue().count("still") == 1, "seldom, once it was said"
+        it.now = 41.0
+        wait_until(
+            lambda: "updating shop, for 41 s" in it.messages.getvalue(), what="more", timeout=60
+        )
+
+
+def test_who_hears_something_is_not_reminded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "_LOOK_SECONDS", 0.01)
+    it = _Streams()
+    with it.out.progress("updating shop"):
+        for now in (6.0, 12.0, 18.0):
+            it.now = now
+            it.out.say("  update ConfigMap a")
+            time.sleep(0.05)
+    assert "still" not in it.messages.getvalue()
 
 
 @pytest.mark.parametrize(("answer", "expected"), [("y\n", True), ("YES\n", True), ("\n", False)])
