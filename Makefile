@@ -14,7 +14,7 @@ PLUGINS = $(if $(plugins),--plugins='$(plugins)')
 WHOLE = tests/ -v --cov=app $(COVERAGE) $(PARALLEL) $(PLUGINS) $(args)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit check format requirements
+.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit newest check format requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -71,6 +71,14 @@ affected: venv $(if $(e2e),plugins up policy browser) ## the tests whose subject
 
 unit: venv ## the quick tests: no cluster, no engine
 	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)
+
+newest: venv ## the unit and integration tests with the newest Pulumi SDK there is, in .newest
+	@$(VENV)/uv venv --quiet --allow-existing .newest
+	@$(VENV)/uv pip install --quiet --python .newest/bin/python -r requirements-dev.txt
+	@$(VENV)/uv pip install --quiet --python .newest/bin/python --upgrade pulumi
+	@$(VENV)/uv pip install --quiet --python .newest/bin/python --no-deps --editable .
+	@$(VENV)/uv pip list --quiet --python .newest/bin/python | grep '^pulumi '
+	@$(VENV)/python -m lab exec -- .newest/bin/python -m pytest tests/unit tests/integration -q $(PARALLEL) $(args)
 
 check: venv ## lint, format, types, workflows
 	@$(VENV)/ruff check .
