@@ -45,22 +45,22 @@ def in_order(replay: Replay, changes: Changes | None) -> tuple[str, ...]:
     return tuple(lines) or change_lines(Changes())
 
 
-def stay_lines(replay: Replay, stack: str) -> list[str]:
+def stay_lines(replay: Replay, stack: str, command: str) -> list[str]:
     """Say what a rollback leaves although the release does not have it, and how it would go.
 
     Args:
         replay: The replay.
         stack: The stack's name.
+        command: What carries the rollback out.
     """
     if not replay.stays:
         return []
-    return [
-        "not deleted, and in the state as before:",
-        *(f"  {it}" for it in replay.stays),
-        "the next deploy of a program that does not declare it deletes it",
-        *(
-            f"which the engine refuses before: pulumi state unprotect '{it.urn}' --stack {stack}"
-            for it in replay.stays
-            if it.protected
-        ),
+    lines = ["not deleted:", *(f"  {it}" for it in replay.stays)]
+    if any(not it.protected for it in replay.stays):
+        lines.append(f"to delete what holds data as well: {command} --allow-data-loss")
+    lines += [
+        f"what is protected goes only after: pulumi state unprotect '{it.urn}' --stack {stack}"
+        for it in replay.stays
+        if it.protected
     ]
+    return [*lines, "a deploy of a program that does not declare it deletes it, too"]

@@ -263,7 +263,8 @@ def restore(
                 actions.mark_verified(newest)
                 _pardon(actions, target)
                 if replay.stays:
-                    actions.out.warn("\n".join(stay_lines(replay, actions.stack)))
+                    command = going_back(actions, target)
+                    actions.out.warn("\n".join(stay_lines(replay, actions.stack, command)))
                 return Restored(newest, verdict, ran.outcome.duration, replay)
         # What the watch saw may be older than what it says of the end.
         serving = ran.serving if verdict is None or ran.evidence else verdict.serving
