@@ -57,10 +57,13 @@ def stay_lines(replay: Replay, stack: str, command: str) -> list[str]:
         return []
     lines = ["not deleted:", *(f"  {it}" for it in replay.stays)]
     if any(not it.protected for it in replay.stays):
-        lines.append(f"to delete what holds data as well: {command} --allow-data-loss")
-    lines += [
-        f"what is protected goes only after: pulumi state unprotect '{it.urn}' --stack {stack}"
+        lines += [
+            f"to delete what holds data as well: {command} --allow-data-loss",
+            "a deploy of a program that does not declare it deletes it, too",
+        ]
+    return lines + [
+        "a deploy of a program that does not declare what is protected fails before: "
+        f"pulumi state unprotect '{it.urn}' --stack {stack}"
         for it in replay.stays
         if it.protected
     ]
-    return [*lines, "a deploy of a program that does not declare it deletes it, too"]
