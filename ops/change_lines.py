@@ -41,7 +41,8 @@ def in_order(replay: Replay, changes: Changes | None) -> tuple[str, ...]:
         rest.sort(key=lambda it: it.urn not in replay.first.leads)
         if any(map(is_shown, rest)):
             lines += change_lines(replace(changes, steps=tuple(rest)))
-    lines += [f"  delete {it.label}" for it in replay.deletes if it.urn not in deleted]
+    if changes is None or replay.kept:
+        lines += [f"  delete {it.label}" for it in replay.deletes if it.urn not in deleted]
     return tuple(lines) or change_lines(Changes())
 
 

@@ -175,5 +175,9 @@ class TestOrder:
             "  update Deployment web",
         )
 
+    def test_has_nothing_that_is_gone_already(self) -> None:
+        planned = plan(made(self.WEB), made(self.WEB, self.SETTINGS))
+        assert in_order(planned, Changes()) == ("  nothing changes",)
+
     def test_says_that_nothing_changes(self) -> None:
         assert in_order(plan(made(self.WEB), made(self.WEB)), Changes()) == ("  nothing changes",)
