@@ -7,7 +7,7 @@ or has to be asked of somebody, goes through :class:`Actions`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ops.cluster import Cluster
     from ops.replay import Replay
     from ops.replay_choices import Choices
-    from ops.stack import Program, Session
+    from ops.stack import Session
 
 _DONE = ("Job ", "Pod ")
 Config = Mapping[str, ConfigValue]
@@ -353,10 +353,12 @@ class Actions:
 
     def preview_replay(self, replay: Replay, target: Release) -> Changes:
         """Preview the restoring of a release."""
+        from ops.replay import program
+
         with self.out.progress(f"previewing the rollback to release {target.number}"):
             try:
                 return self.session.preview(
-                    program=_program(replay),
+                    program=program(replay),
                     exclude=replay.preview_exclude,
                     refresh=True,
                     config=replay.settings,
@@ -380,8 +382,10 @@ class Actions:
     ) -> Ran:
         """Restore a release as a new update, watching its rollouts.
 
-        The update ends, and deletes what the release does not have, once they are complete.
+        The update ends, and deletes what the release does not have, once they are complete; but
+        what could block it goes first.
         """
+        from ops.replay_update import carry_out
         from ops.watch import LOST_SECONDS
 
         before = self.session.export()
@@ -389,17 +393,22 @@ class Actions:
             self.session.import_state(replay.prepare(before))
         ended = threading.Event()
 
+        def cleared() -> None:
+            nonlocal before
+            before = self.session.export()
+
         def settle() -> str | None:
             return self._judging.settled(replay.workloads, gate, ended)
 
         def run(on_event: Callable[[Event], None]) -> Outcome:
-            return self.session.update(
-                program=_program(replay, settle),
+            return carry_out(
+                self.session,
+                replay,
                 message=message,
-                refresh=True,
-                exclude=replay.exclude,
-                config=replay.settings,
+                settle=settle,
                 on_event=on_event,
+                on_cleared=cleared,
+                stopped=ended.is_set,
             )
 
         def stop() -> None:
@@ -456,10 +465,11 @@ class Actions:
         *,
         dry: bool = False,
         whole: bool = False,
+        apart: Collection[str] = (),
     ) -> Verdict:
         """Let the gate judge what runs; see `ops.judging.Judging.judge`."""
         tell = self._watched.tell_gate
-        return self._judging.judge(workloads, gate, tell, dry=dry, whole=whole)
+        return self._judging.judge(workloads, gate, tell, dry=dry, whole=whole, apart=apart)
 
     def going(self) -> tuple[str, ...]:
         """Return what is declared and is being deleted just now, a line each.
@@ -528,9 +538,3 @@ class Actions:
             self.connected()
             import_module("ops.gate")
             import_module("ops.replay_program")
-
-
-def _program(replay: Replay, settle: Callable[[], str | None] | None = None) -> Program:
-    from ops.replay import program
-
-    return program(replay, settle)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops import rollback
+from ops.change_lines import change_lines
 from ops.decisions import Next, after_judgement, after_update, cause, headline, lost
 from ops.errors import AegisError, ExitCode
 from ops.identity import images_of_steps, is_shown, workloads_of_steps
@@ -17,7 +18,7 @@ from ops.interference import GOING
 from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
 from ops.release import Deployed, Release
-from ops.rollback import change_lines, named, planned, remember, restore
+from ops.rollback import going_back, named, planned, remember, restore
 from ops.signals import Interrupted
 from ops.target import choose
 from ops.verdict import Verdict
@@ -339,7 +340,7 @@ def _restored(
         if killed:
             actions.settle()
         replay = planned(actions, target)
-        replay.require()
+        replay.require(command=going_back(actions, target))
         done = restore(actions, target, replay, why=why)
     except AegisError as refusal:
         if refusal.code is not ExitCode.REFUSED:
@@ -357,7 +358,15 @@ def _restored(
     return AegisError(
         what=f"the release failed on {actions.stack}",
         why=why,
-        state=f"rolled back to {named(target, deployed)}, verified",
+        state="; not deleted: ".join(
+            filter(
+                None,
+                (
+                    f"rolled back to {named(target, deployed)}, verified",
+                    ", ".join(it.resource for it in done.replay.stays),
+                ),
+            )
+        ),
         next=_next(actions.stack, target, failed)
         if outside is None
         else f"it is not held to be bad: aegis deploy --stack {actions.stack} deploys it again",
@@ -369,6 +378,7 @@ def _restored(
                 deployed=deployed,
                 release=None if done.release is None else done.release.number,
                 verdict=done.verdict,
+                stays=done.replay.stays,
                 seconds=done.seconds,
             ).as_json(),
         },

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -107,6 +107,7 @@ class Judging:
         *,
         dry: bool = False,
         whole: bool = False,
+        apart: Collection[str] = (),
     ) -> Verdict:
         """Let the gate judge what runs.
 
@@ -117,6 +118,8 @@ class Judging:
             dry: Whether nothing may be changed, not even for a moment.
             whole: Whether everything that is declared has to be there, as it has to be once a
                 release was restored; nothing of it may be on its way out in any case.
+            apart: The URNs of what is declared and is not the release's: whether that is there is
+                no matter.
         """
         from ops.gate import judge
 
@@ -139,7 +142,7 @@ class Judging:
         if verdict.passed:
             verdict = self._compared(verdict, workloads)
         if verdict.passed:
-            verdict = self._standing(verdict, whole=whole)
+            verdict = self._standing(verdict, whole=whole, apart=apart)
         self._recording.judged(verdict)
         self._turn.require()
         # One that passed counts as judged once that is written down; see `Actions.mark_verified`.
@@ -206,19 +209,21 @@ class Judging:
         """
         return self._waited(0.0)[0].going
 
-    def _standing(self, verdict: Verdict, *, whole: bool) -> Verdict:
+    def _standing(self, verdict: Verdict, *, whole: bool, apart: Collection[str]) -> Verdict:
         """What is declared and on its way out is soon missing, however well the rest runs."""
         from ops import interference
         from ops.cluster import ApiError
 
         try:
-            found, went = self._waited()
+            found, went = self._waited(apart=apart)
         except ApiError as error:
             note = f"whether all of it is there: {error}"
             return replace(verdict, notes=(*verdict.notes, note))
         return interference.standing(verdict, found.going, found.gone if whole or went else ())
 
-    def _waited(self, seconds: float | None = None) -> tuple[Standing, bool]:
+    def _waited(
+        self, seconds: float | None = None, apart: Collection[str] = ()
+    ) -> tuple[Standing, bool]:
         """Look at what is declared until none of it is on its way, for some time at most.
 
         Returns:
@@ -228,7 +233,11 @@ class Judging:
         from ops.checkpoint import outline
         from ops.drift import is_object
 
-        declared = [it for it in map(outline, self._session.resources()) if is_object(it)]
+        declared = [
+            it
+            for it in map(outline, self._session.resources())
+            if is_object(it) and it.urn not in apart
+        ]
         if not declared:
             return live_objects.Standing(), False  # It need not even have a cluster.
         waits = _GOING_SECONDS if seconds is None else seconds

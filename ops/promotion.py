@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ops import deploy
+from ops.change_lines import change_lines
 from ops.comparison import Difference, compare_settings
 from ops.errors import AegisError
 from ops.release import Deployed, Release
-from ops.rollback import change_lines
 
 if TYPE_CHECKING:
     from ops.actions import Actions, Config

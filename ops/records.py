@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ops.release import UNKNOWN, ConfigValue, Release, restored_by
+from ops.release import UNKNOWN, ConfigValue, Release, ended_as, restored_by
 
 UNREADABLE = "unreadable"
 """The result of a release whose history file cannot be read; its message says which and why."""
@@ -46,7 +46,7 @@ def make_release(number: int, key: str, raw: Mapping[str, Any]) -> Release:
         number=number,
         key=key,
         kind=kind,
-        result=result,
+        result=ended_as(result, message),
         started=_time(raw["startTime"]),
         ended=_time(raw["endTime"]) if raw.get("endTime") else None,
         message=message,

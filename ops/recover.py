@@ -35,6 +35,8 @@ _CLUSTER_WIDE = frozenset(
         "CustomResourceDefinition",
         "FlowSchema",
         "IngressClass",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
         "MutatingWebhookConfiguration",
         "Namespace",
         "Node",

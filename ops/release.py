@@ -16,6 +16,9 @@ SECURE = "secure"
 MASK = "[secret]"
 AUTOMATED = "aegis: automated rollback"
 """What the message of a rollback begins with that nobody typed."""
+BEGUN = "begun"
+"""The result of a rollback's first step, which took away what was in the way of the rest."""
+_BEGINS = re.compile(r"aegis: (?:automated )?rollback to release \d+ begins\b")
 _RESTORES = re.compile(r"aegis: (?:automated )?rollback to release (\d+)\b")
 
 
@@ -67,7 +70,7 @@ class Release:
         key: What names it in the backend: the nanoseconds in a history file's name, a service's
             version, or the start and the place in the history where a store has neither.
         kind: update, refresh, destroy, import and so on.
-        result: succeeded, failed or in-progress.
+        result: succeeded, failed, in-progress; or begun, of a rollback that another goes on with.
         started: When it began.
         ended: When it ended; None when it has not, or was never recorded to.
         message: What was given as its message.
@@ -110,6 +113,11 @@ class Release:
         return self.kind in DEPLOYING or self.kind == UNKNOWN
 
     @property
+    def begun(self) -> bool:
+        """Whether it is only the first step of a rollback, and another release goes on with it."""
+        return self.result == BEGUN
+
+    @property
     def automated(self) -> bool:
         """Whether it is a rollback that nobody typed."""
         return self.restores is not None and self.message.startswith(AUTOMATED)
@@ -150,6 +158,27 @@ def restored_by(message: str) -> int | None:
     """The release that an update with this message restored; None when it is no rollback."""
     match = _RESTORES.match(message)
     return int(match[1]) if match else None
+
+
+def beginning(message: str, what: str) -> str:
+    """Word the message of a rollback's first step.
+
+    Args:
+        message: The message of the rollback.
+        what: What the step does.
+    """
+    match = _RESTORES.match(message)
+    return f"{match[0] if match else message} begins: {what}"
+
+
+def ended_as(result: str, message: str) -> str:
+    """What an operation came to: a rollback's first step is no rollback, however well it ended.
+
+    Args:
+        result: What the history says it came to.
+        message: Its message.
+    """
+    return BEGUN if result == "succeeded" and _BEGINS.match(message) else result
 
 
 def _is_ciphertext(raw: Any) -> bool:  # noqa: ANN401 - any JSON value

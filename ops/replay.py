@@ -10,7 +10,7 @@ still holds) and resource hooks, which belong to code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,20 +18,25 @@ from ops import (
     replay_charts,
     replay_choices,
     replay_entry,
+    replay_first,
     replay_ignored,
     replay_images,
     replay_loss,
     replay_providers,
+    replay_references,
     replay_revival,
     replay_secrets,
+    replay_stays,
 )
 from ops.checkpoint import SIGNATURE, STACK, Checkpoint, Resource
 from ops.errors import AegisError
 from ops.release import ConfigValue
 from ops.replay_choices import Choices
+from ops.replay_first import First
 from ops.replay_loss import Loss, Rerun
 from ops.replay_revival import Revival
 from ops.replay_secrets import SecretChange
+from ops.replay_stays import Stay
 from ops.workload import Workload
 
 _HOOKS_OF_A_DELETION = ("BeforeDelete", "AfterDelete", "OnError")
@@ -71,10 +76,16 @@ class Replay:
         settings: The settings that its update records; see `replay_settings`.
         encryption: How the release was encrypted, where that is not how the stack is now.
         deletes: What there is now and the release does not have; deleted last.
+        first: What goes, and what comes back, before the rest.
+        edits: What is made and what is changed, in words, as far as the records tell.
+        stays: What the release does not have either and is not deleted.
+        kept: Its URNs, with what it cannot be without.
+        going: The URNs of all that goes, what only groups or connects too.
+        outputs_now: The stack's outputs as they are now.
         losses: Data that would be destroyed.
         reruns: Jobs and Pods that would run again.
         secrets: Secrets that would change.
-        protected: What would be deleted or replaced and is protected: the engine refuses that.
+        protected: The URNs of what would be replaced and is protected: the engine refuses that.
         missing: What cannot be restored from the record, in words.
         hooks: The hooks that what is deleted still names; they do nothing in the replay.
         pending: How many operations the state says were begun and never ended; what they made
@@ -96,6 +107,12 @@ class Replay:
     settings: Mapping[str, ConfigValue] = field(default_factory=dict, repr=False)
     encryption: Mapping[str, Any] = field(default_factory=dict, repr=False)
     deletes: tuple[Resource, ...] = field(default=(), repr=False)
+    first: First = field(default_factory=First)
+    edits: tuple[str, ...] = ()
+    stays: tuple[Stay, ...] = ()
+    kept: frozenset[str] = frozenset()
+    going: frozenset[str] = frozenset()
+    outputs_now: Mapping[str, Any] = field(default_factory=dict, repr=False)
     losses: tuple[Loss, ...] = ()
     reruns: tuple[Rerun, ...] = ()
     secrets: tuple[SecretChange, ...] = ()
@@ -113,7 +130,7 @@ class Replay:
     @property
     def prepares(self) -> bool:
         """Whether the state has to be changed by `prepare` before the update."""
-        return bool(self.revivals or self.unmade or self.entries)
+        return bool(self.revivals or self.unmade or self.entries or self.kept or self.first.goes)
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -132,17 +149,21 @@ class Replay:
         return tuple(item.label for item in self.resources if item.type in _NOT_JUDGED)
 
     def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """The state to begin from; see `replay_revival` and `replay_entry`. Has secrets in it."""
-        return replay_entry.put(replay_revival.revive(state, self.revivals), self.entries)
+        """The state to begin from; see the modules that it is made by. Has secrets in it."""
+        entered = replay_entry.put(replay_revival.revive(state, self.revivals), self.entries)
+        if not (self.kept or self.first.goes):
+            return entered
+        return replay_references.cut(entered, self.first.urns, self.going if self.kept else ())
 
-    def require(self, *, allow_data_loss: bool = False) -> None:
+    def require(self, *, allow_data_loss: bool = False, command: str = "aegis rollback") -> None:
         """Refuse a replay that must not be carried out.
 
         Args:
             allow_data_loss: Whether a person insists although data is destroyed.
+            command: What carries it out, for the advice.
 
         Raises:
-            AegisError: It would destroy data, delete what is protected, or is not complete.
+            AegisError: It would destroy data, replace what is protected, or is not complete.
         """
         if self.missing:
             raise AegisError(
@@ -152,15 +173,21 @@ class Replay:
             )
         if self.protected:
             raise AegisError(
-                what="the rollback would delete or replace what is protected",
+                what="the rollback would replace what is protected",
                 why="\n".join(self.protected),
-                next="if it is to go: pulumi state unprotect <urn>",
+                next="\n".join(
+                    [
+                        "if it may be replaced:",
+                        *(f"pulumi state unprotect '{urn}'" for urn in self.protected),
+                        f"then: {command}",
+                    ]
+                ),
             )
         if self.losses and not allow_data_loss:
             raise AegisError(
                 what="the rollback would destroy data",
                 why="\n".join(f"{loss.resource}: {loss.what}; {loss.why}" for loss in self.losses),
-                next="if the data may go: aegis rollback --allow-data-loss",
+                next=f"if the data may go: {command} --allow-data-loss",
             )
 
 
@@ -233,7 +260,11 @@ def plan(
         replay_ignored.restoring(_without(item, known), now.get(item.urn))
         for item in kept.resources
     )
-    revivals = tuple(replay_revival.find(resources, current))
+    gone = _gone(current, registered, set(now_called.values()))
+    staying = replay_stays.staying(gone, allow_data_loss=choices.allow_data_loss)
+    gone = [item for item in gone if item.urn not in staying.urns]
+    first = replay_first.first(resources, gone, now, present)
+    revivals, beside = _revivals(resources, current, first, choices)
     revived = {item.urn for item in revivals}
     was = {
         left.urn: left
@@ -248,13 +279,15 @@ def plan(
     )
     retained = {urn for urn, item in left.items() if replay_entry.is_left(item)}
     fresh = [item for item in resources if item.urn not in revived]
-    gone = _gone(current, registered, set(now_called.values()))
+    known |= {item.urn for item in staying.asleep}
+    asleep = [_without(item, known) for item in staying.asleep]
+    left_alone = staying.urns - {item.urn for item in staying.stays if item.asleep}
     return Replay(
-        resources=resources,
+        resources=(*resources, *asleep),
         providers=defaults,
         outputs=kept.outputs,
         aliases={old: (new,) for old, new in now_called.items()},
-        exclude=tuple(sorted(excluded)),
+        exclude=tuple(sorted({*excluded, *left_alone})),
         revivals=revivals,
         unmade=any(item.unmade for item in current.resources),
         entries=(
@@ -271,10 +304,16 @@ def plan(
         connections=connections,
         encryption={} if checkpoint.encryption == current.encryption else checkpoint.encryption,
         deletes=tuple(item for item in gone if item.custom and not item.is_provider),
+        first=first,
+        edits=tuple(_edits(resources, now, {*excluded, *retained})),
+        stays=(*staying.stays, *beside),
+        kept=staying.urns,
+        going=frozenset(item.urn for item in gone),
+        outputs_now=current.outputs,
         losses=tuple(replay_loss.losses(fresh, gone, now)),
         reruns=tuple(replay_loss.reruns(resources, {**now, **was})),
-        secrets=kept.changes,
-        protected=tuple(replay_loss.locked(fresh, gone, now)),
+        secrets=tuple(it for it in kept.changes if it.urn not in staying.urns),
+        protected=tuple(item.urn for item in replay_loss.locked(fresh, now)),
         missing=(
             *_files(resources),
             *(
@@ -287,6 +326,17 @@ def plan(
         hooks=_hooks(current),
         pending=current.pending,
     )
+
+
+def first_step(replay: Replay) -> Callable[[], Any]:
+    """The inline program of an update that deletes what goes first, and changes nothing else.
+
+    Args:
+        replay: The replay; the update's targets are a set of its `First.goes`.
+    """
+    from ops.replay_program import clearing
+
+    return clearing(replay)
 
 
 def program(replay: Replay, settle: Callable[[], str | None] | None = None) -> Callable[[], Any]:
@@ -371,6 +421,35 @@ def _gone(current: Checkpoint, registered: set[str], renamed: set[str]) -> list[
         and not item.external
         and not item.options.get("viewOf")
     ]
+
+
+def _revivals(
+    resources: Sequence[Resource], current: Checkpoint, first: First, choices: Choices
+) -> tuple[tuple[Revival, ...], tuple[Stay, ...]]:
+    """What is taken back, and what of that which replaced it stays, for it holds data."""
+    revivals, stays = [], []
+    for revival in replay_revival.find(resources, current):
+        if revival.urn in first.urns:
+            continue
+        other = current.alive[revival.urn] if revival.instead_of else None
+        left = other is not None and not choices.allow_data_loss and bool(replay_loss.held(other))
+        if other is not None and left and not other.options.get("retainOnDelete"):
+            why = f"{replay_loss.held(other)}; in the cluster alone, no longer in the state"
+            stays.append(Stay(other.label, other.urn, why))
+        revivals.append(replace(revival, left=left))
+    return tuple(revivals), tuple(stays)
+
+
+def _edits(
+    resources: Sequence[Resource], now: Mapping[str, Resource], left: Collection[str]
+) -> Iterator[str]:
+    for item in resources:
+        if not item.custom or item.is_provider or item.external or item.urn in left:
+            continue
+        if item.urn not in now:
+            yield f"create {item.label}"
+        elif now[item.urn].inputs != item.inputs:
+            yield f"update {item.label}"
 
 
 def _hooks(current: Checkpoint) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ops import replay_kinds
 from ops.checkpoint import Resource, plain
 from ops.property_path import found, steps_of
 
@@ -19,7 +19,6 @@ _HOLDS_DATA = {
     "VolumeSnapshotContent": "the snapshot",
 }
 _STATEFUL_SET = "kubernetes:apps/v1:StatefulSet"
-_HELM_RELEASE = "kubernetes:helm.sh/v3:Release"
 _FIXED_OF_A_SET = ("podManagementPolicy", "selector", "serviceName", "volumeClaimTemplates")
 _BUILDS_IMAGES = frozenset(
     {
@@ -73,23 +72,19 @@ def builds_image(item: Resource) -> bool:
     return item.type in _BUILDS_IMAGES
 
 
-def locked(
-    targets: Sequence[Resource], gone: Sequence[Resource], now: Mapping[str, Resource]
-) -> list[str]:
-    """Find what is protected and would be deleted or replaced: the engine refuses both.
+def locked(targets: Sequence[Resource], now: Mapping[str, Resource]) -> list[Resource]:
+    """Find what is protected and would be replaced: the engine refuses that.
 
     Args:
         targets: What is registered, without what is taken back.
-        gone: What is deleted.
         now: What each target is at present, by the target's URN.
     """
-    replaced = [
+    return [
         current
         for target in targets
         for current in [now.get(target.urn)]
         if current is not None and current.protected and _replaced(target, current)
     ]
-    return [item.label for item in (*gone, *replaced) if item.protected]
 
 
 def losses(
@@ -105,16 +100,16 @@ def losses(
     found = [
         Loss(item.label, item.urn, what, "the release does not have it")
         for item in gone
-        for what in [_held(item)]
+        for what in [held(item)]
         if what and not item.options.get("retainOnDelete")
     ]
     for target in targets:
         current = now.get(target.urn)
-        if current is None or not _held(current) or current.options.get("retainOnDelete"):
+        if current is None or not held(current) or current.options.get("retainOnDelete"):
             continue
         reason = _replaced(target, current)
         if reason:
-            found.append(Loss(current.label, current.urn, _held(current), reason))
+            found.append(Loss(current.label, current.urn, held(current), reason))
     return found
 
 
@@ -146,8 +141,8 @@ def _replacing(target: Resource, *specs: Mapping[str, Any]) -> set[str]:
     return {key for spec in specs for key in spec}
 
 
-def _held(item: Resource) -> str:
-    """What data a resource holds, in words; empty when it holds none."""
+def held(item: Resource) -> str:
+    """Say what data a resource holds, which goes when it is deleted; empty when it holds none."""
     if item.type == _DELETES_FROM_REGISTRY:
         kept = plain(item.inputs.get("keepRemotely"))
         return "" if kept else "the image in the registry"
@@ -156,10 +151,8 @@ def _held(item: Resource) -> str:
     if item.type == _STATEFUL_SET:
         kept = found(item.inputs, steps_of("spec.persistentVolumeClaimRetentionPolicy.whenDeleted"))
         return "the data of its volumes, which go with it" if kept == "Delete" else ""
-    if item.type == _HELM_RELEASE:
-        kinds = {re.split(r"[./]", key)[0] for key in found(item.inputs, ["resourceNames"]) or ()}
-        return ", ".join(sorted(_HOLDS_DATA[kind] for kind in kinds if kind in _HOLDS_DATA))
-    return _HOLDS_DATA.get(item.type.rpartition(":")[2], "")
+    kinds = replay_kinds.kinds(item)
+    return ", ".join(sorted({_HOLDS_DATA[kind] for kind in kinds if kind in _HOLDS_DATA}))
 
 
 def _replaced(target: Resource, current: Resource) -> str:

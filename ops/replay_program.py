@@ -20,6 +20,7 @@ from pulumi.runtime.proto import alias_pb2, resource_pb2
 
 from ops.checkpoint import SIGNATURE, STACK, Resource, is_secret
 from ops.replay import Replay
+from ops.replay_first import needed
 
 _INTERNAL = "__internal"
 _AT_ONCE = 64
@@ -48,6 +49,21 @@ def registering(replay: Replay, settle: Settle | None = None) -> Callable[[], Aw
     return run
 
 
+def clearing(replay: Replay) -> Callable[[], Awaitable[None]]:
+    """The program that registers nothing, for an update of nothing but what goes first.
+
+    Args:
+        replay: The replay.
+    """
+
+    async def run() -> None:
+        await _bind_hooks(replay)
+        for key, value in replay.outputs_now.items():
+            pulumi.export(key, _exported(value))
+
+    return run
+
+
 class _Registration:
     """One run of a replay against an engine."""
 
@@ -66,7 +82,7 @@ class _Registration:
         if stack is None:
             raise pulumi.RunError("a replay runs as an inline program of a stack")
         self._root = await _urn(stack)
-        await self._bind_hooks()
+        await _bind_hooks(self._replay)
         # A preview does not find what `Replay.prepare` enters into the state.
         missing = self._replay.absent if pulumi.runtime.is_dry_run() else frozenset()
         try:
@@ -100,14 +116,9 @@ class _Registration:
             )
         )
 
-    async def _bind_hooks(self) -> None:
-        """Let the hooks exist that what is deleted names; what they did is code of another time."""
-        hooks = [pulumi.ResourceHook(name, _do_nothing) for name in self._replay.hooks]
-        for hook in hooks:
-            await hook._registered  # nothing public says it
-
     async def _register(self, resource: Resource) -> None:
-        for urn in _awaited(resource):
+        first = self._replay.first
+        for urn in (*needed(resource), *(() if resource.urn in first.ahead else first.leads)):
             if urn in self._tasks:
                 await self._tasks[urn]
         if resource.external:
@@ -231,19 +242,15 @@ async def _urn(stack: pulumi.Resource) -> str:
     return str(await stack.urn.future())
 
 
+async def _bind_hooks(replay: Replay) -> None:
+    """Let the hooks exist that what is deleted names; what they did is code of another time."""
+    hooks = [pulumi.ResourceHook(name, _do_nothing) for name in replay.hooks]
+    for hook in hooks:
+        await hook._registered  # nothing public says it
+
+
 def _do_nothing(_: pulumi.ResourceHookArgs) -> None:
     """Stand in for a hook whose code is not there any more."""
-
-
-def _awaited(resource: Resource) -> list[str]:
-    """What has to be registered before it."""
-    options = resource.options
-    return [
-        *filter(None, (resource.parent, resource.provider_urn, options.get("deletedWith"))),
-        *resource.dependencies,
-        *(options.get("replaceWith") or ()),
-        *(urn for urns in (options.get("propertyDependencies") or {}).values() for urn in urns),
-    ]
 
 
 def _inputs(resource: Resource) -> Mapping[str, Any]:

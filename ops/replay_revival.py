@@ -31,12 +31,14 @@ class Revival:
         resource: What a person calls it.
         id: What its provider calls it.
         instead_of: What its provider calls the replacement; empty when there is none.
+        left: Whether the replacement's object is left in the cluster, since it holds data.
     """
 
     urn: str
     resource: str
     id: str
     instead_of: str = ""
+    left: bool = False
 
 
 def find(targets: Sequence[Resource], current: Checkpoint) -> list[Revival]:
@@ -79,5 +81,8 @@ def revive(state: Mapping[str, Any], revivals: Sequence[Revival]) -> dict[str, A
         if revival.instead_of:
             replacement = places[(revival.instead_of, False)]
             resources[replacement]["delete"] = True
+            if revival.left:
+                # It cannot be in the state as well: there both have one URN.
+                resources[replacement]["retainOnDelete"] = True
             resources[replacement], resources[left] = resources[left], resources[replacement]
     return revived

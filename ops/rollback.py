@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ops import replay_choices
+from ops.change_lines import in_order, stay_lines
 from ops.decisions import cause, gate_of_rollback, headline, lost, touched
 from ops.errors import AegisError, ExitCode
-from ops.identity import called, is_shown
 from ops.interference import GOING
 from ops.ledger import fingerprint
 from ops.registry import Presence
@@ -26,10 +26,10 @@ from ops.verdict import Verdict
 
 if TYPE_CHECKING:
     from ops.actions import Actions
-    from ops.events import Changes
     from ops.gate_settings import GateSettings
     from ops.replay import Replay
     from ops.replay_choices import Choices
+    from ops.replay_stays import Stay
     from ops.watched import Ran
 
 INTENT = "rollback"
@@ -49,7 +49,6 @@ class Request:
         preview: Whether to show what it would do, and no more.
         yes: Whether to go on without asking.
         choices: How the release is restored.
-        allow_data_loss: Whether data may be destroyed on the way.
         wait_seconds: How long to wait for another deployer.
         guard: Whether another process goes on should this one die.
     """
@@ -58,7 +57,6 @@ class Request:
     preview: bool = False
     yes: bool = False
     choices: Choices = replay_choices.NONE
-    allow_data_loss: bool = False
     wait_seconds: float = 0.0
     guard: bool = False
 
@@ -74,6 +72,8 @@ class Report:
         verdict: The gate's; None for a preview.
         secrets: The secrets that changed, and those whose value was kept.
         losses: The data that was destroyed.
+        stays: What the release does not have, and was not deleted.
+        first: What went before the rest.
         reruns: The jobs that ran again.
         left: What had been left in the cluster and was taken back.
         unjudged: What runs pods and is not looked at by the gate.
@@ -88,6 +88,8 @@ class Report:
     verdict: Verdict | None = None
     secrets: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
+    stays: tuple[Stay, ...] = ()
+    first: tuple[str, ...] = ()
     reruns: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
@@ -105,6 +107,8 @@ class Report:
             "gate": None if self.verdict is None else self.verdict.as_json(),
             "secrets": list(self.secrets),
             "dataLost": list(self.losses),
+            "stays": list(map(str, self.stays)),
+            "first": list(self.first),
             "runAgain": list(self.reruns),
             "takenBack": list(self.left),
             "notJudged": list(self.unjudged),
@@ -150,13 +154,18 @@ def roll_back(
         asked = beside.submit(actions.presence, deployed.images)
         replay = actions.replay(target, request.choices)
         if not request.preview:
-            replay.require(allow_data_loss=request.allow_data_loss)
+            replay.require(
+                allow_data_loss=request.choices.allow_data_loss,
+                command=going_back(actions, target),
+            )
         refuse_gone(target, asked.result(), actions)
     report = Report(
         target=target,
         deployed=deployed,
         secrets=secret_lines(replay),
         losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
+        stays=replay.stays,
+        first=tuple(it.label for several in replay.first.goes for it in several),
         reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
         left=replay.left,
         unjudged=replay.unjudged,
@@ -165,8 +174,7 @@ def roll_back(
     for line in summary_lines(report):
         actions.out.show(line)
     if request.preview or not request.yes:
-        changes = actions.preview_replay(replay, target)
-        report = _with_changes(report, changes)
+        report = replace(report, changes=_previewed(actions, replay, target))
         for line in report.changes:
             actions.out.show(line)
         if request.preview:
@@ -202,11 +210,13 @@ class Restored:
         release: The update that did it; None when the history does not have it.
         verdict: The gate's.
         seconds: How long the update took.
+        replay: What was carried out.
     """
 
     release: Release | None
     verdict: Verdict
     seconds: float
+    replay: Replay
 
 
 def restore(
@@ -247,12 +257,15 @@ def restore(
             replay = planned(actions, target, choices)
             continue
         if ran.outcome.succeeded and verdict is None:
-            verdict = _judge(actions, target, gate)
+            verdict = _judge(actions, target, gate, replay)
             if verdict.passed:
                 newest = actions.recorded(ran.outcome)
                 actions.mark_verified(newest)
                 _pardon(actions, target)
-                return Restored(newest, verdict, ran.outcome.duration)
+                if replay.stays:
+                    command = going_back(actions, target)
+                    actions.out.warn("\n".join(stay_lines(replay, actions.stack, command)))
+                return Restored(newest, verdict, ran.outcome.duration, replay)
         # What the watch saw may be older than what it says of the end.
         serving = ran.serving if verdict is None or ran.evidence else verdict.serving
         killed = ran.outcome.killed
@@ -320,14 +333,14 @@ def _require_end(actions: Actions, target: Release, ran: Ran, *, last: bool) -> 
         )
 
 
-def _judge(actions: Actions, target: Release, gate: GateSettings) -> Verdict:
+def _judge(actions: Actions, target: Release, gate: GateSettings, replay: Replay) -> Verdict:
     """Let the gate judge what was restored.
 
     Raises:
         AegisError: A signal or the cluster's silence ended it.
     """
     try:
-        verdict = actions.judge(actions.workloads(), gate, whole=True)
+        verdict = actions.judge(actions.workloads(), gate, whole=True, apart=replay.kept)
     except Interrupted as signal:
         raise AegisError(
             what=f"stopped by {signal} while the gate judged the rollback",
@@ -403,6 +416,11 @@ def refuse_gone(target: Release, found: Sequence[Presence], actions: Actions) ->
             actions.out.warn(f"nobody can say whether {it.image} is still there: {it.why}")
 
 
+def going_back(actions: Actions, target: Release) -> str:
+    """Return the command that goes back to a release."""
+    return f"aegis rollback --to {target.number} --stack {actions.stack}"
+
+
 def secret_lines(replay: Replay) -> tuple[str, ...]:
     """Say of every secret that differs what happens to it."""
     words = {
@@ -428,6 +446,10 @@ def summary_lines(report: Report) -> list[str]:
     lines += [f"  stays   {line} as it is now" for line in report.connections]
     if report.connections:
         lines.append("          to restore these as well: --restore-providers")
+    lines += [f"  first   {it} goes before the rest, which it could block" for it in report.first]
+    lines += [f"  stays   {line}" for line in report.stays]
+    if any(not it.protected for it in report.stays):
+        lines.append("          to delete what holds data as well: --allow-data-loss")
     lines += [f"  DATA    {line}" for line in report.losses]
     lines += [f"  again   {line}" for line in report.reruns]
     lines += [f"  back    {it}: the cluster may still have it; taken back" for it in report.left]
@@ -435,16 +457,19 @@ def summary_lines(report: Report) -> list[str]:
     return lines
 
 
-def change_lines(changes: Changes) -> tuple[str, ...]:
-    """Say what a preview would change, a line a resource."""
-    lines = []
-    for step in filter(is_shown, changes.steps):
-        lines.append(f"  {called(step)}" + (f" [{', '.join(step.diffs)}]" if step.diffs else ""))
-    return tuple(lines) or ("  nothing changes",)
-
-
-def _with_changes(report: Report, changes: Changes) -> Report:
-    return replace(report, changes=change_lines(changes))
+def _previewed(actions: Actions, replay: Replay, target: Release) -> tuple[str, ...]:
+    """Say what a rollback would change, in the order in which it does."""
+    try:
+        return in_order(replay, actions.preview_replay(replay, target))
+    except AegisError as error:
+        if not (replay.first.goes or replay.first.leads):
+            raise
+        # The cluster is asked for each change, which goes through what blocks it.
+        actions.out.warn(
+            "what the records say is shown, for the cluster does not let itself be asked before "
+            f"what comes first is done\n{error.why}"
+        )
+        return in_order(replay, None)
 
 
 def _finished(report: Report, done: Restored) -> Report:

@@ -160,6 +160,8 @@ def neighbours(
 ) -> tuple[Release | None, Release | None]:
     """Return what was deployed before a release and what was after it, whatever it came to.
 
+    A rollback's first step is left out: the rollback is what follows it.
+
     Args:
         releases: The history, newest first.
         release: One of them.
@@ -168,8 +170,8 @@ def neighbours(
     before = (releases[it] for it in range(place + 1, len(releases)))
     after = (releases[it] for it in range(place - 1, -1, -1))
     return (
-        next((it for it in before if it.deploys), None),
-        next((it for it in after if it.deploys), None),
+        next((it for it in before if it.deploys and not it.begun), None),
+        next((it for it in after if it.deploys and not it.begun), None),
     )
 
 

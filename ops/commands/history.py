@@ -146,7 +146,7 @@ def told(error: AegisError) -> str:
 
 def relations(releases: Sequence[Release]) -> dict[int, int]:
     """Say which release each rollback took the place of; none where it was that one once more."""
-    deploying = [release for release in releases if release.deploys]
+    deploying = [release for release in releases if release.deploys and not release.begun]
     return {
         new.number: old.number
         for new, old in pairwise(deploying)
@@ -159,7 +159,7 @@ def entry_of(releases: Sequence[Release], release: Release, deployed: Deployed) 
     from ops.target import neighbours
 
     before, after = neighbours(releases, release)
-    if not release.deploys:
+    if not release.deploys or release.begun:
         return Entry(release, deployed)
     took = before is not None and _takes_place(releases, release, before)
     lost = after is not None and _takes_place(releases, after, release)

@@ -132,10 +132,10 @@ def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis, by: str) ->
 
 
 def _restore(actions: Actions, target: Release, why: str) -> None:
-    from ops.rollback import refuse_gone, restore
+    from ops.rollback import going_back, refuse_gone, restore
 
     replay = actions.replay(target)
-    replay.require(allow_data_loss=False)
+    replay.require(command=going_back(actions, target))
     refuse_gone(target, actions.presence(actions.deployed(target).images), actions)
     restore(actions, target, replay, why=why)
 

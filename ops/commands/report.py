@@ -62,7 +62,7 @@ def collect(session: Session, number: int | None = None) -> ReleaseReport:
 def _last(releases: Sequence[Release]) -> Release:
     from ops.errors import AegisError, ExitCode
 
-    deploying = [*islice((it for it in releases if it.deploys), 2)]
+    deploying = [*islice((it for it in releases if it.deploys and not it.begun), 2)]
     if not deploying:
         raise AegisError(
             what="there is no release to report on",

@@ -58,7 +58,9 @@ def rollback(
     allow_data_loss: Annotated[
         bool,
         typer.Option(
-            "--allow-data-loss", help="Go on although a namespace or a volume would be deleted."
+            "--allow-data-loss",
+            help="Delete also what holds data, such as a volume claim, when the release does not "
+            "have it; and go on although one of its own has to be replaced.",
         ),
     ] = False,
     wait_lock: WaitLock = "0",
@@ -77,8 +79,11 @@ def rollback(
         to=to,
         preview=preview,
         yes=yes,
-        choices=Choices(keep=keep or (), restore_providers=restore_providers),
-        allow_data_loss=allow_data_loss,
+        choices=Choices(
+            keep=keep or (),
+            restore_providers=restore_providers,
+            allow_data_loss=allow_data_loss,
+        ),
         wait_seconds=seconds(wait_lock),
         guard=detach_guard,
     )

@@ -380,10 +380,16 @@ def test_an_unprotected_release_does_not_hide_that_something_is_protected(stack:
     def more() -> None:
         _thing("one", {"data": 1})
         _thing("two", {"data": 2}, protect=True)
+        _thing("three", {"data": 3})
 
     stack.deploy(more)
-    with pytest.raises(Exception, match="protected"):
-        stack.plan(first).require()
+    planned = stack.plan(first)
+    planned.require()
+    assert [it.resource for it in planned.stays] == ["ConfigMap two"]
+    assert stack.restore(planned).succeeded
+    assert stack.steps() == ["delete ConfigMap three"]
+    (kept,) = [it for urn, it in stack.state().items() if urn.endswith("::two")]
+    assert kept["protect"] is True
 
 
 def test_what_an_update_needs_may_be_imported_before_it(stack: Stack) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from ops.reconnect import is_refused
 from ops.registry import Presence
 from ops.release import ConfigValue, Deployed, Release
 from ops.replay_choices import NONE, Choices
+from ops.replay_first import First
 from ops.verdict import Verdict
 from ops.watched import Ran
 from ops.workload import Workload
@@ -85,9 +86,16 @@ class Replayed:
     connections: None = None
     pending: int = 0
     refuses: Exception | None = None
+    stays: tuple[Any, ...] = ()
+    kept: frozenset[str] = frozenset()
+    first: First = field(default_factory=First)
+    edits: tuple[str, ...] = ()
+    deletes: tuple[Any, ...] = ()
 
-    def require(self, *, allow_data_loss: bool = False) -> None:
+    def require(self, *, allow_data_loss: bool = False, command: str = "aegis rollback") -> None:
         if self.refuses is not None and not allow_data_loss:
+            if isinstance(self.refuses, AegisError):
+                self.refuses.next = self.refuses.next.replace("COMMAND", command)
             raise self.refuses
 
 
@@ -110,6 +118,7 @@ class Stage(Actions):
     replayed: Replayed = field(default_factory=Replayed)
     presences: list[Presence] = field(default_factory=list)
     gates: dict[int, GateSettings | None] = field(default_factory=dict)
+    apart: Collection[str] = ()
     judged_by: list[GateSettings] = field(default_factory=list)
     overridden: dict[str, str] = field(default_factory=dict)
     pardoned: list[str] = field(default_factory=list)
@@ -119,6 +128,7 @@ class Stage(Actions):
     unreachable: Exception | None = None
     standing: Exception | None = None
     unsettled: Exception | None = None
+    blocked: Exception | None = None
     aimed: int | None = None
     running: str | None = BAD
     rotated: bool = False
@@ -251,11 +261,14 @@ class Stage(Actions):
         return self.illegible
 
     def replay(self, target: Release, choices: Choices = NONE) -> Any:
-        self.did.append(f"replay {target.number}")
+        losing = " losing data" if choices.allow_data_loss else ""
+        self.did.append(f"replay {target.number}{losing}")
         return self.replayed
 
     def preview_replay(self, replay: Any, target: Release) -> Changes:
         self.did.append(f"preview replay {target.number}")
+        if self.blocked is not None:
+            raise self.blocked
         return self.changes
 
     def restore(
@@ -279,10 +292,12 @@ class Stage(Actions):
         *,
         dry: bool = False,
         whole: bool = False,
+        apart: Collection[str] = (),
     ) -> Verdict:
         assert not dry
         self.did.append("judge")
         self.judged_by.append(gate)
+        self.apart = apart
         verdict = self.verdicts.pop(0)
         if isinstance(verdict, BaseException):
             raise verdict

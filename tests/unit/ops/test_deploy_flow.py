@@ -14,6 +14,7 @@ from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
 from ops.registry import Presence
 from ops.release import Release
+from ops.replay_stays import Stay
 from ops.signals import Interrupted
 from ops.verdict import LOST, Verdict
 from ops.watched import Ran
@@ -22,6 +23,7 @@ from tests.unit.ops.stage import (
     CRASHED,
     FAILED,
     PASSED,
+    Replayed,
     Stage,
     outcome,
     release,
@@ -122,6 +124,41 @@ def test_evidence_during_the_rollout_restores_the_last_verified_release() -> Non
         "refuse 2: CrashLoopBackOff of a-1",
     ]
     assert error.details["failed"] == 2
+
+
+def test_what_a_failed_release_added_and_stays_is_named_and_all_else_is_restored() -> None:
+    stays = (
+        Stay("PersistentVolumeClaim data", "urn-1", "the volume's data"),
+        Stay("Secret keys", "urn-2", "it is protected", protected=True),
+    )
+    stage = _stage(updates=[Ran(outcome())], restores=[Ran(outcome())], verdicts=[FAILED, PASSED])
+    stage.replayed = Replayed(stays=stays, kept=frozenset({"urn-1", "urn-2"}))
+    error = _failure(stage)
+    assert error.code is ExitCode.ROLLED_BACK
+    assert error.state == (
+        "rolled back to release 1 (1.1), verified; "
+        "not deleted: PersistentVolumeClaim data, Secret keys"
+    )
+    warned = stage.messages.getvalue()
+    assert "PersistentVolumeClaim data: the volume's data" in warned
+    assert "pulumi state unprotect 'urn-2' --stack s" in warned
+    assert "unprotect 'urn-1'" not in warned
+    rollback = error.details["rollback"]
+    assert isinstance(rollback, dict)
+    assert rollback["stays"] == [
+        "PersistentVolumeClaim data: the volume's data",
+        "Secret keys: it is protected",
+    ]
+    assert stage.apart == {"urn-1", "urn-2"}
+
+
+def test_one_that_would_lose_the_data_of_the_release_before_says_how_to_go_on() -> None:
+    refuses = AegisError(what="the rollback would destroy data", next="COMMAND --allow-data-loss")
+    stage = _stage(updates=[Ran(outcome())], verdicts=[FAILED])
+    stage.replayed = Replayed(refuses=refuses)
+    error = _failure(stage)
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert error.next == "aegis rollback --to 1 --stack s --allow-data-loss"
 
 
 def test_a_gate_that_does_not_pass_restores_too() -> None:

@@ -10,7 +10,7 @@ import pytest
 from ops.backend import Lock
 from ops.diagnosis import Action, Diagnosis, Pending, decide, explain
 from ops.locks import Claim, Holder, Life
-from ops.release import Release
+from ops.release import BEGUN, Release
 from tests.unit.ops.made_backend import urn
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -104,6 +104,12 @@ class TestTheDecision:
             assert decide(found).target is aimed
         stopped = replace(NEWER, result="failed", restores=9)
         assert decide(Diagnosis("s", (), (), stopped, VERIFIED, aimed=aimed)).target is aimed
+
+    def test_a_rollback_of_which_only_the_first_step_is_done_is_gone_on_with(self) -> None:
+        older = replace(VERIFIED, number=11, key="11")
+        begun = replace(NEWER, result=BEGUN, restores=11)
+        decision = decide(Diagnosis("s", last=begun, verified=VERIFIED, aimed=older))
+        assert (decision.action, decision.target) == (Action.RESTORE, older)
 
     def test_a_holder_that_lives_is_no_sign_of_a_death(self) -> None:
         alive = holder("deploy", Life.HELD)

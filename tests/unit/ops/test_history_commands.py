@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.commands import diff, history, show
+from ops import dora
+from ops.commands import diff, history, report, show
 from ops.errors import AegisError
 from ops.output import Output
+from ops.release import beginning
 from tests.unit.ops.made_backend import MadeBackend, deployment
 
 
@@ -47,6 +49,30 @@ class TestHistory:
             assert word in newest
         for word in ("succeeded", "1.0.1", "0123456789ab", "First"):
             assert word in oldest
+
+    def test_a_rollback_of_two_steps_took_the_place_of_one_release(
+        self, backend: MadeBackend
+    ) -> None:
+        backend.update()
+        backend.update("failed")
+        rollback = "aegis: automated rollback to release 1: it crashed"
+        backend.update(message=beginning(rollback, "ResourceQuota quota goes before the rest"))
+        backend.update(message=rollback)
+        session = backend.session()
+        entries = history.collect(session).entries
+        assert [(it.rolled_back_from, it.rolled_back_by) for it in entries] == [
+            (2, None),
+            (None, None),
+            (None, 4),
+            (None, None),
+        ]
+        alone = [
+            history.entry_of(session.store.releases(), it.release, it.deployed) for it in entries
+        ]
+        assert alone == list(entries)
+        assert [it.release.result for it in entries[:2]] == ["succeeded", "begun"]
+        assert report.collect(session).number == 2
+        assert dora.deployments(session.store.releases())[-1].failed
 
     def test_says_which_release_a_rollback_took_the_place_of(self, backend: MadeBackend) -> None:
         backend.update()

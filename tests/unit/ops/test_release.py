@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.release import MASK, ConfigValue, restored_by
+from ops.release import BEGUN, MASK, ConfigValue, beginning, ended_as, restored_by
 
 CIPHERTEXT = "v1:ciphertext"
 LEAVES = st.text(max_size=8) | st.just({"secure": CIPHERTEXT})
@@ -59,3 +59,14 @@ def test_an_object_shows_what_is_no_secret() -> None:
 )
 def test_a_rollback_is_known_by_its_message(message: str, number: int | None) -> None:
     assert restored_by(message) == number
+
+
+@pytest.mark.parametrize("reason", ["", ": it crashed", ": 7 begins"])
+def test_the_first_step_of_a_rollback_is_one_that_was_only_begun(reason: str) -> None:
+    message = f"aegis: automated rollback to release 7{reason}"
+    first = beginning(message, "ResourceQuota guard goes before the rest")
+    assert first.endswith("to release 7 begins: ResourceQuota guard goes before the rest")
+    assert restored_by(first) == restored_by(message) == 7
+    assert ended_as("succeeded", first) == BEGUN
+    assert ended_as("failed", first) == "failed"
+    assert ended_as("succeeded", message) == "succeeded"

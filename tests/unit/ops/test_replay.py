@@ -8,6 +8,7 @@ import pytest
 
 from ops.errors import AegisError
 from ops.replay import plan
+from ops.replay_choices import Choices
 from tests.unit.ops.states import CONFIG_KIND, DEFAULT, made, secret, state, thing, urn
 
 IMAGE = "docker:index/image:Image"
@@ -15,6 +16,7 @@ JOB = "kubernetes:batch/v1:Job"
 CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
 RELEASE = "kubernetes:helm.sh/v3:Release"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+LOSING = Choices(allow_data_loss=True)
 
 
 def test_only_what_a_program_would_register_is_registered() -> None:
@@ -197,24 +199,18 @@ class TestRenamed:
 class TestLosses:
     """What would be destroyed."""
 
-    @pytest.mark.parametrize(
-        "kind",
-        [
-            "kubernetes:core/v1:Namespace",
-            "kubernetes:core/v1:PersistentVolume",
-            "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition",
-            CLAIM,
-        ],
-    )
-    def test_deleting_what_holds_data_is_refused_unless_insisted_on(self, kind: str) -> None:
-        planned = plan(made(), made(thing(kind, "data")))
+    def test_replacing_what_holds_data_is_refused_unless_insisted_on(self) -> None:
+        before, after = ({"spec": {"storageClassName": it}} for it in "ab")
+        planned = plan(made(thing(CLAIM, "data", before)), made(thing(CLAIM, "data", after)))
         with pytest.raises(AegisError, match="destroy data") as refused:
-            planned.require()
-        assert "--allow-data-loss" in refused.value.next
+            planned.require(command="aegis rollback --to 1")
+        assert refused.value.next.endswith("aegis rollback --to 1 --allow-data-loss")
         planned.require(allow_data_loss=True)
 
     def test_what_is_retained_is_not_lost(self) -> None:
-        plan(made(), made(thing(CLAIM, "data", retainOnDelete=True))).require()
+        planned = plan(made(), made(thing(CLAIM, "data", retainOnDelete=True)))
+        planned.require()
+        assert planned.stays == ()
 
     @pytest.mark.parametrize(
         ("before", "after", "lost"),
@@ -264,7 +260,8 @@ class TestLosses:
             return made(thing("kubernetes:apps/v1:StatefulSet", "db", spec))
 
         assert bool(plan(serving("web"), serving(service)).losses) is lost
-        assert bool(plan(made(), serving("web")).losses) is (policy == "Delete")
+        gone = plan(made(), serving("web"), LOSING)
+        assert bool(gone.losses) is (policy == "Delete")
 
     @pytest.mark.parametrize(
         ("kind", "lost"),
@@ -272,23 +269,23 @@ class TestLosses:
     )
     def test_a_helm_release_may_hold_volumes(self, kind: str, lost: bool) -> None:
         release = thing(RELEASE, "db", {"resourceNames": {kind: ["shop/data"]}})
-        assert bool(plan(made(), made(release)).losses) is lost
-
-    def test_what_is_protected_is_refused_even_when_insisted_on(self) -> None:
-        planned = plan(made(), made(thing(CONFIG_KIND, "kept", protect=True)))
-        with pytest.raises(AegisError, match="protected"):
-            planned.require(allow_data_loss=True)
+        assert bool(plan(made(), made(release), LOSING).losses) is lost
 
     def test_what_is_protected_may_stay_but_not_be_replaced(self) -> None:
         named = {"metadata": {"name": "other", "namespace": "shop"}}
         kept, other = (thing(CONFIG_KIND, "a", it, protect=True) for it in ({}, named))
         plan(made(kept), made(kept)).require()
-        assert plan(made(other), made(kept)).protected == ("ConfigMap a",)
+        planned = plan(made(other), made(kept))
+        assert planned.protected == (kept["urn"],)
+        with pytest.raises(AegisError, match="protected") as refused:
+            planned.require(allow_data_loss=True)
+        assert f"pulumi state unprotect '{kept['urn']}'" in refused.value.next
 
     def test_an_image_in_a_registry_is_data(self) -> None:
         kind = "docker:index/registryImage:RegistryImage"
-        assert plan(made(), made(thing(kind, "web"))).losses
-        assert not plan(made(), made(thing(kind, "web", {"keepRemotely": True}))).losses
+        kept = thing(kind, "web", {"keepRemotely": True})
+        assert plan(made(), made(thing(kind, "web")), LOSING).losses
+        assert not plan(made(), made(kept), LOSING).losses
 
 
 @pytest.mark.parametrize(

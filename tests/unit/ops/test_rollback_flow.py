@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from ops.checkpoint import Resource
 from ops.errors import AegisError, ExitCode
 from ops.events import Failure
 from ops.gate_settings import GateSettings
 from ops.ledger import fingerprint
 from ops.registry import Presence
+from ops.replay_choices import Choices
+from ops.replay_first import First
 from ops.replay_loss import Loss, Rerun
 from ops.replay_secrets import SecretChange
+from ops.replay_stays import Stay
 from ops.rollback import Request, message, rollback
 from ops.watched import Ran
 from tests.unit.ops.stage import (
@@ -23,6 +27,9 @@ from tests.unit.ops.stage import (
     release,
     step,
 )
+
+LOSING = Choices(allow_data_loss=True)
+GUARD = Resource("urn:pulumi:s::p::t::guard", "kubernetes:core/v1:ResourceQuota", custom=True)
 
 
 def _stage(**settings: object) -> Stage:
@@ -187,7 +194,55 @@ def test_data_is_destroyed_only_when_somebody_insists() -> None:
     assert _refusal(stage, Request(yes=True)) is refuses
     assert stage.did[-1] == "replay 1"
     stage = _stage(replayed=Replayed(refuses=refuses), restores=[Ran(outcome())], verdicts=[PASSED])
-    rollback(stage, Request(yes=True, allow_data_loss=True))
+    rollback(stage, Request(yes=True, choices=LOSING))
+    assert "replay 1 losing data" in stage.did
+
+
+def test_what_stays_and_what_goes_first_is_said_before_anything_is_done() -> None:
+    replayed = Replayed(
+        stays=(Stay("PersistentVolumeClaim data", "urn", "the volume's data"),),
+        first=First(goes=((GUARD,),)),
+    )
+    stage = _stage(replayed=replayed)
+    report = rollback(stage, Request(preview=True))
+    shown = stage.results.getvalue()
+    assert "stays   PersistentVolumeClaim data: the volume's data" in shown
+    assert "--allow-data-loss" in shown
+    assert "first   ResourceQuota guard goes before the rest" in shown
+    assert report.as_json()["stays"] == ["PersistentVolumeClaim data: the volume's data"]
+    assert report.as_json()["first"] == ["ResourceQuota guard"]
+    first, then = report.changes
+    assert first == "  delete ResourceQuota guard (first)"
+    assert then == "  update Deployment a [spec]"
+
+
+def test_where_what_goes_first_blocks_the_preview_the_records_tell() -> None:
+    blocked = AegisError(what="the preview failed", why="failed calling webhook guard")
+    stage = _stage(blocked=blocked)
+    assert _refusal(stage, Request(preview=True)) is blocked
+    replayed = Replayed(first=First(goes=((GUARD,),)), edits=("update Deployment a",))
+    stage = _stage(blocked=blocked, replayed=replayed)
+    report = rollback(stage, Request(preview=True))
+    assert report.changes == ("  delete ResourceQuota guard (first)", "  update Deployment a")
+    assert "failed calling webhook guard" in stage.messages.getvalue()
+
+
+def test_a_restore_that_is_tried_once_more_spares_no_data_that_may_go() -> None:
+    stage = _stage(
+        restores=[Ran(outcome(False), silent=20.0), Ran(outcome())],
+        verdicts=[PASSED],
+        outside=["the cluster did not answer for 20 s meanwhile"],
+    )
+    rollback(stage, Request(yes=True, choices=LOSING))
+    assert [it for it in stage.did if it.startswith("replay")] == ["replay 1 losing data"] * 2
+
+
+def test_what_is_protected_is_not_said_to_go_when_somebody_insists() -> None:
+    kept = Stay("Secret keys", "urn", "it is protected", protected=True)
+    stage = _stage(replayed=Replayed(stays=(kept,)))
+    rollback(stage, Request(preview=True))
+    assert "stays   Secret keys: it is protected" in stage.results.getvalue()
+    assert "--allow-data-loss" not in stage.results.getvalue()
 
 
 @pytest.mark.parametrize("to", [3, 9])

@@ -143,7 +143,12 @@ class Session:
 
 
 def judged(
-    api: Api, monkeypatch: pytest.MonkeyPatch, *, whole: bool, seconds: float = 60.0
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    whole: bool,
+    seconds: float = 60.0,
+    apart: tuple[str, ...] = (),
 ) -> tuple[Verdict, str]:
     monkeypatch.setattr(module, "_GOING_SECONDS", seconds)
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.001)
@@ -151,7 +156,7 @@ def judged(
     nobody = cast("Any", None)
     made = Judging(cast("Any", Session()), it.out, nobody, nobody, lambda: False)
     monkeypatch.setattr(made, "connected", lambda: api)
-    return made._standing(GOOD, whole=whole), it.messages.getvalue()
+    return made._standing(GOOD, whole=whole, apart=apart), it.messages.getvalue()
 
 
 class TestJudging:
@@ -187,6 +192,14 @@ class TestJudging:
         assert verdict.passed is not whole
         if whole:
             assert "ConfigMap n/settings, Service n/web were deleted" in verdict.reason
+
+    def test_what_stays_beside_the_release_is_no_matter(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        apart = tuple(it["urn"] for it in STATE if it.get("id") in ("n/settings", "n/web"))
+        api = Api(gone=("settings",), going={"web": ("example.com/cleanup",)})
+        verdict, said = judged(api, monkeypatch, whole=True, apart=apart)
+        assert (verdict, said) == (GOOD, "")
 
     def test_a_silent_cluster_is_a_note(self, monkeypatch: pytest.MonkeyPatch) -> None:
         verdict, _ = judged(Api(silent=True), monkeypatch, whole=True)

@@ -1,0 +1,269 @@
+"""A broken release that adds what holds data, or what blocks every way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.stand import Finished, execute
+
+PROGRAM = '''
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+config = pulumi.Config()
+namespace, adds = config.require("namespace"), config.get("adds") or ""
+broken = config.get_bool("broken") or False
+run = """
+import http.server, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+if os.environ["BROKEN"] == "True":
+    sys.exit("boom: cannot open the store")
+http.server.ThreadingHTTPServer(("", 8000), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+before = []
+
+
+def pods(name, **more):
+    labels = {"app": name}
+    container = {
+        "name": "web",
+        "image": config.require("image"),
+        "command": ["python3", "-c", run],
+        "env": [{"name": "BROKEN", "value": str(broken)}],
+        "resources": {"requests": {"cpu": "10m", "memory": "24Mi"}},
+    }
+    return {
+        "replicas": 1,
+        "selector": {"matchLabels": labels},
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {"terminationGracePeriodSeconds": 2, "containers": [container]},
+        },
+        **more,
+    }
+
+
+def claim(name, where, **options):
+    return kubernetes.core.v1.PersistentVolumeClaim(
+        name,
+        metadata={
+            "name": name,
+            "namespace": where,
+            "annotations": {"pulumi.com/skipAwait": "true"},
+        },
+        spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+        opts=pulumi.ResourceOptions(**options),
+    )
+
+
+if adds == "data":
+    settings = kubernetes.core.v1.ConfigMap(
+        "settings", metadata={"name": "settings", "namespace": namespace}, data={"a": "b"}
+    )
+    cluster = kubernetes.Provider("other")
+    group = pulumi.ComponentResource("shop:one:Group", "group")
+    more = kubernetes.core.v1.Namespace(
+        "more",
+        metadata={"name": f"{namespace}-more"},
+        opts=pulumi.ResourceOptions(provider=cluster),
+    )
+    claim("data", namespace, depends_on=[settings])
+    claim("in-it", f"{namespace}-more", depends_on=[more], provider=cluster, parent=group)
+    kubernetes.core.v1.ConfigMap(
+        "kept",
+        metadata={"name": "kept", "namespace": namespace},
+        opts=pulumi.ResourceOptions(protect=True, depends_on=[settings]),
+    )
+    before = [
+        settings,
+        kubernetes.apps.v1.StatefulSet(
+            "db",
+            metadata={
+                "name": "db",
+                "namespace": namespace,
+                "annotations": {"pulumi.com/skipAwait": "true"},
+            },
+            spec=pods(
+                "db",
+                serviceName="db",
+                persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"},
+            ),
+            opts=pulumi.ResourceOptions(depends_on=[settings]),
+        ),
+    ]
+if adds == "guards":
+    webhook = {
+        "name": f"guard.{namespace}.example.com",
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "failurePolicy": "Fail",
+        "timeoutSeconds": 2,
+        "clientConfig": {"service": {"name": "nobody", "namespace": namespace, "port": 443}},
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "rules": [
+            {
+                "apiGroups": ["", "apps"],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE", "UPDATE", "DELETE"],
+                "resources": ["deployments", "resourcequotas"],
+            }
+        ],
+    }
+    quota = kubernetes.core.v1.ResourceQuota(
+        "quota",
+        metadata={"name": "quota", "namespace": namespace},
+        spec={"hard": {"pods": "0"}},
+    )
+    before = [
+        quota,
+        kubernetes.admissionregistration.v1.ValidatingWebhookConfiguration(
+            "guard",
+            metadata={"name": f"guard.{namespace}.example.com"},
+            webhooks=[webhook],
+            opts=pulumi.ResourceOptions(depends_on=[quota]),
+        ),
+    ]
+kubernetes.apps.v1.Deployment(
+    "web",
+    metadata={"name": "web", "namespace": namespace, "labels": {"adds": adds or "nothing"}},
+    spec=pods("web", strategy={"type": "Recreate"}, progressDeadlineSeconds=45),
+    opts=pulumi.ResourceOptions(
+        depends_on=before, custom_timeouts=pulumi.CustomTimeouts(update="90s")
+    ),
+)
+'''
+STACK = ("--stack", "far")
+
+
+class Shop:
+    """The program, its stack and its namespace, with a first release that is verified."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.namespace = f"added-{secrets.token_hex(3)}"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
+            "PULUMI_BACKEND_URL": f"file://{directory / 'backend'}",
+            "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
+        }
+
+    def run(self, *words: str, expect: int = 0) -> Finished:
+        """Run a command to its end, which must have this exit code."""
+        done = execute(*words, cwd=self.directory, env=self.environment)
+        assert done.code == expect, f"{' '.join(words)}: {done.code}\n{done.output}"
+        return done
+
+    def choose(self, **settings: str) -> None:
+        """Change some settings."""
+        for key, value in settings.items():
+            self.run("pulumi", "config", "set", f"shop:{key}", value, *STACK)
+
+    def told(self, *words: str, expect: int = 0) -> Any:
+        """Run `aegis` and return its document."""
+        return json.loads(
+            self.run("aegis", *words, "--json", *STACK, expect=expect).standard_output
+        )
+
+    def live(self, kind: str, namespace: str | None = None) -> list[str]:
+        """The names of the live objects of a kind."""
+        where = ("--namespace", namespace or self.namespace)
+        found = self.run("kubectl", *where, "get", kind, "--output", "name").standard_output
+        return [line.partition("/")[2] for line in found.split()]
+
+    def served_by(self) -> str:
+        """What the release that the Deployment is of had added."""
+        shown = ("--output", "jsonpath={.metadata.labels.adds} {.status.readyReplicas}")
+        where = ("--namespace", self.namespace)
+        return self.run("kubectl", *where, "get", "deployment", "web", *shown).standard_output
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    """A stack with one verified release."""
+    (tmp_path / "Pulumi.yaml").write_text(
+        "name: shop\nruntime:\n  name: python\n  options:\n    virtualenv: .venv\n"
+    )
+    (tmp_path / "__main__.py").write_text(PROGRAM)
+    (tmp_path / ".venv").symlink_to(Path(__file__).resolve().parents[2] / ".venv")
+    (tmp_path / "backend").mkdir()
+    it = Shop(tmp_path)
+    it.run("kubectl", "create", "namespace", it.namespace)
+    try:
+        it.run("pulumi", "stack", "init", "far")
+        it.choose(namespace=it.namespace, image=os.environ["AEGIS_RUNTIME_IMAGE"])
+        it.run("aegis", "deploy", "--yes", *STACK)
+        yield it
+    finally:
+        gone = ("--ignore-not-found", "--wait=false")
+        guard = f"guard.{it.namespace}.example.com"
+        it.run("kubectl", "delete", "validatingwebhookconfigurations", guard, *gone)
+        it.run("kubectl", "delete", "namespace", it.namespace, f"{it.namespace}-more", *gone)
+
+
+def test_everything_else_is_restored_and_data_stays_in_the_state(shop: Shop) -> None:
+    shop.choose(adds="data", broken="true")
+    error = shop.told("deploy", "--yes", expect=4)["error"]
+    assert error["state"].startswith("rolled back to release 1, verified; not deleted: ")
+    for name in (
+        f"Namespace {shop.namespace}-more",
+        "PersistentVolumeClaim data",
+        "ConfigMap kept",
+    ):
+        assert name in error["state"]
+    assert shop.served_by() == "nothing 1"
+    assert shop.live("persistentvolumeclaim") == ["data"]
+    assert shop.live("persistentvolumeclaim", f"{shop.namespace}-more") == ["in-it"]
+    assert shop.live("pods") == [it for it in shop.live("pods") if it.startswith("web-")]
+    assert "settings" not in shop.live("configmap")
+    assert shop.told("status")["drift"]["drifted"] is False
+    # The program that declared it knows it.
+    preview = json.loads(
+        shop.run("pulumi", "preview", "--json", "--non-interactive", *STACK).standard_output
+    )
+    changed = {
+        it["urn"].rpartition("::")[2]: it["op"] for it in preview["steps"] if it["op"] != "same"
+    }
+    assert changed == {"settings": "create", "db": "update", "web": "update"}
+
+    shown = shop.told("rollback", "--to", "1", "--preview")
+    assert any(it.startswith("PersistentVolumeClaim data") for it in shown["stays"])
+    shop.run("aegis", "rollback", "--to", "1", "--yes", "--allow-data-loss", *STACK)
+    assert shop.live("persistentvolumeclaim") == []
+    assert shop.live("statefulset") == []
+    assert "kept" in shop.live("configmap"), "what is protected stays"
+
+
+def test_what_refuses_every_change_goes_first(shop: Shop) -> None:
+    guard = f"guard.{shop.namespace}.example.com"
+    shop.choose(adds="guards")
+    error = shop.told("deploy", "--yes", expect=4)["error"]
+    assert error["state"] == "rolled back to release 1, verified"
+    assert guard not in shop.live("validatingwebhookconfigurations")
+    assert shop.live("resourcequota") == []
+    assert shop.served_by() == "nothing 1"
+    newest, *steps = shop.told("history")["releases"]
+    assert (newest["restores"], newest["result"], newest["verified"]) == (1, "succeeded", True)
+    assert [it["result"] for it in steps] == ["begun", "begun", "failed", "succeeded"]
+
+
+def test_by_hand_the_preview_shows_the_order_though_the_cluster_refuses_to_be_asked(
+    shop: Shop,
+) -> None:
+    shop.choose(adds="guards")
+    shop.run("aegis", "deploy", "--yes", "--no-rollback", *STACK, expect=1)
+    shown = shop.told("rollback", "--to", "1", "--preview")
+    assert shown["first"] == [
+        f"ValidatingWebhookConfiguration guard.{shop.namespace}.example.com",
+        "ResourceQuota quota",
+    ]
+    assert [it.strip().partition(" ")[0] for it in shown["changes"][:2]] == ["delete", "delete"]
+    shop.run("aegis", "recover", *STACK)
+    assert shop.live("resourcequota") == []
+    assert shop.served_by() == "nothing 1"

@@ -1,0 +1,266 @@
+"""What a release added that is rolled back: what stays, what goes first, in the real engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi import ResourceOptions
+
+from ops import checkpoint, history, ledger
+from ops.errors import ExitCode
+from ops.release import BEGUN
+from ops.stack import Session
+from tests.integration.accepting_provider import VERSIONS
+from tests.integration.shop import Stand, objects
+from tests.integration.waiting import SECONDS
+from tests.rendering import ROOT
+
+pytestmark = pytest.mark.integration
+VERSION = VERSIONS["kubernetes"]
+CONFIG_MAP = "core/v1:ConfigMap"
+CLAIM = "core/v1:PersistentVolumeClaim"
+NAMESPACE = "core/v1:Namespace"
+QUOTA = "core/v1:ResourceQuota"
+STATEFUL = "apps/v1:StatefulSet"
+WEBHOOK = "admissionregistration.k8s.io/v1:ValidatingWebhookConfiguration"
+
+
+_DYING = """
+import os, sys
+from ops.cli import main
+from ops.stack import Session
+
+update, updates = Session.update, []
+
+
+def dying(self, **options):
+    if updates:
+        os._exit(9)
+    updates.append(options["message"])
+    return update(self, **options)
+
+
+Session.update = dying
+main(sys.argv[1:])
+"""
+"""A process that ends at its second update."""
+
+
+class _Group(pulumi.ComponentResource):
+    def __init__(self, name: str) -> None:
+        super().__init__("shop:one:Group", name)
+
+
+def _thing(
+    kind: str, name: str, namespace: str = "shop", *, data: str = "", **options: Any
+) -> pulumi.CustomResource:
+    inputs: dict[str, Any] = {
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {"x": data},
+    }
+    if kind == STATEFUL:
+        policy = {"whenDeleted": "Delete", "whenScaled": "Delete"}
+        inputs["spec"] = {"replicas": 3, "persistentVolumeClaimRetentionPolicy": policy}
+    return pulumi.CustomResource(
+        f"kubernetes:{kind}", name, inputs, ResourceOptions(version=VERSION, **options)
+    )
+
+
+def _with_data() -> None:
+    """What release 1 has, changed, and data with everything that can be around it."""
+    objects("a", data="2")()
+    cluster = pulumi.ProviderResource(
+        "kubernetes", "other", {"context": "there"}, ResourceOptions(version=VERSION)
+    )
+    group = _Group("group")
+    home = _thing(NAMESPACE, "home", provider=cluster)
+    settings = _thing(CONFIG_MAP, "settings", provider=cluster)
+    _thing(CLAIM, "data", "home", parent=group, provider=cluster, depends_on=[home, settings])
+    _thing(CLAIM, "more", depends_on=[settings])
+    _thing(CONFIG_MAP, "kept", parent=_Group("other-group"), protect=True, depends_on=[settings])
+    _thing(STATEFUL, "db", parent=group, provider=cluster, depends_on=[settings])
+    pulumi.export("version", "2")
+
+
+def _guarded() -> None:
+    """What release 1 has, changed, and what can block any way back."""
+    guard = _thing(WEBHOOK, "guard")
+    quota = _thing(QUOTA, "quota", depends_on=[guard])
+    web = _thing(CONFIG_MAP, "web", depends_on=[guard, quota])
+    a = _thing(CONFIG_MAP, "a", data="2", depends_on=[guard, web])
+    _thing(CLAIM, "data", depends_on=[a, guard])
+    pulumi.export("version", "2")
+
+
+@pytest.fixture
+def two(stand: Stand) -> Callable[[Callable[[], None]], Session]:
+    """Makes two releases: a verified one of one object, and a program's."""
+
+    def make(program: Callable[[], None]) -> Session:
+        session = stand.open()
+        assert session.update(program=objects("a", data="1"), message="first").succeeded
+        ledger.mark_verified(session, history.releases(session)[0])
+        outcome = session.update(program=program, message="second")
+        assert outcome.succeeded, outcome.failures
+        stand.tell("journal")
+        return session
+
+    return make
+
+
+def names(session: Session) -> list[str]:
+    """What is in the state, but for the stack and the engine's own providers."""
+    found = (it["urn"].rpartition("::")[2] for it in session.resources())
+    return sorted(it for it in found if not it.startswith(("default", "shop-")))
+
+
+def test_data_stays_with_all_that_it_needs_and_the_state_is_whole(
+    stand: Stand, two: Callable[[Callable[[], None]], Session], capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = two(_with_data)
+    before = {it["urn"]: it for it in session.resources()}
+
+    assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
+
+    kept = ["a", "data", "db", "group", "home", "kept", "more", "other", "other-group"]
+    assert names(session) == kept
+    done = stand.done().splitlines()
+    assert sorted(done) == [
+        "delete ConfigMap settings",
+        "update ConfigMap a",
+        "update StatefulSet db",
+    ]
+    now = {it["urn"].rpartition("::")[2]: it for it in session.resources()}
+    for name in ("data", "more", "kept", "home"):
+        was = before[now[name]["urn"]]
+        same = ("id", "inputs", "outputs", "parent", "provider", "protect")
+        assert [now[name].get(it) for it in same] == [was.get(it) for it in same]
+    assert now["data"]["dependencies"] == [now["home"]["urn"]]
+    spec = now["db"]["inputs"]["spec"]
+    assert spec["replicas"] == 0
+    assert spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Retain"
+    said = capsys.readouterr().err
+    assert "PersistentVolumeClaim data: the volume's data" in said
+    assert "StatefulSet db: the data of its volumes, which go with it; it runs no pods" in said
+    assert "ConfigMap kept: it is protected" in said
+    newest = history.releases(session)[0]
+    assert (newest.restores, newest.verified) == (1, True)
+    assert session.refresh(message="the engine takes the state").succeeded
+    counts = dict(session.preview(program=_with_data).summary)
+    assert counts.get("create") == 1, "the settings; the program knows the rest"
+    assert counts.get("update") == 2, "the object of before and the set's pods"
+    assert "delete" not in counts
+
+
+def test_only_what_is_protected_and_what_it_needs_is_left_to_one_who_insists(
+    stand: Stand, two: Callable[[Callable[[], None]], Session]
+) -> None:
+    session = two(_with_data)
+    back = ("rollback", "--to", "1", "--yes", "--allow-data-loss")
+    assert stand.aegis(*back) == ExitCode.OK
+    assert names(session) == ["a", "kept", "other-group"]
+    assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
+    assert names(session) == ["a", "kept", "other-group"]
+
+
+def test_what_blocks_goes_before_the_rest_and_the_history_knows_what_it_was(
+    stand: Stand, two: Callable[[Callable[[], None]], Session], capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = two(_guarded)
+
+    assert stand.aegis("rollback", "--to", "1", "--preview", "--json") == ExitCode.OK
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["first"] == ["ValidatingWebhookConfiguration guard", "ResourceQuota quota"]
+    assert shown["changes"][:2] == [
+        "  delete ValidatingWebhookConfiguration guard (first)",
+        "  delete ResourceQuota quota (first)",
+    ]
+    assert "  delete ConfigMap web" in shown["changes"]
+
+    assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
+
+    assert stand.done().splitlines() == [
+        "delete ValidatingWebhookConfiguration guard",
+        "delete ResourceQuota quota",
+        "update ConfigMap a",
+        "delete ConfigMap web",
+    ]
+    assert names(session) == ["a", "data"]
+    newest, second, first, failed, _ = history.releases(session)
+    assert (newest.restores, newest.result, newest.verified) == (1, "succeeded", True)
+    for step in (first, second):
+        assert (step.restores, step.result, step.verified) == (1, BEGUN, False)
+        assert checkpoint.load(session, step).outputs == {"version": "2"}
+    assert failed.refused is False
+    assert newest.current
+    assert stand.aegis("status", "--no-drift") == ExitCode.OK
+    assert session.refresh(message="the engine takes the state").succeeded
+
+
+@pytest.mark.parametrize("fails", ["delete ResourceQuota", "update ConfigMap"])
+def test_one_that_fails_half_way_is_gone_on_with(
+    stand: Stand,
+    two: Callable[[Callable[[], None]], Session],
+    capsys: pytest.CaptureFixture[str],
+    fails: str,
+) -> None:
+    session = two(_guarded)
+    stand.tell("fail", fails)
+    assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.NOT_ROLLED_BACK
+    assert fails in capsys.readouterr().err
+    assert "guard" not in names(session)
+    assert not any(it.verified for it in history.releases(session)[:-1])
+    stand.tell("fail")
+    assert stand.aegis("recover") == ExitCode.OK
+    assert names(session) == ["a", "data"]
+    newest = history.releases(session)[0]
+    assert (newest.restores, newest.verified) == (1, True)
+    assert stand.done().count("delete ValidatingWebhookConfiguration guard") == 1
+
+
+def test_one_that_died_after_the_first_step_is_gone_on_with(
+    stand: Stand, two: Callable[[Callable[[], None]], Session]
+) -> None:
+    session = two(_guarded)
+    where = ("--stack", "one", "--directory", str(stand.root / "project"))
+    died = subprocess.run(
+        [sys.executable, "-c", _DYING, "rollback", "--to", "1", "--yes", *where],
+        env={**stand.environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert died.returncode == 9, died.stderr
+    assert history.releases(session)[0].result == BEGUN
+    assert "web" in names(session)
+    assert stand.aegis("recover") == ExitCode.OK
+    assert names(session) == ["a", "data"]
+    newest = history.releases(session)[0]
+    assert (newest.restores, newest.verified) == (1, True)
+
+
+def test_what_both_have_is_changed_back_before_the_rest(stand: Stand) -> None:
+    def program(data: str) -> Callable[[], None]:
+        def run() -> None:
+            for name in "abcdef":
+                _thing(CONFIG_MAP, name, data=data)
+            key = _thing(CONFIG_MAP, "key", data=data)
+            _thing(QUOTA, "quota", data=data, depends_on=[key])
+
+        return run
+
+    session = stand.open()
+    assert session.update(program=program("1"), message="first").succeeded
+    assert session.update(program=program("2"), message="second").succeeded
+    stand.tell("journal")
+    assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
+    done = stand.done().splitlines()
+    assert done[:2] == ["update ConfigMap key", "update ResourceQuota quota"]
+    assert len(done) == 8
