@@ -76,6 +76,7 @@ class Report:
         losses: The data that was destroyed.
         reruns: The jobs that ran again.
         left: What had been left in the cluster and was taken back.
+        adopted: What the state had lost and the cluster has: taken back, too.
         unjudged: What runs pods and is not looked at by the gate.
         connections: The providers whose connections stay as they are.
         changes: What a preview showed.
@@ -90,6 +91,7 @@ class Report:
     losses: tuple[str, ...] = ()
     reruns: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    adopted: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ class Report:
             "dataLost": list(self.losses),
             "runAgain": list(self.reruns),
             "takenBack": list(self.left),
+            "adopted": list(self.adopted),
             "notJudged": list(self.unjudged),
             "connectionsKept": list(self.connections),
             "changes": list(self.changes),
@@ -159,6 +162,7 @@ def roll_back(
         losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
         reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
         left=replay.left,
+        adopted=replay.adopted,
         unjudged=replay.unjudged,
         connections=() if replay.connections is None else replay.connections.kept,
     )
@@ -422,6 +426,10 @@ def summary_lines(report: Report) -> list[str]:
     target = report.target
     mark = "verified" if target.verified else "NOT verified by a gate"
     lines = [f"back to {named(target, report.deployed)} of {target.started:%Y-%m-%d %H:%M}, {mark}"]
+    if not target.whole:
+        lines.append(
+            f"  part    it is a {target.operation}, which left what older ones had deployed"
+        )
     lines += [f"  secret  {line}" for line in report.secrets]
     if any("value back" in line for line in report.secrets):
         lines.append("          to keep one as it is now: --keep KEY")
@@ -431,6 +439,7 @@ def summary_lines(report: Report) -> list[str]:
     lines += [f"  DATA    {line}" for line in report.losses]
     lines += [f"  again   {line}" for line in report.reruns]
     lines += [f"  back    {it}: the cluster may still have it; taken back" for it in report.left]
+    lines += [f"  adopted {it}: the cluster has it, the state no more" for it in report.adopted]
     lines += [f"  ungated {it}: only the provider waits for it" for it in report.unjudged]
     return lines
 
