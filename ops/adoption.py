@@ -41,6 +41,10 @@ _MOVED = {
 _LEAD_ELSEWHERE = ("renderYamlToDirectory", "cluster")
 """Settings of a provider by which it writes to files, or to a cluster found in another way."""
 
+_UPSERTS = "upsertExistingObjects"
+_UPSERTS_ALL = "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"
+"""The setting of a provider, and the variable, by which it takes over whatever is there already."""
+
 Connect = Callable[[Resource | None], "Cluster"]
 """Connects to the cluster that a provider leads to; None for one that is not known."""
 
@@ -159,7 +163,7 @@ def look(
     foreign = tuple(
         f"{named(item).label}: {_whose(live)}"
         for urn, (item, live) in found.items()
-        if urn not in ours
+        if urn not in ours and not _takes_over(providers.get(item.provider_urn), session)
     )
     return Adoption({urn: _as_now(it, recorded.alive[urn]) for urn, it in ours.items()}, foreign)
 
@@ -200,6 +204,11 @@ def _there(
         live = live_objects.read(connect(provider), items)
         found += [(it, thing) for it in items if (thing := live[it.urn].object) is not None]
     return found
+
+
+def _takes_over(provider: Resource | None, session: Session) -> bool:
+    told = None if provider is None else plain(provider.inputs.get(_UPSERTS))
+    return "true" in {str(told).lower(), session.environment.get(_UPSERTS_ALL, "").lower()}
 
 
 def _since(releases: Iterable[Release]) -> Iterable[Release]:

@@ -238,6 +238,23 @@ class TestProviders:
         )
         assert not found
 
+    @pytest.mark.parametrize("given", [True, "true", False, None])
+    def test_one_that_takes_over_what_is_there_is_not_refused(
+        self, backend: MadeBackend, given: object
+    ) -> None:
+        inputs = {"upsertExistingObjects": given}
+        provider = outline({"urn": DEFAULT, "type": PROVIDER, "inputs": inputs})
+        release = made(recorded("a", "1"))
+        found = look(
+            backend.session(),
+            made_anew(plan(release, made()), made()),
+            {DEFAULT: provider},
+            (release, made()),
+            releases=(),
+            connect=lambda _: cast(Cluster, Fake(a=live("2"))),
+        )
+        assert bool(found.foreign) is not (given in (True, "true"))
+
 
 class TestPlan:
     """What a replay makes of it."""
