@@ -65,18 +65,21 @@ class Adopting:
             is there.
 
         Raises:
-            AegisError: There is something, and it is not this stack's; or the state, or what the
-                release recorded, cannot be read.
+            AegisError: There is something, and it is not this stack's.
         """
         from ops import checkpoint, forgotten, replay_entry
 
         created = {it.urn for it in changes.steps if it.op == "create" and it.custom}
         if not created:
             return ()
-        lost = forgotten.look(self.session, history.reading(self.session))
-        if lost.release is None or not created & {it.urn for it in lost.resources}:
+        try:
+            lost = forgotten.look(self.session, history.reading(self.session))
+            if lost.release is None or not created & {it.urn for it in lost.resources}:
+                return ()
+            both = checkpoint.both(self.session, lost.release)
+        except AegisError as error:
+            self._untold(error)
             return ()
-        both = checkpoint.both(self.session, lost.release)
         wanted = [
             it
             for it in both[0].alive.values()
@@ -114,8 +117,11 @@ class Adopting:
                 connect=cluster,
             )
         except (ApiError, AegisError) as error:
-            self.out.warn(f"whether the cluster has what is to be made is not known\n{error}")
+            self._untold(error)
             return NONE
+
+    def _untold(self, error: Exception) -> None:
+        self.out.warn(f"whether the cluster has what is to be made is not known\n{error}")
 
     def _since(self, target: Release) -> Iterator[Release]:
         found = history.reading(self.session)
