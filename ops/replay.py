@@ -63,7 +63,7 @@ class Replay:
         entries: Records that the state gets from the release before the update; see `replay_entry`.
         absent: The URNs of those that are not in the state yet.
         left: What the cluster still has, since it was left there when its resource went.
-        adopted: What the cluster has and the state has no more: taken back, a line each.
+        adopted: What else the cluster has and the state has no more: taken back, a line each.
         foreign: What the cluster has under the same names and is somebody else's, a line each.
         swaps: The values that are kept: what the release had, and what is current.
         connections: How its providers connect; None when that, too, is the release's.
@@ -261,7 +261,7 @@ def plan(
         ),
         adopted,
     )
-    retained = {urn for urn, item in left.items() if replay_entry.is_left(item)} - {*adopted}
+    retained = {urn for urn, item in left.items() if replay_entry.is_left(item)}
     fresh = [item for item in resources if item.urn not in revived]
     gone = _gone(current, registered, set(now_called.values()))
     return Replay(
@@ -282,7 +282,7 @@ def plan(
         ),
         absent=frozenset(excluded - there) | retained | {*adopted},
         left=tuple(left[urn].label for urn in sorted(retained)),
-        adopted=tuple(adopted[urn].label for urn in sorted(adopted)),
+        adopted=tuple(adopted[urn].label for urn in sorted({*adopted} - retained)),
         foreign=adopting.foreign,
         swaps=(*kept.swaps, *(() if connections is None else connections.swaps)),
         connections=connections,

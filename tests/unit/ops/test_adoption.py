@@ -348,7 +348,8 @@ class TestPlan:
         assert [it.name for it in made_anew(planned, made())] == ["a"]
         ours = {it.urn: it for it in release.resources if it.type == CONFIG_KIND}
         adopted = plan(release, made(), adopting=Adoption(ours))
-        assert (adopted.left, adopted.adopted) == ((), ("ConfigMap a",))
+        assert (adopted.left, adopted.adopted) == (("ConfigMap a",), ())
+        assert [it.urn for it in adopted.entries] == list(ours)
 
 
 def test_a_kind_is_the_same_in_every_version_of_its_api() -> None:
