@@ -183,8 +183,8 @@ def _restorable(releases: Sequence[Release], release: Release) -> Release | None
     """The release to restore for one to run again; None when it must not, or is no whole one.
 
     For a rollback that is the release it restored, by whose number people know it; but where it
-    ran with other settings, for secrets were kept, or where that release is gone, it is the
-    rollback itself.
+    ran with other settings, for secrets were kept, or where that release is gone or a part of one,
+    it is the rollback itself.
     """
     if not (release.succeeded and release.whole):
         return None
@@ -194,7 +194,7 @@ def _restorable(releases: Sequence[Release], release: Release) -> Release | None
     if release.refused or (first is not None and first.refused):
         return None
     same = first is not None and first.succeeded and first.config == release.config
-    return first if same else release
+    return first if first is not None and first.whole and same else release
 
 
 def _what_there_is(releases: Sequence[Release]) -> str:

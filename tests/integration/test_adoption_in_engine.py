@@ -19,7 +19,7 @@ from ops.stack import Session
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.cluster_over_http import CONFIG_MAPS, ClusterOverHttp
 from tests.integration.isolation import write_program
-from tests.integration.shop import CONFIG_MAP, Stand, maps, objects
+from tests.integration.shop import CONFIG_MAP, Stand, maps
 
 pytestmark = pytest.mark.integration
 URN = "urn:pulumi:one::shop::"
@@ -27,13 +27,31 @@ PROGRAM = f'''
 import pulumi
 data = pulumi.Config().require("data")
 for name in ("a", "b"):
+    meta = {{"name": name, "namespace": "shop"}}
     pulumi.CustomResource(
         "{CONFIG_MAP}",
         name,
-        {{"metadata": {{"name": name, "namespace": "shop"}}, "data": {{"x": data}}}},
+        {{"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {{"x": data}}}},
         pulumi.ResourceOptions(version="{VERSIONS["kubernetes"]}"),
     )
 '''
+
+
+def declared(data: dict[str, str], name: str | None = None) -> dict[str, Any]:
+    """What a program gives for a ConfigMap."""
+    metadata = {"namespace": "shop", **({} if name is None else {"name": name})}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def objects(*names: str, data: str) -> Callable[[], None]:
+    """A program that declares ConfigMaps."""
+
+    def program() -> None:
+        for name in names:
+            options = ResourceOptions(version=VERSIONS["kubernetes"])
+            pulumi.CustomResource(CONFIG_MAP, name, declared({"x": data}, name), options)
+
+    return program
 
 
 @dataclass
@@ -139,13 +157,11 @@ def test_recover_takes_it_back_too(shop: Shop, capsys: pytest.CaptureFixture[str
 
 def test_what_a_later_release_made_anew_is_known_by_that_ones_record(shop: Shop) -> None:
     def program(extra: str) -> Callable[[], None]:
-        def run() -> None:
-            data = {"x": "1", **({extra: "1"} if extra else {})}
-            meta = {"name": "a", "namespace": "shop"}
-            options = ResourceOptions(version=VERSIONS["kubernetes"])
-            pulumi.CustomResource(CONFIG_MAP, "a", {"metadata": meta, "data": data}, options)
-
-        return run
+        data = {"x": "1", **({extra: "1"} if extra else {})}
+        options = ResourceOptions(version=VERSIONS["kubernetes"])
+        return lambda: (pulumi.CustomResource(CONFIG_MAP, "a", declared(data, "a"), options), None)[
+            1
+        ]
 
     shop.deploy(program(""))
     shop.deploy(program("more"))
@@ -212,12 +228,11 @@ def _grouped(place: str, data: str) -> Callable[[], None]:
         )
         group = _Group(providers={"kubernetes": mine})
         inner = ResourceOptions(parent=group)
-        named = {"metadata": {"name": "named", "namespace": "shop"}, "data": {"x": data}}
-        first = pulumi.CustomResource(CONFIG_MAP, "named", named, inner)
+        first = pulumi.CustomResource(CONFIG_MAP, "named", declared({"x": data}, "named"), inner)
         pulumi.CustomResource(
             CONFIG_MAP,
             "unnamed",
-            {"metadata": {"namespace": "shop"}, "data": {"x": "same"}},
+            declared({"x": "same"}),
             ResourceOptions(parent=group, depends_on=[first]),
         )
 

@@ -107,6 +107,8 @@ def history(*rows: str | tuple[str, dict[str, Any]]) -> list[Release]:
         # An update that changed nothing after it is a release of its own.
         (("verified", ("", TARGET), ("verified", SAME), "failed current"), 3),
         (("verified", ("", TARGET), ("verified current", SAME)), 1),
+        # What somebody restored of a part by its number is a whole release since.
+        (("verified", ("", TARGET), ("verified", {"restores": 2}), "failed current"), 3),
         # A rollback leaves images alone, and is whole all the same.
         (("verified", "verified", ("", {"restores": 1, **TARGET}), "failed current"), 1),
         # One rollback of another.
