@@ -64,6 +64,7 @@ class Replay:
         absent: The URNs of those that are not in the state yet.
         left: What the cluster still has, since it was left there when its resource went.
         adopted: What else the cluster has and the state has no more: taken back, a line each.
+        altered: What of that is not as the release has it, which no preview can show.
         foreign: What the cluster has under the same names and is somebody else's, a line each.
         swaps: The values that are kept: what the release had, and what is current.
         connections: How its providers connect; None when that, too, is the release's.
@@ -91,6 +92,7 @@ class Replay:
     absent: frozenset[str] = frozenset()
     left: tuple[str, ...] = ()
     adopted: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     swaps: tuple[tuple[Any, Any], ...] = field(default=(), repr=False)
     connections: replay_providers.Connected | None = None
@@ -283,6 +285,11 @@ def plan(
         absent=frozenset(excluded - there) | retained | {*adopted},
         left=tuple(left[urn].label for urn in sorted(retained)),
         adopted=tuple(adopted[urn].label for urn in sorted({*adopted} - retained)),
+        altered=tuple(
+            item.label
+            for item in resources
+            if item.urn in adopted and adopted[item.urn].inputs != item.inputs
+        ),
         foreign=adopting.foreign,
         swaps=(*kept.swaps, *(() if connections is None else connections.swaps)),
         connections=connections,

@@ -77,6 +77,7 @@ class Report:
         reruns: The jobs that ran again.
         left: What had been left in the cluster and was taken back.
         adopted: What the state had lost and the cluster has: taken back, too.
+        foreign: What the cluster has under the same names and is not the stack's: it is refused.
         unjudged: What runs pods and is not looked at by the gate.
         connections: The providers whose connections stay as they are.
         changes: What a preview showed.
@@ -92,6 +93,7 @@ class Report:
     reruns: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     adopted: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
@@ -110,6 +112,7 @@ class Report:
             "runAgain": list(self.reruns),
             "takenBack": list(self.left),
             "adopted": list(self.adopted),
+            "foreign": list(self.foreign),
             "notJudged": list(self.unjudged),
             "connectionsKept": list(self.connections),
             "changes": list(self.changes),
@@ -163,6 +166,7 @@ def roll_back(
         reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
         left=replay.left,
         adopted=replay.adopted,
+        foreign=replay.foreign,
         unjudged=replay.unjudged,
         connections=() if replay.connections is None else replay.connections.kept,
     )
@@ -170,7 +174,7 @@ def roll_back(
         actions.out.show(line)
     if request.preview or not request.yes:
         changes = actions.preview_replay(replay, target)
-        report = _with_changes(report, changes)
+        report = replace(report, changes=_shown(changes, replay))
         for line in report.changes:
             actions.out.show(line)
         if request.preview:
@@ -192,7 +196,8 @@ def roll_back(
         standard=standard,
         choices=request.choices,
     )
-    if failed is not None and failed.restores is None and not again(releases, failed, target):
+    taken = failed is not None and failed.restores is None and failed.whole
+    if failed is not None and taken and not again(releases, failed, target):
         why = f"rolled back by hand to release {target.number}"
         remember(actions, failed, runs, why, declares)
     return _finished(report, done)
@@ -440,6 +445,7 @@ def summary_lines(report: Report) -> list[str]:
     lines += [f"  again   {line}" for line in report.reruns]
     lines += [f"  back    {it}: the cluster may still have it; taken back" for it in report.left]
     lines += [f"  adopted {it}: the cluster has it, the state no more" for it in report.adopted]
+    lines += [f"  FOREIGN {it}" for it in report.foreign]
     lines += [f"  ungated {it}: only the provider waits for it" for it in report.unjudged]
     return lines
 
@@ -452,8 +458,11 @@ def change_lines(changes: Changes) -> tuple[str, ...]:
     return tuple(lines) or ("  nothing changes",)
 
 
-def _with_changes(report: Report, changes: Changes) -> Report:
-    return replace(report, changes=change_lines(changes))
+def _shown(changes: Changes, replay: Replay) -> tuple[str, ...]:
+    """Say what a rollback would change, also of what the state does not have yet."""
+    more = [f"  change {it}, which is taken back into the state" for it in replay.altered]
+    shown = change_lines(changes)
+    return (*more,) if more and not any(map(is_shown, changes.steps)) else (*shown, *more)
 
 
 def _finished(report: Report, done: Restored) -> Report:

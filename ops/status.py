@@ -156,7 +156,7 @@ class Status:
         if self.unreachable:
             lines.append(f"cluster   not asked: {self.unreachable}")
         if self.forgotten:
-            lines += ["state     LACKS what was deployed:", *map(_indented, self.forgotten.lines)]
+            lines.append(f"state     LACKS {', '.join(self.forgotten.labels)}")
             lines.append(f"          {self.forgotten.next(self.stack)}")
         lines += self.drift.lines()
         for live in self.live:

@@ -120,6 +120,9 @@ def test_a_rollback_takes_back_what_the_cluster_has_and_makes_nothing_twice(
     assert code == ExitCode.OK, said
     assert "adopted ConfigMap b" in said
     assert shop.cluster.data() == {"a": "1", "b": "1"}
+    # Each is replaced, as its provider does, and none is made that is there: nothing fails midway.
+    changes = shop.cluster.changes()
+    assert sorted(changes) == ["DELETE a", "DELETE b", f"POST {CONFIG_MAPS}", f"POST {CONFIG_MAPS}"]
     assert {str(it["id"]) for it in maps(shop.session)} == {"shop/a", "shop/b"}
     code, said = shop.said(capsys, "drift")
     assert code == ExitCode.OK, said
@@ -151,6 +154,7 @@ def test_recover_takes_it_back_too(shop: Shop, capsys: pytest.CaptureFixture[str
     code, said = shop.said(capsys, "recover")
     assert code == ExitCode.OK, said
     assert "taken back into the state: ConfigMap b" in said
+    assert "cut short" not in said
     assert shop.cluster.uid("b") == uid
     assert len(maps(shop.session)) == 2
 
@@ -202,11 +206,17 @@ def test_a_preview_says_so_and_changes_nothing(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop.deploy(objects("a", "b", data="1"))
+    shop.deploy(objects("a", "b", data="2"))
     shop.forget("b")
     before = shop.session.export()
     code, said = shop.said(capsys, "rollback", "--to", "1", "--preview")
     assert code == ExitCode.OK, said
     assert "adopted ConfigMap b" in said
+    assert "replace ConfigMap a" in said
+    assert "change ConfigMap b, which is taken back into the state" in said
+    code, said = shop.said(capsys, "rollback", "--to", "2", "--preview")
+    assert code == ExitCode.OK, said
+    assert "nothing changes" in said
     assert shop.cluster.changes() == []
     assert shop.session.export() == before
 

@@ -83,6 +83,8 @@ class Replayed:
     reruns: tuple[Any, ...] = ()
     left: tuple[str, ...] = ()
     adopted: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: None = None
     pending: int = 0

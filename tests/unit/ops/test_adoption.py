@@ -270,7 +270,7 @@ class TestPlan:
         self,
     ) -> None:
         planned = self._planned()
-        assert planned.adopted == ("ConfigMap a",)
+        assert planned.adopted == planned.altered == ("ConfigMap a",)
         assert planned.prepares
         assert planned.absent == {urn(CONFIG_KIND, "a")}, "a preview does not find it yet"
         (entered,) = planned.prepare({"deployment": state()})["deployment"]["resources"][2:]
@@ -348,7 +348,7 @@ class TestPlan:
         assert [it.name for it in made_anew(planned, made())] == ["a"]
         ours = {it.urn: it for it in release.resources if it.type == CONFIG_KIND}
         adopted = plan(release, made(), adopting=Adoption(ours))
-        assert (adopted.left, adopted.adopted) == (("ConfigMap a",), ())
+        assert (adopted.left, adopted.adopted, adopted.altered) == (("ConfigMap a",), (), ())
         assert [it.urn for it in adopted.entries] == list(ours)
 
 

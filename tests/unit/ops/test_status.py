@@ -145,7 +145,7 @@ class TestWhatIsNoRelease:
         )
         text = "\n".join(found.lines())
         assert "verified, but not all of it is in the state" in text
-        assert "ConfigMap shop/beta is not in the state any more, and release 3 has it" in text
+        assert "state     LACKS ConfigMap shop/beta" in text
         assert "aegis rollback --to 3 --stack staging" in text
         assert found.as_json()["missingFromState"] == ["ConfigMap shop/beta"]
 
