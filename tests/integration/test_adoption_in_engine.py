@@ -271,6 +271,35 @@ def test_a_components_children_come_back_with_the_programs_own_provider(
     assert place not in json.dumps(shop.session.export()), "a secret is one in the state"
 
 
+def test_each_object_is_looked_for_in_the_cluster_of_its_own_provider(
+    shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = ClusterOverHttp()
+    other.place_kubeconfig(tmp_path / "other")
+
+    def program() -> None:
+        there = pulumi.ProviderResource(
+            "kubernetes",
+            "there",
+            {"kubeconfig": str(tmp_path / "other")},
+            ResourceOptions(version=VERSIONS["kubernetes"]),
+        )
+        given = declared({"x": "1"}, "b")
+        pulumi.CustomResource(CONFIG_MAP, "b", given, ResourceOptions(provider=there))
+
+    try:
+        shop.deploy(program)
+        shop.forget("b")
+        # One of the same name where the stack's own settings lead to.
+        shop.cluster.put("b", "theirs")
+        code, said = shop.said(capsys, "rollback", "--to", "1", "--yes")
+        assert code == ExitCode.OK, said
+        assert "adopted ConfigMap b" in said
+        assert (shop.cluster.data(), other.data()) == ({"b": "theirs"}, {"b": "1"})
+    finally:
+        other.close()
+
+
 def test_after_a_destroy_everything_is_made_anew(shop: Shop) -> None:
     shop.deploy(objects("a", data="1"))
     shop.stand.pulumi("destroy", "--yes", "--skip-preview", "--stack", "one")
