@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ops import checkout, claims, declared, history, ledger, reconnect, replay_choices, timelines
+from ops.adopting import Adopting
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
 from ops.failures import BROKEN
@@ -39,6 +40,7 @@ from ops.workload import Workload
 from ops.workspace import qualified
 
 if TYPE_CHECKING:
+    from ops.checkpoint import Resource
     from ops.cluster import Cluster
     from ops.replay import Replay
     from ops.replay_choices import Choices
@@ -70,6 +72,7 @@ class Actions:
         self._recording = Recording(session.name)
         self._turn = Turn(session, out)
         self._judging = Judging(session, out, self._turn, self._recording, lambda: self.interrupted)
+        self._adopting = Adopting(session, out, self.connected)
         self._watched = Watched(self._turn, out, signals, self.connected, self._recording)
 
     @property
@@ -224,6 +227,12 @@ class Actions:
                 "judge what runs, and marks it",
                 code=ExitCode.NOT_ROLLED_BACK,
             )
+        if not release.whole:
+            self.out.warn(
+                f"not marked as verified: {release.number} is a {release.operation}, no whole "
+                f"release\naegis deploy --stack {self.stack} deploys, judges and marks one"
+            )
+            return
         try:
             ledger.mark_verified(self.session, release)
         except AegisError as error:
@@ -319,6 +328,25 @@ class Actions:
         )
         return True
 
+    def adoptable(self, changes: Changes) -> tuple[Resource, ...]:
+        """Return what an update would make and is there already; see `ops.adopting`.
+
+        Raises:
+            AegisError: It is somebody else's.
+        """
+        found = self._adopting.of_update(changes)
+        for it in found:
+            self.out.show(f"  adopted {it.label}: the cluster has it, the state no more")
+        return found
+
+    def adopt(self, records: Sequence[Resource]) -> None:
+        """Take objects back into the state, for the next update to look at and to change."""
+        if records:
+            from ops import replay_entry
+
+            self.session.import_state(replay_entry.put(self.session.export(), records))
+            self._refreshes = True
+
     def override(self, key: str, value: str) -> None:
         """Have previews and updates use a setting which the stack's file does not have yet.
 
@@ -344,11 +372,15 @@ class Actions:
     # What a release declared
 
     def replay(self, target: Release, choices: Choices = replay_choices.NONE) -> Replay:
-        """Plan the restoring of a release; see `ops.replay.plan`."""
+        """Plan the restoring of a release; see `ops.replay.plan` and `ops.adopting`."""
         from ops import checkpoint, replay, replay_settings
 
         self.out.say(f"reading what release {target.number} declared")
-        planned = replay.plan(*checkpoint.both(self.session, target), choices)
+        both = checkpoint.both(self.session, target)
+        planned = replay.plan(*both, choices)
+        found = self._adopting.of_replay(planned, both, target)
+        if found:
+            planned = replay.plan(*both, choices, adopting=found)
         return replay_settings.completed(planned, target.config, self.session)
 
     def preview_replay(self, replay: Replay, target: Release) -> Changes:
@@ -389,6 +421,8 @@ class Actions:
         from ops.watch import LOST_SECONDS
 
         before = self.session.export()
+        if replay.adopted:
+            self.out.say(f"taken back into the state: {', '.join(replay.adopted)}")
         if replay.prepares:
             self.session.import_state(replay.prepare(before))
         ended = threading.Event()

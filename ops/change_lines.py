@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from ops.replay import Replay
 
 
+NOTHING = ("  nothing changes",)
+"""What is said where nothing would change."""
+
+
 def change_lines(changes: Changes) -> tuple[str, ...]:
     """Say what a preview would change, a line a resource."""
     lines = []
     for step in filter(is_shown, changes.steps):
         lines.append(f"  {called(step)}" + (f" [{', '.join(step.diffs)}]" if step.diffs else ""))
-    return tuple(lines) or ("  nothing changes",)
+    return tuple(lines) or NOTHING
 
 
 def in_order(replay: Replay, changes: Changes | None) -> tuple[str, ...]:
@@ -43,7 +47,7 @@ def in_order(replay: Replay, changes: Changes | None) -> tuple[str, ...]:
             lines += change_lines(replace(changes, steps=tuple(rest)))
     if changes is None or replay.kept:
         lines += [f"  delete {it.label}" for it in replay.deletes if it.urn not in deleted]
-    return tuple(lines) or change_lines(Changes())
+    return tuple(lines) or NOTHING
 
 
 def stay_lines(replay: Replay, stack: str, command: str) -> list[str]:

@@ -114,9 +114,12 @@ def _deploy(actions: Actions, request: Request) -> Report:
     changes = actions.preview(request.policy_packs)
     for line in ("what changes:", *change_lines(changes), *_warnings(changes)):
         actions.out.show(line)
-    if not changes:
-        return _unchanged(actions, gate)
+    current = next((it for it in actions.releases() if it.current), None)
+    # After a targeted update, or an import, one that changes nothing is the whole release.
+    if not changes and (current is None or current.whole or not current.succeeded):
+        return _unchanged(actions, current, gate)
     refuse_forbidden(actions, changes)
+    adopted = actions.adoptable(changes)
     images = images_of_steps(changes.steps)
     _refuse_again(actions, images, settings, force=request.force)
     _refuse_missing(actions, changes, force=request.force)
@@ -126,6 +129,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
     workloads = list(dict.fromkeys([*actions.workloads(), *workloads_of_steps(changes.steps)]))
     if workloads:
         actions.require_cluster()
+    actions.adopt(adopted)
     ran = actions.update(request.message or "aegis: deploy", workloads, gate)
     if AGAIN in ran.outcome.why:
         # The program's own gate: only the update knew the image, which it had to build first.
@@ -160,7 +164,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
         return Report(
             release=newest,
             deployed=deployed,
-            changed=True,
+            changed=bool(changes),
             verdict=verdict,
             seconds=ran.outcome.duration,
         )
@@ -197,9 +201,8 @@ def _not_verified(actions: Actions, verdict: Verdict) -> AegisError:
     )
 
 
-def _unchanged(actions: Actions, gate: GateSettings) -> Report:
+def _unchanged(actions: Actions, current: Release | None, gate: GateSettings) -> Report:
     """Nothing is to be changed: make sure that what runs has passed its gate."""
-    current = next((it for it in actions.releases() if it.current), None)
     deployed = Deployed() if current is None else actions.deployed(current)
     if current is None or current.verified or not current.succeeded:
         if current is not None and current.verified:

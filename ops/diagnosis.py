@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ops.stack import Session
 
 
+_UNRECORDED = "the state was changed by something that the history does not have"
+
+
 class Action(Enum):
     """What brings a stack in order."""
 
@@ -93,7 +96,7 @@ class Diagnosis:
         lines += [f"never confirmed: {pending}" for pending in self.pending]
         lines += [f"the state does not hold together: {it}" for it in self.broken]
         if self.unrecorded:
-            lines.append("the state was changed by something that the history does not have")
+            lines.append(_UNRECORDED)
         if self.last is not None and not self.last.succeeded:
             lines.append(f"release {self.last.number}, the last, {self.last.result}")
         return tuple(lines)
@@ -181,7 +184,9 @@ def decide(diagnosis: Diagnosis) -> Decision:
         return Decision(Action.JUDGE, last, "its deployer died before the gate's verdict")
     if diagnosis.aimed is not None:
         return Decision(Action.RESTORE, diagnosis.aimed, "a rollback did not come to its end")
-    why = "the last update failed" if failed else "an update was cut short"
+    only = diagnosis.unrecorded and not (diagnosis.pending or diagnosis.left_behind)
+    cut = _UNRECORDED if only else "an update was cut short"
+    why = "the last update failed" if failed else cut
     if verified is None:
         return Decision(Action.FINISH, None, f"{why}, and no release is verified")
     return Decision(Action.RESTORE, verified, why)

@@ -201,7 +201,7 @@ def _time_to_restore(releases: Sequence[Release], found: Sequence[Deployment]) -
         if failure is not None:
             # Several that fail one after another are one trouble, which began with the first.
             since = it.started if since is None and failure.at_once else since
-        elif it.succeeded and since is not None:
+        elif it.succeeded and it.whole and since is not None:
             times.append(((it.ended or it.started) - since).total_seconds())
             since = None
     basis = _count(len(times), "restoration")

@@ -27,10 +27,12 @@ def marked(found: Sequence[Release], book: ledger.Ledger) -> list[Release]:
 
     Current is the newest that could change what is deployed, failed ones too: that is what a
     rollback starts from. An update that changed nothing has the marks of the release it repeats.
+    Only a whole release is verified: of a targeted update a gate saw what older ones had left, too.
     """
     verified = shared({*book.verified, *passed(found, book.passed)}, found, earlier=False)
     refused = shared(book.refused, found, earlier=True)
     current = next((release.key for release in found if release.deploys), None)
+    verified &= {release.key for release in found if release.whole}
     return [
         replace(
             release,
@@ -71,7 +73,7 @@ def passed(found: Sequence[Release], moments: Sequence[datetime]) -> set[str]:
         ]
         if near:
             best = min(near, key=lambda item: item[0])[1]
-            if best.succeeded:
+            if best.succeeded and best.whole:
                 keys.add(best.key)
     return keys
 
@@ -86,7 +88,7 @@ def shared(keys: Collection[str], found: Sequence[Release], *, earlier: bool) ->
     """
     every = set(keys)
     deploying = [it for it in found if it.deploys]
-    pairs = [(new, old) for new, old in pairwise(deploying) if new.unchanged]
+    pairs = [(new, old) for new, old in pairwise(deploying) if new.unchanged and old.whole]
     if earlier:
         every.update(old.key for new, old in pairs if new.key in every)
     every.update(new.key for new, old in reversed(pairs) if old.key in every)

@@ -101,7 +101,7 @@ def candidate(source: Actions, *, unverified: bool) -> Candidate:
         AegisError: It may not; the message says why.
     """
     current = next((it for it in source.releases() if it.current), None)
-    if current is None or current.kind == "destroy":
+    if current is None or current.emptied:
         raise AegisError(
             what=f"there is nothing in {source.stack} to promote",
             why="nothing is deployed there",

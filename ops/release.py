@@ -19,6 +19,10 @@ AUTOMATED = "aegis: automated rollback"
 BEGUN = "begun"
 """The result of a rollback's first step, which took away what was in the way of the rest."""
 _BEGINS = re.compile(r"aegis: (?:automated )?rollback to release \d+ begins\b")
+
+_PARTLY = frozenset({"target", "target-replace", "exclude", "exclude-protected"})
+"""The CLI's flags by which an operation leaves resources alone."""
+_SPOKEN = {"resource-import": "resource import"}
 _RESTORES = re.compile(r"aegis: (?:automated )?rollback to release (\d+)\b")
 
 
@@ -118,6 +122,36 @@ class Release:
         return self.result == BEGUN
 
     @property
+    def targeted(self) -> bool:
+        """Whether it was told to leave some resources alone: ``--target``, ``--exclude``.
+
+        The CLI records the names of the flags that it was given, and of the environment variables
+        that stand for them (3.259.0: ``pkg/cmd/pulumi/metadata``). A rollback leaves images alone,
+        which is no part of the release left out.
+        """
+        return self.restores is None and not _PARTLY.isdisjoint(_flags(self.environment))
+
+    @property
+    def whole(self) -> bool:
+        """Whether it deployed a release, all of it.
+
+        A targeted update deployed a part, a destroy left nothing, an import brings what was made
+        elsewhere: none of them is what somebody goes back to.
+        """
+        return self.kind == UNKNOWN or (self.kind == "update" and not self.targeted)
+
+    @property
+    def emptied(self) -> bool:
+        """Whether it left nothing of the stack."""
+        return self.kind == "destroy" and not self.targeted
+
+    @property
+    def operation(self) -> str:
+        """What it was, in a person's words: ``update``, ``targeted update``, ``destroy``."""
+        word = _SPOKEN.get(self.kind, self.kind)
+        return f"targeted {word}" if self.targeted else word
+
+    @property
     def automated(self) -> bool:
         """Whether it is a rollback that nobody typed."""
         return self.restores is not None and self.message.startswith(AUTOMATED)
@@ -179,6 +213,17 @@ def ended_as(result: str, message: str) -> str:
         message: Its message.
     """
     return BEGUN if result == "succeeded" and _BEGINS.match(message) else result
+
+
+def _flags(environment: Mapping[str, str]) -> set[str]:
+    """The flags that the CLI was given, as far as its record says."""
+    found = set()
+    for name, value in environment.items():
+        _, is_flag, flag = name.partition("pulumi.flag.")
+        _, is_option, option = name.partition("pulumi.env.PULUMI_OPTION_")
+        if value != "false" and (is_flag or is_option):
+            found.add(flag if is_flag else option.lower().replace("_", "-"))
+    return found
 
 
 def _is_ciphertext(raw: Any) -> bool:  # noqa: ANN401 - any JSON value

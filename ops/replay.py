@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ops import (
+    adoption,
     replay_charts,
     replay_choices,
     replay_entry,
@@ -28,6 +29,7 @@ from ops import (
     replay_secrets,
     replay_stays,
 )
+from ops.adoption import Adoption, kind_of
 from ops.checkpoint import SIGNATURE, STACK, Checkpoint, Resource
 from ops.errors import AegisError
 from ops.release import ConfigValue
@@ -48,11 +50,6 @@ _NOT_JUDGED = frozenset(
         "kubernetes:helm.sh/v3:Release",
     }
 )
-_MOVED = {
-    **dict.fromkeys(("Deployment", "DaemonSet", "ReplicaSet"), "apps"),
-    **dict.fromkeys(("Ingress", "NetworkPolicy"), "networking.k8s.io"),
-}
-"""The API groups that the kinds of the group ``extensions`` went to."""
 _ASSETS = frozenset({"c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7"})
 
 
@@ -71,6 +68,9 @@ class Replay:
         entries: Records that the state gets from the release before the update; see `replay_entry`.
         absent: The URNs of those that are not in the state yet.
         left: What the cluster still has, since it was left there when its resource went.
+        adopted: What else the cluster has and the state has no more: taken back, a line each.
+        altered: What of that is not as the release has it, which no preview can show.
+        foreign: What the cluster has under the same names and is somebody else's, a line each.
         swaps: The values that are kept: what the release had, and what is current.
         connections: How its providers connect; None when that, too, is the release's.
         settings: The settings that its update records; see `replay_settings`.
@@ -102,6 +102,9 @@ class Replay:
     entries: tuple[Resource, ...] = field(default=(), repr=False)
     absent: frozenset[str] = frozenset()
     left: tuple[str, ...] = ()
+    adopted: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     swaps: tuple[tuple[Any, Any], ...] = field(default=(), repr=False)
     connections: replay_providers.Connected | None = None
     settings: Mapping[str, ConfigValue] = field(default_factory=dict, repr=False)
@@ -171,6 +174,8 @@ class Replay:
                 why="\n".join(self.missing),
                 next="choose another release: aegis history",
             )
+        if self.foreign:
+            raise adoption.taken(self.foreign)
         if self.protected:
             raise AegisError(
                 what="the rollback would replace what is protected",
@@ -192,7 +197,11 @@ class Replay:
 
 
 def plan(
-    checkpoint: Checkpoint, current: Checkpoint, choices: Choices = replay_choices.NONE
+    checkpoint: Checkpoint,
+    current: Checkpoint,
+    choices: Choices = replay_choices.NONE,
+    *,
+    adopting: Adoption = adoption.NONE,
 ) -> Replay:
     """Plan the restoring of a release.
 
@@ -200,6 +209,7 @@ def plan(
         checkpoint: What the release deployed.
         current: The stack's state now.
         choices: What a person chose.
+        adopting: What was found in the cluster of what the state has no more.
 
     Raises:
         AegisError: A secret to be kept names no secret that would change.
@@ -240,10 +250,11 @@ def plan(
         connections = replay_providers.connected(targets, present)
         targets = list(connections.targets)
     now_called = _renamed_since(targets, present)
+    adopted = adopting.ours
     kept = replay_secrets.keep_secrets(
         targets,
         checkpoint.outputs,
-        present,
+        {**present, **adopted},
         now_called,
         choices.keep,
         is_kept=None if connections is None else connections.keeps,
@@ -252,9 +263,12 @@ def plan(
     now_called = {old: new for old, new in now_called.items() if old in registered}
     known = registered | set(defaults) | {item.urn for item in recorded if item.type == STACK}
     now = {
-        item.urn: present[now_called.get(item.urn, item.urn)]
-        for item in kept.resources
-        if now_called.get(item.urn, item.urn) in present
+        **adopted,
+        **{
+            item.urn: present[now_called.get(item.urn, item.urn)]
+            for item in kept.resources
+            if now_called.get(item.urn, item.urn) in present
+        },
     }
     resources = tuple(
         replay_ignored.restoring(_without(item, known), now.get(item.urn))
@@ -275,7 +289,10 @@ def plan(
     left = replay_entry.absent(
         checkpoint,
         current,
-        lambda it: replay_entry.is_left(it) and it.urn not in (*now, *revived),
+        lambda it: (
+            it.urn in adopted or (replay_entry.is_left(it) and it.urn not in (*now, *revived))
+        ),
+        adopted,
     )
     retained = {urn for urn, item in left.items() if replay_entry.is_left(item)}
     fresh = [item for item in resources if item.urn not in revived]
@@ -298,8 +315,15 @@ def plan(
                 if item.urn in there and replay_images.differs(present[item.urn], item)
             ),
         ),
-        absent=frozenset(excluded - there) | retained,
+        absent=frozenset(excluded - there) | retained | {*adopted},
         left=tuple(left[urn].label for urn in sorted(retained)),
+        adopted=tuple(adopted[urn].label for urn in sorted({*adopted} - retained)),
+        altered=tuple(
+            item.label
+            for item in resources
+            if item.urn in adopted and adopted[item.urn].inputs != item.inputs
+        ),
+        foreign=adopting.foreign,
         swaps=(*kept.swaps, *(() if connections is None else connections.swaps)),
         connections=connections,
         encryption={} if checkpoint.encryption == current.encryption else checkpoint.encryption,
@@ -378,17 +402,7 @@ def _object(item: Resource) -> tuple[str, str, str]:
     provider = item.provider_urn
     if provider.rpartition("::")[2].startswith("default"):
         provider = provider.rpartition("::")[0]
-    return provider, _kind(item.type), item.id
-
-
-def _kind(token: str) -> str:
-    """A type token, the same for an object's kind in whatever version of its API."""
-    package, _, rest = token.partition(":")
-    place, _, kind = rest.rpartition(":")
-    if package != "kubernetes" or not place:
-        return token
-    group = place.partition("/")[0]
-    return f"{_MOVED.get(kind, group) if group == 'extensions' else group}:{kind}"
+    return provider, kind_of(item.type), item.id
 
 
 def _without(item: Resource, known: set[str]) -> Resource:

@@ -1,9 +1,10 @@
 """Putting records of a release into the state, before the update that restores it.
 
 For what must not be created by the update, since it is there already: an image that was built
-(`replay_images`), and an object that the program told Pulumi to leave when it went
-(``retainOnDelete``): the cluster has it still, and creating it would fail ("already exists"). The
-refresh finds out whether it is: one that is gone after all is created.
+(`replay_images`), an object that the program told Pulumi to leave when it went
+(``retainOnDelete``), and one that somebody took out of the state alone (`adoption`): the cluster
+has it still, and creating it would fail ("already exists"). The refresh finds out whether it is:
+one that is gone after all is created.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ def is_left(item: Resource) -> bool:
 
 
 def absent(
-    recorded: Checkpoint, current: Checkpoint, wanted: Callable[[Resource], bool]
+    recorded: Checkpoint,
+    current: Checkpoint,
+    wanted: Callable[[Resource], bool],
+    adopted: Mapping[str, Resource] | None = None,
 ) -> Mapping[str, Resource]:
     """What has to be entered into the state for some of the release's that is not there now.
 
@@ -31,23 +35,27 @@ def absent(
         recorded: What the release deployed.
         current: The state.
         wanted: Which of the release's resources.
+        adopted: Objects that were seen there, by URN, as they were last recorded.
 
     Returns:
         Those by URN, each after what it needs: its provider and its parents. Not those of a
-        program's own provider that is not there either.
+        program's own provider that is not there either, unless they were seen through it.
     """
-    release, present = recorded.alive, current.alive
+    present, seen = current.alive, adopted or {}
+    release = {**recorded.alive, **seen}
     entered: dict[str, Resource] = {}
     for item in release.values():
         provider = present.get(item.provider_urn) or release.get(item.provider_urn)
         if not wanted(item) or item.urn in present or provider is None:
             continue
-        if provider.urn not in present and not provider.is_default_provider:
+        own = provider.urn not in present and not provider.is_default_provider
+        if own and item.urn not in seen:
             continue
         needed = [item]
         for first in (item.provider_urn, item.parent):
             urn = first
-            while urn in release and urn not in present:
+            # What a provider manages is entered for itself, once it is known to be there.
+            while urn in release and urn not in present and not _is_managed(release[urn]):
                 needed.append(release[urn])
                 urn = release[urn].parent
         reference = f"{provider.urn}::{provider.id}"
@@ -83,6 +91,10 @@ def put(state: Mapping[str, Any], records: Sequence[Resource]) -> dict[str, Any]
             if key in raw:
                 there[key] = raw[key]
     return changed
+
+
+def _is_managed(item: Resource) -> bool:
+    return item.custom and not item.is_provider
 
 
 def _root(present: Mapping[str, Resource]) -> str:

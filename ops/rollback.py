@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ops import replay_choices
-from ops.change_lines import in_order, stay_lines
+from ops.change_lines import NOTHING, in_order, stay_lines
 from ops.decisions import cause, gate_of_rollback, headline, lost, touched
 from ops.errors import AegisError, ExitCode
 from ops.interference import GOING
@@ -76,6 +76,8 @@ class Report:
         first: What went before the rest.
         reruns: The jobs that ran again.
         left: What had been left in the cluster and was taken back.
+        adopted: What the state had lost and the cluster has: taken back, too.
+        foreign: What the cluster has under the same names and is not the stack's: it is refused.
         unjudged: What runs pods and is not looked at by the gate.
         connections: The providers whose connections stay as they are.
         changes: What a preview showed.
@@ -92,6 +94,8 @@ class Report:
     first: tuple[str, ...] = ()
     reruns: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    adopted: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
@@ -111,6 +115,8 @@ class Report:
             "first": list(self.first),
             "runAgain": list(self.reruns),
             "takenBack": list(self.left),
+            "adopted": list(self.adopted),
+            "foreign": list(self.foreign),
             "notJudged": list(self.unjudged),
             "connectionsKept": list(self.connections),
             "changes": list(self.changes),
@@ -168,6 +174,8 @@ def roll_back(
         first=tuple(it.label for several in replay.first.goes for it in several),
         reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
         left=replay.left,
+        adopted=replay.adopted,
+        foreign=replay.foreign,
         unjudged=replay.unjudged,
         connections=() if replay.connections is None else replay.connections.kept,
     )
@@ -196,7 +204,8 @@ def roll_back(
         standard=standard,
         choices=request.choices,
     )
-    if failed is not None and failed.restores is None and not again(releases, failed, target):
+    taken = failed is not None and failed.restores is None and failed.whole
+    if failed is not None and taken and not again(releases, failed, target):
         why = f"rolled back by hand to release {target.number}"
         remember(actions, failed, runs, why, declares)
     return _finished(report, done)
@@ -440,6 +449,10 @@ def summary_lines(report: Report) -> list[str]:
     target = report.target
     mark = "verified" if target.verified else "NOT verified by a gate"
     lines = [f"back to {named(target, report.deployed)} of {target.started:%Y-%m-%d %H:%M}, {mark}"]
+    if not target.whole:
+        lines.append(
+            f"  part    it is a {target.operation}, which left what older ones had deployed"
+        )
     lines += [f"  secret  {line}" for line in report.secrets]
     if any("value back" in line for line in report.secrets):
         lines.append("          to keep one as it is now: --keep KEY")
@@ -453,14 +466,17 @@ def summary_lines(report: Report) -> list[str]:
     lines += [f"  DATA    {line}" for line in report.losses]
     lines += [f"  again   {line}" for line in report.reruns]
     lines += [f"  back    {it}: the cluster may still have it; taken back" for it in report.left]
+    lines += [f"  adopted {it}: the cluster has it, the state no more" for it in report.adopted]
+    lines += [f"  FOREIGN {it}" for it in report.foreign]
     lines += [f"  ungated {it}: only the provider waits for it" for it in report.unjudged]
     return lines
 
 
 def _previewed(actions: Actions, replay: Replay, target: Release) -> tuple[str, ...]:
     """Say what a rollback would change, in the order in which it does."""
+    more = tuple(f"  change {it}, which is taken back into the state" for it in replay.altered)
     try:
-        return in_order(replay, actions.preview_replay(replay, target))
+        changes = actions.preview_replay(replay, target)
     except AegisError as error:
         if not (replay.first.goes or replay.first.leads):
             raise
@@ -469,7 +485,10 @@ def _previewed(actions: Actions, replay: Replay, target: Release) -> tuple[str, 
             "what the records say is shown, for the cluster does not let itself be asked before "
             f"what comes first is done\n{error.why}"
         )
-        return in_order(replay, None)
+        return (*more, *in_order(replay, None))
+    # The preview knows nothing of what the state does not have yet.
+    shown = in_order(replay, changes)
+    return more if more and shown == NOTHING else (*shown, *more)
 
 
 def _finished(report: Report, done: Restored) -> Report:

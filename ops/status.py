@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.cluster import ApiError, Cluster
+from ops.forgotten import NOTHING, Forgotten
 from ops.identity import is_shown
 from ops.mirror import read_snapshot
 from ops.watch import told_event
@@ -105,6 +106,7 @@ class Status:
         unreachable: Why the cluster could not be asked; empty when it could.
         holders: Who works on the stack, or died doing so.
         drift: How what is live differs from what was declared.
+        forgotten: What the last whole release has and the state has no more.
     """
 
     stack: str
@@ -114,6 +116,7 @@ class Status:
     unreachable: str = ""
     holders: tuple[Holder, ...] = ()
     drift: Drift = Drift(unknown="nobody asked")
+    forgotten: Forgotten = NOTHING
 
     @property
     def healthy(self) -> bool:
@@ -143,6 +146,7 @@ class Status:
                 for it in self.holders
             ],
             "drift": self.drift.as_json(),
+            "missingFromState": list(self.forgotten.labels),
         }
 
     def lines(self) -> list[str]:
@@ -151,6 +155,9 @@ class Status:
         lines += [f"{it.life.value:<9} {it}" for it in self.holders]
         if self.unreachable:
             lines.append(f"cluster   not asked: {self.unreachable}")
+        if self.forgotten:
+            lines.append(f"state     LACKS {', '.join(self.forgotten.labels)}")
+            lines.append(f"          {self.forgotten.next(self.stack)}")
         lines += self.drift.lines()
         for live in self.live:
             lines += _live_lines(live)
@@ -159,10 +166,15 @@ class Status:
     def _release(self) -> str:
         if self.release is None:
             return "none: nothing has been deployed"
-        version = (self.deployed.version if self.deployed else None) or "version unknown"
-        mark = "verified" if self.release.verified else "NOT verified by a gate"
         result = "" if self.release.succeeded else f", {self.release.result.upper()}"
-        return f"{self.release.number} ({version}), {mark}{result}"
+        if self.release.emptied:
+            return f"none: {self.release.number} is a destroy{result}"
+        version = (self.deployed.version if self.deployed else None) or "version unknown"
+        part = "" if self.release.whole else f"a {self.release.operation}, "
+        mark = "verified" if self.release.verified else "NOT verified by a gate"
+        if self.release.verified and self.forgotten:
+            mark = "verified, but not all of it is in the state"
+        return f"{self.release.number} ({version}), {part}{mark}{result}"
 
 
 def look(cluster: Cluster, workloads: Sequence[Workload]) -> tuple[Live, ...]:

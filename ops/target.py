@@ -21,7 +21,7 @@ def choose(
 
     Without a number: what ran, verified, before what is deployed now. A rollback ran the release
     it restored, an update that changed nothing the release it repeats; what was refused is passed
-    over, and so is what runs.
+    over, and so is what runs, and what is no whole release, such as a targeted update.
 
     Args:
         releases: The history, newest first.
@@ -70,10 +70,10 @@ def _named(releases: Sequence[Release], to: int) -> Release:
             next="aegis history",
             code=ExitCode.REFUSED,
         )
-    if not found.deploys or found.kind == "destroy":
+    if not found.deploys or found.emptied:
         raise AegisError(
             what=f"release {to} cannot be restored",
-            why=f"it is a {found.kind}, which deployed nothing",
+            why=f"it is a {found.operation}, which deployed nothing",
             next="aegis history",
         )
     if not found.succeeded:
@@ -101,7 +101,7 @@ def ran(releases: Sequence[Release], release: Release) -> int:
                 return release.restores
         elif release.unchanged:
             before = _repeated(releases, release)
-            if before is None:
+            if before is None or not before.whole:
                 break
         else:
             break
@@ -176,19 +176,19 @@ def neighbours(
 
 
 def _repeated(releases: Sequence[Release], release: Release) -> Release | None:
-    """The release that one which changed nothing is once more."""
+    """The release that one which changed nothing is once more, or what it made whole."""
     older = range(_place(releases, release.number) + 1, len(releases))
     return next((releases[place] for place in older if releases[place].deploys), None)
 
 
 def _restorable(releases: Sequence[Release], release: Release) -> Release | None:
-    """The release to restore for one to run again; None when it must not, or ran nothing.
+    """The release to restore for one to run again; None when it must not, or is no whole one.
 
     For a rollback that is the release it restored, by whose number people know it; but where it
-    ran with other settings, for secrets were kept, or where that release is gone, it is the
-    rollback itself.
+    ran with other settings, for secrets were kept, or where that release is gone or a part of one,
+    it is the rollback itself.
     """
-    if not (release.succeeded and release.deploys and release.kind != "destroy"):
+    if not (release.succeeded and release.whole):
         return None
     if release.restores is None:
         return None if release.refused else release
@@ -196,14 +196,14 @@ def _restorable(releases: Sequence[Release], release: Release) -> Release | None
     if release.refused or (first is not None and first.refused):
         return None
     same = first is not None and first.succeeded and first.config == release.config
-    return first if same else release
+    return first if first is not None and first.whole and same else release
 
 
 def _what_there_is(releases: Sequence[Release]) -> str:
     if not releases:
         return "the stack has no history yet"
     last = ", ".join(
-        f"{item.number} {item.kind} {item.result}{' (refused)' if item.refused else ''}"
+        f"{item.number} {item.operation} {item.result}{' (refused)' if item.refused else ''}"
         for item in releases[:_SHOWN]
     )
     return f"its history: {last}"

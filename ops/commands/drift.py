@@ -21,6 +21,7 @@ from ops.commands.options import (
     seconds,
 )
 from ops.errors import AegisError, ExitCode
+from ops.forgotten import NOTHING, Forgotten
 
 if TYPE_CHECKING:
     from ops.actions import Actions
@@ -43,6 +44,7 @@ class Drift:
         objects: Those that are not as declared.
         fixed: Whether they were put back.
         unread: Those that could not be compared, since this account may not read them.
+        forgotten: What the last whole release has and the state has no more.
     """
 
     stack: str
@@ -50,24 +52,40 @@ class Drift:
     objects: tuple[Drifted, ...] = ()
     fixed: bool = False
     unread: tuple[str, ...] = ()
+    forgotten: Forgotten = NOTHING
+
+    @property
+    def found(self) -> bool:
+        """Whether anything is not as it was deployed."""
+        return bool(self.objects or self.forgotten)
+
+    @property
+    def _head(self) -> str:
+        if not self.objects:
+            return f"the state lacks {len(self.forgotten.labels)} of what was deployed"
+        return f"{len(self.objects)} of {self.compared} objects drifted"
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
         return {
             "stack": self.stack,
-            "drift": bool(self.objects),
+            "drift": self.found,
             "fixed": self.fixed,
             "compared": self.compared,
             "unread": list(self.unread),
             "objects": [item.as_json() for item in self.objects],
+            "missingFromState": list(self.forgotten.labels),
         }
 
     def lines(self) -> list[str]:
         """Return it for people."""
         unread = [f"  not compared, for it may not be read: {it}" for it in self.unread]
-        if not self.objects:
+        unread += [f"  {line}" for line in self.forgotten.lines]
+        if self.forgotten:
+            unread.append(f"  {self.forgotten.next(self.stack)}")
+        if not self.found:
             return [f"{self.stack}: no drift; {self.compared} objects are as declared", *unread]
-        lines = [f"{self.stack}: {len(self.objects)} of {self.compared} objects drifted"]
+        lines = [f"{self.stack}: {self._head}"]
         for item in self.objects:
             lines.append(f"  {item.label}" + _fate(item))
             lines += [f"    {_SIGNS[field.change]} {_field(field)}" for field in item.fields]
@@ -77,11 +95,12 @@ class Drift:
         """Return it for an issue."""
         from ops import markdown as md
 
-        unread = (f"- not compared, for it may not be read: {md.code(it)}" for it in self.unread)
-        if not self.objects:
+        unread = [f"- not compared, for it may not be read: {md.code(it)}" for it in self.unread]
+        unread += [f"- **{md.text(line)}**" for line in self.forgotten.lines]
+        if not self.found:
             head = f"**{md.text(self.stack)}**: no drift; {self.compared} objects are as declared"
             return md.fitted(chain([head], unread), _ISSUE)
-        head = f"**{md.text(self.stack)}**: {len(self.objects)} of {self.compared} objects drifted"
+        head = f"**{md.text(self.stack)}**: {self._head}"
         found: list[tuple[str, Field | None]] = []
         for item in self.objects:
             if item.gone or item.going:
@@ -102,7 +121,7 @@ def inspect(actions: Actions) -> Drift:
         AegisError: There is no such release, its checkpoint cannot be decrypted, or the cluster
             does not answer.
     """
-    from ops import checkpoint, live_objects
+    from ops import checkpoint, forgotten, live_objects
     from ops.cluster import ApiError, same_quantity
     from ops.drift import compare, is_object, named
 
@@ -131,7 +150,8 @@ def inspect(actions: Actions) -> Drift:
         if item is not None
     )
     unread = tuple(named(it).label for it in wanted if live[it.urn].refused)
-    return Drift(actions.stack, len(readable), tuple(drifted), unread=unread)
+    lost = forgotten.look(actions.session, actions.releases())
+    return Drift(actions.stack, len(readable), tuple(drifted), unread=unread, forgotten=lost)
 
 
 def declared_by(actions: Actions) -> Release:
@@ -163,8 +183,10 @@ def put_back(actions: Actions, wait_seconds: float) -> None:
     from ops.rollback import INTENT, Request, roll_back
 
     with actions.claimed(INTENT, "drift --fix", wait_seconds):
-        release = declared_by(actions)
-        drifted = inspect(actions).objects
+        found = inspect(actions)
+        release, drifted = found.forgotten.release, found.objects
+        if release is None or not found.forgotten:
+            release = declared_by(actions)
 
         def take_away() -> None:
             taken: list[str] = []
@@ -224,9 +246,9 @@ def drift(
     actions = open_actions(context, stack, directory)
     out = output_of(context)
     found = inspect(actions)
-    if not found.objects or not fix:
+    if not found.found or not fix:
         render(found, out, markdown=markdown)
-        if found.objects:
+        if found.found:
             raise typer.Exit(ExitCode.DIFFERENT)
         return
     for line in found.lines():
@@ -235,8 +257,8 @@ def drift(
         raise AegisError(what="not confirmed", state="nothing was changed")
     put_back(actions, seconds(wait_lock))
     left = inspect(actions)
-    out.document(replace(found, fixed=not left.objects).as_json())
-    if left.objects:
+    out.document(replace(found, fixed=not left.found).as_json())
+    if left.found:
         raise AegisError(
             what=f"{actions.stack} is not wholly back as it was declared",
             why="\n".join(left.lines()),

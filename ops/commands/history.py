@@ -46,7 +46,7 @@ class Entry:
         """What there is to say about it, besides its result."""
         release = self.release
         said = [
-            (release.kind, not release.deploys and release.kind != "unknown"),
+            (release.operation, release.operation not in {"update", "unknown"}),
             ("current", release.current),
             ("verified", release.verified),
             ("refused", release.refused),
@@ -62,6 +62,8 @@ class Entry:
         return {
             "number": release.number,
             "kind": release.kind,
+            "operation": release.operation,
+            "whole": release.whole,
             "result": release.result,
             "started": release.started.isoformat(),
             "ended": release.ended.isoformat() if release.ended else None,

@@ -134,7 +134,7 @@ def render(shown: Shown, out: Output) -> None:
         lasted = f", {max(0, round((release.ended - release.started).total_seconds()))} s"
     changes = ", ".join(f"{count} {op}" for op, count in sorted(release.changes.items()))
     facts = (
-        ("release", f"{release.number} of {shown.stack}: {release.kind}, {release.result}"),
+        ("release", f"{release.number} of {shown.stack}: {release.operation}, {release.result}"),
         ("notes", shown.entry.notes),
         ("message", release.message),
         ("started", f"{release.started:%Y-%m-%d %H:%M:%S} UTC{lasted}"),

@@ -11,8 +11,10 @@ from ops.commands.options import HERE, Directory, Json, Stack, open_actions, out
 
 if TYPE_CHECKING:
     from ops.actions import Actions
+    from ops.forgotten import Forgotten
     from ops.locks import Holder
     from ops.output import Output
+    from ops.release import Release
     from ops.status import Drift, Live, Status
     from ops.workload import Workload
 
@@ -47,9 +49,10 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
     except AegisError as error:
         unreachable = f"{error.what}: {error.why}"
     holders = tuple(locks.holders(actions.session))
+    lost = _forgotten(actions, releases, holders)
     found = Drift(unknown="nobody asked")
     if drift:
-        found = _drift(actions, unreachable, holders)
+        found = _drift(actions, unreachable, holders, lost)
     return Status(
         stack=actions.stack,
         release=release,
@@ -58,10 +61,28 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
         unreachable=unreachable,
         holders=holders,
         drift=found,
+        forgotten=lost,
     )
 
 
-def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder]) -> Drift:
+def _forgotten(
+    actions: Actions, releases: Sequence[Release], holders: Sequence[Holder]
+) -> Forgotten:
+    """Look for what the state lacks, unless somebody takes it out or puts it in just now."""
+    from ops import forgotten
+    from ops.errors import AegisError
+    from ops.locks import Life
+
+    if any(it.life is Life.HELD for it in holders):
+        return forgotten.NOTHING
+    try:
+        return forgotten.look(actions.session, releases)
+    except AegisError as error:
+        actions.out.warn(f"whether the state has all that was deployed is not known\n{error}")
+        return forgotten.NOTHING
+
+
+def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder], lost: Forgotten) -> Drift:
     """Look for drift, unless the answer could only be late or about the middle of something."""
     from ops.cluster import ApiError
     from ops.errors import AegisError
@@ -76,7 +97,7 @@ def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder]) -> Dri
         with actions.out.progress(f"comparing {actions.stack} with what is live"):
             found = drift_of(actions.session.drift())
             # The engine takes an object that is on its way out for one that is there.
-            return Drift(found=(*found.found, *actions.going()))
+            return Drift(found=(*found.found, *actions.going(), *lost.lines))
     except ApiError as error:
         return Drift(unknown=str(error))
     except AegisError as error:

@@ -11,6 +11,7 @@ from io import StringIO
 from typing import Any
 
 from ops.actions import Actions
+from ops.checkpoint import Resource
 from ops.errors import AegisError
 from ops.events import Changes, Outcome, Step
 from ops.gate_settings import GateSettings
@@ -82,6 +83,9 @@ class Replayed:
     losses: tuple[Any, ...] = ()
     reruns: tuple[Any, ...] = ()
     left: tuple[str, ...] = ()
+    adopted: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: None = None
     pending: int = 0
@@ -133,6 +137,7 @@ class Stage(Actions):
     running: str | None = BAD
     rotated: bool = False
     illegible: AegisError | None = None
+    lost: tuple[Resource, ...] = ()
     outside: list[str | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -239,6 +244,12 @@ class Stage(Actions):
         self.did.append(" ".join(["preview", *policy_packs]))
         self.previewed = declared_by_steps(self.changes.steps)
         return self.changes
+
+    def adoptable(self, changes: Changes) -> tuple[Resource, ...]:
+        return self.lost
+
+    def adopt(self, records: Sequence[Resource]) -> None:
+        self.did += [f"adopt {it.label}" for it in records]
 
     def override(self, key: str, value: str) -> None:
         self.did.append(f"override {key}={value}")

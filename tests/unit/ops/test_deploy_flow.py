@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from ops.checkpoint import outline
 from ops.deploy import Request, deploy
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Failure, Violation
@@ -29,6 +31,7 @@ from tests.unit.ops.stage import (
     release,
     step,
 )
+from tests.unit.ops.states import CONFIG_KIND, thing
 
 YES = Request(yes=True)
 GOOD_HISTORY = [release(1, verified=True)]
@@ -328,6 +331,35 @@ def test_nothing_to_change_and_not_verified_is_judged_and_marked() -> None:
     assert stage.did[2:] == ["judge", "verify 1", "release"]
     stage = _stage(history=[release(1)], changes=Changes((), {}, ()), verdicts=[FAILED])
     assert _failure(stage).code is ExitCode.GATE_FAILED
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"environment": {"pulumi.flag.target": "set"}},
+        {"kind": "resource-import"},
+        {"kind": "destroy", "environment": {"pulumi.flag.target": "set"}},
+    ],
+)
+def test_nothing_to_change_after_a_part_makes_a_whole_release_of_it(last: dict[str, Any]) -> None:
+    stage = _stage(
+        history=[release(2, **last), release(1, verified=True)],
+        changes=Changes((), {}, ()),
+        updates=[Ran(outcome())],
+        verdicts=[PASSED],
+    )
+    report = deploy(stage, YES)
+    assert not report.changed
+    assert stage.did[-2:] == ["verify 3", "release"]
+
+
+def test_what_is_in_the_cluster_already_is_taken_back_before_the_update() -> None:
+    lost = outline(thing(CONFIG_KIND, "beta"))
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], lost=(lost,))
+    deploy(stage, YES)
+    place = stage.did.index("adopt ConfigMap beta")
+    assert stage.did[place + 1].startswith("update")
+    assert not stage.did[:place] or "update" not in " ".join(stage.did[:place])
 
 
 def test_a_digest_that_was_asked_for_stays_in_the_settings_only_when_it_is_good() -> None:

@@ -22,7 +22,8 @@ def history(*kinds: str) -> list[Release]:
 
     Args:
         kinds: good, failed, automated, hand (rollbacks), same, nothing (failed before it changed
-            anything), refresh, refused (good, then rolled back, the rollback is not in the list).
+            anything), refresh, destroy, resource-import, targeted, refused (good, then rolled back;
+            the rollback is not in the list).
     """
     made = []
     for place, kind in enumerate(kinds):
@@ -33,8 +34,10 @@ def history(*kinds: str) -> list[Release]:
             more |= {"result": "failed", "changes": {"same": 3}}
         elif kind == "same":
             more["changes"] = {"same": 10}
-        elif kind == "refresh":
-            more["kind"] = "refresh"
+        elif kind in {"refresh", "destroy", "resource-import"}:
+            more["kind"] = kind
+        elif kind == "targeted":
+            more["environment"] = {"pulumi.flag.target": "set"}
         elif kind == "refused":
             more["refused"] = True
         elif kind in ("automated", "hand"):
@@ -109,6 +112,8 @@ def test_a_commit_of_the_future_is_a_wrong_clock() -> None:
         (("good", "good", "hand"), None),
         (("good", "failed"), None),
         (("good", "failed", "refresh", "good"), 2 * 3600 + 60),
+        # None of these mends what failed.
+        (("good", "failed", "destroy", "resource-import", "targeted", "good"), 4 * 3600 + 60),
         (("good",), None),
     ],
 )

@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 
+from ops.checkpoint import outline
 from ops.cluster import ApiError
 from ops.commands import drift
 from ops.commands.drift import Drift, put_back
 from ops.drift import ADDED, CHANGED, Drifted, Field
 from ops.errors import AegisError
+from ops.forgotten import Forgotten
 from ops.registry import Presence
 from ops.watched import Ran
 from tests.unit.ops.hostile import HOSTILE, MENTION, rows_of, tags, without_code
 from tests.unit.ops.stage import GOOD, PASSED, Replayed, Stage, outcome, release
+from tests.unit.ops.states import CONFIG_KIND, thing
 
 PDB = Drifted("PodDisruptionBudget", "shop", "api", "urn", gone=True)
 GITHUB_TAKES = 65_536
@@ -48,6 +51,18 @@ def test_what_may_not_be_read_is_named_and_is_no_drift() -> None:
     assert "<code>Secret shop/api</code>" in drift.markdown()
     assert drift.as_json()["unread"] == ["Secret shop/api"]
     assert drift.as_json()["drift"] is False
+
+
+def test_what_is_out_of_the_state_is_drift_and_says_how_to_go_on() -> None:
+    lost = Forgotten(release(3), (outline(thing(CONFIG_KIND, "beta")),))
+    drift = Drift("staging", 8, forgotten=lost)
+    text = "\n".join(drift.lines())
+    assert text.startswith("staging: the state lacks 1 of what was deployed")
+    assert "ConfigMap shop/beta is not in the state any more, and release 3 has it" in text
+    assert "aegis rollback --to 3 --stack staging" in text
+    assert "ConfigMap shop/beta is not in the state any more" in drift.markdown()
+    assert drift.as_json()["drift"] is True
+    assert drift.as_json()["missingFromState"] == ["ConfigMap shop/beta"]
 
 
 def test_an_issue_has_room_for_it_however_much_it_is() -> None:
@@ -124,6 +139,18 @@ def test_what_was_added_is_taken_away_under_the_claim_once_nothing_refuses(
         "patch /b remove /metadata/labels/x",
         "becomes rollback 1",
     ]
+
+
+def test_the_release_that_has_what_the_state_lacks_is_the_one_to_restore(
+    stage: Patched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = {"environment": {"pulumi.flag.target": "set"}}
+    whole = release(1, verified=True)
+    stage.history = [release(2, kind="destroy", **part), whole]
+    lost = Forgotten(whole, (outline(thing(CONFIG_KIND, "beta")),))
+    monkeypatch.setattr(drift, "inspect", lambda _: Drift("s", 2, forgotten=lost))
+    put_back(stage, 0)
+    assert "replay 1" in stage.did
 
 
 def test_while_somebody_else_works_on_the_stack_nothing_is_patched(stage: Patched) -> None:

@@ -66,6 +66,10 @@ class TestAGateThatPassedInsideAnUpdate:
     def test_verifies_it_also_where_the_store_s_clock_is_a_little_behind(self) -> None:
         assert passed([release(1, 20, 40)], [NOON + timedelta(seconds=43)]) == {"1"}
 
+    def test_verifies_no_part_of_a_release(self) -> None:
+        part = {"environment": {"pulumi.flag.target": "set"}}
+        assert passed([release(1, 0, 10, **part)], [NOON + timedelta(seconds=5)]) == set()
+
     def test_verifies_nothing_that_is_no_update(self) -> None:
         found = [release(1, 20, 40, kind="refresh"), release(2, 20, None)]
         assert passed(found, [NOON + timedelta(seconds=30)]) == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,30 @@ class TestHistory:
         entries = history.collect(backend.session()).entries
         assert {it.rolled_back_by for it in entries} == {None}
         assert [it.notes for it in entries] == ["current, restores 3", "restores 2", "", ""]
+
+    def test_says_what_was_no_whole_release(self, backend: MadeBackend) -> None:
+        targeted: dict[str, Any] = {"environment": {"pulumi.flag.target": "set"}}
+        verified = [
+            backend.update(),
+            backend.update(**targeted),
+            backend.update(kind="resource-import"),
+            backend.update(kind="destroy", **targeted),
+            backend.update(kind="destroy"),
+        ]
+        backend.tag(**{f"aegis__verified_{n}": _base36(key) for n, key in enumerate(verified)})
+        listing = history.collect(backend.session())
+        assert [it.notes for it in listing.entries] == [
+            "destroy, current",
+            "targeted destroy",
+            "resource import",
+            "targeted update",
+            "verified",
+        ], "a mark that an older version put on one counts no more"
+        said = listing.as_json()["releases"]
+        assert [(it["kind"], it["operation"], it["whole"]) for it in said[-2:]] == [
+            ("update", "targeted update", False),
+            ("update", "update", True),
+        ]
 
     def test_says_how_many_more_there_are(self, backend: MadeBackend) -> None:
         for _ in range(5):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.release import BEGUN, MASK, ConfigValue, beginning, ended_as, restored_by
+from ops.release import BEGUN, MASK, ConfigValue, Release, beginning, ended_as, restored_by
 
 CIPHERTEXT = "v1:ciphertext"
 LEAVES = st.text(max_size=8) | st.just({"secure": CIPHERTEXT})
@@ -70,3 +71,52 @@ def test_the_first_step_of_a_rollback_is_one_that_was_only_begun(reason: str) ->
     assert ended_as("succeeded", first) == BEGUN
     assert ended_as("failed", first) == "failed"
     assert ended_as("succeeded", message) == "succeeded"
+
+
+FLAG, OPTION = "pulumi.flag.", "pulumi.env.PULUMI_OPTION_"
+
+
+@pytest.mark.parametrize(
+    ("kind", "environment", "operation", "whole", "emptied"),
+    [
+        ("update", {}, "update", True, False),
+        ("update", {f"{FLAG}refresh": "true", f"{FLAG}yes": "true"}, "update", True, False),
+        ("update", {f"{FLAG}target": "set"}, "targeted update", False, False),
+        ("update", {f"{FLAG}exclude": "set"}, "targeted update", False, False),
+        ("update", {f"{FLAG}target-replace": "set"}, "targeted update", False, False),
+        ("update", {f"{OPTION}TARGET": "set"}, "targeted update", False, False),
+        ("update", {f"{FLAG}target-dependents": "true"}, "update", True, False),
+        ("refresh", {f"{FLAG}target": "set"}, "targeted refresh", False, False),
+        ("destroy", {}, "destroy", False, True),
+        ("destroy", {f"{FLAG}target": "set"}, "targeted destroy", False, False),
+        ("destroy", {f"{FLAG}exclude-protected": "true"}, "targeted destroy", False, False),
+        ("destroy", {f"{OPTION}EXCLUDE_PROTECTED": "true"}, "targeted destroy", False, False),
+        ("destroy", {f"{FLAG}exclude-protected": "false"}, "destroy", False, True),
+        ("resource-import", {}, "resource import", False, False),
+        ("import", {}, "import", False, False),
+        ("unknown", {}, "unknown", True, False),
+    ],
+)
+def test_an_operation_is_called_what_it_was(
+    kind: str, environment: dict[str, str], operation: str, whole: bool, emptied: bool
+) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    found = Release(
+        number=1, key="1", kind=kind, result="succeeded", started=moment, environment=environment
+    )
+    assert (found.operation, found.whole, found.emptied) == (operation, whole, emptied)
+
+
+def test_a_rollback_that_left_images_alone_is_whole() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    found = Release(
+        number=2,
+        key="2",
+        kind="update",
+        result="succeeded",
+        started=moment,
+        environment={f"{FLAG}exclude": "set"},
+        restores=1,
+    )
+    assert found.whole
+    assert found.operation == "update"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ops.checkpoint import Resource
 from ops.errors import AegisError, ExitCode
-from ops.events import Failure
+from ops.events import Changes, Failure
 from ops.gate_settings import GateSettings
 from ops.ledger import fingerprint
 from ops.registry import Presence
@@ -81,6 +83,25 @@ def test_one_that_had_changed_something_says_that_it_is_between_releases() -> No
     error = _refusal(_stage(restores=[Ran(failed)]), Request(to=1, yes=True))
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert "NOT at a verified release" in error.state
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"kind": "destroy"},
+        {"kind": "resource-import"},
+        {"environment": {"pulumi.flag.target": "set"}},
+    ],
+)
+def test_what_is_no_whole_release_is_nothing_that_could_be_refused(last: dict[str, Any]) -> None:
+    stage = _stage(
+        history=[release(2, **last), release(1, verified=True)],
+        restores=[Ran(outcome())],
+        verdicts=[PASSED],
+    )
+    rollback(stage, Request(yes=True))
+    assert not [did for did in stage.did if did.startswith("refuse")]
+    assert "cannot be recognised again" not in stage.messages.getvalue()
 
 
 def test_what_did_not_come_up_healthy_stays_refused() -> None:
@@ -163,6 +184,19 @@ def test_a_preview_shows_and_changes_nothing() -> None:
     assert report.as_json()["notJudged"] == ["StatefulSet d"]
     assert "update Deployment a [spec]" in shown
     assert report.verdict is None
+
+
+def test_a_preview_tells_of_what_is_in_the_cluster_and_not_in_the_state() -> None:
+    replayed = Replayed(adopted=("ConfigMap a", "ConfigMap b"), altered=("ConfigMap b",))
+    stage = _stage(replayed=replayed, changes=Changes((), {}, ()))
+    report = rollback(stage, Request(preview=True))
+    assert report.changes == ("  change ConfigMap b, which is taken back into the state",)
+    assert report.as_json()["adopted"] == ["ConfigMap a", "ConfigMap b"]
+    stage.replayed = Replayed(foreign=("ConfigMap c: theirs",), altered=("ConfigMap b",))
+    stage.changes = Changes((step(),), {}, ())
+    report = rollback(stage, Request(preview=True))
+    assert len(report.changes) == 2
+    assert "FOREIGN ConfigMap c: theirs" in stage.results.getvalue()
 
 
 def test_without_yes_somebody_has_to_confirm_after_the_preview() -> None:

@@ -9,15 +9,19 @@ from typing import Any, cast
 
 import pytest
 
+from ops.checkpoint import outline
 from ops.cluster import ApiError, Cluster
 from ops.commands.gate import changed, render
 from ops.errors import AegisError, ExitCode
 from ops.events import Step
+from ops.forgotten import Forgotten
 from ops.gate_settings import GateSettings
 from ops.output import Output
 from ops.status import Drift, Live, Status, drift_of, look
 from ops.verdict import Verdict
 from ops.workload import Workload
+from tests.unit.ops.stage import release
+from tests.unit.ops.states import CONFIG_KIND, thing
 
 RECORDED = Path(__file__).parent / "recorded"
 WEB = Workload(namespace="shop", name="web")
@@ -109,6 +113,41 @@ def test_the_document_says_what_the_text_says() -> None:
     assert data["healthy"] is False
     assert data["release"] is None
     assert {pod["version"] for pod in data["workloads"][0]["pods"]} == {"1", "2"}
+
+
+class TestWhatIsNoRelease:
+    """The last operation may have deployed a part, or nothing, or not all may be there still."""
+
+    LOST = Forgotten(release(3), (outline(thing(CONFIG_KIND, "beta")),))
+
+    @pytest.mark.parametrize(
+        ("last", "words"),
+        [
+            (
+                {"environment": {"pulumi.flag.target": "set"}},
+                "4 (version unknown), a targeted update, NOT verified by a gate",
+            ),
+            ({"kind": "resource-import"}, "a resource import, NOT verified"),
+            ({"kind": "destroy"}, "none: 4 is a destroy"),
+            ({"kind": "destroy", "result": "failed"}, "none: 4 is a destroy, FAILED"),
+        ],
+    )
+    def test_is_told_in_a_word(self, last: dict[str, Any], words: str) -> None:
+        found = Status(stack="staging", release=release(4, **last), deployed=None)
+        assert words in found.lines()[1]
+
+    def test_a_verified_release_of_which_the_state_lacks_something_says_so(self) -> None:
+        found = Status(
+            stack="staging",
+            release=release(3, verified=True),
+            deployed=None,
+            forgotten=self.LOST,
+        )
+        text = "\n".join(found.lines())
+        assert "verified, but not all of it is in the state" in text
+        assert "state     LACKS ConfigMap shop/beta" in text
+        assert "aegis rollback --to 3 --stack staging" in text
+        assert found.as_json()["missingFromState"] == ["ConfigMap shop/beta"]
 
 
 class TestGateCheck:

@@ -11,7 +11,12 @@ from ops.errors import AegisError, ExitCode
 from ops.release import ConfigValue, Release
 from ops.target import choose
 
+SAME = {"changes": {"same": 3}}
+TARGET = {"environment": {"pulumi.flag.target": "set"}}
 KEPT = {"a:token": ConfigValue.recorded({"secure": "kept"})}
+
+
+KINDS = ("refresh", "destroy", "import", "resource-import")
 
 
 def history(*rows: str | tuple[str, dict[str, Any]]) -> list[Release]:
@@ -20,7 +25,7 @@ def history(*rows: str | tuple[str, dict[str, Any]]) -> list[Release]:
     for number, row in enumerate(rows, start=1):
         text, more = row if isinstance(row, tuple) else (row, {})
         words = text.split()
-        kinds = [word for word in words if word in ("refresh", "destroy", "import")]
+        kinds = [word for word in words if word in KINDS]
         releases.append(
             Release(
                 number=number,
@@ -93,6 +98,19 @@ def history(*rows: str | tuple[str, dict[str, Any]]) -> list[Release]:
             ),
             1,
         ),
+        # What is no whole release is passed over, whatever older marks say of it.
+        (("verified", ("verified", TARGET), "failed current"), 1),
+        (("verified", ("verified current", TARGET)), 1),
+        (("verified", "resource-import verified", "failed current"), 1),
+        (("verified", "destroy", ("destroy", TARGET), "failed current"), 1),
+        (("verified", ("failed", TARGET), "failed current"), 1),
+        # An update that changed nothing after it is a release of its own.
+        (("verified", ("", TARGET), ("verified", SAME), "failed current"), 3),
+        (("verified", ("", TARGET), ("verified current", SAME)), 1),
+        # What somebody restored of a part by its number is a whole release since.
+        (("verified", ("", TARGET), ("verified", {"restores": 2}), "failed current"), 3),
+        # A rollback leaves images alone, and is whole all the same.
+        (("verified", "verified", ("", {"restores": 1, **TARGET}), "failed current"), 1),
         # One rollback of another.
         (
             (
@@ -138,6 +156,8 @@ def test_a_number_that_succeeded_is_taken_verified_or_not() -> None:
         (("verified", "failed current"), 2, "it failed"),
         (("verified", "refresh current"), 2, "deployed nothing"),
         (("verified", "destroy current"), 2, "deployed nothing"),
+        (("", ("verified current", TARGET)), None, "never verified: 1"),
+        (("failed", ("current", TARGET)), None, "2 targeted update succeeded"),
         ((), None, "no history"),
         (("verified current",), None, "1 update succeeded"),
         (("verified refused", "failed current"), None, "(refused)"),
@@ -150,6 +170,11 @@ def test_a_refusal_says_why(rows: tuple[Any, ...], to: int | None, why: str) -> 
     assert why in refused.value.why
     assert refused.value.code is ExitCode.REFUSED
     assert refused.value.next
+
+
+@pytest.mark.parametrize("row", ["resource-import", ("", TARGET), ("destroy", TARGET)])
+def test_what_left_a_part_is_taken_where_somebody_names_it(row: Any) -> None:
+    assert choose(history("verified", row, "failed current"), 2).number == 2
 
 
 def test_where_only_unverified_releases_are_left_it_says_how_to_insist() -> None:

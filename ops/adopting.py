@@ -1,0 +1,128 @@
+"""Looking, for the flows, whether what they are about to make is in the cluster already.
+
+What is decided, and by what an object is known, is `adoption`; this module asks the clusters that a
+stack's providers lead to, and the stack's history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from ops import adoption, history
+from ops.adoption import NONE, Adoption
+from ops.errors import AegisError
+
+if TYPE_CHECKING:
+    from ops.checkpoint import Checkpoint, Resource
+    from ops.cluster import Cluster
+    from ops.events import Changes
+    from ops.output import Output
+    from ops.release import Release
+    from ops.replay import Replay
+    from ops.stack import Session
+
+
+@dataclass
+class Adopting:
+    """Looks for one stack.
+
+    Attributes:
+        session: The stack, open.
+        out: Where it is told that nobody can look.
+        ambient: Connects to the cluster that the stack's settings lead to.
+    """
+
+    session: Session
+    out: Output
+    ambient: Callable[[], Cluster]
+
+    def of_replay(
+        self, planned: Replay, both: tuple[Checkpoint, Checkpoint], target: Release
+    ) -> Adoption:
+        """Look for what a replay would make.
+
+        Args:
+            planned: The replay, without anything adopted.
+            both: What the release recorded, and the state.
+            target: The release.
+        """
+        wanted = adoption.made_anew(planned, both[1])
+        own = {it.urn: it for it in planned.resources if it.is_provider}
+        providers = {**planned.providers, **own}
+        return self._look(wanted, providers, both, target)
+
+    def of_update(self, changes: Changes) -> tuple[Resource, ...]:
+        """Look for what an update of the program would make, and the last release had.
+
+        Args:
+            changes: What the update's preview shows.
+
+        Returns:
+            The records that the state is to get before the update, so that it makes nothing that
+            is there.
+
+        Raises:
+            AegisError: There is something, and it is not this stack's.
+        """
+        from ops import checkpoint, forgotten, replay_entry
+
+        created = {it.urn for it in changes.steps if it.op == "create" and it.custom}
+        if not created:
+            return ()
+        try:
+            lost = forgotten.look(self.session, history.reading(self.session))
+            if lost.release is None or not created & {it.urn for it in lost.resources}:
+                return ()
+            both = checkpoint.both(self.session, lost.release)
+        except AegisError as error:
+            self._untold(error)
+            return ()
+        wanted = [
+            it
+            for it in both[0].alive.values()
+            if it.urn in created and it.urn not in both[1].alive and adoption.is_whole_object(it)
+        ]
+        providers = {it.urn: it for state in both for it in state.alive.values() if it.is_provider}
+        found = self._look(wanted, providers, both, lost.release)
+        if found.foreign:
+            raise adoption.taken(found.foreign)
+        ours = found.ours
+        return tuple(replay_entry.absent(*both, lambda it: it.urn in ours, ours).values())
+
+    def _look(
+        self,
+        wanted: list[Resource],
+        providers: Mapping[str, Resource],
+        both: tuple[Checkpoint, Checkpoint],
+        target: Release,
+    ) -> Adoption:
+        from ops.cluster import ApiError, connect
+
+        if not wanted:
+            return NONE
+
+        def cluster(provider: Resource | None) -> Cluster:
+            return adoption.cluster_of(provider, self.ambient, connect)
+
+        try:
+            return adoption.look(
+                self.session,
+                wanted,
+                providers,
+                both,
+                releases=self._since(target),
+                connect=cluster,
+            )
+        except (ApiError, AegisError) as error:
+            self._untold(error)
+            return NONE
+
+    def _untold(self, error: Exception) -> None:
+        self.out.warn(f"whether the cluster has what is to be made is not known\n{error}")
+
+    def _since(self, target: Release) -> Iterator[Release]:
+        found = history.reading(self.session)
+        return takewhile(lambda it: it.number > target.number, found)
