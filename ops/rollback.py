@@ -78,6 +78,7 @@ class Report:
         left: What had been left in the cluster and was taken back.
         unjudged: What runs pods and is not looked at by the gate.
         connections: The providers whose connections stay as they are.
+        owned: The fields that are left to control loops.
         changes: What a preview showed.
         seconds: How long the update took.
     """
@@ -92,6 +93,7 @@ class Report:
     left: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
+    owned: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -109,6 +111,7 @@ class Report:
             "takenBack": list(self.left),
             "notJudged": list(self.unjudged),
             "connectionsKept": list(self.connections),
+            "leftToControlLoops": list(self.owned),
             "changes": list(self.changes),
             "seconds": round(self.seconds, 3),
         }
@@ -161,6 +164,7 @@ def roll_back(
         left=replay.left,
         unjudged=replay.unjudged,
         connections=() if replay.connections is None else replay.connections.kept,
+        owned=tuple(map(str, replay.owned)),
     )
     for line in summary_lines(report):
         actions.out.show(line)
@@ -428,6 +432,7 @@ def summary_lines(report: Report) -> list[str]:
     lines += [f"  stays   {line} as it is now" for line in report.connections]
     if report.connections:
         lines.append("          to restore these as well: --restore-providers")
+    lines += [f"  stays   {line}" for line in report.owned]
     lines += [f"  DATA    {line}" for line in report.losses]
     lines += [f"  again   {line}" for line in report.reruns]
     lines += [f"  back    {it}: the cluster may still have it; taken back" for it in report.left]

@@ -248,8 +248,11 @@ class Session:
             clear_pending_creates=clear_pending or None,
         )
 
-    def drift(self) -> tuple[Step, ...]:
+    def drift(self, urns: Sequence[str] = ()) -> tuple[Step, ...]:
         """What is not live as it was declared: changed or gone. Nothing is changed, not the state.
+
+        Args:
+            urns: What to look at; everything when it is empty.
 
         Raises:
             AegisError: When it could not be asked for.
@@ -261,7 +264,7 @@ class Session:
                 found.append(event.step)
 
         recorder = Recorder(note)
-        done, _ = self._run("preview_refresh", recorder)
+        done, _ = self._run("preview_refresh", recorder, target=list(urns) or None)
         if done.code:
             raise unusable(
                 done, f"the drift of {self.name} could not be seen", self._failures(done, recorder)

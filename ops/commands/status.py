@@ -63,7 +63,7 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
 
 def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder]) -> Drift:
     """Look for drift, unless the answer could only be late or about the middle of something."""
-    from ops.cluster import ApiError
+    from ops.commands.drift import inspect as compared
     from ops.errors import AegisError
     from ops.locks import Life
     from ops.status import Drift, drift_of
@@ -74,13 +74,10 @@ def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder]) -> Dri
         return Drift(unknown="somebody changes the stack just now")
     try:
         with actions.out.progress(f"comparing {actions.stack} with what is live"):
-            found = drift_of(actions.session.drift())
-            # The engine takes an object that is on its way out for one that is there.
-            return Drift(found=(*found.found, *actions.going()))
-    except ApiError as error:
-        return Drift(unknown=str(error))
+            found = compared(actions)
     except AegisError as error:
         return Drift(unknown=f"{error.what}: {error.why}")
+    return drift_of(found.objects, found.unread)
 
 
 def render(status: Status, out: Output) -> None:

@@ -83,6 +83,7 @@ class Replayed:
     left: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: None = None
+    owned: tuple[Any, ...] = ()
     pending: int = 0
     refuses: Exception | None = None
 
