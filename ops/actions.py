@@ -350,12 +350,12 @@ class Actions:
 
         self.out.say(f"reading what release {target.number} declared")
         recorded, current = checkpoint.both(self.session, target)
-        declared = self._declared_by(target, recorded)
-        planned = self._leaving(replay.plan(declared, current, choices), current)
+        restored = self._declared_by(target, recorded)
+        planned = self._leaving(replay.plan(restored, current, choices), current)
         return replay_settings.completed(planned, target.config, self.session)
 
-    def declared(self, release: Release) -> Checkpoint:
-        """Return what a release declared.
+    def declared_in(self, release: Release) -> Checkpoint:
+        """Return what a release declared, resource by resource.
 
         Raises:
             AegisError: Its record cannot be loaded.

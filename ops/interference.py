@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ops import conflicts
 from ops.checkpoint import outline
 from ops.drift import CHANGED, REMOVED, Field, compare
 from ops.evidence import DELETED, NODE, REGISTRY
@@ -80,9 +81,10 @@ def excuse(
         return "; ".join(hands)
     if verdict is not None and not verdict.passed:
         return _OUTSIDE.get(verdict.kind) or _taken_away(verdict.reason, resources)
-    taken = None if outcome is None else _taken_away(outcome.why, resources)
-    if taken is not None:
-        return taken
+    if outcome is not None:
+        said = _taken_away(outcome.why, resources) or conflicts.told(outcome.why)
+        if said is not None:
+            return said
     if silent > 0:
         return f"the cluster did not answer for {silent:.0f} s meanwhile"
     if outcome is not None and _NO_ANSWER.search(outcome.why):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ops import settings_file
+from ops import conflicts, settings_file
 from ops.backend import Store, open_store
 from ops.bucket import password_of, shown_url
 from ops.decryption import with_any_passphrase
@@ -178,7 +178,9 @@ class Session:
             error = unusable(
                 done, f"the preview of {self.name} failed", self._failures(done, recorder)
             )
-            error.next = error.next or f"correct it, then: aegis preview --stack {self.name}"
+            mended = conflicts.advice(error.why, self.name)
+            first = f"{mended}\nthen" if mended else "correct it, then"
+            error.next = error.next or f"{first}: aegis preview --stack {self.name}"
             raise error
         return changes
 

@@ -108,7 +108,7 @@ def inspect(actions: Actions) -> Drift:
     from ops.drift import compare, is_object, named
 
     release = declared_by(actions)
-    wanted = [item for item in actions.declared(release).resources if is_object(item)]
+    wanted = [item for item in actions.declared_in(release).resources if is_object(item)]
     elsewhere, unasked = _elsewhere(actions)
     if not wanted:
         return Drift(actions.stack, 0, elsewhere, unread=unasked)  # It need not have a cluster.
