@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 
 _CONFLICT = re.compile(
-    r'conflicts? with "(?P<who>[^"]+)"(?: with subresource "[^"]*")? using [^\s:]+:'
+    r'conflicts? with "(?P<who>[^"]+)"(?: with subresource "[^"]*")?(?: using \S+(?: at \S+)?)?:'
     r"(?P<fields>(?:\s+(?:- )?\.\S+)+)"
 )
+
+"""Its words: ``printManager`` and ``NewConflictError`` of ``apimachinery``'s ``managedfields``."""
 
 
 def told(text: str) -> str | None:

@@ -65,10 +65,12 @@ class Scaling:
     Attributes:
         replicas: What decides on the number of its pods; empty when nothing does.
         known: Whether anybody could look.
+        ends: Whether something did, and is about to go.
     """
 
     replicas: str = ""
     known: bool = False
+    ends: bool = False
 
 
 UNKNOWN = Scaling()
@@ -105,10 +107,8 @@ class Manager:
 
     def holds(self, path: Path) -> bool:
         """Whether it owns a field, something in it, or the whole that it is a part of."""
-        if path in self.fields:
-            return True
-        return any(it[: len(path)] == path for it in self.fields) or any(
-            path[: len(it)] == it for it in self.wholes
+        return any(_begins(it, path) for it in self.fields) or any(
+            _begins(path, it) for it in self.wholes
         )
 
 
@@ -163,11 +163,9 @@ class Owners:
         if manager.is_by_hand:
             return False
         if path == REPLICAS and manager.subresource == "scale":
-            return not (
-                manager.name in self._writers_of_status
-                and self._scaling.known
-                and not self._scaling.replicas
-            )
+            scaling = self._scaling
+            left = scaling.ends or manager.name in self._writers_of_status
+            return not (left and scaling.known and not scaling.replicas)
         return self._is_a_loop(manager) or _is_size(path)
 
     def _is_a_loop(self, manager: Manager) -> bool:
@@ -186,6 +184,19 @@ class Owners:
             it.name for it in self._entries if any(path[:2] in _OF_LOOPS for path in it.fields)
         }
         return self._writers_of_status | of_loops
+
+
+def _begins(path: Path, above: Path) -> bool:
+    """Whether a path is another one or lies below it."""
+    return len(path) >= len(above) and all(
+        here == there or _is_shorter(here, there) or _is_shorter(there, here)
+        for here, there in zip(path, above, strict=False)
+    )
+
+
+def _is_shorter(name: str, whole: str) -> bool:
+    """Whether an item's name leaves out what the server adds to its key: ``[80]``, ``[80/TCP]``."""
+    return "/" not in name and name.endswith("]") and whole.startswith(f"{name[:-1]}/")
 
 
 def _is_size(path: Path) -> bool:

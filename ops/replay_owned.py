@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ops import autoscalers, live_objects
-from ops.checkpoint import Checkpoint, Resource, plain
+from ops.checkpoint import SIGNATURE, Checkpoint, Resource, plain
 from ops.drift import is_object
 from ops.field_owners import REPLICAS, Owners, Path, value_at, written
 from ops.property_path import steps_of
@@ -108,11 +108,13 @@ def leaving(
             resources.append(item)
             continue
         now = present.get(next(iter(replay.aliases.get(item.urn, ())), item.urn))
-        owners = Owners(there, kept.of(there))
+        scaling = kept.of(there)
+        ends = bool(scaled.of(there).replicas) and not scaling.replicas
+        owners = Owners(there, replace(scaling, ends=ends))
         theirs = [Owned(item, path, owners.loop(path)) for path in _theirs(owners, item, now)]
         owned += theirs
         resources.append(_left(item, [it.path for it in theirs], there))
-        if scaled.of(there).replicas and not owners.loop(REPLICAS):
+        if ends:
             freed.append(item)
     return replace(replay, resources=tuple(resources), owned=tuple(owned), freed=tuple(freed))
 
@@ -260,7 +262,7 @@ def _steps(path: Path) -> Iterator[str]:
 def _put(tree: Any, path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Set what is at a path, in place; None removes it. Where the way there is missing, nothing."""
     above = value_at(tree, path[:-1])
-    if not isinstance(above, dict):
+    if not isinstance(above, dict) or SIGNATURE in above:
         return
     if value is None:
         above.pop(path[-1], None)
