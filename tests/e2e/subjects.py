@@ -26,6 +26,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/guarded_stand.py": _commands("deploy", "history"),
     "tests/e2e/faulty_stand.py": _commands("deploy", "rollback", "recover"),
     "tests/languages/programs.py": ("tests/languages/",),
+    "tests/e2e/test_autoscaled.py": _commands("deploy", "rollback", "drift", "status"),
     "tests/e2e/test_deploy.py": _STAND_INS,
     "tests/e2e/test_faults_by_hand.py": _commands("drift"),
     "tests/e2e/test_faults_cluster.py": ("lab/outage.py",),
