@@ -33,6 +33,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from ops.decryption import SIGNATURE
+
 Path = tuple[str, ...]
 
 REPLICAS: Path = ("spec", "replicas")
@@ -247,6 +249,20 @@ def value_at(live: Any, path: Path) -> Any:  # noqa: ANN401 - any JSON value
         else:
             return None
     return live
+
+
+def put_at(tree: Any, path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Set what is at a path, in place; None removes it.
+
+    Nothing is done where the way there is missing, or encrypted.
+    """
+    above = value_at(tree, path[:-1])
+    if not isinstance(above, dict) or SIGNATURE in above:
+        return
+    if value is None:
+        above.pop(path[-1], None)
+    else:
+        above[path[-1]] = value
 
 
 def written(path: Path) -> str:

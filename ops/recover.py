@@ -20,6 +20,7 @@ from ops.ownership import KEPT as _KEPT
 from ops.ownership import judge_entered
 from ops.predecessor import Name
 from ops.reconnect import reconnected
+from ops.refreshed import as_before
 
 if TYPE_CHECKING:
     from ops.process import Machine
@@ -236,7 +237,7 @@ def refresh(session: Session) -> None:
     Raises:
         AegisError: The cluster could not be asked.
     """
-    message = "aegis: refresh after an update was cut short"
+    message, before = "aegis: refresh after an update was cut short", session.export()
     outcome = session.refresh(message=message)
     if reconnected(session, outcome):
         outcome = session.refresh(message=message)
@@ -247,6 +248,9 @@ def refresh(session: Session) -> None:
             state="locks and pending operations are settled; what serves, serves on",
             next="aegis recover, once the cluster answers",
         )
+    state = as_before(before, session.export())
+    if state is not None:
+        session.import_state(state)
 
 
 def settle_operations(deployment: Mapping[str, Any]) -> Repair:

@@ -21,9 +21,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ops import autoscalers, live_objects
-from ops.checkpoint import SIGNATURE, Checkpoint, Resource, plain
+from ops.checkpoint import Checkpoint, Resource, plain
 from ops.drift import is_object
-from ops.field_owners import REPLICAS, Owners, Path, value_at, written
+from ops.field_owners import REPLICAS, Owners, Path, put_at, value_at, written
 from ops.property_path import steps_of
 from ops.target import numbered
 
@@ -169,7 +169,7 @@ def _recalled(item: Resource, first: Resource | None) -> Resource:
         return item
     inputs = copy.deepcopy(dict(item.inputs))
     for path in map(steps_of, left):
-        _put(inputs, path, value_at(first.inputs, path))
+        put_at(inputs, path, value_at(first.inputs, path))
     return replace(item, inputs=inputs, options={**item.options, _OPTION: ignored})
 
 
@@ -191,7 +191,7 @@ def as_declared(state: Mapping[str, Any], replay: Replay) -> dict[str, Any] | No
         declared = value_at(it.resource.inputs, it.path)
         for tree in (item.get("inputs"), outputs.get("__inputs"), outputs):
             if declared is not None or tree is not outputs:
-                _put(tree, it.path, declared)
+                put_at(tree, it.path, declared)
         ignored = it.resource.options.get(_OPTION)
         item.pop(_OPTION, None)
         if ignored:
@@ -242,7 +242,7 @@ def _left(item: Resource, paths: list[Path], live: Mapping[str, Any]) -> Resourc
     ignored = list(item.options.get(_OPTION) or ())
     for path in paths:
         if any(part.startswith("[") for part in path):
-            _put(inputs, path, value_at(live, path))
+            put_at(inputs, path, value_at(live, path))
         elif (ignoring := _property(path)) not in ignored:
             ignored.append(ignoring)
     return replace(item, inputs=inputs, options={**item.options, _OPTION: ignored})
@@ -257,14 +257,3 @@ def _steps(path: Path) -> Iterator[str]:
     for part in path:
         quoted = part.replace('"', '\\"')
         yield f'["{quoted}"]' if _NEEDS_QUOTES.search(part) else f".{part}"
-
-
-def _put(tree: Any, path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Set what is at a path, in place; None removes it. Where the way there is missing, nothing."""
-    above = value_at(tree, path[:-1])
-    if not isinstance(above, dict) or SIGNATURE in above:
-        return
-    if value is None:
-        above.pop(path[-1], None)
-    else:
-        above[path[-1]] = value
