@@ -463,7 +463,7 @@ class Actions:
                 self.out.say(line)
             state = replay_owned.as_declared(self.session.export(), replay)
             if state is not None:
-                self.session.import_state(state)
+                history.put(self.session, state)
         except (ApiError, AegisError) as error:
             self.out.warn(f"a preview may show fields that control loops own as changed\n{error}")
 

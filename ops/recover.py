@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ops import integrity, left_providers
+from ops import history, integrity, left_providers
 from ops.checkpoint import UNMADE
 from ops.diagnosis import Pending, pending_of
 from ops.errors import AegisError, ExitCode
@@ -250,7 +250,7 @@ def refresh(session: Session) -> None:
         )
     state = as_before(before, session.export())
     if state is not None:
-        session.import_state(state)
+        history.put(session, state)
 
 
 def settle_operations(deployment: Mapping[str, Any]) -> Repair:

@@ -211,6 +211,7 @@ def test_going_back_leaves_the_number_and_the_next_update_finds_nothing_to_do(
     assert "spec.replicas is for HorizontalPodAutoscaler web to decide" in back.output
     assert shop.replicas() == before
     assert shop.drifted() == []
+    assert "far is in order" in shop.aegis("recover", "--preview").output
     shop.choose(AUTOSCALED)
     shop.unchanged()
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from ops.errors import AegisError
+from ops.history import put, unrecorded
 from ops.recover import refresh
 from ops.refreshed import as_before
-from tests.unit.ops.stage import outcome
+from tests.unit.ops.stage import outcome, release
 from tests.unit.ops.test_field_owners import entry, scale
 from tests.unit.ops.test_replay_owned import web
 
@@ -59,18 +60,38 @@ class Session:
 
     name = "s"
 
-    def __init__(self, *, succeeds: bool = True) -> None:
+    def __init__(self, *, succeeds: bool = True, backend_url: str = "file:///b") -> None:
         self.now, self.succeeds, self.imported = state(web(2)), succeeds, list[Any]()
+        self.backend_url, self.tagged, self.record = backend_url, dict[str, Any](), state()
 
     def export(self) -> dict[str, Any]:
         return self.now
 
     def refresh(self, **_: Any) -> Any:
-        self.now = state(seen(4, BY_LOOP))
+        self.now = self.record = state(seen(4, BY_LOOP))
         return outcome(self.succeeds)
 
     def import_state(self, found: dict[str, Any]) -> None:
         self.imported.append(found)
+        self.now = found
+
+    def change_tags(self, change: dict[str, str]) -> None:
+        self.tagged |= change
+
+    def tags(self) -> dict[str, str]:
+        return self.tagged
+
+    # Its store
+
+    @property
+    def store(self) -> Any:
+        return self
+
+    def recorded(self, _: Any) -> Any:
+        return self.record
+
+    def checkpoint(self, _: Any) -> Any:
+        return self.record["deployment"]
 
 
 def test_a_recovery_puts_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +103,21 @@ def test_a_recovery_puts_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AegisError, match="could not be refreshed"):
         refresh(failed)
     assert failed.imported == []
+
+
+def test_what_was_put_so_is_no_update_that_could_not_be_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ops.recover.reconnected", lambda *_: False)
+    session: Any = Session()
+    refresh(session)
+    assert session.now != session.record
+    assert not unrecorded(session, release(1))
+    session.now = state(web(9))
+    assert unrecorded(session, release(1)), "what came after it is"
+
+
+def test_where_nobody_compares_nothing_is_noted() -> None:
+    session: Any = Session(backend_url="s3://bucket")
+    put(session, state(web(2)))
+    assert session.tagged == {}
