@@ -40,7 +40,7 @@ from ops.workload import Workload
 from ops.workspace import qualified
 
 if TYPE_CHECKING:
-    from ops.checkpoint import Resource
+    from ops.checkpoint import Checkpoint, Resource
     from ops.cluster import Cluster
     from ops.replay import Replay
     from ops.replay_choices import Choices
@@ -376,12 +376,24 @@ class Actions:
         from ops import checkpoint, replay, replay_settings
 
         self.out.say(f"reading what release {target.number} declared")
-        both = checkpoint.both(self.session, target)
+        recorded, current = checkpoint.both(self.session, target)
+        both = self._declared_by(target, recorded), current
         planned = replay.plan(*both, choices)
         found = self._adopting.of_replay(planned, both, target)
         if found:
             planned = replay.plan(*both, choices, adopting=found)
+        planned = self._leaving(planned, current)
         return replay_settings.completed(planned, target.config, self.session)
+
+    def declared_in(self, release: Release) -> Checkpoint:
+        """Return what a release declared, resource by resource.
+
+        Raises:
+            AegisError: Its record cannot be loaded.
+        """
+        from ops import checkpoint
+
+        return self._declared_by(release, checkpoint.load(self.session, release))
 
     def preview_replay(self, replay: Replay, target: Release) -> Changes:
         """Preview the restoring of a release."""
@@ -460,7 +472,42 @@ class Actions:
             ended.set()
         if BROKEN.search(f"{ran.outcome.why}\n{ran.outcome.text}"):
             raise self._put_back(before, target, ran)
+        if ran.outcome.succeeded and (replay.owned or replay.freed):
+            self._tell_declared(replay)
         return ran
+
+    def _declared_by(self, release: Release, recorded: Checkpoint) -> Checkpoint:
+        from ops import checkpoint, replay_owned
+
+        def load(other: Release) -> Checkpoint:
+            return checkpoint.load(self.session, other)
+
+        return replay_owned.declared(recorded, release, self.releases(), load)
+
+    def _leaving(self, replay: Replay, current: Checkpoint) -> Replay:
+        """Leave to control loops what they own of what a replay restores."""
+        from ops import replay_owned
+        from ops.cluster import ApiError
+
+        try:
+            return replay_owned.looked_at(replay, current, self.connected)
+        except (ApiError, AegisError) as error:
+            self.out.warn(f"what control loops own is not known, and is written over\n{error}")
+            return replay
+
+    def _tell_declared(self, replay: Replay) -> None:
+        """See to what of a release was left to control loops while it was restored."""
+        from ops import replay_owned
+        from ops.cluster import ApiError
+
+        try:
+            for line in replay_owned.give_back(replay, self.connected()) if replay.freed else ():
+                self.out.say(line)
+            state = replay_owned.as_declared(self.session.export(), replay)
+            if state is not None:
+                history.put(self.session, state)
+        except (ApiError, AegisError) as error:
+            self.out.warn(f"a preview may show fields that control loops own as changed\n{error}")
 
     def _put_back(self, before: Mapping[str, Any], target: Release, ran: Ran) -> AegisError:
         """Put a state back that holds together; return what to tell."""
@@ -504,14 +551,6 @@ class Actions:
         """Let the gate judge what runs; see `ops.judging.Judging.judge`."""
         tell = self._watched.tell_gate
         return self._judging.judge(workloads, gate, tell, dry=dry, whole=whole, apart=apart)
-
-    def going(self) -> tuple[str, ...]:
-        """Return what is declared and is being deleted just now, a line each.
-
-        Raises:
-            ApiError: The cluster does not answer.
-        """
-        return self._judging.going()
 
     def require_standing(self) -> None:
         """See that nothing that is declared is being deleted, before anything is changed.

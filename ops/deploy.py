@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops import rollback
+from ops import conflicts, rollback
 from ops.change_lines import change_lines
 from ops.decisions import Next, after_judgement, after_update, cause, headline, lost
 from ops.errors import AegisError, ExitCode
@@ -372,7 +372,7 @@ def _restored(
         ),
         next=_next(actions.stack, target, failed)
         if outside is None
-        else f"it is not held to be bad: aegis deploy --stack {actions.stack} deploys it again",
+        else _once_more(actions.stack, why),
         code=ExitCode.ROLLED_BACK,
         details={
             "failed": None if failed is None else failed.number,
@@ -386,6 +386,15 @@ def _restored(
             ).as_json(),
         },
     )
+
+
+def _once_more(stack: str, why: str) -> str:
+    """Say how to deploy again what was rolled back for no fault of the release."""
+    again = f"aegis deploy --stack {stack}"
+    mended = conflicts.advice(why, stack)
+    if mended:
+        return f"it is not held to be bad\n{mended}\nthen: {again}"
+    return f"it is not held to be bad: {again} deploys it again"
 
 
 def _next(stack: str, target: Release, failed: Release | None) -> str:

@@ -2,7 +2,8 @@
 
 Compared is what the program declared with what is live: a declared field that is not as declared,
 an object that is gone, and a field that somebody else added. What control loops own is their work,
-not drift, and what nobody declared and a default filled in is none either.
+not drift, and what nobody declared and a default filled in is none either: whose a field is,
+:mod:`ops.field_owners` decides.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ops.checkpoint import Resource, is_secret, plain
-from ops.field_owners import Manager, Path, keyed, managers, value_at, written
+from ops.field_owners import UNKNOWN, Owners, Path, Scaling, keyed, value_at, written
 from ops.release import MASK
+
+if TYPE_CHECKING:
+    from ops.events import Step
 
 CHANGED, REMOVED, ADDED = "changed", "removed", "added"
 _KUBERNETES = "kubernetes:"
@@ -58,7 +62,7 @@ class Field:
     live: str = ""
     by: str = ""
     at: str = ""
-    where: Path = ()
+    where: Path = field(default=(), compare=False)
 
     def as_json(self) -> dict[str, str]:
         """Return it for machines."""
@@ -154,13 +158,44 @@ def is_object(resource: Resource) -> bool:
     )
 
 
-def compare(resource: Resource, live: Mapping[str, Any] | None, same: Same) -> Drifted | None:
+def is_elsewhere(resource: Resource) -> bool:
+    """Return whether a resource is managed by a provider, and no object of a cluster."""
+    return (
+        resource.custom
+        and resource.alive
+        and not resource.external
+        and not resource.is_provider
+        and not is_object(resource)
+    )
+
+
+def by_engine(step: Step) -> Drifted:
+    """Return what the engine found to be another, or gone: it says where, not what and by whom."""
+    return Drifted(
+        kind=step.type.rpartition(":")[2],
+        namespace="",
+        name=step.object or step.name,
+        urn=step.urn,
+        gone=step.op == "delete",
+        fields=()
+        if step.op == "delete"
+        else tuple(Field(path, CHANGED) for path in sorted(step.paths) or step.diffs),
+    )
+
+
+def compare(
+    resource: Resource,
+    live: Mapping[str, Any] | None,
+    same: Same,
+    scaling: Scaling = UNKNOWN,
+) -> Drifted | None:
     """Compare an object that was declared with the live one.
 
     Args:
         resource: What declared it, secrets decrypted.
         live: The live object; None when it is gone.
         same: Whether two texts are the same quantity, such as ``1`` and ``1000m``.
+        scaling: The autoscalers that aim at it.
 
     Returns:
         What differs, secrets masked; None when nothing does.
@@ -171,15 +206,14 @@ def compare(resource: Resource, live: Mapping[str, Any] | None, same: Same) -> D
     if live is None or going:
         # One that is going is not there any more as soon as nothing holds it.
         return None if leaves(resource) else replace(found, gone=live is None, going=going)
-    owners = managers(live)
-    foreign = [it for it in owners if not it.is_pulumi and not it.is_controller]
+    owners = Owners(live, scaling)
     hidden = found.kind == "Secret"
     fields = [
-        _told(difference, foreign, hidden=hidden)
+        _told(difference, owners, hidden=hidden)
         for difference in _differences((), declared, live, same)
-        if not _is_a_controllers(difference.path, owners)
+        if not owners.loop(difference.path)
     ]
-    fields += _added(declared, live, foreign, hidden=hidden)
+    fields += _added(declared, live, owners, hidden=hidden)
     if not fields:
         return None
     return replace(found, fields=tuple(fields))
@@ -284,15 +318,17 @@ def _number(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 def _added(
     declared: Mapping[str, Any],
     live: Mapping[str, Any],
-    foreign: Sequence[Manager],
+    owners: Owners,
     *,
     hidden: bool,
 ) -> Iterator[Field]:
     """Find what somebody added that nobody declared."""
     told: set[Path] = set()
-    for manager in foreign:
+    for manager in owners.managers:
         for path in sorted(manager.fields):
             if any(path[: len(it)] == it for it in told) or _of_the_server(path):
+                continue
+            if owners.leaves(manager, path):
                 continue
             value = value_at(live, path)
             if value is None or _is_declared(declared, path):
@@ -320,11 +356,11 @@ def _is_declared(declared: Mapping[str, Any], path: Path) -> bool:
     return inner is not None
 
 
-def _told(difference: _Difference, foreign: Sequence[Manager], *, hidden: bool) -> Field:
-    by = next((it for it in foreign if difference.path in it.fields), None)
+def _told(difference: _Difference, owners: Owners, *, hidden: bool) -> Field:
+    by = owners.by_hand(difference.path)
     if by is None:
         # A removal leaves no owner: the last one who wrote is the best there is to know.
-        by = max(foreign, key=lambda it: it.time, default=None)
+        by = max(owners.hands, key=lambda it: it.time, default=None)
     mask = difference.secret or (hidden and difference.path[0] in {"data", "stringData"})
     gone = difference.live is _ABSENT
     live = "" if gone else MASK if mask else _shown(difference.live)
@@ -335,13 +371,8 @@ def _told(difference: _Difference, foreign: Sequence[Manager], *, hidden: bool) 
         live=f"{live}, another" if mask and not gone else live,
         by="" if by is None else by.name,
         at="" if by is None else by.time,
+        where=difference.path,
     )
-
-
-def _is_a_controllers(path: Path, owners: Sequence[Manager]) -> bool:
-    """Whether a control loop, such as an autoscaler, and nobody else set a field."""
-    holders = [it for it in owners if path in it.fields and not it.is_pulumi]
-    return bool(holders) and all(it.is_controller for it in holders)
 
 
 def _declared(resource: Resource) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ops import ledger
@@ -17,6 +19,8 @@ from ops.release import Deployed, Release
 if TYPE_CHECKING:
     from ops.stack import Session
 
+PUT = "aegis:put"
+"""The tag that has the digest of a state that was put in the place of what the history has."""
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Rollout")
 _STACK = "pulumi:pulumi:Stack"
 _DIGEST = re.compile(r"@(sha256:[0-9a-f]{64})$")
@@ -103,7 +107,26 @@ def unrecorded(session: Session, newest: Release | None) -> bool:
     recorded = session.store.checkpoint(newest)
     if recorded is None:
         return False
-    return _declared(recorded) != _declared(session.export()["deployment"])
+    now = session.export()["deployment"]
+    return _declared(recorded) != _declared(now) and session.tags().get(PUT) != _digest(now)
+
+
+def put(session: Session, state: Mapping[str, Any]) -> None:
+    """Put a state in the place of the stack's which its history does not have, and note that.
+
+    Else it would look like an update that could not be recorded; see `unrecorded`.
+
+    Raises:
+        AegisError: It could not be put, or noted.
+    """
+    session.import_state(state)
+    if session.backend_url.startswith("file:"):
+        # As it is read again: what is secret is encrypted anew.
+        session.change_tags({PUT: _digest(session.export()["deployment"])})
+
+
+def _digest(deployment: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(_declared(deployment), sort_keys=True).encode()).hexdigest()
 
 
 def _declared(deployment: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ops import conflicts
 from ops.checkpoint import outline
 from ops.drift import CHANGED, REMOVED, Field, compare
 from ops.evidence import DELETED, NODE, REGISTRY
-from ops.field_owners import Manager, managers, written
+from ops.field_owners import UNKNOWN, Manager, Owners, Scaling, written
 from ops.identity import workloads_of_state
 from ops.verdict import LOST
 
@@ -80,9 +81,10 @@ def excuse(
         return "; ".join(hands)
     if verdict is not None and not verdict.passed:
         return _OUTSIDE.get(verdict.kind) or _taken_away(verdict.reason, resources)
-    taken = None if outcome is None else _taken_away(outcome.why, resources)
-    if taken is not None:
-        return taken
+    if outcome is not None:
+        said = _taken_away(outcome.why, resources) or conflicts.told(outcome.why)
+        if said is not None:
+            return said
     if silent > 0:
         return f"the cluster did not answer for {silent:.0f} s meanwhile"
     if outcome is not None and _NO_ANSWER.search(outcome.why):
@@ -108,22 +110,23 @@ def hands(live: Mapping[str, Any]) -> list[str]:
 
     Control loops are nobody's hand, and neither is a restart, which changes no declared field.
     """
-    everyone = managers(live)
-    since = max((it.time for it in everyone if it.is_pulumi), default=None)
+    owners = Owners(live)
+    since = max((it.time for it in owners.managers if it.is_pulumi), default=None)
     if since is None:
         return []
     name = live["metadata"]["name"]
     return [
         f"{it.name} set {', '.join(fields)} of Deployment {name} at {it.time}"
-        for it in everyone
-        if it.time >= since and not it.is_pulumi and not it.is_controller
-        if (fields := _specified(it))
+        for it in owners.hands
+        if it.time >= since and (fields := _specified(it, owners))
     ]
 
 
-def _specified(manager: Manager) -> list[str]:
+def _specified(manager: Manager, owners: Owners) -> list[str]:
     return sorted(
-        written(path) for path in manager.fields if path[0] == "spec" and _RESTARTED not in path
+        written(path)
+        for path in manager.fields
+        if path[0] == "spec" and _RESTARTED not in path and not owners.leaves(manager, path)
     )
 
 
@@ -132,6 +135,7 @@ def compared(
     resources: Iterable[Mapping[str, Any]],
     live: Mapping[Workload, Mapping[str, Any]],
     same: Same,
+    scaling: Mapping[Workload, Scaling] | None = None,
 ) -> tuple[Verdict, list[str]]:
     """Hold what a gate let pass to what the state says was deployed.
 
@@ -140,6 +144,7 @@ def compared(
         resources: The stack's state.
         live: The Deployments that are live.
         same: Whether two texts are the same quantity.
+        scaling: The autoscalers that aim at them, where anybody could look.
 
     Returns:
         The verdict, which is one that did not pass when the pods are not what was declared; and
@@ -150,7 +155,8 @@ def compared(
     for raw in resources:
         for workload in workloads_of_state([raw]):
             if workload in live:
-                found = altered(raw, live[workload], same)
+                scaled = (scaling or {}).get(workload, UNKNOWN)
+                found = altered(raw, live[workload], same, scaled)
                 pods += found[0]
                 beside += found[1]
     if pods:
@@ -165,7 +171,10 @@ def compared(
 
 
 def altered(
-    raw: Mapping[str, Any], live: Mapping[str, Any], same: Same
+    raw: Mapping[str, Any],
+    live: Mapping[str, Any],
+    same: Same,
+    scaling: Scaling = UNKNOWN,
 ) -> tuple[list[str], list[str]]:
     """Compare a Deployment as the state says it was declared with the live one.
 
@@ -173,24 +182,20 @@ def altered(
         raw: The resource, as the state has it; encrypted secrets are not compared.
         live: The live object.
         same: Whether two texts are the same quantity.
+        scaling: The autoscalers that aim at it.
 
     Returns:
         What its pods are that was not declared, and what else of its specification is, a line each.
     """
-    found = compare(outline(raw), live, same)
+    found = compare(outline(raw), live, same, scaling)
     if found is None:
         return [], []
     pods: list[str] = []
     rest: list[str] = []
-    set_by_hand = {
-        written(path)
-        for it in managers(live)
-        if not it.is_pulumi and not it.is_controller
-        for path in it.fields
-    }
+    owners = Owners(live, scaling)
     for field in found.fields:
         # What the API server wrote in another way than it was declared is nobody's hand.
-        by_hand = field.path in set_by_hand or (field.change == REMOVED and field.by)
+        by_hand = owners.by_hand(field.where) or (field.change == REMOVED and field.by)
         if by_hand and field.change in (CHANGED, REMOVED) and field.path.startswith("spec."):
             (pods if field.path.startswith("spec.template.") else rest).append(
                 f"{found.plain_label}: {_told(field)}"

@@ -201,14 +201,6 @@ class Judging:
         """
         return self._waited()[0]
 
-    def going(self) -> tuple[str, ...]:
-        """Return what is declared and is being deleted just now, a line each.
-
-        Raises:
-            ApiError: The cluster does not answer.
-        """
-        return self._waited(0.0)[0].going
-
     def _standing(self, verdict: Verdict, *, whole: bool, apart: Collection[str]) -> Verdict:
         """What is declared and on its way out is soon missing, however well the rest runs."""
         from ops import interference
@@ -221,9 +213,7 @@ class Judging:
             return replace(verdict, notes=(*verdict.notes, note))
         return interference.standing(verdict, found.going, found.gone if whole or went else ())
 
-    def _waited(
-        self, seconds: float | None = None, apart: Collection[str] = ()
-    ) -> tuple[Standing, bool]:
+    def _waited(self, apart: Collection[str] = ()) -> tuple[Standing, bool]:
         """Look at what is declared until none of it is on its way, for some time at most.
 
         Returns:
@@ -240,8 +230,7 @@ class Judging:
         ]
         if not declared:
             return live_objects.Standing(), False  # It need not even have a cluster.
-        waits = _GOING_SECONDS if seconds is None else seconds
-        limit, went = time.monotonic() + waits, False
+        limit, went = time.monotonic() + _GOING_SECONDS, False
         while True:
             found = live_objects.standing(self.connected(), declared)
             if not found.going or time.monotonic() >= limit or self._interrupted():
@@ -253,19 +242,21 @@ class Judging:
 
     def _compared(self, verdict: Verdict, workloads: Sequence[Workload]) -> Verdict:
         """What runs may be good, and not what was deployed: somebody may have changed it since."""
-        from ops import interference, live_objects
+        from ops import autoscalers, interference, live_objects
         from ops.cluster import ApiError, same_quantity
 
         resources = self._session.resources()
         try:
             live = live_objects.deployments(self.connected(), workloads)
+            scaled = autoscalers.read(self.connected(), live.values())
             read = interference.read_by_pods(resources, live.values())
             gone = live_objects.gone(self.connected(), read)
         except ApiError as error:
             note = f"whether somebody changed it meanwhile: {error}"
             return replace(verdict, notes=(*verdict.notes, note))
         verdict = interference.taken(verdict, gone)
-        verdict, beside = interference.compared(verdict, resources, live, same_quantity)
+        scaling = {workload: scaled.of(it) for workload, it in live.items()}
+        verdict, beside = interference.compared(verdict, resources, live, same_quantity, scaling)
         for line in beside:
             self._out.warn(f"{line}; `aegis drift --fix` puts it back")
         return verdict

@@ -94,15 +94,16 @@ def standing(cluster: Cluster, resources: Iterable[Resource]) -> Standing:
         found = live[item.urn]
         label = named(item).label
         if found.object is not None and (since := deleted_at(found.object)):
-            going.append(f"{label} {_held(found.object, since)}")
+            going.append(f"{label} {held(found.object, since)}")
         elif found.object is None and found.path and not found.refused and not leaves(item):
             absent.append(label)
     return Standing(tuple(going), tuple(absent))
 
 
-def _held(live: Object, since: str) -> str:
-    held = ", ".join(live["metadata"].get("finalizers") or ())
-    return f"is being deleted since {since}" + (f", held by {held}" if held else "")
+def held(live: Mapping[str, Any], since: str) -> str:
+    """Say since when an object is being deleted, and what holds it."""
+    by = ", ".join(live["metadata"].get("finalizers") or ())
+    return f"is being deleted since {since}" + (f", held by {by}" if by else "")
 
 
 def gone(cluster: Cluster, wanted: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

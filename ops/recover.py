@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ops import integrity, left_providers
+from ops import history, integrity, left_providers
 from ops.checkpoint import UNMADE
 from ops.diagnosis import Pending, pending_of
 from ops.errors import AegisError, ExitCode
@@ -20,6 +20,7 @@ from ops.ownership import KEPT as _KEPT
 from ops.ownership import judge_entered
 from ops.predecessor import Name
 from ops.reconnect import reconnected
+from ops.refreshed import as_before
 
 if TYPE_CHECKING:
     from ops.process import Machine
@@ -238,7 +239,7 @@ def refresh(session: Session) -> None:
     Raises:
         AegisError: The cluster could not be asked.
     """
-    message = "aegis: refresh after an update was cut short"
+    message, before = "aegis: refresh after an update was cut short", session.export()
     outcome = session.refresh(message=message)
     if reconnected(session, outcome):
         outcome = session.refresh(message=message)
@@ -249,6 +250,9 @@ def refresh(session: Session) -> None:
             state="locks and pending operations are settled; what serves, serves on",
             next="aegis recover, once the cluster answers",
         )
+    state = as_before(before, session.export())
+    if state is not None:
+        history.put(session, state)
 
 
 def settle_operations(deployment: Mapping[str, Any]) -> Repair:

@@ -36,6 +36,7 @@ from ops.release import ConfigValue
 from ops.replay_choices import Choices
 from ops.replay_first import First
 from ops.replay_loss import Loss, Rerun
+from ops.replay_owned import Owned
 from ops.replay_revival import Revival
 from ops.replay_secrets import SecretChange
 from ops.replay_stays import Stay
@@ -73,6 +74,8 @@ class Replay:
         foreign: What the cluster has under the same names and is somebody else's, a line each.
         swaps: The values that are kept: what the release had, and what is current.
         connections: How its providers connect; None when that, too, is the release's.
+        owned: The fields that are left to control loops; see `replay_owned`.
+        freed: What has as many pods as it declares once its autoscaler is gone.
         settings: The settings that its update records; see `replay_settings`.
         encryption: How the release was encrypted, where that is not how the stack is now.
         deletes: What there is now and the release does not have; deleted last.
@@ -107,6 +110,8 @@ class Replay:
     foreign: tuple[str, ...] = ()
     swaps: tuple[tuple[Any, Any], ...] = field(default=(), repr=False)
     connections: replay_providers.Connected | None = None
+    owned: tuple[Owned, ...] = ()
+    freed: tuple[Resource, ...] = ()
     settings: Mapping[str, ConfigValue] = field(default_factory=dict, repr=False)
     encryption: Mapping[str, Any] = field(default_factory=dict, repr=False)
     deletes: tuple[Resource, ...] = field(default=(), repr=False)

@@ -80,6 +80,7 @@ class Report:
         foreign: What the cluster has under the same names and is not the stack's: it is refused.
         unjudged: What runs pods and is not looked at by the gate.
         connections: The providers whose connections stay as they are.
+        owned: The fields that are left to control loops.
         changes: What a preview showed.
         seconds: How long the update took.
     """
@@ -98,6 +99,7 @@ class Report:
     foreign: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
+    owned: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -119,6 +121,7 @@ class Report:
             "foreign": list(self.foreign),
             "notJudged": list(self.unjudged),
             "connectionsKept": list(self.connections),
+            "leftToControlLoops": list(self.owned),
             "changes": list(self.changes),
             "seconds": round(self.seconds, 3),
         }
@@ -178,6 +181,7 @@ def roll_back(
         foreign=replay.foreign,
         unjudged=replay.unjudged,
         connections=() if replay.connections is None else replay.connections.kept,
+        owned=tuple(map(str, replay.owned)),
     )
     for line in summary_lines(report):
         actions.out.show(line)
@@ -463,6 +467,7 @@ def summary_lines(report: Report) -> list[str]:
     lines += [f"  stays   {line}" for line in report.stays]
     if any(not it.protected for it in report.stays):
         lines.append("          to delete what holds data as well: --allow-data-loss")
+    lines += [f"  stays   {line}" for line in report.owned]
     lines += [f"  DATA    {line}" for line in report.losses]
     lines += [f"  again   {line}" for line in report.reruns]
     lines += [f"  back    {it}: the cluster may still have it; taken back" for it in report.left]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ops import settings_file
+from ops import conflicts, settings_file
 from ops.backend import Store, open_store
 from ops.bucket import password_of, shown_url
 from ops.decryption import with_any_passphrase
@@ -178,7 +178,9 @@ class Session:
             error = unusable(
                 done, f"the preview of {self.name} failed", self._failures(done, recorder)
             )
-            error.next = error.next or f"correct it, then: aegis preview --stack {self.name}"
+            mended = conflicts.advice(error.why, self.name)
+            first = f"{mended}\nthen" if mended else "correct it, then"
+            error.next = error.next or f"{first}: aegis preview --stack {self.name}"
             raise error
         return changes
 
@@ -248,8 +250,11 @@ class Session:
             clear_pending_creates=clear_pending or None,
         )
 
-    def drift(self) -> tuple[Step, ...]:
+    def drift(self, urns: Sequence[str] = ()) -> tuple[Step, ...]:
         """What is not live as it was declared: changed or gone. Nothing is changed, not the state.
+
+        Args:
+            urns: What to look at; everything when it is empty.
 
         Raises:
             AegisError: When it could not be asked for.
@@ -261,7 +266,7 @@ class Session:
                 found.append(event.step)
 
         recorder = Recorder(note)
-        done, _ = self._run("preview_refresh", recorder)
+        done, _ = self._run("preview_refresh", recorder, target=list(urns) or None)
         if done.code:
             raise unusable(
                 done, f"the drift of {self.name} could not be seen", self._failures(done, recorder)

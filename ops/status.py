@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ops.cluster import ApiError, Cluster
 from ops.forgotten import NOTHING, Forgotten
-from ops.identity import is_shown
+from ops.live_objects import held
 from ops.mirror import read_snapshot
 from ops.watch import told_event
 from ops.workload import Rollout, Snapshot, Workload, is_ready, restarts, rollout, version_of
 
 if TYPE_CHECKING:
-    from ops.events import Step
+    from ops.drift import Drifted
     from ops.locks import Holder
     from ops.release import Deployed, Release
 
@@ -72,10 +72,12 @@ class Drift:
     Attributes:
         found: What differs, a line each.
         unknown: Why nobody knows; empty when it was looked at.
+        unread: What could not be compared.
     """
 
     found: tuple[str, ...] = ()
     unknown: str = ""
+    unread: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines; ``drifted`` is null where nobody knows."""
@@ -86,12 +88,11 @@ class Drift:
         """Return it for people."""
         if self.unknown:
             return [f"drift     not looked for: {self.unknown}"]
+        said = "YES: changed by something else than a deploy"
         if not self.found:
-            return ["drift     none: what was declared is live"]
-        return [
-            "drift     YES: changed by something else than a deploy",
-            *map(_indented, self.found),
-        ]
+            said = "none: what was declared is live"
+        unread = (f"not compared: {it}" for it in self.unread)
+        return [f"drift     {said}", *map(_indented, (*self.found, *unread))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +187,14 @@ def look(cluster: Cluster, workloads: Sequence[Workload]) -> tuple[Live, ...]:
     return tuple(_look(cluster, workload) for workload in workloads)
 
 
-def drift_of(steps: Sequence[Step]) -> Drift:
-    """Word what a refresh would take note of."""
-    return Drift(found=tuple(_drifted(step) for step in steps if is_shown(step)))
+def drift_of(objects: Sequence[Drifted], unread: Sequence[str] = ()) -> Drift:
+    """Word what `aegis drift` found.
+
+    Args:
+        objects: What is not as it was declared.
+        unread: What could not be compared.
+    """
+    return Drift(found=tuple(map(_drifted, objects)), unread=tuple(unread))
 
 
 def pods_of(snapshot: Snapshot) -> tuple[Pod, ...]:
@@ -215,12 +221,13 @@ def pods_of(snapshot: Snapshot) -> tuple[Pod, ...]:
     return tuple(sorted(pods, key=lambda pod: (not pod.new, pod.going, pod.name)))
 
 
-def _drifted(step: Step) -> str:
-    what = f"{step.type.rpartition(':')[2]} {step.object or step.name}"
-    if step.op == "delete":
-        return f"{what} is gone"
-    paths = ", ".join(sorted(step.paths) or step.diffs)
-    return f"{what} is not as it was declared" + (f": {paths}" if paths else "")
+def _drifted(item: Drifted) -> str:
+    if item.going and item.live is not None:
+        return f"{item.label} {held(item.live, item.going)}"
+    if item.gone:
+        return f"{item.plain_label} is gone"
+    paths = ", ".join(field.path for field in item.fields)
+    return f"{item.plain_label} is not as it was declared" + (f": {paths}" if paths else "")
 
 
 def _indented(line: str) -> str:

@@ -35,6 +35,7 @@ LONGEST_FIRST = (
     "test_guard",
     "test_languages",
     "test_rollback_report",
+    "test_autoscaled",
     "test_pipeline_faults",
     "test_unhealthy_rollback",
     "test_replay_order",

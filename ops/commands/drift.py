@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _ISSUE, _TABLE = 65_000, 60_000
 """How many characters an issue may have, and the table in it: GitHub takes 65,536."""
+UNREAD = "not compared, for it may not be read"
 _SIGNS = {"changed": "~", "removed": "-", "added": "+"}
 
 
@@ -79,7 +80,7 @@ class Drift:
 
     def lines(self) -> list[str]:
         """Return it for people."""
-        unread = [f"  not compared, for it may not be read: {it}" for it in self.unread]
+        unread = [f"  {UNREAD}: {it}" for it in self.unread]
         unread += [f"  {line}" for line in self.forgotten.lines]
         if self.forgotten:
             unread.append(f"  {self.forgotten.next(self.stack)}")
@@ -95,7 +96,7 @@ class Drift:
         """Return it for an issue."""
         from ops import markdown as md
 
-        unread = [f"- not compared, for it may not be read: {md.code(it)}" for it in self.unread]
+        unread = [f"- {UNREAD}: {md.code(it)}" for it in self.unread]
         unread += [f"- **{md.text(line)}**" for line in self.forgotten.lines]
         if not self.found:
             head = f"**{md.text(self.stack)}**: no drift; {self.compared} objects are as declared"
@@ -121,15 +122,18 @@ def inspect(actions: Actions) -> Drift:
         AegisError: There is no such release, its checkpoint cannot be decrypted, or the cluster
             does not answer.
     """
-    from ops import checkpoint, forgotten, live_objects
+    from ops import autoscalers, forgotten, live_objects
     from ops.cluster import ApiError, same_quantity
     from ops.drift import compare, is_object, named
 
     release = declared_by(actions)
-    state = checkpoint.load(actions.session, release)
-    wanted = [item for item in state.resources if is_object(item)]
+    wanted = [item for item in actions.declared_in(release).resources if is_object(item)]
+    elsewhere, unasked = _elsewhere(actions)
+    if not wanted:
+        return Drift(actions.stack, 0, elsewhere, unread=unasked)  # It need not have a cluster.
     try:
         live = live_objects.read(actions.connected(), wanted)
+        scaled = autoscalers.read(actions.connected(), (it.object for it in live.values()))
     except ApiError as error:
         raise AegisError(
             what=f"the objects of {actions.stack} cannot be read",
@@ -137,13 +141,17 @@ def inspect(actions: Actions) -> Drift:
             next="kubectl get --raw /readyz says whether the API server answers",
         ) from error
     readable = [it for it in wanted if not live[it.urn].refused]
-    if wanted and not readable:
+    if not readable:
         raise AegisError(
             what=f"this account may read no object of {actions.stack}",
             why=live[wanted[0].urn].refused,
             next="give it the rights of docs/pipeline-reader.yaml",
         )
-    found = (compare(item, live[item.urn].object, same_quantity) for item in readable)
+    found = (
+        compare(item, there, same_quantity, scaled.of(there))
+        for item in readable
+        for there in [live[item.urn].object]
+    )
     drifted = (
         replace(item, path=live[item.urn].path, live=live[item.urn].object)
         for item in found
@@ -151,7 +159,28 @@ def inspect(actions: Actions) -> Drift:
     )
     unread = tuple(named(it).label for it in wanted if live[it.urn].refused)
     lost = forgotten.look(actions.session, actions.releases())
-    return Drift(actions.stack, len(readable), tuple(drifted), unread=unread, forgotten=lost)
+    differing, left = (*drifted, *elsewhere), (*unread, *unasked)
+    return Drift(actions.stack, len(readable), differing, unread=left, forgotten=lost)
+
+
+def _elsewhere(actions: Actions) -> tuple[tuple[Drifted, ...], tuple[str, ...]]:
+    """Have the engine compare what is no object of a cluster.
+
+    Returns:
+        What differs, and what could not be compared.
+    """
+    from ops.checkpoint import outline
+    from ops.drift import by_engine, is_elsewhere
+
+    others = [it for it in map(outline, actions.session.resources()) if is_elsewhere(it)]
+    if not others:
+        return (), ()
+    try:
+        steps = actions.session.drift([it.urn for it in others])
+    except AegisError as error:
+        actions.out.warn(str(error))
+        return (), tuple(it.label for it in others)
+    return tuple(map(by_engine, steps)), ()
 
 
 def declared_by(actions: Actions) -> Release:
@@ -288,8 +317,9 @@ def _row(found: tuple[str, Field | None]) -> tuple[str, ...]:
 
 
 def _field(field: Field) -> str:
+    both = f": {field.declared} -> {field.live}" if field.declared or field.live else ""
     shown = {
-        "changed": f"{field.path}: {field.declared} -> {field.live}",
+        "changed": f"{field.path}{both}",
         "removed": f"{field.path}: {field.declared}",
         "added": f"{field.path}: {field.live}",
     }[field.change]

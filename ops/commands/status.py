@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,7 +53,7 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
     lost = _forgotten(actions, releases, holders)
     found = Drift(unknown="nobody asked")
     if drift:
-        found = _drift(actions, unreachable, holders, lost)
+        found = _drift(actions, unreachable, holders)
     return Status(
         stack=actions.stack,
         release=release,
@@ -82,9 +83,9 @@ def _forgotten(
         return forgotten.NOTHING
 
 
-def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder], lost: Forgotten) -> Drift:
+def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder]) -> Drift:
     """Look for drift, unless the answer could only be late or about the middle of something."""
-    from ops.cluster import ApiError
+    from ops.commands.drift import inspect as compared
     from ops.errors import AegisError
     from ops.locks import Life
     from ops.status import Drift, drift_of
@@ -95,13 +96,11 @@ def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder], lost: 
         return Drift(unknown="somebody changes the stack just now")
     try:
         with actions.out.progress(f"comparing {actions.stack} with what is live"):
-            found = drift_of(actions.session.drift())
-            # The engine takes an object that is on its way out for one that is there.
-            return Drift(found=(*found.found, *actions.going(), *lost.lines))
-    except ApiError as error:
-        return Drift(unknown=str(error))
+            found = compared(actions)
     except AegisError as error:
         return Drift(unknown=f"{error.what}: {error.why}")
+    drifted = drift_of(found.objects, found.unread)
+    return replace(drifted, found=(*drifted.found, *found.forgotten.lines))
 
 
 def render(status: Status, out: Output) -> None:

@@ -27,6 +27,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/faulty_stand.py": _commands("deploy", "rollback", "recover"),
     "tests/languages/programs.py": ("tests/languages/",),
     "tests/e2e/test_added.py": _commands("deploy", "rollback", "recover", "history", "status"),
+    "tests/e2e/test_autoscaled.py": _commands("deploy", "rollback", "drift", "status"),
     "tests/e2e/test_deploy.py": _STAND_INS,
     "tests/e2e/test_faults_by_hand.py": _commands("drift"),
     "tests/e2e/test_faults_cluster.py": ("lab/outage.py",),

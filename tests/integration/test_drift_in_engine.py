@@ -16,3 +16,13 @@ def test_what_is_gone_is_drift_and_looking_changes_nothing(deployed: Project) ->
     assert (found.op, found.urn) == ("delete", gone["urn"])
     assert session.export() == before
     assert len(session.store.releases()) == history
+
+
+def test_only_what_is_named_is_looked_at(deployed: Project) -> None:
+    session = Session.open(deployed.stack, deployed.directory, deployed.environment)
+    resources = session.export()["deployment"]["resources"]
+    gone = next(it for it in resources if it["type"].endswith("ment"))
+    other = next(it for it in resources if it["type"].endswith("ConfigMap"))
+    deployed.journal.with_name("gone").write_text(gone["id"])
+    assert [step.urn for step in session.drift([gone["urn"]])] == [gone["urn"]]
+    assert session.drift([other["urn"]]) == ()

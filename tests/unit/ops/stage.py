@@ -88,6 +88,7 @@ class Replayed:
     foreign: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: None = None
+    owned: tuple[Any, ...] = ()
     pending: int = 0
     refuses: Exception | None = None
     stays: tuple[Any, ...] = ()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ops.checkpoint import outline
+from ops.conflicts import told
 from ops.deploy import Request, deploy
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Failure, Violation
@@ -421,6 +422,24 @@ def test_a_registry_that_does_not_answer_is_refused_and_one_that_only_asks_who_i
     private = Presence(BAD, None, "the registry answers 401")
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], presences=[private])
     assert deploy(stage, YES).changed
+
+
+def test_one_that_was_refused_for_a_field_of_another_says_how_to_leave_it() -> None:
+    refused = (
+        'Apply failed with 1 conflict: conflict with "kube-controller-manager" with subresource '
+        '"scale" using apps/v1: .spec.replicas'
+    )
+    failed = outcome(False, steps=[step()], failures=(Failure("urn::web", refused),))
+    stage = _stage(
+        updates=[Ran(failed)],
+        restores=[Ran(outcome())],
+        verdicts=[PASSED],
+        outside=[told(refused)],
+    )
+    error = _failure(stage)
+    assert (error.code, stage.refusals) == (ExitCode.ROLLED_BACK, {})
+    assert "leave spec.replicas out of the program" in error.next
+    assert error.next.endswith("then: aegis deploy --stack s")
 
 
 def test_what_befell_a_release_from_outside_is_not_held_against_it() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ops.checkpoint import SECRET, SIGNATURE, Resource
 from ops.drift import ADDED, CHANGED, REMOVED, Drifted, Field, compare, is_object, removal
-from ops.field_owners import managers, written
+from ops.field_owners import Owners, written
 
 TYPE = "kubernetes:apps/v1:Deployment"
 PULUMI = "pulumi-kubernetes-1a2b3c4d"
@@ -277,4 +277,4 @@ def test_who_only_wrote_the_status_owns_nothing() -> None:
     there["metadata"]["managedFields"] = [
         {"manager": "kubectl", "subresource": "status", "fieldsV1": {"f:status": {"f:a": {}}}}
     ]
-    assert managers(there) == []
+    assert Owners(there).managers == []

@@ -234,15 +234,6 @@ class TestRollback:
         assert not any(it.startswith("verify") for it in stage.did)
 
 
-def test_who_only_looks_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    nobody = cast("Any", None)
-    it = _Streams()
-    made = Judging(cast("Any", Session()), it.out, nobody, nobody, lambda: False)
-    monkeypatch.setattr(made, "connected", lambda: Api(going={"web": ()}))
-    assert made.going() == (f"Service n/web is being deleted since {SINCE}",)
-    assert it.messages.getvalue() == ""
-
-
 def test_a_stack_without_objects_needs_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = cast("Any", None)
     session = Session()

@@ -12,8 +12,8 @@ import pytest
 from ops.checkpoint import outline
 from ops.cluster import ApiError, Cluster
 from ops.commands.gate import changed, render
+from ops.drift import CHANGED, Drifted, Field
 from ops.errors import AegisError, ExitCode
-from ops.events import Step
 from ops.forgotten import Forgotten
 from ops.gate_settings import GateSettings
 from ops.output import Output
@@ -175,22 +175,24 @@ class TestGateCheck:
 class TestDrift:
     """What is live and was not deployed so."""
 
-    DEPLOYMENT = "kubernetes:apps/v1:Deployment"
-
-    def test_names_what_changed_and_what_is_gone_and_nothing_else(self) -> None:
-        steps = [
-            Step("update", "urn::web", self.DEPLOYMENT, "web", paths={"spec.replicas": "update"}),
-            Step("delete", "urn::s", "kubernetes:core/v1:Service", "s", object="web-1f"),
-            Step("update", "urn::c", "foreign:app:Web", "c", custom=False),
-            Step("refresh", "urn::r", self.DEPLOYMENT, "r"),
-        ]
-        drift = drift_of(steps)
+    def test_names_what_changed_and_what_is_gone_and_what_goes(self) -> None:
+        going = {"metadata": {"finalizers": ["example.com/a"]}}
+        drift = drift_of(
+            [
+                Drifted("Deployment", "n", "web", "u", fields=(Field("spec.replicas", CHANGED),)),
+                Drifted("Service", "n", "web-1f", "u", gone=True),
+                Drifted("ConfigMap", "n", "c", "u", going="2026-01-02T03:04:05Z", live=going),
+            ],
+            ["Secret n/s"],
+        )
         assert drift.found == (
             "Deployment web is not as it was declared: spec.replicas",
             "Service web-1f is gone",
+            "ConfigMap n/c is being deleted since 2026-01-02T03:04:05Z, held by example.com/a",
         )
         assert drift.as_json()["drifted"] is True
         assert drift.lines()[0].startswith("drift     YES")
+        assert drift.lines()[-1].strip() == "not compared: Secret n/s"
 
     def test_is_none_when_nothing_was_found(self) -> None:
         assert drift_of([]).as_json() == {"drifted": False, "found": [], "unknown": ""}
