@@ -76,6 +76,7 @@ class Report:
         losses: The data that was destroyed.
         reruns: The jobs that ran again.
         left: What had been left in the cluster and was taken back.
+        replaced: The pods that kept a workload from going back and were replaced.
         unjudged: What runs pods and is not looked at by the gate.
         connections: The providers whose connections stay as they are.
         changes: What a preview showed.
@@ -90,6 +91,7 @@ class Report:
     losses: tuple[str, ...] = ()
     reruns: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ class Report:
             "dataLost": list(self.losses),
             "runAgain": list(self.reruns),
             "takenBack": list(self.left),
+            "podsReplaced": list(self.replaced),
             "notJudged": list(self.unjudged),
             "connectionsKept": list(self.connections),
             "changes": list(self.changes),
@@ -152,18 +155,7 @@ def roll_back(
         if not request.preview:
             replay.require(allow_data_loss=request.allow_data_loss)
         refuse_gone(target, asked.result(), actions)
-    report = Report(
-        target=target,
-        deployed=deployed,
-        secrets=secret_lines(replay),
-        losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
-        reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
-        left=replay.left,
-        unjudged=replay.unjudged,
-        connections=() if replay.connections is None else replay.connections.kept,
-    )
-    for line in summary_lines(report):
-        actions.out.show(line)
+    report = announced(actions, target, deployed, replay)
     if request.preview or not request.yes:
         changes = actions.preview_replay(replay, target)
         report = _with_changes(report, changes)
@@ -191,7 +183,24 @@ def roll_back(
     if failed is not None and failed.restores is None and not again(releases, failed, target):
         why = f"rolled back by hand to release {target.number}"
         remember(actions, failed, runs, why, declares)
-    return _finished(report, done)
+    return finished(report, done)
+
+
+def announced(actions: Actions, target: Release, deployed: Deployed, replay: Replay) -> Report:
+    """Say what a rollback means, before it is done; return its report as far as it is known."""
+    report = Report(
+        target=target,
+        deployed=deployed,
+        secrets=secret_lines(replay),
+        losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
+        reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
+        left=replay.left,
+        unjudged=replay.unjudged,
+        connections=() if replay.connections is None else replay.connections.kept,
+    )
+    for line in summary_lines(report):
+        actions.out.show(line)
+    return report
 
 
 @dataclass(frozen=True)
@@ -202,11 +211,13 @@ class Restored:
         release: The update that did it; None when the history does not have it.
         verdict: The gate's.
         seconds: How long the update took.
+        replaced: The pods that kept a workload from going back and were replaced, a line each.
     """
 
     release: Release | None
     verdict: Verdict
     seconds: float
+    replaced: tuple[str, ...] = ()
 
 
 def restore(
@@ -238,9 +249,11 @@ def restore(
     last = None if standard is None else actions.recorded_gate(standard)
     gate = gate_of_rollback(actions.recorded_gate(target), last)
     began = False
+    replaced: list[str] = []
     for left in reversed(range(_ATTEMPTS)):
         workloads = actions.workloads()
         ran = actions.restore(replay, target, message(target, why), workloads, gate)
+        replaced += ran.replaced
         _require_end(actions, target, ran, last=not left)
         verdict = ran.evidence
         if left and verdict is None and actions.reconnected(ran.outcome):
@@ -252,7 +265,7 @@ def restore(
                 newest = actions.recorded(ran.outcome)
                 actions.mark_verified(newest)
                 _pardon(actions, target)
-                return Restored(newest, verdict, ran.outcome.duration)
+                return Restored(newest, verdict, ran.outcome.duration, tuple(replaced))
         # What the watch saw may be older than what it says of the end.
         serving = ran.serving if verdict is None or ran.evidence else verdict.serving
         killed = ran.outcome.killed
@@ -447,9 +460,16 @@ def _with_changes(report: Report, changes: Changes) -> Report:
     return replace(report, changes=change_lines(changes))
 
 
-def _finished(report: Report, done: Restored) -> Report:
+def finished(report: Report, done: Restored) -> Report:
+    """Return a rollback's report with what came of it."""
     number = None if done.release is None else done.release.number
-    return replace(report, release=number, verdict=done.verdict, seconds=done.seconds)
+    return replace(
+        report,
+        release=number,
+        verdict=done.verdict,
+        seconds=done.seconds,
+        replaced=done.replaced,
+    )
 
 
 def _serving(state: str, serving: str) -> str:

@@ -124,6 +124,7 @@ class Stage(Actions):
     rotated: bool = False
     illegible: AegisError | None = None
     outside: list[str | None] = field(default_factory=list)
+    watched: list[list[Workload]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.results, self.messages = StringIO(), StringIO()
@@ -239,6 +240,7 @@ class Stage(Actions):
 
     def update(self, message: str, workloads: Sequence[Workload], gate: GateSettings) -> Ran:
         self.did.append(f"update: {message}")
+        self.watched.append(list(workloads))
         return self._ran(self.updates.pop(0), message)
 
     def reconnected(self, outcome: Outcome) -> bool:
