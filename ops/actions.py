@@ -180,7 +180,7 @@ class Actions:
         return {**self.session.settings(), **overridden}
 
     def workloads(self) -> list[Workload]:
-        """Return the Deployments in the stack's state."""
+        """Return what the gate judges of the stack's state."""
         return workloads_of_state(self.session.resources())
 
     def declared(self) -> str:
@@ -466,7 +466,14 @@ class Actions:
             # Nobody may be there to type it again.
             patience = LOST_SECONDS
             ran = self._watched.run(
-                ROLLBACK, what, run, workloads, gate, stop=stop, patience=patience
+                ROLLBACK,
+                what,
+                run,
+                [*workloads, *replay.jobs],
+                gate,
+                stop=stop,
+                patience=patience,
+                restores=replay.declared,
             )
         finally:
             ended.set()

@@ -27,7 +27,7 @@ CONNECT_SECONDS = 4.0
 READ_SECONDS = 15.0
 _WATCH_SECONDS = 300
 _FIRST_ERROR, _FAULT = 400, 500
-UNAUTHORIZED, FORBIDDEN, NOT_FOUND, GONE = 401, 403, 404, 410
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE = 401, 403, 404, 409, 410
 
 
 class ApiError(Exception):
@@ -115,6 +115,33 @@ class Cluster:
         """
         return self._change(path, "application/merge-patch+json", change, {"fieldManager": manager})
 
+    def delete(self, path: str, *, uid: str) -> None:
+        """Delete an object, with the time that it has to end, and only while it is the very one.
+
+        Args:
+            path: The object's.
+            uid: Its uid.
+
+        Raises:
+            ApiError: It is not there (404) or another (409), may not be deleted, or the server
+                does not answer.
+        """
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+        }
+        response = self._send(
+            path,
+            None,
+            headers={"Content-Type": "application/json"},
+            seconds=READ_SECONDS,
+            body=json.dumps(options).encode(),
+            method="DELETE",
+        )
+        if response.status >= _FIRST_ERROR:
+            raise ApiError(response.status, _message(response.status, bytes(response.data)))
+
     def _change(
         self, path: str, kind: str, change: object, query: Mapping[str, str] | None = None
     ) -> Object:
@@ -124,6 +151,7 @@ class Cluster:
             headers={"Content-Type": kind},
             seconds=READ_SECONDS,
             body=json.dumps(change).encode(),
+            method="PATCH",
         )
         if response.status >= _FIRST_ERROR:
             raise ApiError(response.status, _message(response.status, bytes(response.data)))
@@ -193,13 +221,14 @@ class Cluster:
         seconds: float,
         stream: bool = False,
         body: bytes | None = None,
+        method: str = "GET",
     ) -> Any:  # noqa: ANN401
         import urllib3
 
         asked = f"?{urlencode(query)}" if query else ""
         try:
             return self._pool.request(
-                "GET" if body is None else "PATCH",
+                method,
                 self.address + path + asked,
                 body=body,
                 headers={**self.headers(), **(headers or {})},

@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops import conflicts, rollback
+from ops import conflicts
 from ops.change_lines import change_lines
 from ops.decisions import Next, after_judgement, after_update, cause, headline, lost
 from ops.errors import AegisError, ExitCode
-from ops.identity import images_of_steps, is_shown, workloads_of_steps
+from ops.identity import images_of_steps, is_shown, jobs_of_steps, workloads_of_steps
 from ops.interference import GOING
 from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
 from ops.release import Deployed, Release
-from ops.rollback import going_back, named, planned, remember, restore
+from ops.rollback import announced, finished, going_back, named, planned, remember, restore
 from ops.signals import Interrupted
 from ops.target import choose
 from ops.verdict import Verdict
@@ -126,7 +126,9 @@ def _deploy(actions: Actions, request: Request) -> Report:
     _warn_of_no_way_back(actions, request)
     if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
-    workloads = list(dict.fromkeys([*actions.workloads(), *workloads_of_steps(changes.steps)]))
+    steps = changes.steps
+    found = [*actions.workloads(), *workloads_of_steps(steps), *jobs_of_steps(steps)]
+    workloads = list(dict.fromkeys(found))
     if workloads:
         actions.require_cluster()
     actions.adopt(adopted)
@@ -344,6 +346,8 @@ def _restored(
             actions.settle()
         replay = planned(actions, target)
         replay.require(command=going_back(actions, target))
+        deployed = actions.deployed(target)
+        report = announced(actions, target, deployed, replay)
         done = restore(actions, target, replay, why=why)
     except AegisError as refusal:
         if refusal.code is not ExitCode.REFUSED:
@@ -357,7 +361,6 @@ def _restored(
         )
     if failed is not None and outside is None:
         remember(actions, failed, images, why, actions.previewed)
-    deployed = actions.deployed(target)
     return AegisError(
         what=f"the release failed on {actions.stack}",
         why=why,
@@ -376,14 +379,7 @@ def _restored(
         code=ExitCode.ROLLED_BACK,
         details={
             "failed": None if failed is None else failed.number,
-            "rollback": rollback.Report(
-                target=target,
-                deployed=deployed,
-                release=None if done.release is None else done.release.number,
-                verdict=done.verdict,
-                stays=done.replay.stays,
-                seconds=done.seconds,
-            ).as_json(),
+            "rollback": finished(report, done).as_json(),
         },
     )
 

@@ -6,10 +6,11 @@ caller's, never the cluster's, so that clocks that differ make no evidence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ops.gate_settings import GateSettings
+from ops.rollout_status import PROGRESS_SECONDS, counts
 from ops.workload import (
     Object,
     Snapshot,
@@ -27,6 +28,7 @@ from ops.workload import (
     rollout,
     startup_budget,
 )
+from ops.workload_kinds import DEPLOYMENT, JOB
 
 _IMAGE_NAME = ("InvalidImageName", "ErrImageNeverPull")
 _IMAGE = (*_IMAGE_NAME, "ErrImagePull", "ImagePullBackOff", "RegistryUnavailable")
@@ -77,6 +79,10 @@ REFUSED_SECONDS = 5.0
 """How long pods may be refused once no pod of before is ending: what ends counts in a quota to its
 last moment, and that may be as long as its grace period."""
 
+MISSING_SECONDS = 60.0
+"""How long a pod of a set may not even be made, while every other one is ready: its controller says
+only by events that it is refused, and may itself have been started anew just now."""
+
 DEADLINE_SECONDS = 2.0
 """How long a progress deadline must be exceeded: at first it may be that of the rollout before,
 which the cluster has not yet taken back."""
@@ -88,7 +94,7 @@ class Failure:
 
     Attributes:
         kind: What it is: crash, startup, memory, image, registry, configuration, node,
-            unschedulable, unready, refused, deadline, paused or deleted.
+            unschedulable, unready, refused, deadline, paused, job or deleted.
         reason: It, in one line.
         pod: The pod that shows it.
         container: The container that shows it.
@@ -103,7 +109,7 @@ class Failure:
 
 
 class Observer:
-    """Looks at one Deployment again and again until it fails or is no longer of interest."""
+    """Looks at one workload again and again until it fails or is no longer of interest."""
 
     def __init__(self, settings: GateSettings, *, restores: bool = False) -> None:
         """Prepare it.
@@ -131,8 +137,21 @@ class Observer:
             self._forgiven = dict(_ends_of_ready(snapshot))
             if self._restores:
                 self._there = {pod["metadata"]["uid"] for pod in snapshot.pods}
+        return self._first(self._failures(snapshot, now))
+
+    def observe_pods(self, pods: Sequence[Object], now: float) -> Failure | None:
+        """Return the evidence there is at a moment that some pods never become ready.
+
+        Args:
+            pods: The pods, whosever they are.
+            now: As for `observe`.
+        """
+        self._forgiven = self._forgiven or {}
+        return self._first(self._of_pods(pods, now))
+
+    def _first(self, failures: Iterator[Failure]) -> Failure | None:
         self._seen = set()
-        found = next(self._failures(snapshot, now), None)
+        found = next(failures, None)
         if found is None:
             # What was not seen this time begins anew when it is seen again.
             self._since = {key: at for key, at in self._since.items() if key in self._seen}
@@ -144,9 +163,20 @@ class Observer:
         return now - self._since.setdefault(key, now)
 
     def _failures(self, snapshot: Snapshot, now: float) -> Iterator[Failure]:
-        if snapshot.deployment is None or not snapshot.observed:
+        if snapshot.live is None or not snapshot.observed:
             return
-        pods = snapshot.new_pods
+        if snapshot.kind == JOB:
+            if is_going(snapshot.live):
+                return  # Its successor is what runs.
+            yield from self._of_job(snapshot, snapshot.live, now)
+            return
+        yield from self._of_pods(snapshot.new_pods, now)
+        if snapshot.kind == DEPLOYMENT:
+            yield from self._of_controller(snapshot, snapshot.live, now)
+        else:
+            yield from self._of_set(snapshot, snapshot.live, now)
+
+    def _of_pods(self, pods: Sequence[Object], now: float) -> Iterator[Failure]:
         self._started.update(
             (pod["metadata"]["uid"], status["name"])
             for pod in pods
@@ -158,9 +188,8 @@ class Observer:
             yield from self._waiting(pod, now)
             yield from self._unscheduled(pod, now)
             yield from self._unready(pod, now)
-        yield from self._of_controller(snapshot, now)
 
-    def _crashes(self, pods: tuple[Object, ...]) -> Iterator[Failure]:
+    def _crashes(self, pods: Sequence[Object]) -> Iterator[Failure]:
         ends, last = 0, None
         for pod in pods:
             for status, lasting in container_statuses(pod):
@@ -178,7 +207,7 @@ class Observer:
         pod, status, state, ended = last
         name, code = pod["metadata"]["name"], state.get("exitCode")
         who = f"container {status['name']} of pod {name}"
-        times = "" if ends == 1 else f" ({ends} ends of the new release's containers)"
+        times = "" if ends == 1 else f" ({ends} ends in all)"
         if state.get("reason") == "OOMKilled":
             limit = memory_limit(pod, status["name"])
             kind, why = "memory", f"was killed for using more memory than its limit{limit}"
@@ -275,20 +304,61 @@ class Observer:
                     container=status["name"],
                 )
 
-    def _of_controller(self, snapshot: Snapshot, now: float) -> Iterator[Failure]:
-        deployment = snapshot.deployment or {}
+    def _of_set(self, snapshot: Snapshot, live: Object, now: float) -> Iterator[Failure]:
+        """A StatefulSet and a DaemonSet have no conditions that say what their controller meets."""
+        progress = rollout(snapshot)
+        if progress.complete:
+            return
+        pods = [pod for pod in snapshot.pods if not is_going(pod)]
+        if self._held(now, "progress", *counts(live).values()) >= PROGRESS_SECONDS:
+            yield self._late(snapshot.new_pods, f"{PROGRESS_SECONDS} s")
+        whole = len(pods) == len(snapshot.pods) and all(map(is_ready, pods))
+        lacks = progress.wanted - len(pods)
+        # A pod is made once the one before it has been ready for so long.
+        patience = MISSING_SECONDS + int(live["spec"].get("minReadySeconds", 0))
+        if whole and lacks > 0 and self._held(now, "missing") >= patience:
+            yield Failure(
+                kind="refused",
+                reason=f"{lacks} of {progress.wanted} pods of {snapshot.kind} "
+                f"{live['metadata']['name']} have not been made for {patience:g} s",
+            )
+
+    def _of_job(self, snapshot: Snapshot, live: Object, now: float) -> Iterator[Failure]:
+        """Its pods may fail until it has: what can never start is all that they tell."""
+        failed = condition(live, "Failed")
+        if failed.get("status") == "True":
+            last = max(snapshot.pods, key=_made, default=None)
+            status = {} if last is None else next((it for it, _ in container_statuses(last)), {})
+            yield Failure(
+                kind="job",
+                reason=f"Job {live['metadata']['name']} failed ({failed.get('reason')}): "
+                f"{_line(failed.get('message'))}",
+                pod=None if last is None else last["metadata"]["name"],
+                container=status.get("name"),
+            )
+        for pod in snapshot.new_pods:
+            yield from self._waiting(pod, now)
+            yield from self._unscheduled(pod, now)
+
+    def _late(self, pods: Sequence[Object], deadline: str) -> Failure:
+        """Word that a rollout makes no progress, and what holds up the first pod of its own."""
+        late = next((pod for pod in pods if not is_ready(pod)), None)
+        container, why = (None, "") if late is None else holdup(late)
+        return Failure(
+            kind="deadline",
+            reason=f"the rollout made no progress for {deadline}{why}",
+            pod=None if late is None else late["metadata"]["name"],
+            container=container,
+        )
+
+    def _of_controller(
+        self, snapshot: Snapshot, deployment: Object, now: float
+    ) -> Iterator[Failure]:
         progressing = condition(deployment, "Progressing")
         exceeded = progressing.get("reason") == "ProgressDeadlineExceeded"
         if exceeded and self._held(now, "deadline") >= DEADLINE_SECONDS:
-            late = next((p for p in snapshot.new_pods if not is_ready(p)), None)
-            container, why = (None, "") if late is None else holdup(late)
-            seconds = deployment["spec"].get("progressDeadlineSeconds", 600)
-            yield Failure(
-                kind="deadline",
-                reason=f"the rollout made no progress for {seconds} s, its progress deadline{why}",
-                pod=None if late is None else late["metadata"]["name"],
-                container=container,
-            )
+            seconds = deployment["spec"].get("progressDeadlineSeconds", PROGRESS_SECONDS)
+            yield self._late(snapshot.new_pods, f"{seconds} s, its progress deadline")
         refused = condition(snapshot.replica_set or {}, "ReplicaFailure")
         is_refused = refused.get("status") == "True" and not any(map(is_going, snapshot.pods))
         if is_refused and self._held(now, "refused") >= REFUSED_SECONDS:
@@ -314,6 +384,10 @@ def _ends_of_ready(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str], int]]:
             for status, lasting in container_statuses(pod):
                 count, _, _ = ends_of(status, lasting=lasting)
                 yield (pod["metadata"]["uid"], status["name"]), count
+
+
+def _made(thing: Object) -> str:
+    return str(thing["metadata"].get("creationTimestamp") or "")
 
 
 def _line(text: object) -> str:

@@ -86,7 +86,7 @@ def judge(
 
     Args:
         cluster: The cluster it is in.
-        workloads: Its Deployments.
+        workloads: What it runs.
         settings: What is asked of it.
         expected: What it must say of itself; by default the version its pods are labelled with.
         rollout_only: Whether to wait for the rollout alone, its canary step with it, without the
@@ -101,7 +101,7 @@ def judge(
         Stopped: ``stop`` was set.
     """
     started = time.monotonic()
-    with Mirror(cluster, [workload.namespace for workload in workloads]) as mirror:
+    with Mirror(cluster, workloads) as mirror:
         gate = _Gate(
             cluster,
             mirror,
@@ -195,6 +195,8 @@ class _Gate:
                 phase = "canary" if figures is not None and figures.total else "rollout"
                 self._tell(phase, figures)
                 if self.rollouts.complete():
+                    for note in self.rollouts.left_as_they_are():
+                        self._note(note)
                     return
                 if limit is not None and now > limit + self.mirror.silent - silent:
                     missing = [str(w) for w in self.workloads if not self._done(w)]
@@ -224,6 +226,8 @@ class _Gate:
     def _baked(self) -> Figures | None:
         self._astray, began = "", time.monotonic()
         routes, why = self._routes.of_services()
+        for note in self._routes.notes:
+            self._note(note)
         if why:
             self.notes.append(f"{why}, so no requests were sent")
         self.via = ", ".join(route.name for route in routes)

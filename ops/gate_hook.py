@@ -1,6 +1,6 @@
 """The gate inside the update itself, so that plain ``pulumi up`` gets the same verdict.
 
-A program binds two hooks. The first one follows every change of the Deployment: it waits for the
+A program binds two hooks. The first one follows every change of the workload: it waits for the
 rollout, which the provider therefore need not, and runs the gate; its error fails the update
 before anything of the release before is deleted. The second one precedes the change of a marker in
 the state, which names the last release whose gate has passed. Since a failed release never gets
@@ -51,13 +51,14 @@ class GateError(Exception):
 
 @dataclass(kw_only=True)
 class GateHook:
-    """The hooks of one Deployment.
+    """The hooks of one workload.
 
     Attributes:
         stack: The stack, for the command that goes back.
-        namespace: The Deployment's namespace.
+        namespace: The workload's namespace.
         name: Its name.
         service: The name of its Service.
+        kind: Its kind: Deployment, StatefulSet or DaemonSet.
         settings: What is asked of a release.
         expected: What the service must say of itself; None means its label's version.
         context: The kubeconfig's context.
@@ -72,6 +73,7 @@ class GateHook:
     expected: Mapping[str, str] | None = None
     context: str | None = None
     kubeconfig: str | None = field(default=None, repr=False)
+    kind: str = "Deployment"
     _passed: bool = field(default=False, init=False)
     _deployed: Sequence[str] = field(default=(), init=False)
 
@@ -207,7 +209,9 @@ class GateHook:
         from ops.timeline import GATE
         from ops.workload import Workload
 
-        workload = Workload(namespace=self.namespace, name=self.name, service=self.service)
+        workload = Workload(
+            namespace=self.namespace, name=self.name, service=self.service, kind=self.kind
+        )
         cluster = connect(self.context, self.kubeconfig)
         if rollout_only:
             # A deployer records for itself.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ops import endpoints
-from ops.cluster import ApiError, Cluster, Object
+from ops.cluster import NOT_FOUND, ApiError, Cluster, Object
 from ops.mirror import Mirror
 from ops.nudge import nudge
 from ops.probe import (
@@ -18,11 +19,14 @@ from ops.probe import (
     readiness_path,
     service_route,
     services_of,
+    speaks_http,
 )
 from ops.workload import Workload, could_serve, is_ready, wanted
+from ops.workload_kinds import DEPLOYMENT
 
 _LOOK_SECONDS = 0.2
 _SERVICE_SECONDS = 10.0
+_ASK_SECONDS = 2.0
 
 
 class NoServiceError(Exception):
@@ -35,10 +39,13 @@ class Routes:
     Args:
         cluster: The cluster they are in.
         mirror: The live copy of it.
-        workloads: The Deployments.
+        workloads: What is judged.
         path: What is asked for; empty means what the readiness probes ask for.
         on_silence: Called when the cluster does not answer, before it is asked again; it may end
             the waiting by an exception of its own.
+
+    Attributes:
+        notes: What is not asked as the gate says, and why.
     """
 
     def __init__(
@@ -55,6 +62,8 @@ class Routes:
         self._services: dict[Workload, Object | None] = {}
         self._pods: dict[str, Route] = {}
         self._late: set[tuple[str, str]] = set()
+        self._paths: dict[Workload, str] = {}
+        self.notes: list[str] = []
 
     def of_services(self) -> tuple[list[Route], str]:
         """Return the ways to the Services, and why there is none; empty when there is one.
@@ -65,14 +74,17 @@ class Routes:
         routes: list[Route] = []
         why = "no Service selects the pods"
         for workload in self._workloads:
-            deployment = self._mirror.snapshot(workload).deployment
-            if deployment is not None and not wanted(deployment):
-                why = f"{workload.name} is to run no pods"
+            snapshot = self._mirror.snapshot(workload)
+            if snapshot.live is not None and not wanted(snapshot):
+                why = f"{workload.label} is to run no pods"
                 continue
             service = self._service(workload)
             if service is None:
                 continue
-            path = self._path or readiness_path(service, deployment)
+            if not self._asks(workload, service):
+                why = f"nothing says that Service {service['metadata']['name']} speaks HTTP"
+                continue
+            path = self._path_of(workload, service)
             if path:
                 routes.append(Asking(service_route(self._cluster, service, path), path))
             else:
@@ -86,8 +98,13 @@ class Routes:
             NoServiceError: The one that the workload names is not there.
         """
         service = self._service(workload)
-        port = None if service is None else pod_port(service, pod)
-        return None if port is None else pod_route(self._cluster, pod, port, self._path)
+        if service is None or not self._asks(workload, service):
+            return None
+        port = pod_port(service, pod)
+        if port is None:
+            return None
+        path = self._path_of(workload, service)
+        return Asking(pod_route(self._cluster, pod, port, path), path)
 
     def of_new_pods(self) -> list[Route]:
         """Return the ways to the new pods that are ready now.
@@ -107,6 +124,39 @@ class Routes:
                 if route is not None:
                     self._pods[uid] = route
         return [self._pods[uid] for uid in ready if uid in self._pods]
+
+    def _asks(self, workload: Workload, service: Object) -> bool:
+        """Return whether a Service is one to probe.
+
+        Those of Deployments are: a gate is set for them. What runs beside them as a set may be a
+        database, which is judged by its rollout.
+        """
+        if workload.kind == DEPLOYMENT or workload.service is not None:
+            return True
+        return speaks_http(service, self._mirror.snapshot(workload).live)
+
+    def _path_of(self, workload: Workload, service: Object) -> str:
+        """Return what a Service is asked for; empty when nobody says it.
+
+        The gate's path is the project's, and a set beside it need not know it. It is then asked for
+        what its own readiness probe asks for.
+        """
+        own = readiness_path(service, self._mirror.snapshot(workload).live)
+        if not self._path or workload.kind == DEPLOYMENT or workload.service is not None:
+            return self._path or own
+        if own in ("", self._path):
+            return self._path
+        if workload not in self._paths:
+            known = True
+            with suppress(OSError, ApiError):
+                route = service_route(self._cluster, service, own)
+                status, _ = route.send(self._path, fresh=True, seconds=_ASK_SECONDS)
+                known = status != NOT_FOUND
+            self._paths[workload] = self._path if known else own
+            if not known:
+                name = service["metadata"]["name"]
+                self.notes.append(f"Service {name} does not know {self._path}; {own} was asked for")
+        return self._paths[workload]
 
     def behind(self) -> str:
         """Say which Service does not lead to the new pods that are ready; empty when all do.
@@ -162,8 +212,8 @@ class Routes:
         path = f"/api/v1/namespaces/{workload.namespace}/services"
         begin, silent = time.monotonic(), self._mirror.silent
         while True:
-            deployment = self._mirror.snapshot(workload).deployment
-            template = {} if deployment is None else deployment["spec"]["template"]["metadata"]
+            live = self._mirror.snapshot(workload).live
+            template = {} if live is None else live["spec"]["template"].get("metadata") or {}
             end = begin + _SERVICE_SECONDS + self._mirror.silent - silent
             try:
                 found = self._cluster.get(path).get("items") or []

@@ -9,7 +9,7 @@ from ops.gate_routes import Routes
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
 from ops.probe import identity
-from ops.workload import Snapshot, Workload, is_ready, version_of
+from ops.workload import Snapshot, Workload, is_ready, template_version, version_of
 
 Expected = Mapping[str, str]
 """What the service must say of itself: members of its JSON answer and their values."""
@@ -20,7 +20,7 @@ class VersionCheck:
 
     Args:
         mirror: The live copy of the cluster.
-        workloads: The Deployments.
+        workloads: What is judged.
         settings: What is asked of the release, and whether its version is.
         expected: What it must say of itself; by default the version its pods are labelled with.
         routes: The ways to its pods.
@@ -43,9 +43,15 @@ class VersionCheck:
         self._asked: set[str] = set()
 
     def named(self) -> frozenset[str | None]:
-        """Return the versions that the workloads must name; None among them for any."""
+        """Return the versions that the workloads must name; None among them for any.
+
+        Pods that a strategy leaves at a release before answer as that one.
+        """
+        snapshots = [self._mirror.snapshot(it) for it in self._workloads]
         return frozenset(
-            self._wanted(self._mirror.snapshot(it)).get("version") for it in self._workloads
+            version
+            for it in snapshots
+            for version in (self._wanted(it).get("version"), *map(version_of, it.kept_pods))
         )
 
     def wrong_pod(self) -> str | None:
@@ -111,8 +117,8 @@ class VersionCheck:
         """Return what a workload's pods must say of themselves."""
         if self._expected is not None:
             return self._expected
-        if snapshot.deployment is None:
+        if snapshot.live is None:
             return {}
-        label = version_of(snapshot.deployment["spec"]["template"])
+        label = template_version(snapshot.live)
         # A release known by its digest alone has no version to compare.
         return {} if label is None or label.startswith("digest-") else {"version": label}

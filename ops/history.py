@@ -15,13 +15,13 @@ from ops.marks import marked
 from ops.pod_images import containers_of
 from ops.reading import Reading
 from ops.release import Deployed, Release
+from ops.workload_kinds import names_images
 
 if TYPE_CHECKING:
     from ops.stack import Session
 
 PUT = "aegis:put"
 """The tag that has the digest of a state that was put in the place of what the history has."""
-_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Rollout")
 _STACK = "pulumi:pulumi:Stack"
 _DIGEST = re.compile(r"@(sha256:[0-9a-f]{64})$")
 _VERSION_LABEL = "app.kubernetes.io/version"
@@ -181,7 +181,9 @@ def describe(deployment: Mapping[str, Any], *, succeeded: bool = True) -> Deploy
     outputs: Mapping[str, Any] = next(
         (item.get("outputs") or {} for item in resources if item["type"] == _STACK), {}
     )
-    objects = [_object(item, succeeded=succeeded) for item in resources if _is_workload(item)]
+    objects = [
+        _object(item, succeeded=succeeded) for item in resources if names_images(item["type"])
+    ]
     images = tuple(dict.fromkeys(image for item in objects for image in _images(item)))
     digests = [match[1] for image in images if (match := _DIGEST.search(image))]
     labels = [text for item in objects if (text := _version_label(item))]
@@ -196,10 +198,6 @@ def describe(deployment: Mapping[str, Any], *, succeeded: bool = True) -> Deploy
 def _said(outputs: Mapping[str, Any]) -> Deployed:
     """What a program's outputs say, by the names this project gives them."""
     return Deployed(_text(outputs.get("version")), _text(outputs.get("imageDigest")))
-
-
-def _is_workload(resource: Mapping[str, Any]) -> bool:
-    return str(resource["type"]).rpartition(":")[2] in _WORKLOADS
 
 
 def _object(resource: Mapping[str, Any], *, succeeded: bool) -> Mapping[str, Any]:

@@ -14,15 +14,10 @@ from ops.events import Step
 from ops.ledger import joined
 from ops.pod_images import containers_of
 from ops.workload import Workload
+from ops.workload_kinds import JOB, gated, is_job, is_ungated, is_workload
 
-_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
-_DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 _GONE = ("delete", "delete-replaced", "discard", "discard-replaced")
-
-
-def is_workload(kind: str) -> bool:
-    """Return whether a type token is one of something that runs pods for good."""
-    return kind.startswith("kubernetes:apps/") and kind.rpartition(":")[2] in _WORKLOADS
+_READ = ("read", "read-replacement")
 
 
 def images_of_steps(steps: Iterable[Step]) -> str | None:
@@ -59,25 +54,47 @@ def images_of_state(resources: Iterable[Mapping[str, Any]]) -> str | None:
 
 
 def workloads_of_state(resources: Iterable[Mapping[str, Any]]) -> list[Workload]:
-    """Return the Deployments in a state."""
+    """Return what a state has that a gate judges; what it only reads is somebody else's."""
     found: dict[Workload, None] = {}
     for resource in resources:
-        if resource.get("type") != _DEPLOYMENT or resource.get("delete"):
+        kind = gated(str(resource.get("type")))
+        if kind is None or resource.get("delete") or resource.get("external"):
             continue
         metadata = (resource.get("outputs") or {}).get("metadata")
         metadata = metadata or (resource.get("inputs") or {}).get("metadata") or {}
         if metadata.get("name"):
             namespace = metadata.get("namespace") or "default"
-            found[Workload(namespace=namespace, name=metadata["name"])] = None
+            found[Workload(namespace=namespace, name=metadata["name"], kind=kind)] = None
     return list(found)
 
 
-def workloads_of_steps(steps: Iterable[Step]) -> list[Workload]:
-    """Return the Deployments that a preview is about, as far as it can name them."""
+def ungated_of_state(resources: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what a state has that runs pods and that no gate looks at, as a person calls it."""
     return [
-        Workload(namespace=step.namespace or "default", name=step.object)
+        f"{str(it['type']).rpartition(':')[2]} {str(it['urn']).rpartition('::')[2]}"
+        for it in resources
+        if not it.get("delete")
+        and not it.get("external")
+        and is_ungated(str(it.get("type")), it.get("inputs"))
+    ]
+
+
+def workloads_of_steps(steps: Iterable[Step]) -> list[Workload]:
+    """Return what is judged of what a preview is about, as far as it can name it."""
+    return [
+        Workload(namespace=step.namespace or "default", name=step.object, kind=kind)
         for step in {step.urn: step for step in steps}.values()
-        if step.type == _DEPLOYMENT and step.op not in _GONE and step.object
+        for kind in [gated(step.type)]
+        if kind and step.op not in (*_GONE, *_READ) and step.object
+    ]
+
+
+def jobs_of_steps(steps: Iterable[Step]) -> list[Workload]:
+    """Return the Jobs that run when a preview is carried out, as far as it can name them."""
+    return [
+        Workload(namespace=step.namespace or "default", name=step.object, kind=JOB)
+        for step in {step.urn: step for step in steps if step.op not in _GONE}.values()
+        if is_job(step.type) and step.changes and step.object
     ]
 
 

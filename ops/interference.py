@@ -19,6 +19,7 @@ from ops.evidence import DELETED, NODE, REGISTRY
 from ops.field_owners import UNKNOWN, Manager, Owners, Scaling, written
 from ops.identity import workloads_of_state
 from ops.verdict import LOST
+from ops.workload_kinds import DEPLOYMENT
 
 if TYPE_CHECKING:
     from ops.drift import Same
@@ -106,7 +107,7 @@ def _taken_away(reason: str, resources: Iterable[Mapping[str, Any]]) -> str | No
 
 
 def hands(live: Mapping[str, Any]) -> list[str]:
-    """Say what somebody set in a live Deployment's specification after Pulumi did, a line each.
+    """Say what somebody set in a live workload's specification after Pulumi did, a line each.
 
     Control loops are nobody's hand, and neither is a restart, which changes no declared field.
     """
@@ -114,9 +115,9 @@ def hands(live: Mapping[str, Any]) -> list[str]:
     since = max((it.time for it in owners.managers if it.is_pulumi), default=None)
     if since is None:
         return []
-    name = live["metadata"]["name"]
+    name = f"{live.get('kind', DEPLOYMENT)} {live['metadata']['name']}"
     return [
-        f"{it.name} set {', '.join(fields)} of Deployment {name} at {it.time}"
+        f"{it.name} set {', '.join(fields)} of {name} at {it.time}"
         for it in owners.hands
         if it.time >= since and (fields := _specified(it, owners))
     ]
@@ -142,7 +143,7 @@ def compared(
     Args:
         verdict: The gate's.
         resources: The stack's state.
-        live: The Deployments that are live.
+        live: What is live of them.
         same: Whether two texts are the same quantity.
         scaling: The autoscalers that aim at them, where anybody could look.
 
@@ -176,7 +177,7 @@ def altered(
     same: Same,
     scaling: Scaling = UNKNOWN,
 ) -> tuple[list[str], list[str]]:
-    """Compare a Deployment as the state says it was declared with the live one.
+    """Compare a workload as the state says it was declared with the live one.
 
     Args:
         raw: The resource, as the state has it; encrypted secrets are not compared.
@@ -206,13 +207,13 @@ def altered(
 def read_by_pods(
     resources: Iterable[Mapping[str, Any]], live: Iterable[Mapping[str, Any]]
 ) -> list[tuple[str, str, str]]:
-    """Say what the pods of Deployments read that the release brought along.
+    """Say what the pods of workloads read that the release brought along.
 
     A pod that runs has read it; the next one, on whichever node, will need it again.
 
     Args:
         resources: The stack's state.
-        live: The live Deployments.
+        live: The live workloads.
 
     Returns:
         Kind, namespace and name of each, sorted.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ops.errors import AegisError
 from ops.gate_settings import UNSET, GateSettings, gate_settings
+from ops.identity import ungated_of_state
 from ops.output import Output
 from ops.recording import Recording
 from ops.release import Release
@@ -22,6 +23,7 @@ from ops.timeline import GATE
 from ops.turn import Turn
 from ops.verdict import Verdict
 from ops.workload import Workload
+from ops.workload_kinds import GATED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +114,7 @@ class Judging:
         """Let the gate judge what runs.
 
         Args:
-            workloads: The Deployments.
+            workloads: What runs pods.
             gate: What is asked of them.
             on_progress: Told how far it is.
             dry: Whether nothing may be changed, not even for a moment.
@@ -123,9 +125,13 @@ class Judging:
         """
         from ops.gate import judge
 
+        resources = self._session.resources()
+        beside = tuple(
+            f"{it}: only its provider waits for it" for it in ungated_of_state(resources)
+        )
         if not workloads:
-            reason = "the stack has no Deployment, so there was nothing to judge"
-            return Verdict(passed=True, reason=reason, notes=(reason,))
+            reason = f"the stack has no {', '.join(GATED)}, so there was nothing to judge"
+            return Verdict(passed=True, reason=reason, notes=(reason, *beside))
         self._recording.asks(gate)
         with (
             self._out.progress(f"the gate judges {self._session.name}"),
@@ -139,6 +145,7 @@ class Judging:
                 on_progress=on_progress,
                 on_answer=self._recording.answer,
             )
+        verdict = replace(verdict, notes=(*verdict.notes, *beside))
         if verdict.passed:
             verdict = self._compared(verdict, workloads)
         if verdict.passed:
@@ -159,7 +166,7 @@ class Judging:
         hands: list[str] = []
         # What failed may be the very way to the cluster.
         with suppress(ApiError, AegisError):
-            live = live_objects.deployments(self.connected(), workloads)
+            live = live_objects.of_workloads(self.connected(), workloads)
             hands = [line for it in live.values() for line in interference.hands(it)]
         return interference.excuse(
             ran.outcome,
@@ -175,7 +182,7 @@ class Judging:
         """Wait until rollouts are complete; return why they never will be.
 
         Args:
-            workloads: The Deployments.
+            workloads: What runs pods.
             gate: What is evidence.
             ended: Set to wait no longer.
         """
@@ -247,7 +254,7 @@ class Judging:
 
         resources = self._session.resources()
         try:
-            live = live_objects.deployments(self.connected(), workloads)
+            live = live_objects.of_workloads(self.connected(), workloads)
             scaled = autoscalers.read(self.connected(), live.values())
             read = interference.read_by_pods(resources, live.values())
             gone = live_objects.gone(self.connected(), read)

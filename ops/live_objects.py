@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from ops import mirror
 from ops.checkpoint import Resource, plain
 from ops.cluster import FORBIDDEN, NOT_FOUND, ApiError, Cluster, Object
 from ops.drift import deleted_at, is_object, leaves, named
@@ -53,16 +54,13 @@ def read(cluster: Cluster, resources: Iterable[Resource]) -> Mapping[str, Live]:
         return {item.urn: live for item, live in zip(wanted, found, strict=True)}
 
 
-def deployments(cluster: Cluster, workloads: Iterable[Workload]) -> Mapping[Workload, Object]:
-    """Read Deployments; one that is not there, or may not be read, is left out.
+def of_workloads(cluster: Cluster, workloads: Iterable[Workload]) -> Mapping[Workload, Object]:
+    """Read workloads; one that is not there, or may not be read, is left out.
 
     Raises:
         ApiError: The server does not answer.
     """
-    found = {
-        it: _get(cluster, f"/apis/apps/v1/namespaces/{it.namespace}/deployments/{it.name}").object
-        for it in workloads
-    }
+    found = {it: _get(cluster, f"{mirror.path_of(it)}/{quote(it.name)}").object for it in workloads}
     return {workload: live for workload, live in found.items() if live is not None}
 
 

@@ -1,4 +1,4 @@
-"""A live copy of what a cluster holds of some Deployments, kept by watches in threads.
+"""A live copy of what a cluster holds of some workloads, kept by watches in threads.
 
 A watch that says nothing may have nothing to say, or nobody at its other end. So the API server is
 asked a small question each second beside them, one that its store has to answer. When that is not
@@ -9,19 +9,37 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
 from ops.cluster import FORBIDDEN, Cluster, Object
 from ops.hearing import Hearing
 from ops.workload import Snapshot, Workload, could_serve, is_ready, owner_of
+from ops.workload_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET
 
-_KINDS = {
-    "deployments": "/apis/apps/v1/namespaces/{}/deployments",
-    "replicasets": "/apis/apps/v1/namespaces/{}/replicasets",
+_PATHS = {
+    **{
+        kind: f"/apis/apps/v1/namespaces/{{}}/{kind}"
+        for kind in (
+            "deployments",
+            "replicasets",
+            "statefulsets",
+            "daemonsets",
+            "controllerrevisions",
+        )
+    },
+    "jobs": "/apis/batch/v1/namespaces/{}/jobs",
     "pods": "/api/v1/namespaces/{}/pods",
 }
+_READ: Mapping[str, tuple[str, str | None]] = {
+    DEPLOYMENT: ("deployments", "replicasets"),
+    STATEFUL_SET: ("statefulsets", None),
+    DAEMON_SET: ("daemonsets", "controllerrevisions"),
+    JOB: ("jobs", None),
+}
+"""What is read of a kind beside its pods: itself, and what stands for its releases. Nothing more is
+asked for, so that a role has to allow no more than what a stack runs."""
 _UNAUTHORIZED = 401
 _AGAIN_SECONDS = 0.5
 _BEAT_SECONDS = 1.0
@@ -31,37 +49,51 @@ _FAULT = 500
 
 
 def read_snapshot(cluster: Cluster, workload: Workload) -> Snapshot:
-    """Read once what a cluster holds of one Deployment.
+    """Read once what a cluster holds of one workload.
 
     Raises:
         ApiError: It does not answer, or refuses.
     """
-    found = (cluster.get(path.format(workload.namespace)) for path in _KINDS.values())
-    return _assembled(workload, *(list(listed.get("items") or ()) for listed in found))
+    found = {
+        kind: cluster.get(_PATHS[kind].format(workload.namespace)).get("items") or ()
+        for kind in _kinds(workload)
+    }
+    return _assembled(workload, lambda kind: list(found[kind]))
 
 
-def _assembled(
-    workload: Workload, deployments: list[Object], sets: list[Object], pods: list[Object]
-) -> Snapshot:
-    deployment = next((d for d in deployments if d["metadata"]["name"] == workload.name), None)
-    if deployment is None:
-        return Snapshot(deployment=None)
-    owned = [s for s in sets if owner_of(s) == deployment["metadata"]["uid"]]
-    uids = {s["metadata"]["uid"] for s in owned}
+def path_of(workload: Workload) -> str:
+    """Return where the API server has what is of a workload's kind in its namespace."""
+    return _PATHS[_READ[workload.kind][0]].format(workload.namespace)
+
+
+def _kinds(workload: Workload) -> list[str]:
+    return [*filter(None, _READ[workload.kind]), "pods"]
+
+
+def _assembled(workload: Workload, listed: Callable[[str], list[Object]]) -> Snapshot:
+    itself, revisions = _READ[workload.kind]
+    live = next((it for it in listed(itself) if it["metadata"]["name"] == workload.name), None)
+    if live is None:
+        return Snapshot(live=None, kind=workload.kind)
+    uid = live["metadata"]["uid"]
+    owned = [it for it in listed(revisions) if owner_of(it) == uid] if revisions else []
+    # A Deployment's pods are its ReplicaSets'.
+    owners = {it["metadata"]["uid"] for it in owned} if workload.kind == DEPLOYMENT else {uid}
     return Snapshot(
-        deployment=deployment,
-        replica_sets=tuple(owned),
-        pods=tuple(pod for pod in pods if owner_of(pod) in uids),
+        live=live,
+        kind=workload.kind,
+        revisions=tuple(owned),
+        pods=tuple(pod for pod in listed("pods") if owner_of(pod) in owners),
     )
 
 
 class Mirror:
-    """The Deployments, ReplicaSets and pods of some namespaces; a context manager."""
+    """Some workloads and all that is of their kinds in their namespaces; a context manager."""
 
     def __init__(
         self,
         cluster: Cluster,
-        namespaces: Collection[str],
+        workloads: Iterable[Workload],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
@@ -76,7 +108,8 @@ class Mirror:
         self._beats = 0
         self._doubted: float | None = None
         self._renewal = threading.Event()
-        self._keys = [(kind, namespace) for namespace in sorted(set(namespaces)) for kind in _KINDS]
+        keys = {(kind, it.namespace) for it in workloads for kind in _kinds(it)}
+        self._keys = sorted(keys, key=lambda key: (key[1], list(_PATHS).index(key[0])))
         self._threads = [
             threading.Thread(target=self._follow, args=key, daemon=True) for key in self._keys
         ]
@@ -181,12 +214,13 @@ class Mirror:
             return self._count
 
     def snapshot(self, workload: Workload) -> Snapshot:
-        """Return what the copy holds of one Deployment."""
+        """Return what the copy holds of one workload."""
         with self._changed:
-            deployments, sets, pods = (
-                list(self._objects.get((kind, workload.namespace), {}).values()) for kind in _KINDS
-            )
-        return _assembled(workload, deployments, sets, pods)
+            found = {
+                kind: list(self._objects.get((kind, workload.namespace), {}).values())
+                for kind in _kinds(workload)
+            }
+        return _assembled(workload, found.__getitem__)
 
     def pods(self, namespace: str) -> frozenset[str]:
         """Return the uids of all the pods of a namespace, whosever they are."""
@@ -197,7 +231,7 @@ class Mirror:
         """Keep one kind of one namespace current until told to stop."""
         from ops.cluster import ApiError
 
-        key, path = (kind, namespace), _KINDS[kind].format(namespace)
+        key, path = (kind, namespace), _PATHS[kind].format(namespace)
         while not self._stop.is_set():
             try:
                 listed = self._cluster.get(path)
@@ -242,7 +276,7 @@ class Mirror:
         from ops.cluster import ApiError
 
         kind, namespace = self._keys[0]
-        path = _KINDS[kind].format(namespace)
+        path = _PATHS[kind].format(namespace)
         while not self._stop.wait(_BEAT_SECONDS):
             try:
                 status, _ = self._cluster.answer(path, {"limit": "1"}, seconds=_ANSWER_SECONDS)

@@ -13,7 +13,8 @@ from enum import Enum
 from ops import markdown as md
 from ops.errors import AegisError
 from ops.events import Changes, Step, Violation
-from ops.identity import is_shown, is_workload
+from ops.identity import is_shown
+from ops.workload_kinds import is_workload
 
 MARK = "<!-- aegis preview -->"
 """By which the comment is found again, to be edited in place."""

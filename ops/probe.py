@@ -152,11 +152,11 @@ def pod_port(service: Object, pod: Mapping[str, Any]) -> int | None:
     return None
 
 
-def readiness_path(service: Object, deployment: Mapping[str, Any] | None) -> str:
+def readiness_path(service: Object, workload: Mapping[str, Any] | None) -> str:
     """Return what a readiness probe asks for at the port a Service leads to; empty for none."""
-    if deployment is None:
+    if workload is None:
         return ""
-    template = deployment["spec"]["template"]
+    template = workload["spec"]["template"]
     target = pod_port(service, template)
     for container in template["spec"]["containers"]:
         asked = (container.get("readinessProbe") or {}).get("httpGet") or {}
@@ -165,6 +165,17 @@ def readiness_path(service: Object, deployment: Mapping[str, Any] | None) -> str
         if asked and target == port and asked.get("scheme", "HTTP") == "HTTP":
             return str(asked.get("path") or "/")
     return ""
+
+
+def speaks_http(service: Object, workload: Mapping[str, Any] | None) -> bool:
+    """Return whether anything says that a Service answers HTTP: a database's does not.
+
+    Args:
+        service: The Service.
+        workload: Whose pods it leads to, with their readiness probes.
+    """
+    ports = service["spec"]["ports"]
+    return any(map(_is_http, ports)) or bool(readiness_path(service, workload))
 
 
 def services_of(services: Sequence[Object], labels: Mapping[str, str]) -> list[Object]:
@@ -377,10 +388,15 @@ def _same(direct: Direct, proxied: Proxied, host: str, port: int, path: str) -> 
 
 
 def _http_port(ports: Sequence[Object]) -> Object:
-    for port in ports:
-        if port.get("name") in ("http", "web") or port.get("port") in (80, 8080, 8000):
-            return port
-    return ports[0]
+    return next(filter(_is_http, ports), ports[0])
+
+
+def _is_http(port: Object) -> bool:
+    return (
+        port.get("name") in ("http", "web")
+        or port.get("port") in (80, 8080, 8000)
+        or str(port.get("appProtocol") or "").lower() == "http"
+    )
 
 
 def _version(body: bytes) -> str | None:

@@ -148,7 +148,7 @@ class Recording:
         groups = tuple(
             Group(
                 key=f"{workload}/{it.key}",
-                name=f"{workload.name} {it.name}" if several else it.name,
+                name=f"{workload.label} {it.name}" if several else it.name,
                 pods=it.pods,
                 ready=it.ready,
             )

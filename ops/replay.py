@@ -41,16 +41,9 @@ from ops.replay_revival import Revival
 from ops.replay_secrets import SecretChange
 from ops.replay_stays import Stay
 from ops.workload import Workload
+from ops.workload_kinds import JOB, gated, is_job, is_ungated
 
 _HOOKS_OF_A_DELETION = ("BeforeDelete", "AfterDelete", "OnError")
-_DEPLOYMENT = "kubernetes:apps/v1:Deployment"
-_NOT_JUDGED = frozenset(
-    {
-        "kubernetes:apps/v1:StatefulSet",
-        "kubernetes:apps/v1:DaemonSet",
-        "kubernetes:helm.sh/v3:Release",
-    }
-)
 _ASSETS = frozenset({"c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7"})
 
 
@@ -142,19 +135,37 @@ class Replay:
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
-        """The Deployments that it restores."""
-        return tuple(
-            Workload(namespace=namespace or "default", name=name)
+        """What it restores that a gate judges."""
+        return tuple(self.declared)
+
+    @property
+    def declared(self) -> Mapping[Workload, Resource]:
+        """What it restores that a gate judges, with what the release declared of it."""
+        return {
+            _workload(item, kind): item
             for item in self.resources
-            if item.type == _DEPLOYMENT and not item.external
-            for namespace, _, name in [item.id.rpartition("/")]
-            if name
+            for kind in [gated(item.type)]
+            if kind and item.id and not item.external
+        }
+
+    @property
+    def jobs(self) -> tuple[Workload, ...]:
+        """The Jobs that run again, as far as it is known what they are called then."""
+        again = {rerun.urn for rerun in self.reruns}
+        return tuple(
+            _workload(item, JOB)
+            for item in self.resources
+            if is_job(item.type) and item.urn in again and item.id
         )
 
     @property
     def unjudged(self) -> tuple[str, ...]:
         """What it restores that runs pods and that no gate looks at."""
-        return tuple(item.label for item in self.resources if item.type in _NOT_JUDGED)
+        return tuple(
+            item.label
+            for item in self.resources
+            if is_ungated(item.type, item.inputs) and not item.external
+        )
 
     def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state to begin from; see the modules that it is made by. Has secrets in it."""
@@ -378,6 +389,11 @@ def program(replay: Replay, settle: Callable[[], str | None] | None = None) -> C
     from ops.replay_program import registering
 
     return registering(replay, settle)
+
+
+def _workload(item: Resource, kind: str) -> Workload:
+    namespace, _, name = item.id.rpartition("/")
+    return Workload(namespace=namespace or "default", name=name, kind=kind)
 
 
 def _renamed_since(targets: Sequence[Resource], present: Mapping[str, Resource]) -> dict[str, str]:

@@ -78,6 +78,7 @@ class Report:
         left: What had been left in the cluster and was taken back.
         adopted: What the state had lost and the cluster has: taken back, too.
         foreign: What the cluster has under the same names and is not the stack's: it is refused.
+        replaced: The pods that kept a workload from going back and were replaced.
         unjudged: What runs pods and is not looked at by the gate.
         connections: The providers whose connections stay as they are.
         owned: The fields that are left to control loops.
@@ -97,6 +98,7 @@ class Report:
     left: tuple[str, ...] = ()
     adopted: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
     owned: tuple[str, ...] = ()
@@ -119,6 +121,7 @@ class Report:
             "takenBack": list(self.left),
             "adopted": list(self.adopted),
             "foreign": list(self.foreign),
+            "podsReplaced": list(self.replaced),
             "notJudged": list(self.unjudged),
             "connectionsKept": list(self.connections),
             "leftToControlLoops": list(self.owned),
@@ -168,23 +171,7 @@ def roll_back(
                 command=going_back(actions, target),
             )
         refuse_gone(target, asked.result(), actions)
-    report = Report(
-        target=target,
-        deployed=deployed,
-        secrets=secret_lines(replay),
-        losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
-        stays=replay.stays,
-        first=tuple(it.label for several in replay.first.goes for it in several),
-        reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
-        left=replay.left,
-        adopted=replay.adopted,
-        foreign=replay.foreign,
-        unjudged=replay.unjudged,
-        connections=() if replay.connections is None else replay.connections.kept,
-        owned=tuple(map(str, replay.owned)),
-    )
-    for line in summary_lines(report):
-        actions.out.show(line)
+    report = announced(actions, target, deployed, replay)
     if request.preview or not request.yes:
         report = replace(report, changes=_previewed(actions, replay, target))
         for line in report.changes:
@@ -212,7 +199,29 @@ def roll_back(
     if failed is not None and taken and not again(releases, failed, target):
         why = f"rolled back by hand to release {target.number}"
         remember(actions, failed, runs, why, declares)
-    return _finished(report, done)
+    return finished(report, done)
+
+
+def announced(actions: Actions, target: Release, deployed: Deployed, replay: Replay) -> Report:
+    """Say what a rollback means, before it is done; return its report as far as it is known."""
+    report = Report(
+        target=target,
+        deployed=deployed,
+        secrets=secret_lines(replay),
+        losses=tuple(f"{it.resource}: {it.what}; {it.why}" for it in replay.losses),
+        stays=replay.stays,
+        first=tuple(it.label for several in replay.first.goes for it in several),
+        reruns=tuple(f"{it.resource}: {it.why}" for it in replay.reruns),
+        left=replay.left,
+        adopted=replay.adopted,
+        foreign=replay.foreign,
+        unjudged=replay.unjudged,
+        connections=() if replay.connections is None else replay.connections.kept,
+        owned=tuple(map(str, replay.owned)),
+    )
+    for line in summary_lines(report):
+        actions.out.show(line)
+    return report
 
 
 @dataclass(frozen=True)
@@ -224,12 +233,14 @@ class Restored:
         verdict: The gate's.
         seconds: How long the update took.
         replay: What was carried out.
+        replaced: The pods that kept a workload from going back and were replaced, a line each.
     """
 
     release: Release | None
     verdict: Verdict
     seconds: float
     replay: Replay
+    replaced: tuple[str, ...] = ()
 
 
 def restore(
@@ -261,9 +272,11 @@ def restore(
     last = None if standard is None else actions.recorded_gate(standard)
     gate = gate_of_rollback(actions.recorded_gate(target), last)
     began = False
+    replaced: list[str] = []
     for left in reversed(range(_ATTEMPTS)):
         workloads = actions.workloads()
         ran = actions.restore(replay, target, message(target, why), workloads, gate)
+        replaced += ran.replaced
         _require_end(actions, target, ran, last=not left)
         verdict = ran.evidence
         if left and verdict is None and actions.reconnected(ran.outcome):
@@ -278,7 +291,7 @@ def restore(
                 if replay.stays:
                     command = going_back(actions, target)
                     actions.out.warn("\n".join(stay_lines(replay, actions.stack, command)))
-                return Restored(newest, verdict, ran.outcome.duration, replay)
+                return Restored(newest, verdict, ran.outcome.duration, replay, tuple(replaced))
         # What the watch saw may be older than what it says of the end.
         serving = ran.serving if verdict is None or ran.evidence else verdict.serving
         killed = ran.outcome.killed
@@ -496,9 +509,17 @@ def _previewed(actions: Actions, replay: Replay, target: Release) -> tuple[str, 
     return more if more and shown == NOTHING else (*shown, *more)
 
 
-def _finished(report: Report, done: Restored) -> Report:
+def finished(report: Report, done: Restored) -> Report:
+    """Return a rollback's report with what came of it."""
     number = None if done.release is None else done.release.number
-    return replace(report, release=number, verdict=done.verdict, seconds=done.seconds)
+    return replace(
+        report,
+        release=number,
+        verdict=done.verdict,
+        seconds=done.seconds,
+        replaced=done.replaced,
+        stays=done.replay.stays,
+    )
 
 
 def _serving(state: str, serving: str) -> str:

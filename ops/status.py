@@ -11,7 +11,16 @@ from ops.forgotten import NOTHING, Forgotten
 from ops.live_objects import held
 from ops.mirror import read_snapshot
 from ops.watch import told_event
-from ops.workload import Rollout, Snapshot, Workload, is_ready, restarts, rollout, version_of
+from ops.workload import (
+    Rollout,
+    Snapshot,
+    Workload,
+    is_ready,
+    left_as_they_are,
+    restarts,
+    rollout,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from ops.drift import Drifted
@@ -29,7 +38,7 @@ class Pod:
         name: Its name.
         version: The version its label names.
         image: The image of its first container.
-        new: Whether it is of the newest release of its Deployment.
+        new: Whether it is of the newest release of its workload.
         ready: Whether it is ready.
         going: Whether it is about to end.
         restarts: How often its containers were started anew.
@@ -48,7 +57,7 @@ class Pod:
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """One Deployment.
+    """One workload.
 
     Attributes:
         workload: Which one.
@@ -56,6 +65,7 @@ class Live:
         rollout: How far its rollout is.
         pods: Its pods.
         events: The last warnings about them.
+        left: Which pods its strategy leaves at a release before; empty for none.
     """
 
     workload: Workload
@@ -63,6 +73,7 @@ class Live:
     rollout: Rollout
     pods: tuple[Pod, ...]
     events: tuple[str, ...]
+    left: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +114,7 @@ class Status:
         stack: Its name.
         release: The release that is current; None when nothing was deployed.
         deployed: What that release deployed, where it is known.
-        live: Its Deployments, as the cluster has them.
+        live: What it runs, as the cluster has them.
         unreachable: Why the cluster could not be asked; empty when it could.
         holders: Who works on the stack, or died doing so.
         drift: How what is live differs from what was declared.
@@ -179,7 +190,7 @@ class Status:
 
 
 def look(cluster: Cluster, workloads: Sequence[Workload]) -> tuple[Live, ...]:
-    """Look at Deployments in a cluster.
+    """Look at workloads in a cluster.
 
     Raises:
         ApiError: It does not answer, or refuses.
@@ -198,12 +209,9 @@ def drift_of(objects: Sequence[Drifted], unread: Sequence[str] = ()) -> Drift:
 
 
 def pods_of(snapshot: Snapshot) -> tuple[Pod, ...]:
-    """Describe a Deployment's pods: the newest release's first."""
-    owner = snapshot.replica_set
-    uid = None if owner is None else owner["metadata"]["uid"]
+    """Describe a workload's pods: the newest release's first."""
     pods = []
     for pod in snapshot.pods:
-        owners = pod["metadata"].get("ownerReferences") or ()
         going = pod["metadata"].get("deletionTimestamp") is not None
         containers = (pod.get("spec") or {}).get("containers") or [{}]
         pods.append(
@@ -211,7 +219,7 @@ def pods_of(snapshot: Snapshot) -> tuple[Pod, ...]:
                 name=pod["metadata"]["name"],
                 version=version_of(pod),
                 image=str(containers[0].get("image", "")),
-                new=any(o.get("uid") == uid for o in owners),
+                new=snapshot.is_new(pod),
                 ready=is_ready(pod) and not going,
                 going=going,
                 restarts=restarts(pod),
@@ -241,7 +249,7 @@ def _look(cluster: Cluster, workload: Workload) -> Live:
     except ApiError:
         events = []
     # Of what is there now: what was said of pods that are gone is the past.
-    names = {thing["metadata"]["name"] for thing in (*snapshot.pods, *snapshot.replica_sets)}
+    names = {thing["metadata"]["name"] for thing in (*snapshot.pods, *snapshot.revisions)}
     warnings = dict.fromkeys(
         f"{event['involvedObject']['name']}: {told_event(event)}"
         for event in events
@@ -250,10 +258,11 @@ def _look(cluster: Cluster, workload: Workload) -> Live:
     )
     return Live(
         workload=workload,
-        there=snapshot.deployment is not None,
+        there=snapshot.live is not None,
         rollout=rollout(snapshot),
         pods=pods_of(snapshot),
         events=tuple(warnings)[-EVENTS:],
+        left=left_as_they_are(snapshot),
     )
 
 
@@ -276,6 +285,7 @@ def _state(pod: Mapping[str, Any]) -> str:
 
 def _live_json(live: Live) -> dict[str, Any]:
     return {
+        "kind": live.workload.kind,
         "namespace": live.workload.namespace,
         "name": live.workload.name,
         "there": live.there,
@@ -286,6 +296,7 @@ def _live_json(live: Live) -> dict[str, Any]:
         "complete": live.rollout.complete,
         "pods": [vars(pod) for pod in live.pods],
         "events": list(live.events),
+        "left": live.left,
     }
 
 
@@ -297,6 +308,8 @@ def _live_lines(live: Live) -> list[str]:
     lines = [
         f"{live.workload}: rollout {done}; {it.ready} of {it.wanted} new pods ready, {it.old} old"
     ]
+    if live.left:
+        lines.append(f"  {live.left}")
     for pod in live.pods:
         age = "new" if pod.new else "old"
         again = "" if not pod.restarts else f", {pod.restarts} restarts"

@@ -16,7 +16,17 @@ from ops.evidence import DELETED, Failure, Observer
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
 from ops.verdict import LOST, Verdict
-from ops.workload import Rollout, Snapshot, Workload, rollout, serving
+from ops.workload import (
+    Rollout,
+    Snapshot,
+    Workload,
+    holdup,
+    is_ready,
+    left_as_they_are,
+    rollout,
+    serving,
+)
+from ops.workload_kinds import JOB
 
 LOG_LINES = 10
 EVENTS = 4
@@ -27,7 +37,10 @@ _LONGEST_LINE = 300
 
 
 class Rollouts:
-    """Some Deployments, looked at through one mirror."""
+    """Some workloads, looked at through one mirror.
+
+    A Job among them is looked at for evidence alone: it rolls nothing out, and serves nobody.
+    """
 
     def __init__(
         self,
@@ -42,9 +55,9 @@ class Rollouts:
 
         Args:
             mirror: The live copy of the cluster.
-            workloads: The Deployments.
+            workloads: The workloads.
             settings: What is evidence.
-            upcoming: Whether the rollouts have yet to begin: a Deployment is judged only once it
+            upcoming: Whether the rollouts have yet to begin: a workload is judged only once it
                 has been changed.
             restores: Whether pods that are there may wait for what was just made again.
         """
@@ -57,7 +70,7 @@ class Rollouts:
         self._alive: set[Workload] = set()
 
     def failure(self) -> tuple[Workload, Failure] | None:
-        """Return the evidence there is, and of which Deployment.
+        """Return the evidence there is, and of which workload.
 
         The time in which the cluster does not answer counts against no pod: nobody knows what
         became of them in it.
@@ -69,7 +82,8 @@ class Rollouts:
             snapshot = self._mirror.snapshot(workload)
             if self._deleted(workload, snapshot):
                 return workload, Failure(
-                    kind=DELETED, reason=f"somebody deleted Deployment {workload}"
+                    kind=DELETED,
+                    reason=f"somebody deleted {workload.kind} {workload.namespace}/{workload.name}",
                 )
             if self._begun(workload, snapshot):
                 found = self._observers[workload].observe(snapshot, now)
@@ -83,23 +97,44 @@ class Rollouts:
 
     def progress(self) -> dict[Workload, Rollout]:
         """Return how far each rollout is."""
-        return {w: rollout(self._mirror.snapshot(w)) for w in self._workloads}
+        return {w: rollout(self._mirror.snapshot(w)) for w in self._rolling}
+
+    def left_as_they_are(self) -> list[str]:
+        """Say which pods of releases before stay, a line a workload that keeps some."""
+        said = (left_as_they_are(self._mirror.snapshot(w)) for w in self._rolling)
+        return [line for line in said if line]
+
+    def held_up(self) -> list[str]:
+        """Say which rollouts wait for what of a pod of theirs, a line each."""
+        lines = []
+        for workload in self._rolling:
+            snapshot = self._mirror.snapshot(workload)
+            pods = snapshot.new_pods if self._begun(workload, snapshot) else ()
+            late = next((pod for pod in pods if not is_ready(pod)), None)
+            _, why = (None, "") if late is None else holdup(late)
+            if why:
+                lines.append(f"{workload.kind} {workload.name} is not rolled out{why}")
+        return lines
 
     def serving(self) -> str:
         """Say what serves now."""
-        said = [(w, serving(self._mirror.snapshot(w))) for w in self._workloads]
+        said = [(w, serving(self._mirror.snapshot(w))) for w in self._rolling]
         if len(said) == 1:
             return said[0][1]
-        return "; ".join(f"{workload.name}: {what}" for workload, what in said)
+        return "; ".join(f"{workload.label}: {what}" for workload, what in said)
+
+    @property
+    def _rolling(self) -> list[Workload]:
+        return [it for it in self._workloads if it.kind != JOB]
 
     def _deleted(self, workload: Workload, snapshot: Snapshot) -> bool:
-        """Return whether a Deployment that was being rolled out is gone, or on its way.
+        """Return whether a workload that was being rolled out is gone, or on its way.
 
         What the update itself deletes is not being rolled out.
         """
-        going = (
-            snapshot.deployment is None or "deletionTimestamp" in (snapshot.deployment["metadata"])
-        )
+        if workload.kind == JOB:
+            return False  # One that is done may be tidied away.
+        going = snapshot.live is None or "deletionTimestamp" in snapshot.live["metadata"]
         if not going and self._begun(workload, snapshot):
             self._alive.add(workload)
         return going and workload in self._alive
@@ -107,8 +142,7 @@ class Rollouts:
     def _begun(self, workload: Workload, snapshot: Snapshot) -> bool:
         if not self._upcoming:
             return True
-        deployment = snapshot.deployment
-        metadata = None if deployment is None else deployment["metadata"]
+        metadata = None if snapshot.live is None else snapshot.live["metadata"]
         seen = None if metadata is None else (metadata["uid"], metadata.get("generation", 0))
         if workload not in self._before:
             self._before[workload] = seen
@@ -137,14 +171,14 @@ class Watch:
 
         Args:
             cluster: The cluster.
-            workloads: The Deployments that are about to change.
+            workloads: What is about to change.
             settings: What is evidence.
             upcoming: Whether they have yet to be changed; False when they just were.
             on_progress: Called from the thread when a rollout got further.
             on_failure: Called from the thread, once, with the evidence.
         """
         self._cluster = cluster
-        self._mirror = Mirror(cluster, [workload.namespace for workload in workloads])
+        self._mirror = Mirror(cluster, workloads)
         self._rollouts = Rollouts(self._mirror, workloads, settings, upcoming=upcoming)
         self._upcoming = upcoming
         self._on_progress, self._on_failure = on_progress, on_failure
@@ -199,6 +233,10 @@ class Watch:
     def progress(self) -> dict[Workload, Rollout]:
         """Return how far each rollout is."""
         return self._rollouts.progress()
+
+    def held_up(self) -> list[str]:
+        """Say which rollouts wait for what of a pod of theirs, a line each."""
+        return self._rollouts.held_up() if self._mirror.complete else []
 
     @property
     def knows(self) -> bool:

@@ -6,13 +6,14 @@ Owns what a person sees of an update and of its rollouts, and the stopping of it
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ops import timelines
 from ops.errors import AegisError
-from ops.events import Event, Outcome
+from ops.events import Event, Failure, Outcome
 from ops.gate_settings import GateSettings
 from ops.identity import called, is_shown
 from ops.output import Output
@@ -25,6 +26,7 @@ from ops.waits import Waits
 from ops.workload import Rollout, Workload
 
 if TYPE_CHECKING:
+    from ops.checkpoint import Resource
     from ops.cluster import Cluster
     from ops.gate import Progress
     from ops.watch import Watch
@@ -43,12 +45,14 @@ class Ran:
         evidence: What was seen of its rollout that cannot become good, when anything was.
         serving: What served when it ended, in a few words.
         silent: For how many seconds the cluster did not answer meanwhile.
+        replaced: The pods that kept a workload from going back and were replaced, a line each.
     """
 
     outcome: Outcome
     evidence: Verdict | None = None
     serving: str = ""
     silent: float = 0.0
+    replaced: tuple[str, ...] = ()
 
 
 class Watched:
@@ -85,6 +89,7 @@ class Watched:
         *,
         stop: Callable[[], None],
         patience: float = _PATIENCE_SECONDS,
+        restores: Mapping[Workload, Resource] | None = None,
     ) -> Ran:
         """Run an update; stop it as soon as its rollout cannot succeed any more.
 
@@ -95,10 +100,11 @@ class Watched:
             phase: What is done, as a timeline calls it.
             what: It, for a person.
             run: The update.
-            workloads: The Deployments that it may roll out.
+            workloads: What it may roll out or, of Jobs, run.
             gate: What is evidence.
             stop: What ends the update cleanly.
             patience: For how many seconds a cluster that does not answer is waited for before it.
+            restores: What it restores, where it goes back; pods in its way are replaced.
 
         Raises:
             AegisError: It cannot be begun, for example since the cluster does not answer, or
@@ -106,7 +112,9 @@ class Watched:
         """
         self._recording.asks(gate)
         with self._recording.phase(phase):
-            ran = self._run(what, run, workloads, gate, stop=stop, patience=patience)
+            ran = self._run(
+                what, run, workloads, gate, stop=stop, patience=patience, restores=restores or {}
+            )
         if ran.outcome.succeeded and ran.evidence is None:
             timelines.save(self._turn.session, self._recording, self._out.warn, finished=False)
         else:
@@ -135,6 +143,7 @@ class Watched:
         *,
         stop: Callable[[], None],
         patience: float,
+        restores: Mapping[Workload, Resource],
     ) -> Ran:
         from ops.watch import Watch
 
@@ -162,14 +171,56 @@ class Watched:
                 self._reach(watch, patience)
                 # From here on only what changes is told.
                 self._recording.rollouts(watch.progress())
+                replaced: list[str] = []
                 try:
-                    outcome = run(self._tell)
+                    with self._replacing(restores, gate, replaced) as hear:
+                        outcome = run(hear)
                 finally:
                     self._ended.set()
                 self._turn.require()
                 if not outcome.succeeded:
                     watch.reached(gives_up=self._is_interrupted)
-                return Ran(outcome, watch.failure, watch.serving(), watch.silent)
+                    if watch.failure is None:
+                        # A provider says that pods are not ready, and not what they wait for.
+                        held = tuple(Failure("", line) for line in watch.held_up())
+                        outcome = replace(outcome, failures=(*outcome.failures, *held))
+                return Ran(outcome, watch.failure, watch.serving(), watch.silent, tuple(replaced))
+
+    @contextmanager
+    def _replacing(
+        self, restores: Mapping[Workload, Resource], gate: GateSettings, replaced: list[str]
+    ) -> Iterator[Callable[[Event], None]]:
+        """Replace pods that are in the way while the block runs; yields who is to hear of events.
+
+        Args:
+            restores: What is restored.
+            gate: What is evidence.
+            replaced: Gets a line for each pod.
+        """
+        from ops.pod_replacement import Replacement, concerned
+
+        concerns = concerned(restores)
+        if not concerns:
+            yield self._tell
+            return
+        replacement = Replacement(
+            self._connected(),
+            concerns,
+            gate,
+            require=self._turn.require,
+            on_replaced=lambda it: self._recording.step(
+                f"replace {it.uid}", f"replace {it}", "ends"
+            ),
+            tell=self._out.warn,
+        )
+
+        def hear(event: Event) -> None:
+            replacement.hear(event)
+            self._tell(event)
+
+        with replacement:
+            yield hear
+        replaced += replacement.replaced
 
     def _is_interrupted(self) -> bool:
         return self._signals.received is not None
@@ -223,7 +274,7 @@ class Watched:
     def _tell_rollouts(self, rollouts: Mapping[Workload, Rollout]) -> None:
         self._recording.rollouts(rollouts)
         told = (
-            f"{workload.name}: {it.ready} of {it.wanted} new pods ready, {it.old} old"
+            f"{workload.label}: {it.ready} of {it.wanted} new pods ready, {it.old} old"
             for workload, it in rollouts.items()
         )
         self._out.status("; ".join(told))

@@ -1,90 +1,127 @@
-"""What a cluster holds of a Deployment: its pods, how far a rollout is, what serves.
+"""What a cluster holds of a workload: its pods, how far a rollout is, what serves.
 
-Pure: the objects come from elsewhere, as the API has them.
+Pure: the objects come from elsewhere, as the API has them. What differs by kind is
+:mod:`ops.rollout_status`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
+
+from ops import rollout_status
+from ops.workload_kinds import DEPLOYMENT
 
 Object = Mapping[str, Any]
 
-_REVISION = "deployment.kubernetes.io/revision"
 _VERSION = "app.kubernetes.io/version"
-_HASH = "pod-template-hash"
+_HASHES = ("pod-template-hash", rollout_status.REVISION_LABEL)
 _SLACK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """A Deployment that is watched.
+    """Something that runs pods and is watched.
 
     Attributes:
         namespace: Its namespace.
         name: Its name.
         service: The Service it is probed through; None means the one that selects its pods.
+        kind: Its kind; those of different kinds may have the same name.
     """
 
     namespace: str
     name: str
     service: str | None = None
+    kind: str = DEPLOYMENT
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        # A Deployment is called as it was when there was nothing else, for what was recorded then.
+        return f"{self._kind}{self.namespace}/{self.name}"
+
+    @property
+    def label(self) -> str:
+        """What a person calls it among others of its namespace."""
+        return f"{self._kind}{self.name}"
+
+    @property
+    def _kind(self) -> str:
+        return "" if self.kind == DEPLOYMENT else f"{self.kind} "
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What a cluster holds of one Deployment at a moment.
+    """What a cluster holds of one workload at a moment.
 
     Attributes:
-        deployment: The Deployment; None when there is none (yet).
-        replica_sets: The ReplicaSets it owns.
-        pods: The pods those own.
+        live: The workload; None when there is none (yet).
+        kind: Its kind.
+        revisions: What it owns that stands for its releases: ReplicaSets or ControllerRevisions.
+        pods: Its pods.
     """
 
-    deployment: Object | None
-    replica_sets: tuple[Object, ...] = ()
+    live: Object | None
+    kind: str = DEPLOYMENT
+    revisions: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
 
     @property
     def observed(self) -> bool:
-        """Whether the cluster has taken note of the Deployment as it is now."""
-        if self.deployment is None:
-            return False
-        generation = int(self.deployment["metadata"].get("generation", 0))
-        status = self.deployment.get("status") or {}
-        return int(status.get("observedGeneration", 0)) >= generation
+        """Whether the cluster has taken note of the workload as it is now."""
+        return self.live is not None and rollout_status.observed(self.kind, self.live)
 
     @property
     def replica_set(self) -> Object | None:
-        """The new release's ReplicaSet; None until the cluster has made it."""
-        if self.deployment is None or not self.observed:
+        """A Deployment's new release's ReplicaSet; None until the cluster has made it."""
+        if self.live is None or not self.observed or self.kind != DEPLOYMENT:
             return None
-        revision = _annotation(self.deployment, _REVISION)
-        for candidate in self.replica_sets:
-            if revision is not None and _annotation(candidate, _REVISION) == revision:
-                return candidate
-        return None
+        return rollout_status.replica_set(self.live, self.revisions)
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether it is known yet which pods are the new release's."""
+        return self._newest is not None
+
+    def is_new(self, pod: Object) -> bool:
+        """Return whether a pod is the new release's, also one that is going."""
+        return self._newest is not None and self._newest(pod)
 
     @property
     def new_pods(self) -> tuple[Object, ...]:
         """The new release's pods, without those that are going."""
-        owner = self.replica_set
-        if owner is None:
-            return ()
-        uid = owner["metadata"]["uid"]
-        return tuple(p for p in self.pods if owner_of(p) == uid and not is_going(p))
+        return tuple(p for p in self.pods if self.is_new(p) and not is_going(p))
 
     @property
     def old_pods(self) -> tuple[Object, ...]:
-        """The pods of releases before, also those that are going."""
-        owner = self.replica_set
-        uid = None if owner is None else owner["metadata"]["uid"]
-        return tuple(p for p in self.pods if owner_of(p) != uid)
+        """The pods of releases before that go or are to go."""
+        kept = {pod["metadata"].get("uid") for pod in self.kept_pods}
+        return tuple(
+            p for p in self.pods if not self.is_new(p) and p["metadata"].get("uid") not in kept
+        )
+
+    @property
+    def kept_pods(self) -> tuple[Object, ...]:
+        """The pods of releases before that the workload's strategy leaves as they are."""
+        live = self.live
+        if live is None or self._newest is None or self.kind == DEPLOYMENT:
+            return ()
+        every = rollout_status.on_delete(live)
+        return tuple(
+            pod
+            for pod in self.pods
+            if not self.is_new(pod)
+            and not is_going(pod)
+            and (every or rollout_status.below_partition(self.kind, live, pod))
+        )
+
+    @cached_property
+    def _newest(self) -> Callable[[Object], bool] | None:
+        if self.live is None or not self.observed:
+            return None
+        return rollout_status.newest(self.kind, self.live, self.revisions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +129,7 @@ class Group:
     """The pods of one release at a moment.
 
     Attributes:
-        key: What names the release's pods: their ReplicaSet's hash.
+        key: What names the release's pods: the hash of their template.
         name: How a person calls it: the version that its pods name, or the hash.
         pods: How many there are, without those that are ending.
         ready: How many of them are ready.
@@ -126,26 +163,34 @@ class Rollout:
 
 
 def rollout(snapshot: Snapshot) -> Rollout:
-    """Say how far a Deployment's rollout is."""
-    if snapshot.deployment is None:
+    """Say how far a workload's rollout is."""
+    if snapshot.live is None:
         return Rollout(wanted=0, new=0, ready=0, old=0, complete=False)
-    pods = wanted(snapshot.deployment)
-    status = snapshot.deployment.get("status") or {}
-    counts = [int(status.get(n, 0)) for n in ("updatedReplicas", "replicas", "availableReplicas")]
     new = snapshot.new_pods
     return Rollout(
-        wanted=pods,
+        wanted=wanted(snapshot),
         new=len(new),
         ready=sum(map(is_ready, new)),
         old=sum(1 for pod in snapshot.old_pods if not is_going(pod)),
-        complete=snapshot.observed and counts == [pods] * 3,
+        complete=snapshot.observed and rollout_status.complete(snapshot.kind, snapshot.live),
         groups=_groups(snapshot.pods),
     )
 
 
-def wanted(deployment: Object) -> int:
-    """Return how many pods a Deployment is to have."""
-    return int(deployment["spec"].get("replicas", 1))
+def wanted(snapshot: Snapshot) -> int:
+    """Return how many pods a workload is to have."""
+    return 0 if snapshot.live is None else rollout_status.wanted(snapshot.kind, snapshot.live)
+
+
+def left_as_they_are(snapshot: Snapshot) -> str:
+    """Say which pods of releases before a complete rollout leaves, and why; empty for none."""
+    kept = snapshot.kept_pods
+    if snapshot.live is None or not kept:
+        return ""
+    by = "strategy, OnDelete" if rollout_status.on_delete(snapshot.live) else "partition"
+    name = snapshot.live["metadata"]["name"]
+    pods, are = ("1 pod", "is") if len(kept) == 1 else (f"{len(kept)} pods", "are")
+    return f"{pods} of {snapshot.kind} {name} {are} left at a release before by its {by}"
 
 
 def could_serve(pod: Object) -> bool:
@@ -160,20 +205,18 @@ def could_serve(pod: Object) -> bool:
 
 
 def longest_rollout(snapshot: Snapshot) -> float:
-    """Return how many seconds a rollout may take in all; Kubernetes itself judges its progress."""
-    if snapshot.deployment is None:
+    """Return how many seconds a rollout may take in all; its progress is judged apart."""
+    if snapshot.live is None:
         return _SLACK_SECONDS
-    spec = snapshot.deployment["spec"]
-    steps = max(1, wanted(snapshot.deployment))
-    deadline = int(spec.get("progressDeadlineSeconds", 600))
-    return deadline + steps * (int(spec.get("minReadySeconds", 0)) + _SLACK_SECONDS)
+    return rollout_status.longest(snapshot.kind, snapshot.live)
 
 
 def _groups(pods: Iterable[Object]) -> tuple[Group, ...]:
     found: dict[str, list[Object]] = {}
     for pod in pods:
         if not is_going(pod):
-            key = (pod["metadata"].get("labels") or {}).get(_HASH) or owner_of(pod) or ""
+            labels = pod["metadata"].get("labels") or {}
+            key = next(filter(None, map(labels.get, _HASHES)), None) or owner_of(pod) or ""
             found.setdefault(key, []).append(pod)
     return tuple(
         Group(
@@ -188,7 +231,8 @@ def _groups(pods: Iterable[Object]) -> tuple[Group, ...]:
 
 def serving(snapshot: Snapshot) -> str:
     """Say in a few words what serves at a moment, by release."""
-    old = [p for p in snapshot.old_pods if is_ready(p) and not is_going(p)]
+    before = (*snapshot.old_pods, *snapshot.kept_pods)
+    old = [p for p in before if is_ready(p) and not is_going(p)]
     new = [p for p in snapshot.new_pods if is_ready(p)]
     if not old and not new:
         return "nothing serves: no pod is ready"
@@ -204,6 +248,11 @@ def version_of(pod: Object) -> str | None:
     """Return the version a pod's label names."""
     label: str | None = (pod["metadata"].get("labels") or {}).get(_VERSION)
     return label
+
+
+def template_version(workload: Object) -> str | None:
+    """Return the version that the pods of a workload are to be labelled with."""
+    return version_of({"metadata": {}, **workload["spec"]["template"]})
 
 
 def is_ready(pod: Object) -> bool:
@@ -290,6 +339,12 @@ def ran_seconds(terminated: Object) -> float:
 def holdup(pod: Object) -> tuple[str | None, str]:
     """Return the container that keeps a pod from being ready, and why, worded to follow on."""
     name = pod["metadata"]["name"]
+    for status, lasting in container_statuses(pod):
+        if status["name"] in _names(pod, "containers"):
+            break
+        why = _holds(status, lasting=lasting)
+        if why:
+            return status["name"], f"; init container {status['name']} of pod {name} {why}"
     for status in (pod.get("status") or {}).get("containerStatuses") or ():
         if status.get("ready"):
             continue
@@ -303,6 +358,21 @@ def holdup(pod: Object) -> tuple[str | None, str]:
             why = "is not ready"
         return container, f"; container {container} of pod {name} {why}"
     return None, ""
+
+
+def _holds(status: Object, *, lasting: bool) -> str:
+    """Say why an init container keeps those that come after it waiting; empty when it does not."""
+    state = status.get("state") or {}
+    reason = (state.get("waiting") or {}).get("reason")
+    if reason:
+        return "" if reason == "PodInitializing" else f"waits ({reason})"
+    if "running" in state and not (lasting and status.get("started")):
+        return "has not started" if lasting else "still runs, and the pod waits for its end"
+    return ""
+
+
+def _names(pod: Object, which: str) -> set[str]:
+    return {it["name"] for it in (pod.get("spec") or {}).get(which) or ()}
 
 
 def _spec(pod: Object, container: str) -> Object:
@@ -338,11 +408,6 @@ def condition(thing: Object, kind: str) -> Object:
             one: Object = found
             return one
     return {}
-
-
-def _annotation(thing: Object, name: str) -> str | None:
-    value: str | None = (thing["metadata"].get("annotations") or {}).get(name)
-    return value
 
 
 def is_going(pod: Object) -> bool:

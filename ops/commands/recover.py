@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ops.output import Output
     from ops.recover import Settled
     from ops.release import Release
+    from ops.rollback import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class Recovered:
         findings: What was found, a line each.
         repairs: What was repaired in the state, a line each.
         target: The release that was restored or judged.
+        rollback: What was restored, as `aegis rollback --json` says it; None when nothing was.
         done: Whether it was done, or only looked at.
     """
 
@@ -36,6 +39,7 @@ class Recovered:
     findings: tuple[str, ...] = ()
     repairs: tuple[str, ...] = ()
     target: int | None = None
+    rollback: Mapping[str, Any] | None = None
     done: bool = True
 
     def as_json(self) -> dict[str, Any]:
@@ -46,6 +50,7 @@ class Recovered:
             "findings": list(self.findings),
             "repairs": list(self.repairs),
             "target": self.target,
+            "rollback": self.rollback,
             "done": self.done,
         }
 
@@ -97,8 +102,9 @@ def put_in_order(
                 line = f"not adopted, for it is not of the update that died: {it.urn}"
                 actions.out.warn(line)
                 repairs = (*repairs, line)
-        _act(actions, decision, diagnosis, by)
-    return replace(found, repairs=repairs, done=True)
+        report = _act(actions, decision, diagnosis, by)
+    restored = None if report is None else report.as_json()
+    return replace(found, repairs=repairs, rollback=restored, done=True)
 
 
 def _told(actions: Actions, diagnosis: Diagnosis, decision: Decision) -> Recovered:
@@ -116,28 +122,30 @@ def _told(actions: Actions, diagnosis: Diagnosis, decision: Decision) -> Recover
     )
 
 
-def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis, by: str) -> None:
+def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis, by: str) -> Report | None:
     from ops.diagnosis import Action
     from ops.recover import refresh
 
     if decision.action is Action.NOTHING:
-        return
+        return None
     if decision.action is Action.RESTORE and decision.target is not None:
-        _restore(actions, decision.target, f"{by}: {decision.why}" if by else decision.why)
-    elif decision.action is Action.JUDGE and decision.target is not None:
-        _judge(actions, decision.target, diagnosis.verified, by)
-    else:
-        with actions.out.progress(f"refreshing {actions.stack}"):
-            refresh(actions.session)
+        return _restore(actions, decision.target, f"{by}: {decision.why}" if by else decision.why)
+    if decision.action is Action.JUDGE and decision.target is not None:
+        return _judge(actions, decision.target, diagnosis.verified, by)
+    with actions.out.progress(f"refreshing {actions.stack}"):
+        refresh(actions.session)
+    return None
 
 
-def _restore(actions: Actions, target: Release, why: str) -> None:
-    from ops.rollback import going_back, refuse_gone, restore
+def _restore(actions: Actions, target: Release, why: str) -> Report:
+    from ops.rollback import announced, finished, going_back, refuse_gone, restore
 
     replay = actions.replay(target)
     replay.require(command=going_back(actions, target))
-    refuse_gone(target, actions.presence(actions.deployed(target).images), actions)
-    restore(actions, target, replay, why=why)
+    deployed = actions.deployed(target)
+    refuse_gone(target, actions.presence(deployed.images), actions)
+    report = announced(actions, target, deployed, replay)
+    return finished(report, restore(actions, target, replay, why=why))
 
 
 def _compare_settings(actions: Actions, last: Release) -> None:
@@ -154,7 +162,7 @@ def _compare_settings(actions: Actions, last: Release) -> None:
         )
 
 
-def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -> None:
+def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -> Report | None:
     """Let the gate say what its deployer did not live to hear."""
     from ops.decisions import lost
     from ops.errors import AegisError, ExitCode
@@ -165,7 +173,7 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
     if verdict.passed:
         actions.mark_verified(last)
         _compare_settings(actions, last)
-        return
+        return None
     if verdict.lost:
         actions.leave_to_judge()
         raise lost(actions.stack, f"while the gate judged release {last.number}", verdict.reason)
@@ -182,7 +190,7 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
             next="aegis deploy, with what mends it",
             code=ExitCode.NOT_ROLLED_BACK,
         )
-    _restore(actions, verified, f"{by}: {verdict.reason}" if by else verdict.reason)
+    return _restore(actions, verified, f"{by}: {verdict.reason}" if by else verdict.reason)
 
 
 def _repairs(settled: Settled) -> list[str]:

@@ -140,6 +140,7 @@ class Stage(Actions):
     illegible: AegisError | None = None
     lost: tuple[Resource, ...] = ()
     outside: list[str | None] = field(default_factory=list)
+    watched: list[list[Workload]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.results, self.messages = StringIO(), StringIO()
@@ -261,6 +262,7 @@ class Stage(Actions):
 
     def update(self, message: str, workloads: Sequence[Workload], gate: GateSettings) -> Ran:
         self.did.append(f"update: {message}")
+        self.watched.append(list(workloads))
         return self._ran(self.updates.pop(0), message)
 
     def reconnected(self, outcome: Outcome) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,10 +17,12 @@ from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
 from ops.registry import Presence
 from ops.release import Release
+from ops.replay_loss import Rerun
 from ops.replay_stays import Stay
 from ops.signals import Interrupted
 from ops.verdict import LOST, Verdict
 from ops.watched import Ran
+from ops.workload import Workload
 from tests.unit.ops.stage import (
     BAD,
     CRASHED,
@@ -163,6 +165,39 @@ def test_one_that_would_lose_the_data_of_the_release_before_says_how_to_go_on() 
     error = _failure(stage)
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert error.next == "aegis rollback --to 1 --stack s --allow-data-loss"
+
+
+def test_an_automated_rollback_says_what_runs_again_and_which_pods_were_replaced() -> None:
+    # As one by hand does, and before it is done.
+    again = Rerun("Job migrate", "urn", "what it runs is another now")
+    stage = _stage(
+        updates=[Ran(outcome(False, steps=[step()]), CRASHED)],
+        restores=[Ran(outcome(), replaced=("pod db-1 of StatefulSet db: it crashes",))],
+        verdicts=[PASSED],
+        replayed=Replayed(reruns=(again,), unjudged=("Release cache",)),
+    )
+    error = _failure(stage)
+    shown = stage.results.getvalue()
+    assert "again   Job migrate: what it runs is another now" in shown
+    assert "ungated Release cache" in shown
+    done = cast("dict[str, object]", error.details["rollback"])
+    assert done["runAgain"] == ["Job migrate: what it runs is another now"]
+    assert done["podsReplaced"] == ["pod db-1 of StatefulSet db: it crashes"]
+    assert done["release"] == 3
+
+
+def test_the_jobs_that_a_deploy_runs_are_watched_with_what_it_rolls_out() -> None:
+    job = step("replace", type="kubernetes:batch/v1:Job", urn="job", object="migrate")
+    stage = _stage(
+        updates=[Ran(outcome())], verdicts=[PASSED], changes=Changes((step(), job), {}, ())
+    )
+    deploy(stage, Request(yes=True))
+    assert stage.watched == [
+        [
+            Workload(namespace="n", name="a"),
+            Workload(namespace="n", name="migrate", kind="Job"),
+        ]
+    ]
 
 
 def test_a_gate_that_does_not_pass_restores_too() -> None:

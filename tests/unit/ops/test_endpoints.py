@@ -68,11 +68,11 @@ class Copy:
         template = {"metadata": {"labels": labels}}
         marks = {"deployment.kubernetes.io/revision": "1"}
         self._snapshot = Snapshot(
-            deployment={
+            live={
                 "metadata": {"uid": "d", "annotations": marks},
                 "spec": {"template": template},
             },
-            replica_sets=(
+            revisions=(
                 {
                     "metadata": {"uid": "s", "annotations": marks},
                     "spec": {"template": template},

@@ -17,6 +17,7 @@ from ops.evidence import (
     AGAIN_SECONDS,
     CONFIGURATION_SECONDS,
     DEADLINE_SECONDS,
+    MISSING_SECONDS,
     NODE_SECONDS,
     PULL_SECONDS,
     REFUSED_SECONDS,
@@ -24,7 +25,21 @@ from ops.evidence import (
     Observer,
 )
 from ops.gate_settings import GateSettings
+from ops.rollout_status import PROGRESS_SECONDS
 from ops.workload import Snapshot, rollout, serving
+from tests.unit.ops.sets import (
+    CRASHED,
+    HANGING,
+    LAST,
+    NEW,
+    OLD,
+    RUNNING,
+    daemon_set,
+    job,
+    pod,
+    revision,
+    stateful_set,
+)
 
 RECORDED = Path(__file__).parent / "recorded"
 SETTINGS = GateSettings(unschedulable_seconds=3, unready_seconds=5)
@@ -37,8 +52,8 @@ def recorded(name: str) -> dict[str, Any]:
 
 def snapshot(found: dict[str, Any]) -> Snapshot:
     return Snapshot(
-        deployment=found["deployment"],
-        replica_sets=tuple(found["replica_sets"]),
+        live=found["deployment"],
+        revisions=tuple(found["replica_sets"]),
         pods=tuple(found["pods"]),
     )
 
@@ -176,7 +191,7 @@ class TestEvidence:
         assert seen(found, 0.0, 1000.0) is None
 
     def test_nothing_yet_is_none(self) -> None:
-        assert Observer(SETTINGS).observe(Snapshot(deployment=None), 0.0) is None
+        assert Observer(SETTINGS).observe(Snapshot(live=None), 0.0) is None
 
 
 class TestAStartupProbe:
@@ -350,4 +365,104 @@ class TestProgress:
         said = serving(snapshot(recorded("crash")))
         assert said == "the release before still serves, 2 ready pods (1)"
         assert serving(snapshot(recorded("complete"))) == "the new release serves, 2 ready pods (1)"
-        assert serving(Snapshot(deployment=None)) == "nothing serves: no pod is ready"
+        assert serving(Snapshot(live=None)) == "nothing serves: no pod is ready"
+
+
+class TestASet:
+    """A StatefulSet and a DaemonSet are judged by their pods, and by what does not go on."""
+
+    @pytest.mark.parametrize(
+        ("made", "kind"),
+        [
+            (lambda it: stateful_set(pod("db-0"), it), "StatefulSet"),
+            (lambda it: daemon_set(it, revisions=(revision(NEW, "db:1"),)), "DaemonSet"),
+        ],
+    )
+    def test_whose_new_pod_crashes_fails(self, made: Any, kind: str) -> None:
+        state = made(pod("db-1", ready=False, state=CRASHED, restarts=1))
+        assert state.kind == kind
+        failure = Observer(SETTINGS).observe(state, 0.0)
+        assert failure is not None
+        assert (failure.kind, failure.pod) == ("crash", "db-1")
+
+    def test_whose_old_pod_crashes_does_not(self) -> None:
+        old = pod("db-1", OLD, ready=False, state=CRASHED, restarts=1)
+        assert Observer(SETTINGS).observe(stateful_set(pod("db-0"), old), 0.0) is None
+
+    def test_that_makes_no_progress_fails_and_names_what_holds_it_up(self) -> None:
+        hangs = pod("db-1", ready=False, state=HANGING, initial=RUNNING)
+        observer = Observer(SETTINGS)
+        state = stateful_set(pod("db-0"), hangs)
+        assert observer.observe(state, 0.0) is None
+        assert observer.observe(state, PROGRESS_SECONDS - 1) is None
+        failure = observer.observe(state, PROGRESS_SECONDS)
+        assert failure is not None
+        assert (failure.kind, failure.container) == ("deadline", "wait")
+        assert "init container wait of pod db-1 still runs" in failure.reason
+
+    def test_that_makes_progress_does_not_however_long_it_takes(self) -> None:
+        observer = Observer(SETTINGS)
+        for at in range(4):
+            pods = [pod(f"db-{it}", NEW if it >= 4 - at else OLD) for it in range(4)]
+            state = stateful_set(*pods, replicas=4, status={"updatedReplicas": at})
+            assert observer.observe(state, at * (PROGRESS_SECONDS - 1.0)) is None
+
+    def test_of_which_a_pod_is_not_even_made_fails(self) -> None:
+        observer, state = Observer(SETTINGS), stateful_set(pod("db-0"))
+        assert observer.observe(state, 0.0) is None
+        failure = observer.observe(state, MISSING_SECONDS)
+        assert failure is not None
+        assert failure.kind == "refused"
+        assert "1 of 2 pods of StatefulSet db have not been made" in failure.reason
+
+    @pytest.mark.parametrize(
+        "pods",
+        [
+            [pod("db-0"), pod("db-1")],
+            [pod("db-0", ready=False)],
+            [pod("db-0"), pod("db-1", going=True)],
+        ],
+    )
+    def test_that_waits_for_a_pod_it_has_does_not(self, pods: list[dict[str, Any]]) -> None:
+        patient = GateSettings(unready_seconds=10 * MISSING_SECONDS)
+        observer, state = Observer(patient), stateful_set(*pods)
+        assert observer.observe(state, 0.0) is None
+        assert observer.observe(state, MISSING_SECONDS) is None
+
+    def test_that_lets_a_pod_be_ready_for_a_while_makes_the_next_one_later(self) -> None:
+        observer, state = Observer(SETTINGS), stateful_set(pod("db-0"), minReadySeconds=30)
+        assert observer.observe(state, 0.0) is None
+        assert observer.observe(state, MISSING_SECONDS + 29) is None
+        assert observer.observe(state, MISSING_SECONDS + 30) is not None
+
+
+class TestAJob:
+    """Its pods may fail until it has."""
+
+    def test_that_failed_is_evidence_with_its_last_pod(self) -> None:
+        last = pod("db-x", ready=False, state=LAST)
+        failure = Observer(SETTINGS).observe(job(last, failed="BackoffLimitExceeded"), 0.0)
+        assert failure is not None
+        assert (failure.kind, failure.pod, failure.container) == ("job", "db-x", "db")
+        assert failure.reason.startswith("Job db failed (BackoffLimitExceeded): Job has reached")
+
+    @pytest.mark.parametrize("why", ["DeadlineExceeded", "PodFailurePolicy"])
+    def test_that_failed_without_a_pod_is_evidence_too(self, why: str) -> None:
+        failure = Observer(SETTINGS).observe(job(failed=why), 0.0)
+        assert failure is not None
+        assert failure.pod is None
+
+    def test_whose_pods_fail_may_try_again(self) -> None:
+        again = pod("db-x", ready=False, state=CRASHED, restarts=4)
+        assert Observer(SETTINGS).observe(job(again), 0.0) is None
+
+    def test_whose_image_is_not_there_is_evidence(self) -> None:
+        missing = {"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}}
+        state = job(pod("db-x", ready=False, state=missing))
+        failure = Observer(SETTINGS).observe(state, 0.0)
+        assert failure is not None
+        assert failure.kind == "image"
+
+    def test_that_goes_since_it_is_made_again_is_the_past(self) -> None:
+        gone = job(failed="BackoffLimitExceeded", going=True)
+        assert Observer(SETTINGS).observe(gone, 0.0) is None

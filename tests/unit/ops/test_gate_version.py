@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +13,8 @@ from ops.figures import Figures
 from ops.gate_settings import GateSettings
 from ops.gate_version import VersionCheck
 from ops.workload import Snapshot, Workload
+from tests.unit.ops.sets import OLD, stateful_set
+from tests.unit.ops.sets import pod as set_pod
 
 WEB = Workload(namespace="team", name="web")
 REVISION = {"deployment.kubernetes.io/revision": "2"}
@@ -44,11 +46,11 @@ class Copy:
 
     def snapshot(self, _: Workload) -> Snapshot:
         return Snapshot(
-            deployment={
+            live={
                 "metadata": {"annotations": REVISION},
                 "spec": {"template": {"metadata": labelled(self.label)}},
             },
-            replica_sets=({"metadata": {"annotations": REVISION, "uid": "new"}},),
+            revisions=({"metadata": {"annotations": REVISION, "uid": "new"}},),
             pods=self.pods,
         )
 
@@ -197,3 +199,21 @@ class TestAnswers:
         check, _ = checking(Copy(), path=path)
         figures = Figures(total=sum(versions.values()), versions=versions)
         assert check.is_unheard(figures) is unheard
+
+
+def test_pods_that_a_strategy_leaves_at_a_release_before_answer_as_that_one() -> None:
+    by_hand: dict[str, Any] = {"updateStrategy": {"type": "OnDelete"}}
+
+    class _Set:
+        def snapshot(self, _: Workload) -> Snapshot:
+            found = stateful_set(set_pod("db-0", OLD, version="1"), **by_hand)
+            assert found.live is not None
+            template = {"metadata": labelled("2")}
+            live = {**found.live, "spec": {**found.live["spec"], "template": template}}
+            return replace(found, live=live)
+
+    check, _ = checking(cast("Any", _Set()))
+    assert check.named() == {"1", "2"}
+    assert check.wrong_answer(Figures(total=9, versions={"1": 9})) is None
+    assert check.wrong_answer(Figures(total=9, versions={"0": 9})) is not None
+    assert not check.is_unheard(Figures(total=9, versions={"1": 9}))

@@ -32,7 +32,7 @@ def test_pods_are_counted_by_release_without_those_that_are_ending() -> None:
         pod("bbb", "2.0"),
         pod("ccc", None),
     )
-    assert rollout(Snapshot(deployment=deployment, pods=pods)).groups == (
+    assert rollout(Snapshot(live=deployment, pods=pods)).groups == (
         Group(key="aaa", name="1.0", pods=1, ready=1),
         Group(key="bbb", name="2.0", pods=2, ready=1),
         Group(key="ccc", name="ccc", pods=1, ready=1),

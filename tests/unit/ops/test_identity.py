@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ops.identity import (
     images_of_state,
     images_of_steps,
     is_shown,
+    jobs_of_steps,
+    ungated_of_state,
     workloads_of_state,
     workloads_of_steps,
 )
 from ops.workload import Workload
 from tests.unit.ops.stage import BAD, DEPLOYMENT, GOOD, step
+
+SET = "kubernetes:apps/v1:StatefulSet"
 
 
 def _resource(image: str, **more: Any) -> dict[str, Any]:
@@ -52,6 +58,47 @@ def test_deployments_are_named_where_a_preview_can_name_them() -> None:
     here = [Workload(namespace="n", name="a")]
     assert workloads_of_steps([step(), step(object="", urn="autonamed")]) == here
     assert workloads_of_state([_resource(GOOD), {"type": "kubernetes:core/v1:Service"}]) == here
+
+
+class TestKinds:
+    """What is judged is every kind that runs pods for good, each by its own name."""
+
+    def test_those_of_one_name_are_all_judged(self) -> None:
+        kinds = ("Deployment", "StatefulSet", "DaemonSet")
+        there = [_resource(GOOD, type=f"kubernetes:apps/v1:{it}") for it in kinds]
+        steps = [step(urn=it, type=f"kubernetes:apps/v1:{it}") for it in kinds]
+        wanted = [Workload(namespace="n", name="a", kind=it) for it in kinds]
+        assert workloads_of_state(there) == wanted
+        assert workloads_of_steps(steps) == wanted
+
+    def test_one_without_a_namespace_is_in_the_default_one(self) -> None:
+        bare = _resource(GOOD, type=SET)
+        del bare["outputs"]["metadata"]["namespace"]
+        wanted = [Workload(namespace="default", name="a", kind="StatefulSet")]
+        assert workloads_of_state([bare]) == wanted
+        assert workloads_of_steps([step(type=SET, namespace="")]) == wanted
+
+    def test_what_is_only_read_is_somebody_elses(self) -> None:
+        assert workloads_of_state([_resource(GOOD, type=SET, external=True)]) == []
+        assert workloads_of_steps([step("read", type=SET)]) == []
+
+    @pytest.mark.parametrize(
+        ("op", "runs"), [("create", True), ("replace", True), ("same", False), ("delete", False)]
+    )
+    def test_a_job_is_watched_where_it_runs(self, op: str, runs: bool) -> None:
+        found = [Workload(namespace="n", name="a", kind="Job")] if runs else []
+        assert jobs_of_steps([step(op, type="kubernetes:batch/v1:Job")]) == found
+        assert jobs_of_steps([step(op)]) == []
+
+    def test_a_job_that_is_deleted_to_be_made_again_runs(self) -> None:
+        ops = ("delete-replaced", "replace", "create-replacement", "delete-replaced")
+        steps = [step(op, type="kubernetes:batch/v1:Job") for op in ops]
+        assert len(jobs_of_steps(steps)) == 1
+
+    def test_what_runs_pods_unjudged_is_named(self) -> None:
+        release = {"type": "kubernetes:helm.sh/v3:Release", "urn": "urn:pulumi:s::p::t::cache"}
+        there = [release, _resource(GOOD, urn="x"), {**release, "delete": True}]
+        assert ungated_of_state(there) == ["Release cache"]
 
 
 def test_components_and_providers_are_no_news() -> None:

@@ -81,6 +81,11 @@ class TestHands:
             f"kubectl-set set {IMAGE} of Deployment web at 2026-01-02T03:04:06Z"
         ]
 
+    def test_what_it_was_set_of_is_called_by_its_kind(self) -> None:
+        entry = _owned("kubectl-set", "2026-01-02T03:04:06Z", *IMAGE_PATH)
+        (line,) = hands({**_live(PULUMI, entry), "kind": "StatefulSet"})
+        assert "of StatefulSet web at" in line
+
     @pytest.mark.parametrize(
         "entry",
         [

@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from ops.cluster import FORBIDDEN, NOT_FOUND, ApiError, Cluster
-from ops.live_objects import gone
+from ops.live_objects import gone, of_workloads
+from ops.workload import Workload
 
 
 class _Cluster:
@@ -49,3 +50,13 @@ def test_what_may_not_be_read_counts_as_there() -> None:
 def test_a_server_that_does_not_answer_says_nothing_about_it() -> None:
     with pytest.raises(ApiError):
         _gone(secret=503)
+
+
+def test_workloads_are_read_where_their_kind_is_and_what_is_gone_is_left_out() -> None:
+    kinds = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
+    for kind, plural in kinds.items():
+        path = f"/apis/apps/v1/namespaces/team/{plural}/a"
+        workload = Workload(namespace="team", name="a", kind=kind)
+        cluster = cast("Cluster", _Cluster({path: NOT_FOUND}))
+        others = [Workload(namespace="team", name="a", kind=it) for it in kinds if it != kind]
+        assert list(of_workloads(cluster, [workload, *others])) == others

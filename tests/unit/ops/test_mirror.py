@@ -14,9 +14,11 @@ import pytest
 from lab.command import wait_until
 from ops import mirror as module
 from ops.cluster import ApiError, Cluster
-from ops.mirror import Mirror
+from ops.mirror import Mirror, read_snapshot
+from ops.workload import Workload
 
 SECONDS = 60.0
+WEB = Workload(namespace="team", name="web")
 
 
 @dataclass
@@ -76,7 +78,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 @contextmanager
 def mirrored(server: Server) -> Iterator[Mirror]:
-    with Mirror(cast("Cluster", server), ["team"]) as it:
+    with Mirror(cast("Cluster", server), [WEB]) as it:
         becomes(lambda: it.complete and it.beats > 0, "complete")
         yield it
 
@@ -136,7 +138,7 @@ def test_a_probe_during_a_silence_is_not_known_to_have_been_answered(server: Ser
 @pytest.mark.parametrize("code", [401, 403])
 def test_one_that_may_never_read_says_so_at_once(server: Server, code: int) -> None:
     server.refuses = code
-    with Mirror(cast("Cluster", server), ["team"]) as it:
+    with Mirror(cast("Cluster", server), [WEB]) as it:
         becomes(lambda: it.refusal is not None, "refused")
         assert it.refusal == "you may not list pods"
 
@@ -208,7 +210,7 @@ class TestAnAnswerThatIsNone:
             return json.loads("<html>502</html>") if path.endswith("/pods") else {"items": 7}
 
         cast("Any", server).get = get
-        with Mirror(cast("Cluster", server), ["team"]) as it:
+        with Mirror(cast("Cluster", server), [WEB]) as it:
             becomes(lambda: it.lost_for > 0.1, "lost")
             assert not it.complete
             assert "cannot be read" in it.loss
@@ -221,3 +223,56 @@ class TestAnAnswerThatIsNone:
             cast("Any", server).answer = answer
             becomes(lambda: it.lost_for > 0, "lost")
             assert "KeyError: 'status'" in it.loss
+
+
+@pytest.mark.parametrize(
+    ("kind", "read"),
+    [
+        ("Deployment", {"deployments", "replicasets", "pods"}),
+        ("StatefulSet", {"statefulsets", "pods"}),
+        ("DaemonSet", {"daemonsets", "controllerrevisions", "pods"}),
+        ("Job", {"jobs", "pods"}),
+    ],
+)
+def test_no_more_is_read_than_what_is_of_the_kinds_that_run(
+    server: Server, kind: str, read: set[str]
+) -> None:
+    # A role need not allow more than what a stack has.
+    with Mirror(cast("Cluster", server), [Workload(namespace="team", name="a", kind=kind)]) as it:
+        becomes(lambda: it.complete, "complete")
+        assert {path.rpartition("/")[2] for path in server.lists} == read
+
+
+def test_workloads_of_one_name_and_other_kinds_are_told_apart(server: Server) -> None:
+    def listed(path: str, _: Mapping[str, str] | None = None) -> dict[str, Any]:
+        plural, uid = path.rpartition("/")[2], path.rpartition("/")[2]
+        owner = [{"controller": True, "uid": "deployments"}]
+        found = {
+            "deployments": [{"metadata": {"name": "a", "uid": uid}}],
+            "statefulsets": [{"metadata": {"name": "a", "uid": uid}}],
+            "replicasets": [{"metadata": {"name": "a-1", "uid": "rs", "ownerReferences": owner}}],
+            "pods": [
+                {
+                    "metadata": {
+                        "name": name,
+                        "uid": name,
+                        "ownerReferences": [{"controller": True, "uid": of}],
+                    }
+                }
+                for name, of in (("of-deployment", "rs"), ("of-set", "statefulsets"))
+            ],
+        }
+        return {"items": found[plural], "metadata": {"resourceVersion": "1"}}
+
+    cast("Any", server).get = listed
+    both = [Workload(namespace="team", name="a", kind=it) for it in ("Deployment", "StatefulSet")]
+    with Mirror(cast("Cluster", server), both) as it:
+        becomes(lambda: it.complete, "complete")
+        snapshots = [it.snapshot(workload) for workload in both]
+    for workload, found in zip(both, snapshots, strict=True):
+        assert found == read_snapshot(cast("Cluster", server), workload)
+    assert [found.kind for found in snapshots] == ["Deployment", "StatefulSet"]
+    assert [[pod["metadata"]["name"] for pod in found.pods] for found in snapshots] == [
+        ["of-deployment"],
+        ["of-set"],
+    ]

@@ -80,6 +80,19 @@ def test_pods_are_noted_when_they_change_and_told_apart_by_workload(
     assert found[0].groups[0].key == "shop/web/abc"
 
 
+def test_workloads_of_one_name_have_keys_of_their_own(recording: Recording) -> None:
+    group = Group(key="abc", name="1.0", pods=1, ready=1)
+    kinds = ("Deployment", "StatefulSet")
+    found = rollout(group)
+    (one,) = found.values()
+    recording.rollouts({Workload(namespace="shop", name="web", kind=it): one for it in kinds})
+    groups = recording.timeline().pods[0].groups
+    assert [(it.key, it.name) for it in groups] == [
+        ("shop/web/abc", "web 1.0"),
+        ("StatefulSet shop/web/abc", "StatefulSet web 1.0"),
+    ]
+
+
 def test_probes_are_placed_by_when_they_were_due(recording: Recording) -> None:
     recording.answer(103.5, Answer(ok=False, what="500", milliseconds=5))
     [sample] = recording.timeline().probes

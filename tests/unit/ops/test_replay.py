@@ -9,6 +9,7 @@ import pytest
 from ops.errors import AegisError
 from ops.replay import plan
 from ops.replay_choices import Choices
+from ops.workload import Workload
 from tests.unit.ops.states import CONFIG_KIND, DEFAULT, made, secret, state, thing, urn
 
 IMAGE = "docker:index/image:Image"
@@ -324,10 +325,35 @@ def test_what_is_made_of_files_cannot_be_restored(value: Any, complete: bool) ->
 
 
 def test_what_runs_pods_that_no_gate_looks_at_is_known() -> None:
-    sets = [thing(f"kubernetes:apps/v1:{it}", "db") for it in ("StatefulSet", "DaemonSet")]
-    planned = plan(made(*sets, thing(DEPLOYMENT, "web"), thing(RELEASE, "cache")), made())
-    assert planned.unjudged == ("StatefulSet db", "DaemonSet db", "Release cache")
-    assert [it.name for it in planned.workloads] == ["web"]
+    pods = {"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "a"}]}}}}
+    rollout = thing("kubernetes:argoproj.io/v1alpha1:Rollout", "canary", pods)
+    planned = plan(made(rollout, thing(DEPLOYMENT, "web", pods), thing(RELEASE, "cache")), made())
+    assert planned.unjudged == ("Rollout canary", "Release cache")
+
+
+def test_what_a_gate_judges_is_told_apart_by_its_kind_though_the_name_is_the_same() -> None:
+    kinds = ("Deployment", "StatefulSet", "DaemonSet")
+    same = [thing(f"kubernetes:apps/v1:{it}", "db") for it in kinds]
+    elsewhere = thing(DEPLOYMENT, "web", {"metadata": {"name": "web"}}, id="web")
+    read = thing("kubernetes:apps/v1:DaemonSet", "proxy", external=True)
+    planned = plan(made(*same, elsewhere, read), made())
+    assert planned.workloads == (
+        *(Workload(namespace="shop", name="db", kind=it) for it in kinds),
+        Workload(namespace="default", name="web"),
+    )
+    assert [it.type for it in planned.declared.values()] == [
+        *(f"kubernetes:apps/v1:{it}" for it in kinds),
+        DEPLOYMENT,
+    ]
+    assert planned.unjudged == ()
+
+
+def test_the_jobs_that_run_again_are_known_by_their_names() -> None:
+    then = thing(JOB, "migrate", {"spec": {"template": {"a": 1}}})
+    now = thing(JOB, "migrate", {"spec": {"template": {"a": 2}}})
+    same = thing(JOB, "seed", {"spec": {"template": {"a": 1}}})
+    planned = plan(made(then, same), made(now, same))
+    assert planned.jobs == (Workload(namespace="shop", name="migrate", kind="Job"),)
 
 
 def test_the_hooks_of_what_is_deleted_are_known() -> None:

@@ -430,3 +430,30 @@ def test_those_that_the_settings_have_may_be_refused_as_well() -> None:
     with pytest.raises(AegisError, match="could not begin") as caught:
         rollback(stage, Request(to=1, yes=True))
     assert caught.value.state == "nothing that runs was changed"
+
+
+def test_pods_that_were_replaced_are_reported_of_every_attempt() -> None:
+    tries = [
+        Ran(outcome(False, steps=[step()]), replaced=("pod db-1",)),
+        Ran(outcome(), replaced=("pod db-0",)),
+    ]
+    stage = _stage(restores=tries, verdicts=[PASSED], outside=["the cluster did not answer"])
+    report = rollback(stage, Request(yes=True))
+    assert report.as_json()["podsReplaced"] == ["pod db-1", "pod db-0"]
+
+
+def test_a_recovery_says_what_runs_again_as_a_rollback_by_hand_does() -> None:
+    from ops.commands.recover import Recovered, _restore
+
+    again = Rerun("Job migrate", "urn", "it is not there any more")
+    stage = _stage(
+        restores=[Ran(outcome(), replaced=("pod db-1",))],
+        verdicts=[PASSED],
+        replayed=Replayed(reruns=(again,)),
+    )
+    report = _restore(stage, stage.history[-1], "its deployer died")
+    assert "again   Job migrate: it is not there any more" in stage.results.getvalue()
+    told = Recovered(stack="s", action="restore", rollback=report.as_json()).as_json()
+    assert told["rollback"]["runAgain"] == ["Job migrate: it is not there any more"]
+    assert told["rollback"]["podsReplaced"] == ["pod db-1"]
+    assert Recovered(stack="s", action="nothing").as_json()["rollback"] is None

@@ -20,6 +20,7 @@ from ops.output import Output
 from ops.status import Drift, Live, Status, drift_of, look
 from ops.verdict import Verdict
 from ops.workload import Workload
+from tests.unit.ops.sets import OLD, pod, stateful_set
 from tests.unit.ops.stage import release
 from tests.unit.ops.states import CONFIG_KIND, thing
 
@@ -148,6 +149,35 @@ class TestWhatIsNoRelease:
         assert "state     LACKS ConfigMap shop/beta" in text
         assert "aegis rollback --to 3 --stack staging" in text
         assert found.as_json()["missingFromState"] == ["ConfigMap shop/beta"]
+
+
+class _Sets:
+    """A cluster with a StatefulSet that is replaced by hand alone."""
+
+    def __init__(self) -> None:
+        by_hand: dict[str, Any] = {"updateStrategy": {"type": "OnDelete"}}
+        self._held = stateful_set(pod("db-0", OLD), pod("db-1"), **by_hand)
+
+    def get(self, path: str) -> dict[str, Any]:
+        kinds = {
+            "/apis/apps/v1/namespaces/shop/statefulsets": [self._held.live],
+            "/api/v1/namespaces/shop/pods": list(self._held.pods),
+        }
+        return {"items": kinds[path]}
+
+    def events(self, *_: object) -> list[dict[str, Any]]:
+        return []
+
+
+def test_a_stateful_set_is_told_with_its_kind_and_what_it_leaves() -> None:
+    db = Workload(namespace="shop", name="db", kind="StatefulSet")
+    found = Status(stack="s", release=None, deployed=None, live=look(cast(Cluster, _Sets()), [db]))
+    text = "\n".join(found.lines())
+    assert "StatefulSet shop/db: rollout complete; 1 of 2 new pods ready, 0 old" in text
+    assert "1 pod of StatefulSet db is left at a release before by its strategy" in text
+    assert "old  -  db-0  ready" in text
+    (data,) = found.as_json()["workloads"]
+    assert (data["kind"], data["namespace"], data["name"]) == ("StatefulSet", "shop", "db")
 
 
 class TestGateCheck:

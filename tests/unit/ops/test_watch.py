@@ -15,6 +15,7 @@ from ops.mirror import Mirror
 from ops.verdict import Verdict
 from ops.watch import LOST_SECONDS, Rollouts, Watch, detail
 from ops.workload import Snapshot, Workload
+from tests.unit.ops.sets import HANGING, RUNNING, job, pod, stateful_set
 from tests.unit.ops.test_evidence import recorded, snapshot
 
 WEB = Workload(namespace="team", name="web")
@@ -69,9 +70,9 @@ def test_what_can_never_become_good_is_evidence_once_the_cluster_answers_again()
 
 
 def _changed(state: Snapshot, **metadata: Any) -> Snapshot:
-    deployment = copy.deepcopy(dict(state.deployment or {}))
+    deployment = copy.deepcopy(dict(state.live or {}))
     deployment["metadata"].update(metadata)
-    return Snapshot(deployment=deployment, replica_sets=state.replica_sets, pods=state.pods)
+    return Snapshot(live=deployment, revisions=state.revisions, pods=state.pods)
 
 
 def test_a_deployment_that_somebody_deletes_in_its_rollout_is_evidence_at_once() -> None:
@@ -79,7 +80,7 @@ def test_a_deployment_that_somebody_deletes_in_its_rollout_is_evidence_at_once()
     assert rollouts.failure() is None
     mirror.state = _changed(mirror.state, generation=1000)
     assert rollouts.failure() is None
-    for gone in (_changed(mirror.state, deletionTimestamp="now"), Snapshot(deployment=None)):
+    for gone in (_changed(mirror.state, deletionTimestamp="now"), Snapshot(live=None)):
         mirror.state = gone
         found = rollouts.failure()
         assert found is not None
@@ -93,7 +94,7 @@ def test_one_that_the_update_itself_deletes_is_not() -> None:
     # A deletion that waits for what is owned raises the generation, too.
     mirror.state = _changed(mirror.state, generation=1000, deletionTimestamp="now")
     assert rollouts.failure() is None
-    mirror.state = Snapshot(deployment=None)
+    mirror.state = Snapshot(live=None)
     assert rollouts.failure() is None
 
 
@@ -210,3 +211,71 @@ def test_a_look_that_fails_ends_no_watch_and_lasting_blindness_is_the_verdict(
     assert verdict.lost is not recovers
     wanted = "it crashed" if recovers else "KeyError: 'name'"
     assert wanted in verdict.reason
+
+
+class TestAJob:
+    """It is watched for evidence, and is no rollout."""
+
+    MIGRATE = Workload(namespace="shop", name="db", kind="Job")
+
+    def _rollouts(self, state: Snapshot) -> tuple[_Mirror, Rollouts]:
+        mirror = _Mirror(state)
+        watched = Rollouts(cast("Mirror", mirror), [self.MIGRATE], SETTINGS, upcoming=True)
+        assert watched.failure() is None, "what failed before is the past"
+        return mirror, watched
+
+    def test_that_fails_in_an_update_is_evidence(self) -> None:
+        mirror, watched = self._rollouts(Snapshot(live=None, kind="Job"))
+        mirror.state = job(failed="BackoffLimitExceeded")
+        found = watched.failure()
+        assert found is not None
+        assert found[1].kind == "job"
+
+    def test_that_failed_before_is_none_while_it_goes_to_be_made_again(self) -> None:
+        mirror, watched = self._rollouts(job(failed="DeadlineExceeded"))
+        going = job(failed="DeadlineExceeded", going=True)
+        assert going.live is not None
+        metadata = {**going.live["metadata"], "generation": 9}
+        mirror.state = Snapshot(live={**going.live, "metadata": metadata}, kind="Job")
+        assert watched.failure() is None
+
+    def test_that_is_done_may_be_tidied_away(self) -> None:
+        mirror, watched = self._rollouts(Snapshot(live=None, kind="Job"))
+        mirror.state = job()
+        assert watched.failure() is None
+        mirror.state = Snapshot(live=None, kind="Job")
+        assert watched.failure() is None
+
+    def test_is_waited_for_by_its_provider_alone(self) -> None:
+        _, watched = self._rollouts(job())
+        assert watched.progress() == {}
+        assert watched.complete()
+        assert watched.serving() == ""
+
+
+def test_what_is_deleted_in_its_rollout_is_called_by_its_kind() -> None:
+    db = Workload(namespace="shop", name="db", kind="StatefulSet")
+    mirror = _Mirror(stateful_set(generation=1))
+    watched = Rollouts(cast("Mirror", mirror), [db], SETTINGS, upcoming=True)
+    assert watched.failure() is None
+    mirror.state = stateful_set(pod("db-0"), pod("db-1"))
+    assert watched.failure() is None
+    mirror.state = Snapshot(live=None, kind="StatefulSet")
+    found = watched.failure()
+    assert found is not None
+    assert found[1].reason == "somebody deleted StatefulSet shop/db"
+
+
+def test_what_a_rollout_waits_for_is_said_of_its_own_pods_alone() -> None:
+    db = Workload(namespace="shop", name="db", kind="StatefulSet")
+    hangs = pod("db-1", ready=False, state=HANGING, initial=RUNNING)
+    mirror = _Mirror(stateful_set(pod("db-0"), hangs, generation=1))
+    watched = Rollouts(cast("Mirror", mirror), [db], SETTINGS, upcoming=True)
+    assert watched.failure() is None
+    assert watched.held_up() == [], "it was so before"
+    mirror.state = stateful_set(pod("db-0"), hangs)
+    (line,) = watched.held_up()
+    assert line.startswith("StatefulSet db is not rolled out; init container wait of pod db-1 ")
+    assert line.endswith("still runs, and the pod waits for its end")
+    mirror.state = stateful_set(pod("db-0"), pod("db-1"))
+    assert watched.held_up() == []

@@ -14,7 +14,7 @@ import pytest
 from ops import watched as module
 from ops.cluster import Cluster
 from ops.errors import AegisError, ExitCode
-from ops.events import Event, Outcome
+from ops.events import Event, Failure, Outcome
 from ops.gate_settings import GateSettings
 from ops.output import Output
 from ops.recording import Recording
@@ -93,6 +93,9 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
         def progress(self) -> dict[Workload, Rollout]:
             return {}
 
+        def held_up(self) -> list[str]:
+            return ["StatefulSet db is not rolled out; init container wait still runs"]
+
     monkeypatch.setattr("ops.watch.Watch", _Watch)
     monkeypatch.setattr("ops.timelines.save", lambda *_, **__: None)
     return made
@@ -160,6 +163,16 @@ def test_after_an_update_that_failed_the_cluster_is_waited_for(script: Script) -
     ran = run(script, lambda: outcome(False))
     assert script.did == ["update", "wait for the cluster"]
     assert (ran.evidence, ran.silent) == (None, 12.0)
+
+
+def test_what_holds_up_a_rollout_is_said_of_an_update_that_only_timed_out(script: Script) -> None:
+    script.answers = [True]
+    ran = run(script, lambda: outcome(False, failures=(Failure("urn::db", "timed out"),)))
+    assert ran.outcome.why.splitlines() == [
+        "db: timed out",
+        "StatefulSet db is not rolled out; init container wait still runs",
+    ]
+    assert run(script, outcome).outcome.failures == ()
 
 
 def test_an_update_that_ends_when_told_is_not_killed(script: Script) -> None:

@@ -1,0 +1,136 @@
+"""Replacing the pods that keep a workload from going back, beside the update that restores it.
+
+What is in the way is decided by :mod:`ops.stuck_pods`. Exactly that pod is deleted, and only while
+it is the very one that was looked at; its controller makes it anew at the release restored.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from ops.checkpoint import Resource
+from ops.cluster import CONFLICT, NOT_FOUND, ApiError, Cluster
+from ops.errors import AegisError
+from ops.events import Event
+from ops.gate_settings import GateSettings
+from ops.mirror import Mirror
+from ops.stuck_pods import Lookout, Stuck
+from ops.workload import Workload
+from ops.workload_kinds import DEPLOYMENT
+
+_LOOK_SECONDS = 0.25
+_FIRST_SECONDS = 5.0
+
+
+def concerned(declared: Mapping[Workload, Resource]) -> dict[Workload, Resource]:
+    """Return what of a replay could be held back by its own pods: what is no Deployment."""
+    return {workload: it for workload, it in declared.items() if workload.kind != DEPLOYMENT}
+
+
+class Replacement:
+    """Replaces pods in a thread while an update restores workloads; a context manager.
+
+    Args:
+        cluster: The cluster.
+        declared: What is restored, with what declares it.
+        settings: What is evidence that a pod never becomes ready.
+        require: Called before each deletion; raises when the stack is somebody else's by now.
+        on_replaced: Told of each pod that was replaced.
+        tell: Told what was done, and what could not be.
+
+    Attributes:
+        replaced: The pods that were replaced, a line each.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        declared: Mapping[Workload, Resource],
+        settings: GateSettings,
+        *,
+        require: Callable[[], None],
+        on_replaced: Callable[[Stuck], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self.replaced: list[str] = []
+        self._cluster, self._require = cluster, require
+        self._on_replaced, self._tell = on_replaced, tell
+        self._lookouts = {it: Lookout(it, settings) for it in declared}
+        self._by_urn = {resource.urn: it for it, resource in declared.items()}
+        self._mirror = Mirror(cluster, declared)
+        self._done: set[str] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="replace", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._mirror.__enter__()
+        seen, end = 0, time.monotonic() + _FIRST_SECONDS
+        while not self._mirror.complete and time.monotonic() < end and not self._mirror.refusal:
+            seen = self._mirror.wait(seen, _LOOK_SECONDS)
+        self._look()  # What there is before the update changes it.
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._mirror.__exit__(None, None, None)
+        self._thread.join(timeout=5)
+
+    def hear(self, event: Event) -> None:
+        """Take note of what the update comes to."""
+        workload = self._by_urn.get(event.urn)
+        if event.kind == "begins" and event.step is not None and workload is not None:
+            self._lookouts[workload].begins(event.step)
+
+    def _run(self) -> None:
+        seen = 0
+        while not self._stop.is_set():
+            try:
+                self._look()
+            except AegisError:
+                return  # Whoever took the stack over does this, too; the update ends by itself.
+            except Exception as error:
+                # It only helps: what it cannot do is told, and the update says how it ends.
+                self._tell(f"pods in the way are not replaced: {type(error).__name__}: {error}")
+                return
+            seen = self._mirror.wait(seen, _LOOK_SECONDS)
+
+    def _look(self) -> None:
+        if not self._mirror.complete or self._mirror.lost_for > 0:
+            return
+        for workload, lookout in self._lookouts.items():
+            stuck = lookout.find(self._mirror.snapshot(workload), self._mirror.heard)
+            if stuck is not None and stuck.uid not in self._done:
+                self._replace(stuck)
+
+    def _replace(self, stuck: Stuck) -> None:
+        self._require()
+        namespace = stuck.workload.namespace
+        path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(stuck.pod)}"
+        try:
+            self._cluster.delete(path, uid=stuck.uid)
+        except ApiError as error:
+            if error.silence:
+                return  # It is tried again.
+            self._done.add(stuck.uid)
+            if error.code not in (NOT_FOUND, CONFLICT):
+                self._tell(
+                    f"{stuck} keeps it from going back, and may not be deleted: {error}\n"
+                    f"{stuck.why}\nkubectl delete pod {stuck.pod} --namespace {namespace}"
+                )
+            return
+        self._done.add(stuck.uid)
+        line = f"{stuck}, which kept it from going back: {stuck.why}"
+        self.replaced.append(line)
+        self._on_replaced(stuck)
+        self._tell(f"replaced {line}")

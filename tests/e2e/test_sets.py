@@ -1,0 +1,240 @@
+"""StatefulSets, DaemonSets and Jobs of somebody else's program: judged, restored, told of."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.stand import Finished, execute
+from tests.evidence.plugin import keep
+
+PROGRAM = '''
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+config = pulumi.Config()
+NAMESPACE, IMAGE = config.require("namespace"), config.require("image")
+SERVE = """
+import http.server, os, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+http.server.ThreadingHTTPServer(("", 8000), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+BAD = "print('boom: cannot open the store'); raise SystemExit(3)"
+space = kubernetes.core.v1.Namespace("space", metadata={"name": NAMESPACE})
+inside = pulumi.ResourceOptions(
+    depends_on=[space], custom_timeouts=pulumi.CustomTimeouts(create="240s", update="240s")
+)
+
+
+def template(name, code, probe=True, **more):
+    container = {"name": "main", "image": IMAGE, "command": ["python3", "-u", "-c", code]}
+    container["resources"] = {"requests": {"cpu": "10m"}}
+    if probe:
+        asks = {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1, "timeoutSeconds": 10}
+        container["readinessProbe"] = asks
+    spec = {"terminationGracePeriodSeconds": 2, "containers": [container], **more}
+    return {"metadata": {"labels": {"app": name}}, "spec": spec}
+
+
+def code(name):
+    return BAD if config.get(name) == "bad" else SERVE
+
+
+def common(name):
+    return {"selector": {"matchLabels": {"app": name}}}
+
+
+# Of one name, in one namespace.
+kubernetes.apps.v1.StatefulSet(
+    "db",
+    metadata={"name": "db", "namespace": NAMESPACE},
+    spec={
+        **common("db"),
+        "replicas": 2,
+        "serviceName": "db",
+        "template": template("db", code("set")),
+    },
+    opts=inside,
+)
+kubernetes.apps.v1.DaemonSet(
+    "agent",
+    metadata={"name": "db", "namespace": NAMESPACE},
+    spec={**common("agent"), "template": template("agent", code("daemon"))},
+    opts=inside,
+)
+kubernetes.core.v1.Service(
+    "db",
+    metadata={
+        "name": "db",
+        "namespace": NAMESPACE,
+        "annotations": {"pulumi.com/skipAwait": "true"},
+    },
+    spec={
+        "selector": {"app": "db"},
+        "clusterIP": "None",
+        "ports": [{"port": 80, "targetPort": 8000}],
+    },
+    opts=inside,
+)
+migration = BAD if config.get("job") == "bad" else f"print({config.get('step') or '1'})"
+kubernetes.batch.v1.Job(
+    "migrate",
+    metadata={"name": "migrate", "namespace": NAMESPACE},
+    spec={
+        "backoffLimit": 0,
+        "template": template("migrate", migration, probe=False, restartPolicy="Never"),
+    },
+    opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(delete_before_replace=True)),
+)
+'''
+STACK = ("--stack", "far")
+PARTS = ("set", "daemon", "job")
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The program, its stack and its namespace."""
+
+    directory: Path
+    environment: dict[str, str]
+    namespace: str
+
+    def run(self, *words: str, expect: int | None = 0) -> Finished:
+        """Run a command to its end, which must have this exit code."""
+        done = execute(*words, cwd=self.directory, env=self.environment)
+        assert expect is None or done.code == expect, f"{words}: {done.code}\n{done.output}"
+        return done
+
+    def configure(self, key: str, value: str) -> None:
+        """Change a setting."""
+        self.run("pulumi", "config", "set", "--path", f"sets:{key}", value, *STACK)
+
+    def choose(self, **bad: str) -> None:
+        """Choose what is bad in the next release; the rest is good."""
+        for part in PARTS:
+            self.configure(part, bad.get(part, "good"))
+        self.configure("step", bad.get("step", "1"))
+
+    def deploy(self, *words: str, expect: int = 0) -> dict[str, Any]:
+        """Deploy; return the document, or the error in it."""
+        done = self.run("aegis", "deploy", "--yes", "--json", *words, *STACK, expect=expect)
+        found: dict[str, Any] = json.loads(done.standard_output)
+        return found
+
+    def list(self, kind: str) -> list[dict[str, Any]]:
+        """The namespace's objects of a kind."""
+        where = ("--namespace", self.namespace, "get", kind, "--output", "json")
+        items: list[dict[str, Any]] = json.loads(self.run("kubectl", *where).standard_output)[
+            "items"
+        ]
+        return items
+
+    def require_whole(self) -> None:
+        """Require that every pod that runs is ready, and of the release that is good."""
+        status = json.loads(
+            self.run("aegis", "status", "--no-drift", "--json", *STACK).standard_output
+        )
+        assert status["healthy"], status
+        assert status["release"]["verified"]
+        kinds = [it["kind"] for it in status["workloads"]]
+        assert sorted(kinds) == ["DaemonSet", "StatefulSet"]
+        pods = [pod for it in status["workloads"] for pod in it["pods"]]
+        assert len(pods) == 3
+        assert all(pod["ready"] and pod["new"] for pod in pods), pods
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sets]:
+    """A stack whose first release is good and verified."""
+    directory = tmp_path_factory.mktemp("sets")
+    (directory / "Pulumi.yaml").write_text(
+        "name: sets\nruntime: {name: python, options: {virtualenv: .venv}}\n"
+    )
+    (directory / "__main__.py").write_text(PROGRAM)
+    (directory / ".venv").symlink_to(Path(__file__).resolve().parents[2] / ".venv")
+    (directory / "backend").mkdir()
+    environment = {
+        **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
+        "PULUMI_BACKEND_URL": f"file://{directory / 'backend'}",
+        "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
+    }
+    it = Sets(directory, environment, f"sets-{secrets.token_hex(3)}")
+    it.run("pulumi", "stack", "init", "far")
+    for key, value in (
+        ("namespace", it.namespace),
+        ("image", os.environ["AEGIS_RUNTIME_IMAGE"]),
+        ("gate.bakeSeconds", "3"),
+        ("gate.path", "/"),
+        # How soon a busy machine answers and starts a pod is nothing of the release's.
+        ("gate.unreadySeconds", "300"),
+        ("gate.p99Ms", "60000"),
+    ):
+        it.configure(key, value)
+    try:
+        it.choose()
+        first = it.deploy()
+        assert first["gate"]["figures"]["total"] > 0, "the StatefulSet's Service is probed"
+        it.require_whole()
+        yield it
+    except Exception:
+        keep(it)
+        raise
+    finally:
+        it.run("kubectl", "delete", "namespace", it.namespace, "--wait=false", expect=None)
+
+
+def _rolled_back(found: dict[str, Any]) -> dict[str, Any]:
+    assert found["error"]["state"].endswith("verified"), found
+    rollback: dict[str, Any] = found["rollback"]
+    assert rollback["gate"]["passed"]
+    return rollback
+
+
+def test_a_crashing_daemon_set_is_refused_rolled_back_and_its_job_runs_again(sets: Sets) -> None:
+    ran = {it["metadata"]["uid"] for it in sets.list("job")}
+    sets.choose(daemon="bad", step="2")
+    found = sets.deploy(expect=4)
+    assert "ended with exit code 3" in found["error"]["why"]
+    assert "boom: cannot open the store" in found["error"]["why"]
+    again = _rolled_back(found)["runAgain"]
+    assert [line.partition(":")[0] for line in again] == ["Job migrate"]
+    assert ran.isdisjoint(it["metadata"]["uid"] for it in sets.list("job"))
+    sets.require_whole()
+
+
+def test_a_stateful_set_goes_back_though_its_broken_pod_is_in_the_way(sets: Sets) -> None:
+    # kubernetes/kubernetes#67250: its controller waits for that pod, whatever its template says.
+    sets.choose(set="bad")
+    found = sets.deploy(expect=4)
+    assert "boom: cannot open the store" in found["error"]["why"]
+    (replaced,) = _rolled_back(found)["podsReplaced"]
+    assert replaced.startswith("pod db-1 of StatefulSet db, which kept it from going back: ")
+    sets.require_whole()
+    timelines = (sets.directory / "backend" / ".pulumi" / "aegis").rglob("*.timelines/*.json")
+    newest = json.loads(max(timelines).read_text())
+    assert "replace pod db-1 of StatefulSet db" in [it["name"] for it in newest["steps"]]
+
+
+def test_so_it_does_when_a_person_goes_back(sets: Sets) -> None:
+    sets.choose(set="bad")
+    left = sets.deploy("--no-rollback", "--force", expect=1)
+    assert "not rolled back, as asked" in left["error"]["state"]
+    back = sets.run("aegis", "rollback", "--yes", "--json", *STACK)
+    assert len(json.loads(back.standard_output)["podsReplaced"]) == 1
+    assert "replaced pod db-1 of StatefulSet db" in back.output, "the person is told"
+    sets.require_whole()
+
+
+def test_a_job_that_fails_is_evidence_with_its_last_words(sets: Sets) -> None:
+    sets.choose(job="bad")
+    found = sets.deploy(expect=4)
+    assert "Job migrate failed (BackoffLimitExceeded)" in found["error"]["why"]
+    _rolled_back(found)
+    sets.require_whole()
