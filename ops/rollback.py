@@ -7,12 +7,13 @@ by the gate itself: one that does not come up healthy is the loudest thing this 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ops import replay_choices
+from ops import errors, replay_choices
 from ops.change_lines import NOTHING, in_order, stay_lines
 from ops.decisions import cause, gate_of_rollback, headline, lost, touched
 from ops.errors import AegisError, ExitCode
@@ -275,7 +276,8 @@ def restore(
     replaced: list[str] = []
     for left in reversed(range(_ATTEMPTS)):
         workloads = actions.workloads()
-        ran = actions.restore(replay, target, message(target, why), workloads, gate)
+        with _begun(actions, target) if began else nullcontext():
+            ran = actions.restore(replay, target, message(target, why), workloads, gate)
         replaced += ran.replaced
         _require_end(actions, target, ran, last=not left)
         verdict = ran.evidence
@@ -315,6 +317,17 @@ def restore(
                 raise _not_begun(actions, target, why_not) from error
             raise _unhealthy(actions, target, why_not, serving) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+@contextmanager
+def _begun(actions: Actions, target: Release) -> Iterator[None]:
+    """Word what cannot be begun once more in the block: the first time it had changed something."""
+    try:
+        yield
+    except AegisError as error:
+        if error.state != errors.NOTHING:
+            raise
+        raise _unhealthy(actions, target, f"{error.what}: {error.why}", "") from error
 
 
 def planned(actions: Actions, target: Release, choices: Choices = replay_choices.NONE) -> Replay:

@@ -115,7 +115,7 @@ class Stage(Actions):
     history: list[Release] = field(default_factory=list)
     changes: Changes = field(default_factory=lambda: Changes((step(),), {}, ()))
     updates: list[Ran] = field(default_factory=list)
-    restores: list[Ran] = field(default_factory=list)
+    restores: list[Ran | Exception] = field(default_factory=list)
     verdicts: list[Verdict | BaseException] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
     refused_declared: dict[str, str] = field(default_factory=dict)
@@ -294,7 +294,10 @@ class Stage(Actions):
         gate: GateSettings,
     ) -> Ran:
         self.did.append(f"restore: {message}")
-        ran = self._ran(self.restores.pop(0), message, restores=target.number)
+        prepared = self.restores.pop(0)
+        if isinstance(prepared, Exception):
+            raise prepared
+        ran = self._ran(prepared, message, restores=target.number)
         if ran.outcome.succeeded:
             self.running = GOOD
         return ran

@@ -342,6 +342,18 @@ def test_a_rollback_that_an_outage_made_fail_is_tried_once_more() -> None:
     )
 
 
+def test_one_that_cannot_begin_once_more_does_not_say_that_nothing_was_changed() -> None:
+    gone = AegisError(what="the cluster of s does not answer", why="connection refused")
+    stage = _stage(
+        restores=[Ran(outcome(False, steps=(step(),)), silent=20.0), gone],
+        outside=["the cluster did not answer for 20 s meanwhile"],
+    )
+    error = _refusal(stage, Request(yes=True))
+    assert error.state == "the stack is NOT at a verified release"
+    assert error.why == "the cluster of s does not answer: connection refused"
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+
+
 def test_one_that_somebody_changes_again_and_again_is_given_up() -> None:
     stage = _stage(
         restores=[Ran(outcome())] * 3,
