@@ -271,6 +271,21 @@ def test_a_components_children_come_back_with_the_programs_own_provider(
     assert place not in json.dumps(shop.session.export()), "a secret is one in the state"
 
 
+def test_what_was_moved_to_another_stack_is_told_and_taken_back_by_who_insists(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.deploy(objects("a", "b", data="1"))
+    uid = shop.cluster.uid("b")
+    shop.stand.pulumi("stack", "init", "two")
+    moved = f"{URN}{CONFIG_MAP}::b"
+    shop.stand.pulumi("state", "move", "--source", "one", "--dest", "two", "--yes", moved)
+    assert "LACKS ConfigMap shop/b" in shop.said(capsys, "status", "--no-drift")[1]
+    code, said = shop.said(capsys, "rollback", "--to", "1", "--yes")
+    assert code == ExitCode.OK, said
+    assert "adopted ConfigMap b" in said
+    assert shop.cluster.uid("b") == uid
+
+
 def test_each_object_is_looked_for_in_the_cluster_of_its_own_provider(
     shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
