@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from ops import orphans
 from ops.cli_version import remembered
@@ -35,6 +35,8 @@ _LONGEST_RUN = 600.0
 """So many seconds a run that changes nothing in a cluster may take; a backend may not answer."""
 _END_SECONDS = 15.0
 """So long such a run may take to end when this process is told to stop, before it is ended."""
+_BEGIN_SECONDS = 60.0
+"""So long a process may take to begin once its caller is told to stop."""
 _SHORT_RUN = {"GOGC": "400"}
 """Less tidying up of memory in a process that lives for half a second: a sixth of its time."""
 
@@ -241,18 +243,35 @@ def _run_whole(begin: Callable[[], subprocess.Popen[bytes]]) -> int:
     It may be writing the state or a settings file; so it is ended only when it takes long, or when
     somebody insists.
     """
-    process = None
+    begun: list[subprocess.Popen[bytes]] = []
+    failed: list[BaseException] = []
+    known = threading.Event()
+
+    def start() -> None:
+        try:
+            begun.append(begin())
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            known.set()
+
     try:
-        process = begin()
-        return process.wait(_LONGEST_RUN)
+        # On another thread: who is told to stop while it begins would not know what has begun.
+        threading.Thread(target=start, name="begin", daemon=True).start()
+        known.wait()
+        return begun[0].wait(_LONGEST_RUN) if begun else _raised(failed[0])
     except BaseException as error:
-        if process is None:
+        if failed or not known.wait(_BEGIN_SECONDS):
             raise
         try:
-            process.wait(0 if isinstance(error, subprocess.TimeoutExpired) else _END_SECONDS)
+            begun[0].wait(0 if isinstance(error, subprocess.TimeoutExpired) else _END_SECONDS)
         except BaseException:
-            _end(process)
+            _end(begun[0])
         raise
+
+
+def _raised(error: BaseException) -> NoReturn:
+    raise error
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

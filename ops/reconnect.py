@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 MESSAGE = "aegis: providers connect as the settings say now"
 _REFUSED = re.compile(
-    r"\b40[13]\b|\bunauthori[sz]ed\b|\bforbidden\b|\baccess ?denied\b"
+    r"\b40[13]\b|\bunauthori[sz]ed\b|\bforbidden: User\b|\baccess ?denied\b"
     r"|client to provide credentials|invalid_grant|\bunauthenticated\b"
     r"|(?:token|credential|session)\w* (?:\w+ ){0,3}(?:expired|revoked|invalid)"
     r"|(?:expired|invalid)(?:client)?token|unrecognizedclient|authfailure",
     re.IGNORECASE,
 )
-"""What providers say whose credentials are refused: Kubernetes, HTTP, AWS, OAuth."""
+"""What providers say whose credentials are refused: Kubernetes, HTTP, AWS, OAuth.
+
+A quota or an admission webhook forbids, too; but it does not say whom it does not let in."""
 
 
 def is_refused(outcome: Outcome) -> bool:

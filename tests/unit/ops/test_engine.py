@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +122,25 @@ class TestARunThatIsNotToBeStopped:
     ) -> None:
         monkeypatch.setattr(module, "_END_SECONDS", 0.1)
         script(tmp_path, "echo $$ > begun; exec sleep 600")
+        with told_to_end_after(tmp_path / "begun", "\n"), pytest.raises(Interrupted):
+            engine.run(["config", "set", "a", "b"])
+        assert_gone(int((tmp_path / "begun").read_text()))
+
+    def test_is_known_to_whoever_is_told_to_stop_while_it_begins(
+        self, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The CLI may have begun to write before its start has returned to who starts it."""
+        monkeypatch.setattr(module, "_END_SECONDS", 0.1)
+        script(tmp_path, "echo $$ > begun; exec sleep 600")
+        start = subprocess.Popen
+
+        def slow(*args: Any, **options: Any) -> Any:
+            process = start(*args, **options)
+            wait_for(tmp_path / "begun", "\n")
+            time.sleep(0.3)
+            return process
+
+        monkeypatch.setattr(subprocess, "Popen", slow)
         with told_to_end_after(tmp_path / "begun", "\n"), pytest.raises(Interrupted):
             engine.run(["config", "set", "a", "b"])
         assert_gone(int((tmp_path / "begun").read_text()))

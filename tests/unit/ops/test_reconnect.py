@@ -32,6 +32,8 @@ def test_refused_credentials_are_told_from_what_a_provider_says(said: str) -> No
         "dial tcp 10.0.0.1:6443: connect: connection refused",
         'Deployment "a" is invalid: spec.replicas: Invalid value: -1',
         "timed out waiting for 14013 pods",
+        'pods "web" is forbidden: exceeded quota: small, requested: pods=1',
+        'pods "web" is forbidden: violates PodSecurity "restricted:latest"',
     ],
 )
 def test_other_failures_are_not(said: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -170,7 +172,10 @@ class TestJudging:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         api = Api(going={"web": ("example.com/cleanup",)})
-        verdict, said = judged(api, monkeypatch, whole=False, seconds=0.05)
+        # A clock that goes on with each look: a slow machine looks as often.
+        clock = SimpleNamespace(monotonic=count().__next__, sleep=lambda _: None)
+        monkeypatch.setattr(module, "time", clock)
+        verdict, said = judged(api, monkeypatch, whole=False, seconds=3)
         assert (verdict.passed, verdict.kind) == (False, GOING)
         assert "held by example.com/cleanup" in verdict.reason
         assert said.startswith("waiting until it is gone: Service n/web")
