@@ -32,12 +32,13 @@ def processes(directory: Path) -> dict[int, str]:
     inside = f"{directory}/"
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
-        # One that ended meanwhile has nothing to read; one that nobody waited for yet has no words.
+        # One that has ended, waited for or not, works nowhere. One that has just begun to run a
+        # program may have no words yet, though whoever started it goes on already.
         with suppress(OSError):
             words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             works_there = f"{(entry / 'cwd').readlink()}/".startswith(inside)
-            if words and (works_there or inside in words):
-                found[int(entry.name)] = words
+            if works_there or inside in words:
+                found[int(entry.name)] = words or (entry / "comm").read_text().strip()
     found.pop(os.getpid(), None)
     return found
 

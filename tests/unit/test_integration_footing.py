@@ -21,6 +21,7 @@ class TestWhatIsPrepared:
         self, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         made: list[Path] = []
+        tmp_path_factory.getbasetemp()  # Made when it is first asked for, by as many as ask.
 
         def make(root: Path) -> None:
             time.sleep(0.05)
@@ -82,3 +83,23 @@ class TestProcessesOfATest:
                 assert list(processes(tmp_path / "one0")) == [process.pid]
             finally:
                 process.kill()
+
+    def test_are_found_before_they_have_words(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process runs its program, to whoever started it, before the kernel knows its words."""
+        read = Path.read_bytes
+        monkeypatch.setattr(
+            Path, "read_bytes", lambda it: b"" if it.name == "cmdline" else read(it)
+        )
+        with subprocess.Popen(["sleep", "300"], cwd=tmp_path) as process:
+            try:
+                assert processes(tmp_path) == {process.pid: "sleep"}
+            finally:
+                process.kill()
+
+    def test_that_have_ended_are_not(self, tmp_path: Path) -> None:
+        with subprocess.Popen(["true"], cwd=tmp_path, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.read()
+            waiting.wait_until(lambda: processes(tmp_path) == {}, "it stays, a zombie")
