@@ -73,7 +73,7 @@ unit: venv ## the quick tests: no cluster, no engine
 	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)
 
 newest: venv ## the unit and integration tests with the newest Pulumi SDK there is, in .newest
-	@$(VENV)/uv venv --quiet --allow-existing .newest
+	@$(PYTHON) -m venv --clear --copies .newest
 	@$(VENV)/uv pip install --quiet --python .newest/bin/python -r requirements-dev.txt
 	@$(VENV)/uv pip install --quiet --python .newest/bin/python --upgrade pulumi
 	@$(VENV)/uv pip install --quiet --python .newest/bin/python --no-deps --editable .
