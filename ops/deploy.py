@@ -6,6 +6,7 @@ typing anything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,8 @@ def _deploy(actions: Actions, request: Request) -> Report:
     changes = actions.preview(request.policy_packs)
     for line in ("what changes:", *change_lines(changes), *_warnings(changes)):
         actions.out.show(line)
-    current = next((it for it in actions.releases() if it.current), None)
+    releases = actions.releases()
+    current = next((it for it in releases if it.current), None)
     # After a targeted update, or an import, one that changes nothing is the whole release.
     if not changes and (current is None or current.whole or not current.succeeded):
         return _unchanged(actions, current, gate)
@@ -123,7 +125,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
     images = images_of_steps(changes.steps)
     _refuse_again(actions, images, settings, force=request.force)
     _refuse_missing(actions, changes, force=request.force)
-    _warn_of_no_way_back(actions, request)
+    _warn_of_no_way_back(actions, releases, request)
     if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
     steps = changes.steps
@@ -143,8 +145,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
         interrupted=actions.interrupted,
         roll_back=request.roll_back,
     )
-    verdict = ran.evidence
-    serving = ran.serving
+    verdict, serving = ran.evidence, ran.serving
     if step is Next.JUDGE:
         verdict = _judge(actions, request, gate)
         if verdict.kind == GOING:
@@ -274,12 +275,12 @@ def _rolled_back_before(actions: Actions, why: str, serving: str = "") -> AegisE
     )
 
 
-def _warn_of_no_way_back(actions: Actions, request: Request) -> None:
+def _warn_of_no_way_back(actions: Actions, releases: Sequence[Release], request: Request) -> None:
     """Warn when the release that a rollback would restore cannot be read any more."""
     if not request.roll_back:
         return
     try:
-        target = choose(actions.releases(), interrupted=True)
+        target = choose(releases, interrupted=True)
     except AegisError:
         return  # A stack's first releases have none to go back to.
     fault = actions.unreadable(target)

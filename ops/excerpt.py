@@ -10,15 +10,6 @@ _BEFORE = 40
 """So many characters are shown before the first one that differs."""
 
 
-def excerpt(text: str) -> str:
-    """The beginning of a text that is too long to be shown, and how long it is.
-
-    Args:
-        text: The text; one of at most `LONGEST` characters stays as it is.
-    """
-    return _from(text, 0)
-
-
 def excerpts(before: str, after: str) -> tuple[str, str]:
     """Where two texts begin to differ, of each as much as can be shown.
 

@@ -38,7 +38,7 @@ def ended(directory: Path) -> tuple[str, ...]:
         with suppress(OSError):
             os.kill(process.pid, signal.SIGKILL)
     limit = time.monotonic() + _END_SECONDS
-    while (rest := [it for it in found if _lives(it, here)]) and time.monotonic() < limit:
+    while (rest := [it for it in found if here.lives(it)]) and time.monotonic() < limit:
         time.sleep(0.05)
     return tuple(
         f"still at work after its CLI's death, and not this user's to end: {_named(it)}"
@@ -70,11 +70,6 @@ def _answers(port: int) -> bool:
     except OSError:
         pass  # One that is too busy to answer is there.
     return True
-
-
-def _lives(process: Running, here: Machine) -> bool:
-    found = here.find(process.pid)
-    return found is not None and found.ticks == process.ticks
 
 
 def _named(process: Running) -> str:

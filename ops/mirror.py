@@ -42,6 +42,7 @@ _READ: Mapping[str, tuple[str, str | None]] = {
 asked for, so that a role has to allow no more than what a stack runs."""
 _UNAUTHORIZED = 401
 _AGAIN_SECONDS = 0.5
+_FIRST_SECONDS, _FIRST_LOOK_SECONDS = 5.0, 0.25
 _BEAT_SECONDS = 1.0
 _ANSWER_SECONDS = 4.0
 _REFUSED_SECONDS = 15.0
@@ -133,6 +134,12 @@ class Mirror:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(timeout=2)
+
+    def first(self) -> None:
+        """Wait until everything was read once, may not be read, or some seconds have passed."""
+        seen, end = 0, time.monotonic() + _FIRST_SECONDS
+        while not self.complete and time.monotonic() < end and not self.refusal:
+            seen = self.wait(seen, _FIRST_LOOK_SECONDS)
 
     @property
     def complete(self) -> bool:

@@ -67,15 +67,11 @@ class Programs:
                 self._seen.update({it.pid: (it, host) for it in self._below(host.pid)})
         found = []
         for pid, (program, host) in list(self._seen.items()):
-            if not self._lives(program):
+            if not self._here.lives(program):
                 del self._seen[pid]
-            elif not self._lives(host):
+            elif not self._here.lives(host):
                 found.append(program)
         return found
-
-    def _lives(self, process: Running) -> bool:
-        found = self._here.find(process.pid)
-        return found is not None and found.ticks == process.ticks
 
     def _below(self, pid: int) -> list[Running]:
         pids: list[str] = []

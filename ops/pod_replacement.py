@@ -7,7 +7,6 @@ it is the very one that was looked at; its controller makes it anew at the relea
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
@@ -24,7 +23,6 @@ from ops.workload import Workload
 from ops.workload_kinds import DEPLOYMENT
 
 _LOOK_SECONDS = 0.25
-_FIRST_SECONDS = 5.0
 
 
 def concerned(declared: Mapping[Workload, Resource]) -> dict[Workload, Resource]:
@@ -69,9 +67,7 @@ class Replacement:
 
     def __enter__(self) -> Self:
         self._mirror.__enter__()
-        seen, end = 0, time.monotonic() + _FIRST_SECONDS
-        while not self._mirror.complete and time.monotonic() < end and not self._mirror.refusal:
-            seen = self._mirror.wait(seen, _LOOK_SECONDS)
+        self._mirror.first()
         self._look()  # What there is before the update changes it.
         self._thread.start()
         return self

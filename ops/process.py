@@ -105,6 +105,11 @@ class Machine:
         ticks = int(fields[19])
         return Running(pid, name, self._moment(ticks), ticks)
 
+    def lives(self, process: Running) -> bool:
+        """Whether a process that was seen runs still; another one may have its id by now."""
+        found = self.find(process.pid)
+        return found is not None and found.ticks == process.ticks
+
     def find_within(self, pid: int) -> Iterator[Running]:
         """The processes that have this number in a container's space, and another one here."""
         try:

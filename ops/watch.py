@@ -209,9 +209,7 @@ class Watch:
     def start(self) -> None:
         """Begin to watch; returns when the state before the update is known, or after 5 s."""
         self._mirror.__enter__()
-        seen, end = 0, time.monotonic() + 5
-        while not self._mirror.complete and time.monotonic() < end and not self._mirror.refusal:
-            seen = self._mirror.wait(seen, _LOOK_SECONDS)
+        self._mirror.first()
         self._rollouts.failure()
         self._thread.start()
 

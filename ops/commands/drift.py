@@ -113,10 +113,14 @@ class Drift:
         return md.fitted(chain([head, fix, table], unread), _ISSUE)
 
 
-def inspect(actions: Actions) -> Drift:
+def inspect(actions: Actions, lost: Forgotten | None = None) -> Drift:
     """Compare what a stack's last good release declared with the cluster.
 
     Not its state: a refresh brings that in line with the cluster, drift and all.
+
+    Args:
+        actions: The stack.
+        lost: What the state lacks, where somebody has looked already.
 
     Raises:
         AegisError: There is no such release, its checkpoint cannot be decrypted, or the cluster
@@ -158,7 +162,8 @@ def inspect(actions: Actions) -> Drift:
         if item is not None
     )
     unread = tuple(named(it).label for it in wanted if live[it.urn].refused)
-    lost = forgotten.look(actions.session, actions.releases())
+    if lost is None:
+        lost = forgotten.look(actions.session, actions.releases())
     differing, left = (*drifted, *elsewhere), (*unread, *unasked)
     return Drift(actions.stack, len(readable), differing, unread=left, forgotten=lost)
 

@@ -53,7 +53,7 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
     lost = _forgotten(actions, releases, holders)
     found = Drift(unknown="nobody asked")
     if drift:
-        found = _drift(actions, unreachable, holders)
+        found = _drift(actions, unreachable, holders, lost)
     return Status(
         stack=actions.stack,
         release=release,
@@ -83,7 +83,12 @@ def _forgotten(
         return forgotten.NOTHING
 
 
-def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder]) -> Drift:
+def _drift(
+    actions: Actions,
+    unreachable: str,
+    holders: Sequence[Holder],
+    lost: Forgotten | None = None,
+) -> Drift:
     """Look for drift, unless the answer could only be late or about the middle of something."""
     from ops.commands.drift import inspect as compared
     from ops.errors import AegisError
@@ -96,7 +101,7 @@ def _drift(actions: Actions, unreachable: str, holders: Sequence[Holder]) -> Dri
         return Drift(unknown="somebody changes the stack just now")
     try:
         with actions.out.progress(f"comparing {actions.stack} with what is live"):
-            found = compared(actions)
+            found = compared(actions, lost)
     except AegisError as error:
         return Drift(unknown=f"{error.what}: {error.why}")
     drifted = drift_of(found.objects, found.unread)
