@@ -56,11 +56,13 @@ def passed(found: Sequence[Release], moments: Sequence[datetime]) -> set[str]:
         found: The releases, newest first.
         moments: When gates passed.
     """
-    ended = [
+    updates = [
         (it.ended.timestamp(), it)
         for it in reversed(found)
         if it.ended is not None and it.kind == "update"
     ]
+    # Not the history's order where machines' clocks differ.
+    ended = sorted(updates, key=lambda item: item[0])
     ends = [end for end, _ in ended]
     keys = set()
     for moment in moments:

@@ -66,6 +66,11 @@ class TestAGateThatPassedInsideAnUpdate:
     def test_verifies_it_also_where_the_store_s_clock_is_a_little_behind(self) -> None:
         assert passed([release(1, 20, 40)], [NOON + timedelta(seconds=43)]) == {"1"}
 
+    def test_is_found_behind_those_of_a_machine_whose_clock_is_ahead(self) -> None:
+        ahead = [release(it, 300 + 10 * it, 305 + 10 * it) for it in range(9, 0, -1)]
+        found = [release(10, 100, 110), *ahead]
+        assert passed(found, [NOON + timedelta(seconds=108)]) == {"10"}
+
     def test_verifies_no_part_of_a_release(self) -> None:
         part = {"environment": {"pulumi.flag.target": "set"}}
         assert passed([release(1, 0, 10, **part)], [NOON + timedelta(seconds=5)]) == set()
