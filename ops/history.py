@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ops import ledger
+from ops.backend import DIY
 from ops.errors import AegisError
 from ops.marks import marked
 from ops.pod_images import containers_of
@@ -94,19 +95,20 @@ def _repeats_older(found: Sequence[Release]) -> bool:
 def unrecorded(session: Session, newest: Release | None) -> bool:
     """Whether the state has changed since the last operation that the history has.
 
-    An update that could not be recorded, for the disk was full, leaves nothing else behind.
+    An update that could not be recorded, for the disk was full, leaves nothing else behind. One
+    whose deployer died as soon as it was may stand before older ones, by a clock that is behind:
+    then the record that passes for the last is of something else than what the state has.
 
     Args:
         session: The stack.
         newest: The history's last operation, of whatever kind.
     """
-    if newest is None or not session.backend_url.startswith("file:"):
-        return False  # A service records before it says that it did; others do not show it.
-    if session.store.recorded(newest) is None:
-        return newest.deploys  # Recorded in half, which is what a disk had room for.
+    if newest is None or not _is_compared(session):
+        return False  # A service records before it says that it did, and counts by itself.
     recorded = session.store.checkpoint(newest)
     if recorded is None:
-        return False
+        # Recorded in half, which is what a disk had room for; or there is nothing to read it with.
+        return newest.deploys and session.store.recorded(newest) is None
     now = session.export()["deployment"]
     return _declared(recorded) != _declared(now) and session.tags().get(PUT) != _digest(now)
 
@@ -120,9 +122,14 @@ def put(session: Session, state: Mapping[str, Any]) -> None:
         AegisError: It could not be put, or noted.
     """
     session.import_state(state)
-    if session.backend_url.startswith("file:"):
+    if _is_compared(session):
         # As it is read again: what is secret is encrypted anew.
         session.change_tags({PUT: _digest(session.export()["deployment"])})
+
+
+def _is_compared(session: Session) -> bool:
+    """Whether the state and the history are the CLI's own, in a place of files."""
+    return session.backend_url.partition("://")[0] in DIY
 
 
 def _digest(deployment: Mapping[str, Any]) -> str:

@@ -105,11 +105,12 @@ def test_a_recovery_puts_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failed.imported == []
 
 
+@pytest.mark.parametrize("url", ["file:///state", "s3://state", "postgres://ann:***@db/state"])
 def test_what_was_put_so_is_no_update_that_could_not_be_recorded(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setattr("ops.recover.reconnected", lambda *_: False)
-    session: Any = Session()
+    session: Any = Session(backend_url=url)
     refresh(session)
     assert session.now != session.record
     assert not unrecorded(session, release(1))
@@ -118,6 +119,6 @@ def test_what_was_put_so_is_no_update_that_could_not_be_recorded(
 
 
 def test_where_nobody_compares_nothing_is_noted() -> None:
-    session: Any = Session(backend_url="s3://bucket")
+    session: Any = Session(backend_url="https://api.example.com")
     put(session, state(web(2)))
     assert session.tagged == {}

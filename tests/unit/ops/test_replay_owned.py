@@ -287,7 +287,7 @@ class Session:
     """A stack whose state may be put, or not."""
 
     name = project = "s"
-    backend_url = "s3://bucket"
+    backend_url = "https://api.example.com"
 
     def __init__(self, refuses: Exception | None = None) -> None:
         self.refuses, self.imported = refuses, list[Any]()
