@@ -135,6 +135,9 @@ class Store(Protocol):
             there when nothing was, or nobody can tell.
         """
 
+    def stamp(self, key: str, stamp: str) -> None:
+        """Name a record by another key than its own; only where `recording` does so, too."""
+
     def locks(self) -> list[Lock]:
         """Who claims the stack; an empty list when nobody does or the store does not say."""
 

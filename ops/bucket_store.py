@@ -209,16 +209,20 @@ class BucketStore:
             return None
 
     def recording(self) -> AbstractContextManager[list[str]]:  # noqa: D102
-        return recorded_last(self._names, self._stamp)
+        return recorded_last(self._names, self.stamp)
 
-    def _stamp(self, key: str, stamp: str) -> None:
-        """Name a release's objects by another time than the one they were written at."""
+    def stamp(self, key: str, stamp: str) -> None:  # noqa: D102
         start = f"{self._history}/{self.stack}-"
+        old = sorted(it.key for it in self.bucket.list(f"{start}{key}."))
         # The checkpoint first: a release without one can be seen, one of nothing cannot.
-        for old in sorted(it.key for it in self.bucket.list(f"{start}{key}.")):
-            new = f"{start}{stamp}.{old.removeprefix(f'{start}{key}.')}"
-            if swap(self.bucket, new, None, self.bucket.read(old)):
-                self.bucket.delete(old)
+        for each in old:
+            new = f"{start}{stamp}.{each.removeprefix(f'{start}{key}.')}"
+            content = self.bucket.read(each)
+            if not swap(self.bucket, new, None, content) and self._read_if_any(new) != content:
+                return
+        # Whoever dies in the middle leaves it whole in one of the two places.
+        for each in reversed(old):
+            self.bucket.delete(each)
 
     def locks(self) -> list[Lock]:  # noqa: D102
         scope = f"organization/{self.project}/" if self._scoped else ""

@@ -233,10 +233,9 @@ class FileStore:
             whole_file.write(self._kept_tags, self._tags.read_bytes())
 
     def recording(self) -> AbstractContextManager[list[str]]:  # noqa: D102
-        return recorded_last(self._names, self._stamp)
+        return recorded_last(self._names, self.stamp)
 
-    def _stamp(self, key: str, stamp: str) -> None:
-        """Name a release's files by another time than the one they were written at."""
+    def stamp(self, key: str, stamp: str) -> None:  # noqa: D102
         start = f"{self.stack}-{key}."
         # The checkpoint first: a release without one can be seen, one of nothing cannot.
         for path in sorted(self._history.glob(f"{glob.escape(start)}*")):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ops import claims, diagnosis, recover, scratch
+from ops import claims, diagnosis, own_record, recover, scratch
 from ops.errors import NOTHING, AegisError, ExitCode
 from ops.events import Event, Outcome
 from ops.output import Output
@@ -191,7 +191,16 @@ class Turn:
         ) as claim:
             self._claim = claim
             claim.on_lost = self.session.stop
+            self._order(claim)
             yield claim
+
+    def _order(self, claim: claims.Claimed) -> None:
+        """Put what whoever had the claim before recorded in its place, before any more is."""
+        for holder in claim.over:
+            if holder.claim is not None:
+                # What cannot be read is told by whoever needs it.
+                with suppress(AegisError, OSError):
+                    own_record.put_last(self.session.store, holder.claim.since)
 
 
 def _cut_short(error: AegisError) -> None:

@@ -24,6 +24,7 @@ from ops.stack import Session
 from tests.integration import servers
 from tests.integration.servers import PASSWORD, Server
 from tests.integration.shop import Stand, made_stand, maps, objects
+from tests.integration.test_recover_in_engine import left
 from tests.integration.waiting import SECONDS
 from tests.rendering import ROOT
 
@@ -160,7 +161,7 @@ def test_what_a_machine_recorded_whose_clock_is_ahead_gets_no_mark_of_anothers(
     ledger.mark_verified(session, history.releases(session)[0])
     assert session.update(program=objects("a", "b"), message="bad").succeeded
     written = history.releases(session)[0].key
-    ahead(store, written)
+    shift(store, written, 120)
 
     done = aegis(stand, "rollback", "--to", "1", "--yes")
 
@@ -175,12 +176,57 @@ def test_what_a_machine_recorded_whose_clock_is_ahead_gets_no_mark_of_anothers(
     assert store.checkpoint(found[0]) is not None
 
 
-def ahead(store: BucketStore, key: str) -> None:
-    """Name an update's records as a machine names them whose clock is two minutes ahead."""
-    later = str(int(key) + 120 * 10**9)
+@no_service
+def test_an_update_that_a_dead_machine_recorded_whose_clock_is_behind_is_not_passed_over(
+    stand: Stand,
+) -> None:
+    session = stand.open()
+    store = session.store
+    assert isinstance(store, BucketStore)
+    assert session.update(program=objects("a"), message="good").succeeded
+    ledger.mark_verified(session, history.releases(session)[0])
+    assert session.update(program=objects("a", "b"), message="unjudged").succeeded
+    # It died after the CLI had recorded that, and before it saw to its place in the history.
+    shift(store, history.releases(session)[0].key, -120)
+    store.swap_claim(None, left("deploy").encode())
+    assert [it.message for it in history.releases(session)] == ["good", "unjudged"]
+
+    done = aegis(stand, "recover")
+
+    # The one that it left is judged, not the one that a clock calls the last.
+    assert (done.code, done.document["action"]) == (0, "judge"), done.text
+    found = history.releases(session)
+    assert [(it.message, it.verified) for it in found] == [("unjudged", True), ("good", True)]
+    assert done.document["target"] == found[0].number == 2
+    assert store.checkpoint(found[0]) == session.export()["deployment"]
+    assert aegis(stand, "recover").document["action"] == "nothing"
+
+
+@no_service
+def test_a_state_that_the_last_record_does_not_have_is_not_taken_for_it(stand: Stand) -> None:
+    session = stand.open()
+    store = session.store
+    assert isinstance(store, BucketStore)
+    assert session.update(program=objects("a"), message="good").succeeded
+    ledger.mark_verified(session, history.releases(session)[0])
+    assert session.update(program=objects("a", "b"), message="unjudged").succeeded
+    # Nobody says whose it was.
+    shift(store, history.releases(session)[0].key, -120)
+
+    done = aegis(stand, "recover")
+
+    assert (done.code, done.document["action"]) == (0, "restore"), done.text
+    assert [it["id"] for it in maps(session)] == ["a"]
+    assert history.releases(session)[0].verified
+    assert aegis(stand, "recover").document["action"] == "nothing"
+
+
+def shift(store: BucketStore, key: str, seconds: int) -> None:
+    """Name an update's records as a machine names them whose clock is so far ahead, or behind."""
+    named = str(int(key) + seconds * 10**9)
     for entry in store.bucket.list(f".pulumi/history/shop/one/one-{key}."):
         content = store.bucket.read(entry.key)
-        assert store.bucket.swap(entry.key.replace(key, later), None, content)
+        assert store.bucket.swap(entry.key.replace(key, named), None, content)
         store.bucket.delete(entry.key)
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops.records import restamped
+from ops.backend import Store
+from ops.bucket_store import BucketStore
+from ops.engine import Engine
+from ops.own_record import put_last
+from ops.records import key_of, restamped
 from ops.stack import Session
-from tests.unit.ops.made_backend import MadeBackend
+from tests.unit.ops.directory_bucket import DirectoryBucket
+from tests.unit.ops.made_backend import START, MadeBackend, deployment
 
 
 @pytest.fixture
@@ -59,3 +65,62 @@ def test_new_records_count_as_later_than_all_before_them_in_their_own_order() ->
     after = [*before, "s-20.history.json", "s-30.history.json", "s-90.history.json"]
     assert restamped(before, sorted(after)) == [("20", "51"), ("30", "52"), ("90", "90")]
     assert restamped([], ["s-7.history.json"]) == [("7", "7")]
+
+
+LEFT = deployment("2.0.0", manifest={"time": "as nobody else wrote it"})
+
+
+@pytest.fixture(params=["directory", "bucket"])
+def store(request: pytest.FixtureRequest, backend: MadeBackend) -> Store:
+    """The store of a stack whose last update was written before another one, by a late clock."""
+    backend.update(message="late", state=LEFT)
+    backend.update(message="earlier")
+    backend.leave(LEFT)
+    if request.param == "directory":
+        return backend.session().store
+    place = DirectoryBucket(backend.root / "backend")
+    return BucketStore(place, "shop", "staging", Engine(backend.root, {}), "it")
+
+
+def began(update: int) -> str:
+    """When the deployer of an update began, by its own clock."""
+    return datetime.fromtimestamp(START + 60 * update - 10, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def listed(store: Store) -> list[str]:
+    return [it.message for it in store.releases()]
+
+
+def test_what_a_dead_one_recorded_last_counts_as_the_last(store: Store) -> None:
+    assert listed(store) == ["earlier", "late", "before"]
+    assert put_last(store, began(2))
+    first, second, *_ = store.releases()
+    assert (first.message, second.message) == ("late", "earlier")
+    assert int(first.key) == int(second.key) + 1
+    assert store.checkpoint(first) == LEFT
+    assert not put_last(store, began(2)), "it is the last"
+
+
+def test_nothing_is_moved_that_has_another_state_or_is_older(
+    store: Store, backend: MadeBackend
+) -> None:
+    before = listed(store)
+    assert not put_last(store, began(3)), "it was there before the dead one began"
+    assert not put_last(store, "by no clock")
+    backend.leave(deployment("3.0.0"))
+    assert not put_last(store, began(2)), "it is of another update"
+    assert listed(store) == before
+
+
+def test_one_that_was_moved_by_half_is_there_once(backend: MadeBackend) -> None:
+    key = backend.update(message="late", state=LEFT)
+    moved = str(int(backend.update(message="earlier")) + 1)
+    backend.leave(LEFT)
+    for kind in ("checkpoint", "history"):
+        backend.file(moved, kind).write_bytes(backend.file(key, kind).read_bytes())
+    place = DirectoryBucket(backend.root / "backend")
+    store = BucketStore(place, "shop", "staging", Engine(backend.root, {}), "it")
+    assert listed(store)[0] == listed(store)[2] == "late"
+    assert put_last(store, began(2))
+    assert listed(store) == ["late", "earlier", "before"]
+    assert [key_of(it.name) for it in sorted(backend.history.glob("*.history.json"))][-1] == moved
