@@ -54,7 +54,8 @@ everything: plugins up policy browser scan ## `make test` with all deaths and al
 	@AEGIS_FAULTS=all AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) $(WHOLE)
 
 deaths: up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
-	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/e2e/test_recover.py -v -s $(args)
+	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/e2e/test_recover.py \
+		tests/integration/test_two_deployers.py -v -s $(args)
 
 faults: up ## end what a deploy talks to, and change by hand what it deploys, in its middle
 	@AEGIS_FAULTS=all $(PYTEST) tests/e2e/test_faults_cluster.py tests/e2e/test_faults_by_hand.py \

@@ -267,6 +267,22 @@ class Toolchain:
             )
         return str(go)
 
+    def module(self, tool: Tool, name: str) -> Path:
+        """Return the directory of a Go module's source, at the version that a tool is built from.
+
+        Args:
+            tool: The tool.
+            name: The module's import path.
+
+        Raises:
+            LabError: It cannot be had.
+        """
+        go, source = self._go(), self.source(tool)
+        # Nothing was downloaded yet where a person's own CLI made the build unnecessary.
+        run([go, "mod", "download", name], what=f"get {name}", cwd=source, timeout=600)
+        words = [go, "list", "-m", "-f", "{{.Dir}}", name]
+        return Path(run(words, what=f"find {name}", cwd=source).strip())
+
     def language_executor(self) -> Path:
         """Return Pulumi's Python program that runs a Pulumi program, copied into the cache.
 
@@ -274,22 +290,10 @@ class Toolchain:
         """
         target = self.directory(PULUMI) / "pulumi-language-python-exec"
         if not target.is_file():
-            go, source = self._go(), self.source(PULUMI)
-            # Nothing was downloaded yet where a person's own CLI made the build unnecessary.
-            run(
-                [go, "mod", "download", _PULUMI_SDK],
-                what="get Pulumi's Python executor",
-                cwd=source,
-                timeout=600,
-            )
-            module = run(
-                [go, "list", "-m", "-f", "{{.Dir}}", _PULUMI_SDK],
-                what="find Pulumi's Python executor",
-                cwd=source,
-            ).strip()
+            module = self.module(PULUMI, _PULUMI_SDK)
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_suffix(".partial")
-            shutil.copyfile(Path(module) / "python" / "cmd" / target.name, partial)
+            shutil.copyfile(module / "python" / "cmd" / target.name, partial)
             partial.replace(target)
         return target
 

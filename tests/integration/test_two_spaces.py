@@ -18,26 +18,14 @@ import pytest
 
 from ops.locks import Life, holders
 from ops.process import Machine
+from tests.integration.process_spaces import IN_A_SPACE, can_be_made
 from tests.integration.waiting import SECONDS, wait_until
 from tests.unit.ops.made_backend import MadeBackend
 
 DEPLOYER = "tests.integration.deployer_in_a_space"
-IN_A_SPACE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-
-
-def _spaces_can_be_made() -> bool:
-    try:
-        made = subprocess.run(
-            [*IN_A_SPACE, "true"], check=False, capture_output=True, timeout=SECONDS
-        )
-    except OSError:
-        return False
-    return made.returncode == 0
-
-
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(not _spaces_can_be_made(), reason="needs root and util-linux"),
+    pytest.mark.skipif(not can_be_made(), reason="needs root and util-linux"),
 ]
 
 
