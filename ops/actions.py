@@ -26,6 +26,7 @@ from ops.identity import (
     workloads_of_state,
 )
 from ops.judging import Judging
+from ops.onward import Onward, revisions_of, sets_of
 from ops.output import Output
 from ops.own_ledger import DECLARED_VARIABLE
 from ops.recording import Recording
@@ -68,6 +69,7 @@ class Actions:
         self.signals = signals
         self._overrides: dict[str, str] = {}
         self.previewed = ""
+        self._sets: Mapping[Workload, str] = {}
         self._refreshes = False
         self._recording = Recording(session.name)
         self._turn = Turn(session, out)
@@ -283,6 +285,7 @@ class Actions:
                     raise
                 changes = preview(refresh=False)
         self.previewed = declared_by_steps(changes.steps)
+        self._sets = sets_of(changes.steps)
         self._recording.plan([called(step) for step in changes.steps if is_shown(step)])
         return changes
 
@@ -309,10 +312,23 @@ class Actions:
         self._turn.deploys()
         stop = self.session.stop
         what = f"updating {self.stack}"
-        ran = self._watched.run(UPDATE, what, run, workloads, gate, stop=stop)
+        onward = self._onward()
+        ran = self._watched.run(UPDATE, what, run, workloads, gate, stop=stop, onward=onward)
         lost = ran.evidence is not None and ran.evidence.lost
         self._turn.unjudged = ran.outcome.succeeded and (ran.evidence is None or lost)
         return ran
+
+    def _onward(self) -> Onward | None:
+        """Say whose pods an update may have replaced for the StatefulSets that it comes to."""
+        verified = next((it for it in self.releases() if it.verified), None) if self._sets else None
+        if verified is None:
+            return Onward(self._sets) if self._sets else None
+        try:
+            record = self.session.store.checkpoint(verified)
+        except AegisError:
+            record = None
+        resources = None if record is None else record.get("resources") or ()
+        return Onward(self._sets, revisions_of(resources, self._sets))
 
     def reconnected(self, outcome: Outcome) -> bool:
         """Whether credentials were refused, and providers have others now; see `ops.reconnect`.

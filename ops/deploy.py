@@ -67,6 +67,7 @@ class Report:
         deployed: What it runs.
         changed: Whether anything was changed.
         verdict: The gate's; None when nothing had to be judged.
+        replaced: The pods that kept a StatefulSet from going on and were replaced.
         seconds: How long the update took.
     """
 
@@ -74,6 +75,7 @@ class Report:
     deployed: Deployed
     changed: bool
     verdict: Verdict | None = None
+    replaced: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, object]:
@@ -84,6 +86,7 @@ class Report:
             "imageDigest": self.deployed.image_digest,
             "changed": self.changed,
             "gate": None if self.verdict is None else self.verdict.as_json(),
+            "podsReplaced": list(self.replaced),
             "seconds": round(self.seconds, 3),
         }
 
@@ -169,6 +172,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
             deployed=deployed,
             changed=bool(changes),
             verdict=verdict,
+            replaced=ran.replaced,
             seconds=ran.outcome.duration,
         )
     why = cause(ran.outcome, verdict)

@@ -59,7 +59,7 @@ kubernetes.apps.v1.StatefulSet(
         **common("db"),
         "replicas": 2,
         "serviceName": "db",
-        "template": template("db", code("set")),
+        "template": template("db", code("set") + f"# {config.get('note')}"),
     },
     opts=inside,
 )
@@ -121,6 +121,7 @@ class Sets:
         for part in PARTS:
             self.configure(part, bad.get(part, "good"))
         self.configure("step", bad.get("step", "1"))
+        self.configure("note", bad.get("note", "first"))
 
     def deploy(self, *words: str, expect: int = 0) -> dict[str, Any]:
         """Deploy; return the document, or the error in it."""
@@ -230,6 +231,22 @@ def test_so_it_does_when_a_person_goes_back(sets: Sets) -> None:
     assert len(json.loads(back.standard_output)["podsReplaced"]) == 1
     assert "replaced pod db-1 of StatefulSet db" in back.output, "the person is told"
     sets.require_whole()
+
+
+def test_a_release_that_mends_the_set_replaces_the_pod_that_the_broken_one_left(
+    sets: Sets,
+) -> None:
+    sets.choose(set="bad")
+    sets.deploy("--no-rollback", "--force", expect=1)
+    sets.choose(note="mended")
+    mended = sets.deploy()
+    (replaced,) = mended["podsReplaced"]
+    assert replaced.startswith("pod db-1 of StatefulSet db, which kept it from going on: ")
+    assert "ended with exit code 3" in replaced
+    sets.require_whole()
+    timelines = (sets.directory / "backend" / ".pulumi" / "aegis").rglob("*.timelines/*.json")
+    newest = json.loads(max(timelines).read_text())
+    assert "replace pod db-1 of StatefulSet db" in [it["name"] for it in newest["steps"]]
 
 
 def test_a_job_that_fails_is_evidence_with_its_last_words(sets: Sets) -> None:

@@ -113,6 +113,12 @@ def test_a_good_release_is_previewed_updated_judged_and_marked() -> None:
     assert "update Deployment a [spec]" in stage.results.getvalue()
 
 
+def test_the_pods_that_a_deploy_replaced_are_in_its_report() -> None:
+    ran = Ran(outcome(), replaced=("pod db-1 of StatefulSet db: it crashes",))
+    report = deploy(_stage(updates=[ran], verdicts=[PASSED]), YES)
+    assert report.as_json()["podsReplaced"] == ["pod db-1 of StatefulSet db: it crashes"]
+
+
 def test_evidence_during_the_rollout_restores_the_last_verified_release() -> None:
     stopped = Ran(outcome(False, steps=[step()], stopped=True), CRASHED, CRASHED.serving)
     stage = _stage(updates=[stopped], restores=[Ran(outcome())], verdicts=[PASSED])
