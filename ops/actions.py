@@ -401,6 +401,19 @@ class Actions:
         planned = self._leaving(planned, current)
         return replay_settings.completed(planned, target.config, self.session)
 
+    def beside(self, target: Release) -> Replay:
+        """Plan the restoring of a release that was restored, to learn what stays beside it.
+
+        All that a rollback knew of that is in the state and in the release's record still; nobody
+        else is asked.
+
+        Raises:
+            AegisError: One of them cannot be read.
+        """
+        from ops import checkpoint, replay
+
+        return replay.plan(*checkpoint.both(self.session, target))
+
     def declared_in(self, release: Release) -> Checkpoint:
         """Return what a release declared, resource by resource.
 

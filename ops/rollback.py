@@ -288,11 +288,7 @@ def restore(
             verdict = _judge(actions, target, gate, replay)
             if verdict.passed:
                 newest = actions.recorded(ran.outcome)
-                actions.mark_verified(newest)
-                _pardon(actions, target)
-                if replay.stays:
-                    command = going_back(actions, target)
-                    actions.out.warn("\n".join(stay_lines(replay, actions.stack, command)))
+                accept(actions, target, newest, replay)
                 return Restored(newest, verdict, ran.outcome.duration, replay, tuple(replaced))
         # What the watch saw may be older than what it says of the end.
         serving = ran.serving if verdict is None or ran.evidence else verdict.serving
@@ -317,6 +313,25 @@ def restore(
                 raise _not_begun(actions, target, why_not) from error
             raise _unhealthy(actions, target, why_not, serving) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def accept(actions: Actions, target: Release, newest: Release | None, replay: Replay) -> None:
+    """Remember that a release which was restored is good, and say what stays beside it.
+
+    Args:
+        actions: The stack.
+        target: The release.
+        newest: The rollback that restored it; None when the history does not have it.
+        replay: What says what stays.
+
+    Raises:
+        AegisError: That could not be written down.
+    """
+    if replay.stays:
+        command = going_back(actions, target)
+        actions.out.warn("\n".join(stay_lines(replay, actions.stack, command)))
+    actions.mark_verified(newest)
+    _pardon(actions, target)
 
 
 @contextmanager
