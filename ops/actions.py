@@ -31,7 +31,7 @@ from ops.output import Output
 from ops.own_ledger import DECLARED_VARIABLE
 from ops.recording import Recording
 from ops.registry import Presence, look_up_all
-from ops.release import ConfigValue, Deployed, Release
+from ops.release import AUTOMATED, ConfigValue, Deployed, Release
 from ops.signals import Signals
 from ops.timeline import PREVIEW, ROLLBACK, UPDATE
 from ops.turn import Turn
@@ -203,30 +203,33 @@ class Actions:
 
     # What is remembered
 
-    def mark_verified(self, release: Release | None) -> None:
+    def mark_verified(self, release: Release | None, *, restored: bool = False) -> None:
         """Remember that a release passed its gate.
 
         Args:
             release: The release; None when the history does not have what was judged.
+            restored: Whether it is a rollback, which no deploy of the program would repeat.
 
         Raises:
             AegisError: It did, but that could not be written down.
         """
         self._turn.require()
         try:
-            self._mark(release)
+            self._mark(release, restored=restored)
         finally:
             self._turn.unjudged = False
 
-    def _mark(self, release: Release | None) -> None:
+    def _mark(self, release: Release | None, *, restored: bool) -> None:
+        command = f"aegis {'recover' if restored else 'deploy'} --stack {self.stack}"
+        unless = "" if restored else " with nothing to change"
+        judged = f"{command};{unless} it lets the gate judge what runs, and marks it"
         if release is None:
             raise AegisError(
                 what=f"what runs in {self.stack} is good, and could not be marked as verified",
                 why="the update succeeded, and nobody can tell which of the records in the history "
                 "is its own",
                 state="it is deployed, healthy, and NOT marked as verified",
-                next=f"aegis deploy --stack {self.stack}; with nothing to change it lets the gate "
-                "judge what runs, and marks it",
+                next=judged,
                 code=ExitCode.NOT_ROLLED_BACK,
             )
         if not release.whole:
@@ -243,8 +246,7 @@ class Actions:
                 + error.what,
                 why=error.why,
                 state=f"release {release.number} is deployed, healthy, and NOT marked as verified",
-                next=f"mend that, then: aegis deploy --stack {self.stack}; with nothing to change "
-                "it lets the gate judge what runs, and marks it",
+                next=f"mend that, then: {judged}",
                 code=ExitCode.NOT_ROLLED_BACK,
             ) from error
 
@@ -503,6 +505,10 @@ class Actions:
                 stop=stop,
                 patience=patience,
                 restores=replay.declared,
+                # What nobody typed is not typed again.
+                again=f"aegis recover --stack {self.stack}"
+                if message.startswith(AUTOMATED)
+                else "the same again",
             )
         finally:
             ended.set()

@@ -80,6 +80,7 @@ class Watched:
         self._connected, self._recording = connected, recording
         self._ended = threading.Event()
         self._waits = Waits()
+        self._again = ""
 
     def run(
         self,
@@ -93,6 +94,7 @@ class Watched:
         patience: float = _PATIENCE_SECONDS,
         restores: Mapping[Workload, Resource] | None = None,
         onward: Onward | None = None,
+        again: str = "the same again",
     ) -> Ran:
         """Run an update; stop it as soon as its rollout cannot succeed any more.
 
@@ -109,12 +111,14 @@ class Watched:
             patience: For how many seconds a cluster that does not answer is waited for before it.
             restores: What it restores, where it goes back; pods in its way are replaced.
             onward: What it takes on, where it goes forward, and whose pods may be replaced then.
+            again: What is to be typed once the cluster answers, where it cannot be begun.
 
         Raises:
             AegisError: It cannot be begun, for example since the cluster does not answer, or
                 somebody took the stack over meanwhile.
         """
         self._recording.asks(gate)
+        self._again = again
         with self._recording.phase(phase):
             ran = self._run(
                 what,
@@ -255,7 +259,7 @@ class Watched:
                 why=watch.loss,
                 state="nothing was begun",
                 next="kubectl get --raw /readyz says whether the API server answers; once it does: "
-                f"aegis recover --stack {self._turn.session.name}",
+                + self._again,
             )
 
     def _end(self, verdict: Verdict, stop: Callable[[], None]) -> None:

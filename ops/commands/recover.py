@@ -210,7 +210,7 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
     )
     if verdict.passed:
         if beside is None:
-            actions.mark_verified(last)
+            actions.mark_verified(last, restored=restored)
         else:
             accept(actions, beside[0], last, beside[1])
         _compare_settings(actions, last)

@@ -228,7 +228,7 @@ class Stage(Actions):
     def presence(self, images: Sequence[str]) -> list[Presence]:
         return self.presences
 
-    def mark_verified(self, release: Release | None) -> None:
+    def mark_verified(self, release: Release | None, *, restored: bool = False) -> None:
         assert release is not None
         self.did.append(f"verify {release.number}")
 
