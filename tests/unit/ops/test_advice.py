@@ -15,15 +15,15 @@ from ops.errors import ExitCode
         ("aegis history", "aegis history --stack s"),
         (
             "name the one you trust: aegis rollback --to 3",
-            "name the one you trust: aegis rollback --stack s --to 3",
+            "name the one you trust: aegis rollback --to 3 --stack s",
         ),
         (
             "choose another release: aegis history, then aegis rollback --to N",
-            "choose another release: aegis history --stack s, then aegis rollback --stack s --to N",
+            "choose another release: aegis history --stack s, then aegis rollback --to N --stack s",
         ),
         (
             "be sure, then: aegis recover --take-lock",
-            "be sure, then: aegis recover --stack s --take-lock",
+            "be sure, then: aegis recover --take-lock --stack s",
         ),
         (
             "wait, or `aegis recover` if it is dead",
