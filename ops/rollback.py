@@ -343,7 +343,9 @@ def _begun(actions: Actions, target: Release) -> Iterator[None]:
     except AegisError as error:
         if error.code is not ExitCode.REFUSED:
             raise
-        raise _unhealthy(actions, target, f"{error.what}: {error.why}", "") from error
+        unhealthy = _unhealthy(actions, target, f"{error.what}: {error.why}", "")
+        unhealthy.again = True
+        raise unhealthy from error
 
 
 def planned(actions: Actions, target: Release, choices: Choices = replay_choices.NONE) -> Replay:

@@ -215,4 +215,4 @@ def _after(error: AegisError, state: str) -> None:
         error.state = state
         if "aegis recover" not in error.next:
             error.next = "\n".join(filter(None, (error.next, "once that is mended: aegis recover")))
-        error.code = ExitCode.NOT_ROLLED_BACK
+        error.code, error.again = ExitCode.NOT_ROLLED_BACK, True

@@ -331,6 +331,7 @@ def test_what_cannot_be_read_after_the_update_is_no_refusal_before_any_change() 
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert error.state == "the stack is NOT at a verified release"
     assert error.why == "the state cannot be read: it ends in its middle"
+    assert error.again, "a guard goes on with it once it can"
 
 
 def test_credentials_that_cannot_be_learnt_after_a_change_are_no_refusal_either(

@@ -51,7 +51,7 @@ def test_an_error_that_knows_of_no_change_is_told_that_there_was_one(
     error = worded(came_to, MISSING)
     assert error.state.startswith(state)
     assert error.next == "see that it is up\nonce that is mended: aegis recover"
-    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert (error.code, error.again) == (ExitCode.NOT_ROLLED_BACK, True)
     again = worded(came_to, replace(MISSING, next="make room, then: aegis recover"))
     assert again.next == "make room, then: aegis recover"
 
