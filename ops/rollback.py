@@ -395,7 +395,7 @@ def _require_end(actions: Actions, target: Release, ran: Ran, *, last: bool, beg
             what=f"the rollback of {actions.stack} to release {target.number} was cut short",
             why=ran.outcome.why,
             state=_serving("the stack is between two releases", ran.serving),
-            next=f"aegis recover --stack {actions.stack} goes on with it",
+            next=f"see to what kills it; aegis recover --stack {actions.stack} goes on with it",
             code=ExitCode.NOT_ROLLED_BACK,
         )
 

@@ -435,7 +435,7 @@ def test_one_whose_cli_is_killed_again_and_again_is_left_to_recover() -> None:
     stage = _stage(restores=[Ran(outcome(False, killed=True))] * 3)
     error = _refusal(stage, Request(yes=True))
     assert "was cut short" in error.what
-    assert error.next == "aegis recover --stack s goes on with it"
+    assert error.next == "see to what kills it; aegis recover --stack s goes on with it"
     assert error.code is ExitCode.NOT_ROLLED_BACK
 
 
