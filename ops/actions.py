@@ -26,11 +26,12 @@ from ops.identity import (
     workloads_of_state,
 )
 from ops.judging import Judging
+from ops.onward import Onward, revisions_of, sets_of
 from ops.output import Output
 from ops.own_ledger import DECLARED_VARIABLE
 from ops.recording import Recording
 from ops.registry import Presence, look_up_all
-from ops.release import ConfigValue, Deployed, Release
+from ops.release import AUTOMATED, ConfigValue, Deployed, Release
 from ops.signals import Signals
 from ops.timeline import PREVIEW, ROLLBACK, UPDATE
 from ops.turn import Turn
@@ -68,6 +69,7 @@ class Actions:
         self.signals = signals
         self._overrides: dict[str, str] = {}
         self.previewed = ""
+        self._sets: Mapping[Workload, str] = {}
         self._refreshes = False
         self._recording = Recording(session.name)
         self._turn = Turn(session, out)
@@ -201,30 +203,33 @@ class Actions:
 
     # What is remembered
 
-    def mark_verified(self, release: Release | None) -> None:
+    def mark_verified(self, release: Release | None, *, restored: bool = False) -> None:
         """Remember that a release passed its gate.
 
         Args:
             release: The release; None when the history does not have what was judged.
+            restored: Whether it is a rollback, which no deploy of the program would repeat.
 
         Raises:
             AegisError: It did, but that could not be written down.
         """
         self._turn.require()
         try:
-            self._mark(release)
+            self._mark(release, restored=restored)
         finally:
             self._turn.unjudged = False
 
-    def _mark(self, release: Release | None) -> None:
+    def _mark(self, release: Release | None, *, restored: bool) -> None:
+        command = f"aegis {'recover' if restored else 'deploy'} --stack {self.stack}"
+        unless = "" if restored else " with nothing to change"
+        judged = f"{command};{unless} it lets the gate judge what runs, and marks it"
         if release is None:
             raise AegisError(
                 what=f"what runs in {self.stack} is good, and could not be marked as verified",
                 why="the update succeeded, and nobody can tell which of the records in the history "
                 "is its own",
                 state="it is deployed, healthy, and NOT marked as verified",
-                next=f"aegis deploy --stack {self.stack}; with nothing to change it lets the gate "
-                "judge what runs, and marks it",
+                next=judged,
                 code=ExitCode.NOT_ROLLED_BACK,
             )
         if not release.whole:
@@ -241,8 +246,7 @@ class Actions:
                 + error.what,
                 why=error.why,
                 state=f"release {release.number} is deployed, healthy, and NOT marked as verified",
-                next=f"mend that, then: aegis deploy --stack {self.stack}; with nothing to change "
-                "it lets the gate judge what runs, and marks it",
+                next=f"mend that, then: {judged}",
                 code=ExitCode.NOT_ROLLED_BACK,
             ) from error
 
@@ -283,6 +287,7 @@ class Actions:
                     raise
                 changes = preview(refresh=False)
         self.previewed = declared_by_steps(changes.steps)
+        self._sets = sets_of(changes.steps)
         self._recording.plan([called(step) for step in changes.steps if is_shown(step)])
         return changes
 
@@ -309,10 +314,23 @@ class Actions:
         self._turn.deploys()
         stop = self.session.stop
         what = f"updating {self.stack}"
-        ran = self._watched.run(UPDATE, what, run, workloads, gate, stop=stop)
+        onward = self._onward()
+        ran = self._watched.run(UPDATE, what, run, workloads, gate, stop=stop, onward=onward)
         lost = ran.evidence is not None and ran.evidence.lost
         self._turn.unjudged = ran.outcome.succeeded and (ran.evidence is None or lost)
         return ran
+
+    def _onward(self) -> Onward | None:
+        """Say whose pods an update may have replaced for the StatefulSets that it comes to."""
+        verified = next((it for it in self.releases() if it.verified), None) if self._sets else None
+        if verified is None:
+            return Onward(self._sets) if self._sets else None
+        try:
+            record = self.session.store.checkpoint(verified)
+        except AegisError:
+            record = None
+        resources = None if record is None else record.get("resources") or ()
+        return Onward(self._sets, revisions_of(resources, self._sets))
 
     def reconnected(self, outcome: Outcome) -> bool:
         """Whether credentials were refused, and providers have others now; see `ops.reconnect`.
@@ -384,6 +402,19 @@ class Actions:
             planned = replay.plan(*both, choices, adopting=found)
         planned = self._leaving(planned, current)
         return replay_settings.completed(planned, target.config, self.session)
+
+    def beside(self, target: Release) -> Replay:
+        """Plan the restoring of a release that was restored, to learn what stays beside it.
+
+        All that a rollback knew of that is in the state and in the release's record still; nobody
+        else is asked.
+
+        Raises:
+            AegisError: One of them cannot be read.
+        """
+        from ops import checkpoint, replay
+
+        return replay.plan(*checkpoint.both(self.session, target))
 
     def declared_in(self, release: Release) -> Checkpoint:
         """Return what a release declared, resource by resource.
@@ -474,6 +505,10 @@ class Actions:
                 stop=stop,
                 patience=patience,
                 restores=replay.declared,
+                # What nobody typed is not typed again.
+                again=f"aegis recover --stack {self.stack}"
+                if message.startswith(AUTOMATED)
+                else "the same again",
             )
         finally:
             ended.set()

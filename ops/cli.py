@@ -18,6 +18,7 @@ from typing import NamedTuple
 import typer
 from typer.main import get_command
 
+from ops.advice import named, stack_of
 from ops.commands.options import Running, exit_codes
 from ops.errors import AegisError, ExitCode
 from ops.output import Output
@@ -173,15 +174,15 @@ def main(arguments: Sequence[str] | None = None, *, output: Output | None = None
         try:
             code = _run(arguments, Running(out, signals))
         except AegisError as error:
-            return out.fail(error)
+            return _fail(error, out, arguments)
         except Interrupted as signal:
-            return out.fail(_interrupted(str(signal)))
+            return _fail(_interrupted(str(signal)), out, arguments)
         except BrokenPipeError:
             # Whoever read has seen enough; nothing more can be said there.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return ExitCode.OK
         except OSError as error:
-            return out.fail(_machine_fault(error))
+            return _fail(_machine_fault(error), out, arguments)
         except Exception as error:
             return _fail_on(error, out, arguments)
     return int(code or ExitCode.OK)
@@ -200,6 +201,12 @@ def _run(arguments: Sequence[str], running: Running) -> int | None:
         rest, prog_name=path, standalone_mode=False, obj=running
     )
     return code
+
+
+def _fail(error: AegisError, out: Output, arguments: Sequence[str]) -> int:
+    """Print an error, whose advice is about the stack that was named."""
+    error.next = named(error.next, stack_of(arguments))
+    return out.fail(error)
 
 
 def _interrupted(signal: str) -> AegisError:
@@ -244,15 +251,14 @@ def _fail_on(error: Exception, out: Output, arguments: Sequence[str]) -> int:
             )
         )
     trace = "".join(traceback.format_exception(error)) if os.environ.get(_DEBUG) else ""
-    return out.fail(
-        AegisError(
-            what="aegis itself failed; this is a fault of its own",
-            why=trace or f"{type(error).__name__}: {error}",
-            state="unknown",
-            next=f"aegis recover; then report it, with what {_DEBUG}=1 prints",
-            code=ExitCode.NOT_ROLLED_BACK,
-        )
+    ours = AegisError(
+        what="aegis itself failed; this is a fault of its own",
+        why=trace or f"{type(error).__name__}: {error}",
+        state="unknown",
+        next=f"aegis recover; then report it, with what {_DEBUG}=1 prints",
+        code=ExitCode.NOT_ROLLED_BACK,
     )
+    return _fail(ours, out, arguments)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ def lost(
     why: str,
     *,
     state: str = "nothing was undone; what serves is not known",
+    command: str = "recover",
 ) -> AegisError:
     """Word that the cluster stopped answering in the middle of something.
 
@@ -103,12 +104,13 @@ def lost(
         during: The middle of what.
         why: What was seen last.
         state: What is known of what runs.
+        command: What goes on from there.
     """
     return AegisError(
         what=f"the cluster of {stack} stopped answering {during}",
         why=why,
         state=state,
-        next=f"once it answers: aegis recover --stack {stack}",
+        next=f"once it answers: aegis {command} --stack {stack}",
         code=ExitCode.NOT_ROLLED_BACK,
     )
 

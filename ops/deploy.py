@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ops import conflicts
 from ops.change_lines import change_lines
 from ops.decisions import Next, after_judgement, after_update, cause, headline, lost
+from ops.deploy_endings import back, ended, once_mended
 from ops.errors import AegisError, ExitCode
 from ops.identity import images_of_steps, is_shown, jobs_of_steps, workloads_of_steps
 from ops.interference import GOING
@@ -67,6 +68,7 @@ class Report:
         deployed: What it runs.
         changed: Whether anything was changed.
         verdict: The gate's; None when nothing had to be judged.
+        replaced: The pods that kept a StatefulSet from going on and were replaced.
         seconds: How long the update took.
     """
 
@@ -74,6 +76,7 @@ class Report:
     deployed: Deployed
     changed: bool
     verdict: Verdict | None = None
+    replaced: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, object]:
@@ -84,6 +87,7 @@ class Report:
             "imageDigest": self.deployed.image_digest,
             "changed": self.changed,
             "gate": None if self.verdict is None else self.verdict.as_json(),
+            "podsReplaced": list(self.replaced),
             "seconds": round(self.seconds, 3),
         }
 
@@ -163,12 +167,12 @@ def _deploy(actions: Actions, request: Request) -> Report:
             actions.keep_overrides()
         if images is not None:
             actions.pardon(fingerprint(images, settings), declared=actions.previewed)
-        deployed = Deployed() if newest is None else actions.deployed(newest)
         return Report(
             release=newest,
-            deployed=deployed,
+            deployed=_told(actions, newest),
             changed=bool(changes),
             verdict=verdict,
+            replaced=ran.replaced,
             seconds=ran.outcome.duration,
         )
     why = cause(ran.outcome, verdict)
@@ -177,7 +181,17 @@ def _deploy(actions: Actions, request: Request) -> Report:
         raise _restored(
             actions, newest, images, why, serving, outside=outside, killed=ran.outcome.killed
         )
-    raise _ended(actions, step, why, serving)
+    way_back = _has_way_back(actions, recorded=newest is not None)
+    raise ended(actions.stack, step, ran.outcome, verdict, serving, way_back=way_back)
+
+
+def _told(actions: Actions, release: Release | None) -> Deployed:
+    """Say what a release deployed, which is good whether or not that can be read."""
+    try:
+        return Deployed() if release is None else actions.deployed(release)
+    except AegisError as error:
+        actions.out.warn(f"what was deployed cannot be told\n{error.what}: {error.why}")
+        return Deployed()
 
 
 def _judge(actions: Actions, request: Request, gate: GateSettings) -> Verdict:
@@ -212,12 +226,23 @@ def _unchanged(actions: Actions, current: Release | None, gate: GateSettings) ->
             actions.keep_overrides()
         return Report(release=current, deployed=deployed, changed=False)
     verdict = actions.judge(actions.workloads(), gate)
+    if verdict.lost:
+        nothing = "nothing was to be changed, and nothing was; what serves is not known"
+        raise lost(
+            actions.stack,
+            "while the gate judged what runs",
+            verdict.reason,
+            state=nothing,
+            command="deploy",
+        )
+    if verdict.kind == GOING:
+        raise _not_verified(actions, verdict)
     if not verdict.passed:
         raise AegisError(
             what=f"what runs in {actions.stack} does not pass its gate",
             why="\n".join([verdict.reason, *verdict.evidence]),
             state="nothing was to be changed, and nothing was",
-            next=f"aegis rollback --stack {actions.stack}",
+            next=back(actions.stack, way_back=_has_way_back(actions, recorded=True)),
             code=ExitCode.GATE_FAILED,
         )
     try:
@@ -357,7 +382,11 @@ def _restored(
             what=f"the release failed on {actions.stack} and could not be rolled back",
             why=f"{why}\nno rollback: {refusal.what}: {refusal.why}",
             state=serving or "the failed release is what is deployed",
-            next=refusal.next or f"aegis status --stack {actions.stack}",
+            next=once_mended(
+                actions.stack,
+                refusal.next,
+                way_back=_has_way_back(actions, recorded=failed is not None),
+            ),
             code=ExitCode.NOT_ROLLED_BACK,
         )
     if failed is not None and outside is None:
@@ -403,32 +432,13 @@ def _next(stack: str, target: Release, failed: Release | None) -> str:
     )
 
 
-def _ended(actions: Actions, step: Next, why: str, serving: str) -> AegisError:
-    """Word a deploy that failed and was not rolled back."""
-    if step is Next.GIVE_UP:
-        return AegisError(
-            what=f"the release failed on {actions.stack} before it changed anything that runs",
-            why=why,
-            state=serving or "what ran before runs on",
-            next=f"correct it, then: aegis deploy --stack {actions.stack}",
-        )
-    if step is Next.STOP:
-        return AegisError(
-            what=f"the deploy to {actions.stack} was interrupted",
-            why=why,
-            state="; ".join(filter(None, ("the stack is between two releases", serving))),
-            next=f"aegis recover --stack {actions.stack}",
-            code=ExitCode.INTERRUPTED,
-        )
-    if step is Next.LOST:
-        return lost(actions.stack, "during the deploy", why)
-    return AegisError(
-        what=f"the release failed on {actions.stack}",
-        why=why,
-        state="; ".join(filter(None, ("not rolled back, as asked", serving))),
-        next=f"aegis rollback --stack {actions.stack}",
-        code=ExitCode.NOT_ROLLED_BACK,
-    )
+def _has_way_back(actions: Actions, *, recorded: bool) -> bool:
+    """Whether there is a release that a rollback without a number would restore."""
+    try:
+        choose(actions.releases(), interrupted=not recorded)
+    except AegisError:
+        return False
+    return True
 
 
 def _warnings(changes: Changes) -> list[str]:

@@ -42,6 +42,8 @@ class AegisError(Exception):
         next: What to type next.
         code: The exit code.
         details: What else a program should know: the rest of the JSON document.
+        again: Whether it may go well when it is gone on with later, although something was
+            changed: what was asked for did not answer, or could not be read.
     """
 
     what: str
@@ -50,6 +52,7 @@ class AegisError(Exception):
     next: str = ""
     code: ExitCode = ExitCode.REFUSED
     details: Mapping[str, object] = field(default_factory=dict)
+    again: bool = False
 
     def __str__(self) -> str:
         """Return the message in the project's one form: error, why, state, next."""

@@ -339,7 +339,8 @@ def refuse_living(stack: str, found: Sequence[Holder], *, take: bool) -> None:
             raise AegisError(
                 what=f"{stack} is being worked on",
                 why=f"{holder}\n{holder.why}",
-                next="wait for it: --wait-lock 5m",
+                next="wait until it has ended, then the same again; deploy, promote, rollback and "
+                "drift --fix wait by themselves with --wait-lock 5m",
             )
     for holder in found:
         if holder.life is Life.UNKNOWN and not take:

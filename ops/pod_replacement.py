@@ -1,7 +1,7 @@
-"""Replacing the pods that keep a workload from going back, beside the update that restores it.
+"""Replacing the pods that keep a workload from going back, or on, beside the update that takes it.
 
 What is in the way is decided by :mod:`ops.stuck_pods`. Exactly that pod is deleted, and only while
-it is the very one that was looked at; its controller makes it anew at the release restored.
+it is the very one that was looked at; its controller makes it anew at the release that comes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ops.errors import AegisError
 from ops.events import Event
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
+from ops.onward import Onward
 from ops.stuck_pods import Lookout, Stuck
 from ops.workload import Workload
 from ops.workload_kinds import DEPLOYMENT
@@ -25,18 +26,26 @@ from ops.workload_kinds import DEPLOYMENT
 _LOOK_SECONDS = 0.25
 
 
-def concerned(declared: Mapping[Workload, Resource]) -> dict[Workload, Resource]:
-    """Return what of a replay could be held back by its own pods: what is no Deployment."""
-    return {workload: it for workload, it in declared.items() if workload.kind != DEPLOYMENT}
+def concerned(declared: Mapping[Workload, Resource]) -> dict[Workload, str]:
+    """Return what of a replay could be held back by its own pods: what is no Deployment.
+
+    Args:
+        declared: What is restored, with what declares it.
+
+    Returns:
+        Such workloads, with their URNs.
+    """
+    return {workload: it.urn for workload, it in declared.items() if workload.kind != DEPLOYMENT}
 
 
 class Replacement:
-    """Replaces pods in a thread while an update restores workloads; a context manager.
+    """Replaces pods in a thread while an update changes workloads; a context manager.
 
     Args:
         cluster: The cluster.
-        declared: What is restored, with what declares it.
+        workloads: What is changed, with its URNs.
         settings: What is evidence that a pod never becomes ready.
+        onward: What may be replaced where the update goes forward; None where it goes back.
         require: Called before each deletion; raises when the stack is somebody else's by now.
         on_replaced: Told of each pod that was replaced.
         tell: Told what was done, and what could not be.
@@ -48,8 +57,9 @@ class Replacement:
     def __init__(
         self,
         cluster: Cluster,
-        declared: Mapping[Workload, Resource],
+        workloads: Mapping[Workload, str],
         settings: GateSettings,
+        onward: Onward | None = None,
         *,
         require: Callable[[], None],
         on_replaced: Callable[[Stuck], None],
@@ -58,9 +68,10 @@ class Replacement:
         self.replaced: list[str] = []
         self._cluster, self._require = cluster, require
         self._on_replaced, self._tell = on_replaced, tell
-        self._lookouts = {it: Lookout(it, settings) for it in declared}
-        self._by_urn = {resource.urn: it for it, resource in declared.items()}
-        self._mirror = Mirror(cluster, declared)
+        self._keeps = f"it from going {'back' if onward is None else 'on'}"
+        self._lookouts = {it: Lookout(it, settings, onward) for it in workloads}
+        self._by_urn = {urn: it for it, urn in workloads.items()}
+        self._mirror = Mirror(cluster, workloads)
         self._done: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replace", daemon=True)
@@ -106,8 +117,19 @@ class Replacement:
             return
         for workload, lookout in self._lookouts.items():
             stuck = lookout.find(self._mirror.snapshot(workload), self._mirror.heard)
-            if stuck is not None and stuck.uid not in self._done:
+            if stuck is None or stuck.uid in self._done:
+                continue
+            if stuck.spared:
+                self._done.add(stuck.uid)
+                self._leave(stuck, "is left, for it may be of a release that is verified")
+            else:
                 self._replace(stuck)
+
+    def _leave(self, stuck: Stuck, why: str) -> None:
+        self._tell(
+            f"{stuck} keeps {self._keeps}, and {why}\n{stuck.why}\n"
+            f"kubectl delete pod {stuck.pod} --namespace {stuck.workload.namespace}"
+        )
 
     def _replace(self, stuck: Stuck) -> None:
         self._require()
@@ -120,13 +142,10 @@ class Replacement:
                 return  # It is tried again.
             self._done.add(stuck.uid)
             if error.code not in (NOT_FOUND, CONFLICT):
-                self._tell(
-                    f"{stuck} keeps it from going back, and may not be deleted: {error}\n"
-                    f"{stuck.why}\nkubectl delete pod {stuck.pod} --namespace {namespace}"
-                )
+                self._leave(stuck, f"may not be deleted: {error}")
             return
         self._done.add(stuck.uid)
-        line = f"{stuck}, which kept it from going back: {stuck.why}"
+        line = f"{stuck}, which kept {self._keeps}: {stuck.why}"
         self.replaced.append(line)
         self._on_replaced(stuck)
         self._tell(f"replaced {line}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ops.checkpoint import outline
 from ops.decisions import touched
-from ops.errors import AegisError, ExitCode
+from ops.errors import AegisError
 from ops.events import Outcome
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def reconnect(session: Session) -> bool:
             what=f"the credentials that the state of {session.name} holds are refused, and the "
             "program could not be run to learn the present ones",
             why=outcome.why,
+            state="nothing that runs was changed",
             next=f"correct that, then the same command; `pulumi up --stack {session.name}` asks "
             "nobody with those of before, but deploys",
-            code=ExitCode.NOT_ROLLED_BACK,
         )
     return _providers(session) != before
 

@@ -248,7 +248,7 @@ def refresh(session: Session) -> None:
             what=f"{session.name} could not be refreshed after an update was cut short",
             why=outcome.why,
             state="locks and pending operations are settled; what serves, serves on",
-            next="aegis recover, once the cluster answers",
+            next=f"once that is mended: aegis recover --stack {session.name}",
         )
     state = as_before(before, session.export())
     if state is not None:

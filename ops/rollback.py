@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ops import errors, replay_choices
+from ops import replay_choices
 from ops.change_lines import NOTHING, in_order, stay_lines
 from ops.decisions import cause, gate_of_rollback, headline, lost, touched
 from ops.errors import AegisError, ExitCode
@@ -279,21 +279,19 @@ def restore(
         with _begun(actions, target) if began else nullcontext():
             ran = actions.restore(replay, target, message(target, why), workloads, gate)
         replaced += ran.replaced
-        _require_end(actions, target, ran, last=not left)
+        began = began or ran.outcome.succeeded or touched(ran.outcome)
+        _require_end(actions, target, ran, last=not left, began=began)
         verdict = ran.evidence
-        if left and verdict is None and actions.reconnected(ran.outcome):
-            replay = planned(actions, target, choices)
-            continue
-        if ran.outcome.succeeded and verdict is None:
-            verdict = _judge(actions, target, gate, replay)
-            if verdict.passed:
-                newest = actions.recorded(ran.outcome)
-                actions.mark_verified(newest)
-                _pardon(actions, target)
-                if replay.stays:
-                    command = going_back(actions, target)
-                    actions.out.warn("\n".join(stay_lines(replay, actions.stack, command)))
-                return Restored(newest, verdict, ran.outcome.duration, replay, tuple(replaced))
+        with _begun(actions, target) if began else nullcontext():
+            if left and verdict is None and actions.reconnected(ran.outcome):
+                replay = planned(actions, target, choices)
+                continue
+            if ran.outcome.succeeded and verdict is None:
+                verdict = _judge(actions, target, gate, replay)
+                if verdict.passed:
+                    newest = actions.recorded(ran.outcome)
+                    accept(actions, target, newest, replay)
+                    return Restored(newest, verdict, ran.outcome.duration, replay, tuple(replaced))
         # What the watch saw may be older than what it says of the end.
         serving = ran.serving if verdict is None or ran.evidence else verdict.serving
         killed = ran.outcome.killed
@@ -301,7 +299,6 @@ def restore(
         reason = cause(ran.outcome, verdict)
         if verdict is not None and verdict.kind == GOING:
             raise _incomplete(actions, target, verdict)
-        began = began or ran.outcome.succeeded or touched(ran.outcome)
         if not began and (outside is None or not left):
             raise _not_begun(actions, target, reason)
         if outside is None or not left:
@@ -319,15 +316,36 @@ def restore(
     raise AssertionError("the last attempt returns or raises")
 
 
+def accept(actions: Actions, target: Release, newest: Release | None, replay: Replay) -> None:
+    """Remember that a release which was restored is good, and say what stays beside it.
+
+    Args:
+        actions: The stack.
+        target: The release.
+        newest: The rollback that restored it; None when the history does not have it.
+        replay: What says what stays.
+
+    Raises:
+        AegisError: That could not be written down.
+    """
+    if replay.stays:
+        command = going_back(actions, target)
+        actions.out.warn("\n".join(stay_lines(replay, actions.stack, command)))
+    actions.mark_verified(newest, restored=True)
+    _pardon(actions, target)
+
+
 @contextmanager
 def _begun(actions: Actions, target: Release) -> Iterator[None]:
-    """Word what cannot be begun once more in the block: the first time it had changed something."""
+    """Word what is refused in the block: before it the rollback had changed something."""
     try:
         yield
     except AegisError as error:
-        if error.state != errors.NOTHING:
+        if error.code is not ExitCode.REFUSED:
             raise
-        raise _unhealthy(actions, target, f"{error.what}: {error.why}", "") from error
+        unhealthy = _unhealthy(actions, target, f"{error.what}: {error.why}", "")
+        unhealthy.again = True
+        raise unhealthy from error
 
 
 def planned(actions: Actions, target: Release, choices: Choices = replay_choices.NONE) -> Replay:
@@ -346,8 +364,15 @@ def planned(actions: Actions, target: Release, choices: Choices = replay_choices
     return replay
 
 
-def _require_end(actions: Actions, target: Release, ran: Ran, *, last: bool) -> None:
+def _require_end(actions: Actions, target: Release, ran: Ran, *, last: bool, began: bool) -> None:
     """Go on only where the update came to an end of its own, or may be tried again.
+
+    Args:
+        actions: The stack.
+        target: The release.
+        ran: The update.
+        last: Whether it is not tried again.
+        began: Whether anything that runs was changed.
 
     Raises:
         AegisError: A signal, the cluster's silence or, at last, a death ended it.
@@ -356,7 +381,10 @@ def _require_end(actions: Actions, target: Release, ran: Ran, *, last: bool) -> 
         raise AegisError(
             what=f"the rollback of {actions.stack} to release {target.number} was interrupted",
             why=ran.outcome.why,
-            state=_serving("the stack is between two releases", ran.serving),
+            state=_serving(
+                "the stack is between two releases" if began else "it changed nothing that runs",
+                ran.serving,
+            ),
             next=f"aegis recover --stack {actions.stack}",
             code=ExitCode.INTERRUPTED,
         )
@@ -367,7 +395,7 @@ def _require_end(actions: Actions, target: Release, ran: Ran, *, last: bool) -> 
             what=f"the rollback of {actions.stack} to release {target.number} was cut short",
             why=ran.outcome.why,
             state=_serving("the stack is between two releases", ran.serving),
-            next=f"aegis recover --stack {actions.stack} goes on with it",
+            next=f"see to what kills it; aegis recover --stack {actions.stack} goes on with it",
             code=ExitCode.NOT_ROLLED_BACK,
         )
 
@@ -384,7 +412,7 @@ def _judge(actions: Actions, target: Release, gate: GateSettings, replay: Replay
         raise AegisError(
             what=f"stopped by {signal} while the gate judged the rollback",
             state=f"release {target.number} is restored; nobody has seen yet that it is healthy",
-            next=f"aegis gate check --stack {actions.stack}",
+            next=f"aegis recover --stack {actions.stack} lets the gate judge it",
             code=ExitCode.INTERRUPTED,
         ) from signal
     if verdict.lost:

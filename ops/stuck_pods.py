@@ -1,9 +1,10 @@
-"""Pods of a release that goes, which keep the one that is restored from coming. Pure.
+"""Pods of a release that goes, which keep the one that is to be there from coming. Pure.
 
 A StatefulSet's controller waits for each pod to be ready before it goes on, also for one whose
 template was taken back since: a pod that never becomes ready keeps its set from ever going back
 (kubernetes/kubernetes#67250; Kubernetes' own documentation calls it a forced rollback, and has
-people delete the pod). With ``OnDelete`` nobody but a person replaces a pod in any case.
+people delete the pod). With ``OnDelete`` nobody but a person replaces a pod in any case. Where an
+update goes back, whose pod it is does not matter; where it goes forward, see `ops.onward`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ops import rollout_status
 from ops.events import Step
 from ops.evidence import NODE, REGISTRY, Failure, Observer
 from ops.gate_settings import GateSettings
+from ops.onward import Onward
 from ops.workload import Object, Snapshot, Workload, container_statuses, holdup, is_going, is_ready
 from ops.workload_kinds import DEPLOYMENT
 
@@ -35,27 +37,32 @@ class Stuck:
         pod: Its name.
         uid: Its uid: another pod of the same name may take its place at any moment.
         why: Why it never becomes ready.
+        spared: Whether it is left all the same.
     """
 
     workload: Workload
     pod: str
     uid: str
     why: str
+    spared: bool = False
 
     def __str__(self) -> str:
         return f"pod {self.pod} of {self.workload.kind} {self.workload.name}"
 
 
 class Lookout:
-    """Looks at one workload that is being restored, again and again, for a pod in its way.
+    """Looks at one workload that is being changed, again and again, for a pod in its way.
 
     Args:
         workload: The workload.
         settings: What is evidence.
+        onward: What the update may do for it where it goes forward; None where it goes back.
     """
 
-    def __init__(self, workload: Workload, settings: GateSettings) -> None:
-        self._workload, self._settings = workload, settings
+    def __init__(
+        self, workload: Workload, settings: GateSettings, onward: Onward | None = None
+    ) -> None:
+        self._workload, self._settings, self._onward = workload, settings, onward
         self._observer = Observer(settings)
         self._still: dict[str, tuple[str, float]] = {}
         self._before: tuple[str, int] | None = None
@@ -78,10 +85,10 @@ class Lookout:
             snapshot: What the cluster holds of the workload.
             now: Seconds on any clock that only goes forward.
         """
-        if not self._is_restored(snapshot):
+        if not self._is_there(snapshot):
             self._observer, self._still = Observer(self._settings), {}
             return None
-        left = in_the_way(snapshot)
+        left = in_the_way(snapshot) if self._is_ours(snapshot) else ()
         by_name = {str(pod["metadata"]["name"]): pod for pod in left}
         failure = self._observer.observe_pods(left, now)
         if failure is not None and failure.kind in _PASSING:
@@ -90,15 +97,21 @@ class Lookout:
             failure = self._hanging(left, now)
         if failure is None or failure.pod is None:
             return None
+        pod = by_name[failure.pod]
         return Stuck(
             workload=self._workload,
             pod=failure.pod,
-            uid=str(by_name[failure.pod]["metadata"]["uid"]),
+            uid=str(pod["metadata"]["uid"]),
             why=failure.reason,
+            spared=self._onward is not None and self._onward.spares(self._workload, pod),
         )
 
-    def _is_restored(self, snapshot: Snapshot) -> bool:
-        """Return whether the cluster has the template that is restored, and has taken note of it.
+    def _is_ours(self, snapshot: Snapshot) -> bool:
+        """Return whether the workload's pods are the update's business at all."""
+        return self._onward is None or snapshot.live is None or self._onward.minds(snapshot.live)
+
+    def _is_there(self, snapshot: Snapshot) -> bool:
+        """Return whether the cluster has the template of the update, and has taken note of it.
 
         Until then the pods of the release that goes are the ones that are wanted.
         """

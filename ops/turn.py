@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ops import claims, diagnosis, own_record, recover, scratch
+from ops.decisions import touched
 from ops.errors import NOTHING, AegisError, ExitCode
 from ops.events import Event, Outcome
 from ops.output import Output
@@ -45,7 +46,7 @@ class Turn:
         self.cut_short = False
         self.aimed: int | None = None
         self.unjudged = False
-        self._unfinished = False
+        self._unfinished = self._changed = False
         self._claim: claims.Claimed | None = None
         self._guard: Guard | None = None
 
@@ -72,8 +73,8 @@ class Turn:
                 # or what was begun still waits for its verdict; the claim is how `recover` knows.
                 waits = self._unfinished or self.unjudged
                 claim.leaves = waits or claim.claim.intent == claims.RECOVERY
-                if self._unfinished and isinstance(error, AegisError):
-                    _cut_short(error)
+                if isinstance(error, AegisError):
+                    self._word(error)
                 raise
 
     @contextmanager
@@ -94,7 +95,13 @@ class Turn:
         """
         with self._claimed(claims.RECOVERY, message, wait_seconds, take=take) as claim:
             claim.leaves = True
-            yield claim
+            try:
+                yield claim
+            except AegisError as error:
+                self._word(error)
+                if error.state == NOTHING:  # What was left of the dead one's may be settled by now.
+                    error.state = "nothing that runs was changed"
+                raise
             claim.leaves = False
 
     @contextmanager
@@ -156,9 +163,17 @@ class Turn:
                 self._unfinished = False
                 raise
             self._unfinished = outcome.killed
+            self._changed = self._changed or outcome.succeeded or touched(outcome)
             return outcome
 
         return noted
+
+    def _word(self, error: AegisError) -> None:
+        """Have an error that knows of no change say what this work had changed before it."""
+        if self._unfinished:
+            _after(error, "the update was cut short and nothing is undone; what serves, serves on")
+        elif self._changed:
+            _after(error, "an update had changed what runs, and nothing is undone; it serves on")
 
     def _take_over(self, claim: claims.Claimed) -> None:
         """Put in order what whoever had the claim before left."""
@@ -203,9 +218,10 @@ class Turn:
                     own_record.put_last(self.session.store, holder.claim.since)
 
 
-def _cut_short(error: AegisError) -> None:
-    """Say of an error that came up after an update was cut short what became of that."""
+def _after(error: AegisError, state: str) -> None:
+    """Say of an error that came up after an update what became of that."""
     if error.state == NOTHING:
-        error.state = "the update was cut short and nothing is undone; what serves, serves on"
-        error.next = "aegis recover, once that is mended"
-        error.code = ExitCode.NOT_ROLLED_BACK
+        error.state = state
+        if "aegis recover" not in error.next:
+            error.next = "\n".join(filter(None, (error.next, "once that is mended: aegis recover")))
+        error.code, error.again = ExitCode.NOT_ROLLED_BACK, True

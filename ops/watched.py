@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ops.checkpoint import Resource
     from ops.cluster import Cluster
     from ops.gate import Progress
+    from ops.onward import Onward
     from ops.watch import Watch
 
 _PATIENCE_SECONDS = 5.0
@@ -45,7 +46,8 @@ class Ran:
         evidence: What was seen of its rollout that cannot become good, when anything was.
         serving: What served when it ended, in a few words.
         silent: For how many seconds the cluster did not answer meanwhile.
-        replaced: The pods that kept a workload from going back and were replaced, a line each.
+        replaced: The pods that kept a workload from going back, or on, and were replaced, a line
+            each.
     """
 
     outcome: Outcome
@@ -78,6 +80,7 @@ class Watched:
         self._connected, self._recording = connected, recording
         self._ended = threading.Event()
         self._waits = Waits()
+        self._again = ""
 
     def run(
         self,
@@ -90,6 +93,8 @@ class Watched:
         stop: Callable[[], None],
         patience: float = _PATIENCE_SECONDS,
         restores: Mapping[Workload, Resource] | None = None,
+        onward: Onward | None = None,
+        again: str = "the same again",
     ) -> Ran:
         """Run an update; stop it as soon as its rollout cannot succeed any more.
 
@@ -105,15 +110,25 @@ class Watched:
             stop: What ends the update cleanly.
             patience: For how many seconds a cluster that does not answer is waited for before it.
             restores: What it restores, where it goes back; pods in its way are replaced.
+            onward: What it takes on, where it goes forward, and whose pods may be replaced then.
+            again: What is to be typed once the cluster answers, where it cannot be begun.
 
         Raises:
             AegisError: It cannot be begun, for example since the cluster does not answer, or
                 somebody took the stack over meanwhile.
         """
         self._recording.asks(gate)
+        self._again = again
         with self._recording.phase(phase):
             ran = self._run(
-                what, run, workloads, gate, stop=stop, patience=patience, restores=restores or {}
+                what,
+                run,
+                workloads,
+                gate,
+                stop=stop,
+                patience=patience,
+                restores=restores or {},
+                onward=onward,
             )
         if ran.outcome.succeeded and ran.evidence is None:
             timelines.save(self._turn.session, self._recording, self._out.warn, finished=False)
@@ -144,6 +159,7 @@ class Watched:
         stop: Callable[[], None],
         patience: float,
         restores: Mapping[Workload, Resource],
+        onward: Onward | None,
     ) -> Ran:
         from ops.watch import Watch
 
@@ -173,7 +189,7 @@ class Watched:
                 self._recording.rollouts(watch.progress())
                 replaced: list[str] = []
                 try:
-                    with self._replacing(restores, gate, replaced) as hear:
+                    with self._replacing(restores, onward, gate, replaced) as hear:
                         outcome = run(hear)
                 finally:
                     self._ended.set()
@@ -188,18 +204,23 @@ class Watched:
 
     @contextmanager
     def _replacing(
-        self, restores: Mapping[Workload, Resource], gate: GateSettings, replaced: list[str]
+        self,
+        restores: Mapping[Workload, Resource],
+        onward: Onward | None,
+        gate: GateSettings,
+        replaced: list[str],
     ) -> Iterator[Callable[[Event], None]]:
         """Replace pods that are in the way while the block runs; yields who is to hear of events.
 
         Args:
             restores: What is restored.
+            onward: What is taken on instead.
             gate: What is evidence.
             replaced: Gets a line for each pod.
         """
         from ops.pod_replacement import Replacement, concerned
 
-        concerns = concerned(restores)
+        concerns = concerned(restores) if onward is None else onward.sets
         if not concerns:
             yield self._tell
             return
@@ -207,6 +228,7 @@ class Watched:
             self._connected(),
             concerns,
             gate,
+            onward,
             require=self._turn.require,
             on_replaced=lambda it: self._recording.step(
                 f"replace {it.uid}", f"replace {it}", "ends"
@@ -237,7 +259,7 @@ class Watched:
                 why=watch.loss,
                 state="nothing was begun",
                 next="kubectl get --raw /readyz says whether the API server answers; once it does: "
-                f"aegis recover --stack {self._turn.session.name}",
+                + self._again,
             )
 
     def _end(self, verdict: Verdict, stop: Callable[[], None]) -> None:

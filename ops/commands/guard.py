@@ -28,7 +28,7 @@ def go_on(
     pauses: Sequence[float],
     sleep: Callable[[float], None] = time.sleep,
 ) -> Recovered:
-    """Put a stack in order, trying again as long as that is refused before any change.
+    """Put a stack in order, trying again as long as that is refused, or cannot be gone on with.
 
     Raises:
         AegisError: It is refused still, or was done and did not come up healthy.
@@ -39,7 +39,7 @@ def go_on(
         try:
             return recover()
         except AegisError as error:
-            if error.code is not ExitCode.REFUSED:
+            if error.code is not ExitCode.REFUSED and not error.again:
                 raise
             out.say(f"{error}\n{_now()} once more in {pause:.0f} s")
         sleep(pause)

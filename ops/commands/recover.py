@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from ops.output import Output
     from ops.recover import Settled
     from ops.release import Release
+    from ops.replay import Replay
+    from ops.replay_stays import Stay
     from ops.rollback import Report
+
+    _Done = tuple[Report | None, Sequence[Stay]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,7 @@ class Recovered:
         repairs: What was repaired in the state, a line each.
         target: The release that was restored or judged.
         rollback: What was restored, as `aegis rollback --json` says it; None when nothing was.
+        stays: What a rollback left although the release that runs does not have it, a line each.
         done: Whether it was done, or only looked at.
     """
 
@@ -40,6 +45,7 @@ class Recovered:
     repairs: tuple[str, ...] = ()
     target: int | None = None
     rollback: Mapping[str, Any] | None = None
+    stays: tuple[str, ...] = ()
     done: bool = True
 
     def as_json(self) -> dict[str, Any]:
@@ -51,6 +57,7 @@ class Recovered:
             "repairs": list(self.repairs),
             "target": self.target,
             "rollback": self.rollback,
+            "stays": list(self.stays),
             "done": self.done,
         }
 
@@ -102,9 +109,10 @@ def put_in_order(
                 line = f"not adopted, for it is not of the update that died: {it.urn}"
                 actions.out.warn(line)
                 repairs = (*repairs, line)
-        report = _act(actions, decision, diagnosis, by)
+        report, stays = _act(actions, decision, diagnosis, by)
     restored = None if report is None else report.as_json()
-    return replace(found, repairs=repairs, rollback=restored, done=True)
+    told = tuple(map(str, stays))
+    return replace(found, repairs=repairs, rollback=restored, stays=told, done=True)
 
 
 def _told(actions: Actions, diagnosis: Diagnosis, decision: Decision) -> Recovered:
@@ -122,19 +130,21 @@ def _told(actions: Actions, diagnosis: Diagnosis, decision: Decision) -> Recover
     )
 
 
-def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis, by: str) -> Report | None:
+def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis, by: str) -> _Done:
     from ops.diagnosis import Action
     from ops.recover import refresh
 
     if decision.action is Action.NOTHING:
-        return None
+        return None, ()
     if decision.action is Action.RESTORE and decision.target is not None:
-        return _restore(actions, decision.target, f"{by}: {decision.why}" if by else decision.why)
+        why = f"{by}: {decision.why}" if by else decision.why
+        report = _restore(actions, decision.target, why)
+        return report, report.stays
     if decision.action is Action.JUDGE and decision.target is not None:
         return _judge(actions, decision.target, diagnosis.verified, by)
     with actions.out.progress(f"refreshing {actions.stack}"):
         refresh(actions.session)
-    return None
+    return None, ()
 
 
 def _restore(actions: Actions, target: Release, why: str) -> Report:
@@ -162,18 +172,49 @@ def _compare_settings(actions: Actions, last: Release) -> None:
         )
 
 
-def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -> Report | None:
+def _beside(actions: Actions, last: Release) -> tuple[Release, Replay] | None:
+    """Return what a rollback restored, and what stays beside that; None when it was none.
+
+    Where it cannot be read any more, nobody knows what of the state has to be there.
+    """
+    from ops.errors import AegisError
+    from ops.target import numbered
+
+    if last.restores is None:
+        return None
+    target = numbered(actions.releases(), last.restores)
+    why = "the history does not have it any more"
+    if target is not None:
+        try:
+            return target, actions.beside(target)
+        except AegisError as error:
+            why = f"{error.what}: {error.why}"
+    actions.out.warn(f"what stays beside release {last.restores} is not known\n{why}")
+    return None
+
+
+def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -> _Done:
     """Let the gate say what its deployer did not live to hear."""
     from ops.decisions import lost
     from ops.errors import AegisError, ExitCode
     from ops.interference import ALTERED, GOING
+    from ops.rollback import accept
 
     restored = last.restores is not None
-    verdict = actions.judge(actions.workloads(), actions.gate(last.config), whole=restored)
+    beside = _beside(actions, last)
+    verdict = actions.judge(
+        actions.workloads(),
+        actions.gate(last.config),
+        whole=beside is not None,
+        apart=() if beside is None else beside[1].kept,
+    )
     if verdict.passed:
-        actions.mark_verified(last)
+        if beside is None:
+            actions.mark_verified(last, restored=restored)
+        else:
+            accept(actions, beside[0], last, beside[1])
         _compare_settings(actions, last)
-        return None
+        return None, () if beside is None else beside[1].stays
     if verdict.lost:
         actions.leave_to_judge()
         raise lost(actions.stack, f"while the gate judged release {last.number}", verdict.reason)
@@ -190,7 +231,8 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
             next="aegis deploy, with what mends it",
             code=ExitCode.NOT_ROLLED_BACK,
         )
-    return _restore(actions, verified, f"{by}: {verdict.reason}" if by else verdict.reason)
+    report = _restore(actions, verified, f"{by}: {verdict.reason}" if by else verdict.reason)
+    return report, report.stays
 
 
 def _repairs(settled: Settled) -> list[str]:

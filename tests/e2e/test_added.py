@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from ops.ledger import VERIFIED
+from ops.stack import Session
 from tests.e2e.stand import Finished, execute
 
 PROGRAM = '''
@@ -171,6 +173,13 @@ class Shop:
             self.run("aegis", *words, "--json", *STACK, expect=expect).standard_output
         )
 
+    def forget_the_last_mark(self) -> None:
+        """Take the verified mark from the newest release that has one."""
+        session = Session.open("far", self.directory, self.environment)
+        tags = session.tags()
+        name = max(it for it in tags if it.startswith(f"{VERIFIED}."))
+        session.change_tags({name: tags[name].rpartition(",")[0] or None})
+
     def live(self, kind: str, namespace: str | None = None) -> list[str]:
         """The names of the live objects of a kind."""
         where = ("--namespace", namespace or self.namespace)
@@ -231,6 +240,15 @@ def test_everything_else_is_restored_and_data_stays_in_the_state(shop: Shop) -> 
         it["urn"].rpartition("::")[2]: it["op"] for it in preview["steps"] if it["op"] != "same"
     }
     assert changed == {"settings": "create", "db": "update", "web": "update"}
+
+    # As one whose rollback died before its mark; what stays and went since is no matter.
+    shop.forget_the_last_mark()
+    where = ("--namespace", shop.namespace)
+    shop.run("kubectl", *where, "delete", "persistentvolumeclaim", "data", "--wait")
+    recovered = shop.told("recover")
+    assert (recovered["action"], recovered["rollback"]) == ("judge", None)
+    assert any(it.startswith("PersistentVolumeClaim data") for it in recovered["stays"])
+    assert shop.told("history")["releases"][0]["verified"]
 
     shown = shop.told("rollback", "--to", "1", "--preview")
     assert any(it.startswith("PersistentVolumeClaim data") for it in shown["stays"])

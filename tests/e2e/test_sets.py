@@ -33,9 +33,9 @@ inside = pulumi.ResourceOptions(
 )
 
 
-def template(name, code, probe=True, **more):
+def template(name, code, probe=True, requests=None, **more):
     container = {"name": "main", "image": IMAGE, "command": ["python3", "-u", "-c", code]}
-    container["resources"] = {"requests": {"cpu": "10m"}}
+    container["resources"] = {"requests": {"cpu": "10m", **(requests or {})}}
     if probe:
         asks = {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1, "timeoutSeconds": 10}
         container["readinessProbe"] = asks
@@ -51,6 +51,18 @@ def common(name):
     return {"selector": {"matchLabels": {"app": name}}}
 
 
+# Demands of every further pod to say how much memory it requests, as only the broken ones do.
+limit, memory = [], {}
+if config.get("limit") == "bad":
+    memory = {"memory": "16Mi"}
+    limit = [
+        kubernetes.core.v1.ResourceQuota(
+            "limit",
+            metadata={"name": "limit", "namespace": NAMESPACE},
+            spec={"hard": {"requests.memory": "1Gi"}},
+            opts=inside,
+        )
+    ]
 # Of one name, in one namespace.
 kubernetes.apps.v1.StatefulSet(
     "db",
@@ -59,9 +71,9 @@ kubernetes.apps.v1.StatefulSet(
         **common("db"),
         "replicas": 2,
         "serviceName": "db",
-        "template": template("db", code("set")),
+        "template": template("db", code("set") + f"# {config.get('note')}", requests=memory),
     },
-    opts=inside,
+    opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=limit)),
 )
 kubernetes.apps.v1.DaemonSet(
     "agent",
@@ -95,7 +107,7 @@ kubernetes.batch.v1.Job(
 )
 '''
 STACK = ("--stack", "far")
-PARTS = ("set", "daemon", "job")
+PARTS = ("set", "daemon", "job", "limit")
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,7 @@ class Sets:
         for part in PARTS:
             self.configure(part, bad.get(part, "good"))
         self.configure("step", bad.get("step", "1"))
+        self.configure("note", bad.get("note", "first"))
 
     def deploy(self, *words: str, expect: int = 0) -> dict[str, Any]:
         """Deploy; return the document, or the error in it."""
@@ -229,6 +242,34 @@ def test_so_it_does_when_a_person_goes_back(sets: Sets) -> None:
     back = sets.run("aegis", "rollback", "--yes", "--json", *STACK)
     assert len(json.loads(back.standard_output)["podsReplaced"]) == 1
     assert "replaced pod db-1 of StatefulSet db" in back.output, "the person is told"
+    sets.require_whole()
+
+
+def test_a_release_that_mends_the_set_replaces_the_pod_that_the_broken_one_left(
+    sets: Sets,
+) -> None:
+    sets.choose(set="bad")
+    sets.deploy("--no-rollback", "--force", expect=1)
+    sets.choose(note="mended")
+    mended = sets.deploy()
+    (replaced,) = mended["podsReplaced"]
+    assert replaced.startswith("pod db-1 of StatefulSet db, which kept it from going on: ")
+    assert "ended with exit code 3" in replaced
+    sets.require_whole()
+    timelines = (sets.directory / "backend" / ".pulumi" / "aegis").rglob("*.timelines/*.json")
+    newest = json.loads(max(timelines).read_text())
+    assert "replace pod db-1 of StatefulSet db" in [it["name"] for it in newest["steps"]]
+
+
+def test_what_lets_no_pod_come_goes_before_the_pod_in_the_way_is_replaced(sets: Sets) -> None:
+    sets.choose(set="bad", limit="bad")
+    found = sets.deploy(expect=4)
+    assert "boom: cannot open the store" in found["error"]["why"]
+    rollback = _rolled_back(found)
+    assert rollback["first"] == ["ResourceQuota limit"]
+    (replaced,) = rollback["podsReplaced"]
+    assert replaced.startswith("pod db-1 of StatefulSet db, which kept it from going back: ")
+    assert sets.list("resourcequota") == []
     sets.require_whole()
 
 

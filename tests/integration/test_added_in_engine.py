@@ -7,15 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import MagicMock
 
 import pulumi
 import pytest
 from pulumi import ResourceOptions
 
-from ops import checkpoint, history, ledger
-from ops.errors import ExitCode
+from ops import checkpoint, history, ledger, replay
+from ops.errors import AegisError, ExitCode
+from ops.judging import Judging
 from ops.release import BEGUN
 from ops.stack import Session
+from ops.verdict import Verdict
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.shop import Stand, objects
 from tests.integration.waiting import SECONDS
@@ -154,6 +157,41 @@ def test_data_stays_with_all_that_it_needs_and_the_state_is_whole(
     assert counts.get("create") == 1, "the settings; the program knows the rest"
     assert counts.get("update") == 2, "the object of before and the set's pods"
     assert "delete" not in counts
+
+
+def test_a_recovery_that_only_judges_knows_what_stays_and_tells_it(
+    stand: Stand,
+    two: Callable[[Callable[[], None]], Session],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = two(_with_data)
+    first = history.releases(session)[-1]
+    planned = replay.plan(*checkpoint.both(session, first))
+
+    def full(*_: object) -> None:
+        raise AegisError(what="the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "mark_verified", full)
+        back = ("rollback", "--to", "1", "--yes")
+        assert stand.aegis(*back) == ExitCode.NOT_ROLLED_BACK
+    assert not history.releases(session)[0].verified
+    capsys.readouterr()
+    judged = MagicMock(return_value=Verdict(passed=True, reason="good"))
+    monkeypatch.setattr(Judging, "judge", judged)
+
+    assert stand.aegis("recover", "--json") == ExitCode.OK
+
+    assert judged.call_args.kwargs["whole"]
+    assert judged.call_args.kwargs["apart"] == planned.kept
+    told = capsys.readouterr()
+    assert "PersistentVolumeClaim data: the volume's data" in told.err
+    document = json.loads(told.out)
+    assert document["action"] == "judge"
+    stays = [it.partition(":")[0] for it in document["stays"]]
+    assert sorted(stays) == sorted(it.resource for it in planned.stays)
+    assert history.releases(session)[0].verified
 
 
 def test_only_what_is_protected_and_what_it_needs_is_left_to_one_who_insists(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ops import history, ledger
 from ops.errors import ExitCode
 from ops.reconnect import MESSAGE
 from tests.integration.accepting_provider import VERSIONS
+from tests.integration.cluster_over_http import ClusterOverHttp
 from tests.integration.shop import Stand, maps
 
 pytestmark = pytest.mark.integration
@@ -44,19 +46,40 @@ say."""
 @pytest.fixture
 def rotated(stand: Stand) -> Stand:
     """Two releases with alice's credentials; then the settings have bob's, and alice's are dead."""
+    _rotate(stand, "alice", "bob")
+    return stand
+
+
+@pytest.fixture
+def emptied(stand: Stand) -> Iterator[Stand]:
+    """The same in a cluster that answers, and that somebody has taken the objects from."""
+    cluster = ClusterOverHttp()
+    try:
+        config = json.loads(cluster.kubeconfig())
+        user = config["users"][0]["user"]
+        alice, bob = (
+            json.dumps({**config, "users": [{**config["users"][0], "user": {**user, "token": it}}]})
+            for it in ("alice", "bob")
+        )
+        _rotate(stand, alice, bob)
+        yield stand
+    finally:
+        cluster.close()
+
+
+def _rotate(stand: Stand, alice: str, bob: str) -> None:
     project = stand.root / "project"
     (project / "__main__.py").write_text(PROGRAM)
     runtime = {"name": "python", "options": {"toolchain": "pip", "virtualenv": sys.prefix}}
     (project / "Pulumi.yaml").write_text(json.dumps({"name": "shop", "runtime": runtime}))
-    _connect(stand, "alice")
+    _connect(stand, alice)
     for data in ("1", "2"):
         stand.pulumi("config", "set", "--stack", "one", "x", data)
         stand.pulumi("up", "--yes", "--skip-preview", "--stack", "one")
         session = stand.open()
         ledger.mark_verified(session, history.releases(session)[0])
-    _connect(stand, "bob")
-    stand.tell("revoked", "alice\n")
-    return stand
+    _connect(stand, bob)
+    stand.tell("revoked", f"{alice}\n")
 
 
 def _connect(stand: Stand, who: str) -> None:
@@ -115,6 +138,25 @@ def test_a_recovery_does_so_too(rotated: Stand) -> None:
     assert rotated.aegis("recover") == ExitCode.OK
     assert _data(rotated) == [{"x": "2"}, {"x": "2"}]
     assert _credentials(rotated) == ["bob", "bob"]
+
+
+def test_a_deploy_that_makes_again_what_is_gone_goes_on_with_those_of_now(
+    emptied: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Nothing but a refresh finds out what is gone, and that asks with what is recorded.
+    emptied.pulumi("config", "set", "--stack", "one", "x", "3")
+    emptied.tell("gone", "a\nb\n")
+    emptied.tell("journal")
+    assert emptied.aegis("deploy", "--yes") == ExitCode.OK
+    said = capsys.readouterr().err
+    assert "is gone, and is made again: ConfigMap shop/a, ConfigMap shop/b" in said
+    assert "the credentials that were recorded are refused" in said
+    assert sorted(emptied.done().splitlines()) == ["create ConfigMap a", "create ConfigMap b"]
+    assert _data(emptied) == [{"x": "3"}, {"x": "3"}]
+    assert ['"bob"' in it for it in _credentials(emptied)] == [True, True]
+    newest, between, failed, *_ = history.releases(emptied.open())
+    assert (newest.result, newest.verified) == ("succeeded", True)
+    assert (between.message, failed.result) == (MESSAGE, "failed")
 
 
 def test_a_preview_changes_nothing_and_says_what_helps(

@@ -124,6 +124,7 @@ class Stage(Actions):
     presences: list[Presence] = field(default_factory=list)
     gates: dict[int, GateSettings | None] = field(default_factory=dict)
     apart: Collection[str] = ()
+    whole: bool = False
     judged_by: list[GateSettings] = field(default_factory=list)
     overridden: dict[str, str] = field(default_factory=dict)
     pardoned: list[str] = field(default_factory=list)
@@ -227,7 +228,7 @@ class Stage(Actions):
     def presence(self, images: Sequence[str]) -> list[Presence]:
         return self.presences
 
-    def mark_verified(self, release: Release | None) -> None:
+    def mark_verified(self, release: Release | None, *, restored: bool = False) -> None:
         assert release is not None
         self.did.append(f"verify {release.number}")
 
@@ -279,6 +280,12 @@ class Stage(Actions):
         self.did.append(f"replay {target.number}{losing}")
         return self.replayed
 
+    def beside(self, target: Release) -> Any:
+        self.did.append(f"beside {target.number}")
+        if self.illegible is not None:
+            raise self.illegible
+        return self.replayed
+
     def preview_replay(self, replay: Any, target: Release) -> Changes:
         self.did.append(f"preview replay {target.number}")
         if self.blocked is not None:
@@ -314,11 +321,14 @@ class Stage(Actions):
         assert not dry
         self.did.append("judge")
         self.judged_by.append(gate)
-        self.apart = apart
+        self.apart, self.whole = apart, whole
         verdict = self.verdicts.pop(0)
         if isinstance(verdict, BaseException):
             raise verdict
         return verdict
+
+    def leave_to_judge(self) -> None:
+        self.did.append("leave to judge")
 
     def interference(
         self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -111,6 +112,12 @@ def test_a_good_release_is_previewed_updated_judged_and_marked() -> None:
     assert report.release.number == 2
     assert report.as_json()["changed"] is True
     assert "update Deployment a [spec]" in stage.results.getvalue()
+
+
+def test_the_pods_that_a_deploy_replaced_are_in_its_report() -> None:
+    ran = Ran(outcome(), replaced=("pod db-1 of StatefulSet db: it crashes",))
+    report = deploy(_stage(updates=[ran], verdicts=[PASSED]), YES)
+    assert report.as_json()["podsReplaced"] == ["pod db-1 of StatefulSet db: it crashes"]
 
 
 def test_evidence_during_the_rollout_restores_the_last_verified_release() -> None:
@@ -221,6 +228,9 @@ def test_without_rollback_a_failed_release_is_left_as_it_is() -> None:
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert error.state == "not rolled back, as asked; the new one"
     assert error.next == "aegis rollback --stack s"
+    first = _stage(history=[], updates=[Ran(outcome())], verdicts=[FAILED])
+    error = _failure(first, Request(yes=True, roll_back=False))
+    assert error.next == "correct it, then: aegis deploy --stack s", "there is nothing before it"
 
 
 def test_the_first_release_has_nothing_to_go_back_to() -> None:
@@ -365,8 +375,38 @@ def test_nothing_to_change_and_not_verified_is_judged_and_marked() -> None:
     stage = _stage(history=[release(1)], changes=Changes((), {}, ()), verdicts=[PASSED])
     deploy(stage, YES)
     assert stage.did[2:] == ["judge", "verify 1", "release"]
-    stage = _stage(history=[release(1)], changes=Changes((), {}, ()), verdicts=[FAILED])
-    assert _failure(stage).code is ExitCode.GATE_FAILED
+    for history, following in (
+        ([release(1)], "correct it, then: aegis deploy --stack s"),
+        ([release(2), release(1, verified=True)], "aegis rollback --stack s"),
+    ):
+        stage = _stage(history=history, changes=Changes((), {}, ()), verdicts=[FAILED])
+        error = _failure(stage)
+        assert (error.code, error.next) == (ExitCode.GATE_FAILED, following)
+
+
+def test_nothing_to_change_and_nobody_to_ask_is_no_gate_that_failed() -> None:
+    gone = Verdict(passed=False, reason="the cluster did not answer for 90 s", kind=LOST)
+    held = standing(PASSED, ("Service n/web is being deleted",), ())
+    for verdict, what, state in (
+        (gone, "the cluster of s stopped answering", "nothing was to be changed, and nothing was"),
+        (held, "what was deployed to s is not verified", "it is deployed and passed its gate"),
+    ):
+        stage = _stage(history=[release(1)], changes=Changes((), {}, ()), verdicts=[verdict])
+        error = _failure(stage)
+        assert error.code is ExitCode.NOT_ROLLED_BACK
+        assert error.what.startswith(what)
+        assert error.state.startswith(state)
+        assert error.next.endswith("aegis deploy --stack s")
+
+
+def test_one_that_is_good_and_whose_record_cannot_be_read_is_good() -> None:
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
+    damaged = AegisError(what="the checkpoint cannot be read", why="it ends in its middle")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stage, "deployed", MagicMock(side_effect=damaged))
+        report = deploy(stage, YES)
+    assert report.verdict == PASSED
+    assert "it ends in its middle" in stage.messages.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -413,7 +453,7 @@ def test_a_digest_that_runs_and_is_good_is_in_the_settings_though_it_could_not_b
     """Else the advice, to deploy once more, would deploy the image of before."""
 
     class Unmarked(Stage):
-        def mark_verified(self, release: Release | None) -> None:  # noqa: ARG002
+        def mark_verified(self, release: Release | None, *, restored: bool = False) -> None:  # noqa: ARG002
             raise AegisError(what="the disk is full")
 
     stage = Unmarked(history=[release(1)], updates=[Ran(outcome())], verdicts=[PASSED])

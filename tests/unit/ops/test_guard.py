@@ -87,6 +87,11 @@ def test_what_was_refused_is_tried_again_and_what_was_done_badly_is_not() -> Non
     unreachable = AegisError(what="the cluster cannot be reached")
     assert go_on(_says(unreachable, unreachable, DONE), out, pauses=(1, 2, 3), sleep=waited.append)
     assert waited == [1, 2]
+    waited.clear()
+    # What was done before it does not make it a reason to give up.
+    midway = AegisError(what="no answer", code=ExitCode.NOT_ROLLED_BACK, again=True)
+    assert go_on(_says(midway, DONE), out, pauses=(1,), sleep=waited.append) is DONE
+    assert waited == [1]
     for last in (unreachable, AegisError(what="unhealthy", code=ExitCode.NOT_ROLLED_BACK)):
         waited.clear()
         with pytest.raises(AegisError) as raised:

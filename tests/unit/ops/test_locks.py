@@ -26,6 +26,7 @@ from ops.locks import (
     judge_claim,
     judge_lock,
     read_claim,
+    refuse_living,
 )
 from ops.process import Machine
 from tests.unit.ops.made_backend import MadeBackend
@@ -496,3 +497,10 @@ def _leave(store: object, **changes: object) -> None:
     here = Machine.here()
     left = claim(who=f"ann@{here.host}", boot=here.boot[:13], **changes)
     store.swap_claim(store.claim(), left.encode())  # type: ignore[attr-defined]
+
+
+def test_who_lives_is_waited_for_by_what_can_wait() -> None:
+    holder = Holder(Life.HELD, "a@b", "2026-01-01", "deploy", "its heart beats")
+    with pytest.raises(AegisError) as caught:
+        refuse_living("s", [holder], take=True)
+    assert caught.value.next.startswith("wait until it has ended, then the same again")

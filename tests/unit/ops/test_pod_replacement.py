@@ -16,6 +16,7 @@ from ops.cluster import ApiError, Cluster
 from ops.errors import AegisError
 from ops.events import Event
 from ops.gate_settings import GateSettings
+from ops.onward import Onward
 from ops.pod_replacement import Replacement, concerned
 from ops.stuck_pods import Stuck
 from ops.workload import Workload
@@ -96,11 +97,12 @@ class Told:
 
 
 @contextmanager
-def replacing(server: Server, told: Told) -> Iterator[Replacement]:
+def replacing(server: Server, told: Told, onward: Onward | None = None) -> Iterator[Replacement]:
     it = Replacement(
         cast("Cluster", server),
-        {DB: resource()},
+        {DB: resource().urn},
         GateSettings(),
+        onward,
         require=told.require,
         on_replaced=told.replaced.append,
         tell=told.words.append,
@@ -191,6 +193,31 @@ def test_a_server_that_says_nothing_is_asked_again() -> None:
     assert len(server.deleted) == 3
 
 
+def test_an_update_that_goes_forward_says_so_of_what_it_replaces() -> None:
+    server, told = Server(), Told()
+    with replacing(server, told, Onward({DB: resource().urn})) as it:
+        it.hear(begins())
+        becomes(lambda: bool(it.replaced), "replaced")
+    assert server.deleted == [(PATH, f"db-1 {OLD}")]
+    (line,) = told.words
+    assert line.startswith("replaced pod db-1 of StatefulSet db, which kept it from going on: ")
+
+
+def test_a_verified_releases_pod_is_left_and_what_a_person_can_type_is_said_once() -> None:
+    server, told = Server(), Told()
+    verified = Onward({DB: resource().urn}, {DB: frozenset({OLD})})
+    with replacing(server, told, verified) as it:
+        it.hear(begins())
+        becomes(lambda: bool(told.words), "told")
+        it._look()
+    assert (server.deleted, told.replaced, it.replaced) == ([], [], [])
+    (words,) = told.words
+    first = "pod db-1 of StatefulSet db keeps it from going on, and is left, for it may be of a"
+    assert words.startswith(f"{first} release that is verified")
+    assert "ended with exit code 3" in words
+    assert words.endswith("kubectl delete pod db-1 --namespace shop")
+
+
 def test_only_what_is_no_deployment_is_looked_at() -> None:
     web = Workload(namespace="shop", name="db")
-    assert list(concerned({DB: resource(), web: resource()})) == [DB]
+    assert concerned({DB: resource(), web: resource()}) == {DB: resource().urn}

@@ -100,8 +100,9 @@ def test_a_recovery_puts_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
     refresh(session)
     assert session.imported == [state(seen(2, BY_LOOP))]
     failed: Any = Session(succeeds=False)
-    with pytest.raises(AegisError, match="could not be refreshed"):
+    with pytest.raises(AegisError, match="could not be refreshed") as caught:
         refresh(failed)
+    assert caught.value.next == "once that is mended: aegis recover --stack s"
     assert failed.imported == []
 
 

@@ -8,15 +8,20 @@ from typing import Any, cast
 import pytest
 
 from ops.errors import AegisError, ExitCode
-from ops.events import Outcome
+from ops.events import Event, Outcome
+from ops.gate_settings import GateSettings
 from ops.replay import plan
 from ops.replay_update import carry_out
+from ops.stuck_pods import Lookout
+from ops.workload import Workload
+from tests.unit.ops.sets import CRASHED, pod, stateful_set
 from tests.unit.ops.stage import outcome, step
 from tests.unit.ops.states import CONFIG_KIND, made, thing
 
 WEBHOOK = "kubernetes:admissionregistration.k8s.io/v1:ValidatingWebhookConfiguration"
 QUOTA = "kubernetes:core/v1:ResourceQuota"
 GUARD, LIMIT, WEB = thing(WEBHOOK, "guard"), thing(QUOTA, "limit"), thing(CONFIG_KIND, "web")
+DATABASE = thing("kubernetes:apps/v1:StatefulSet", "db")
 MESSAGE = "aegis: automated rollback to release 3: it crashed"
 BEGINS = "aegis: automated rollback to release 3 begins"
 
@@ -66,6 +71,50 @@ def test_what_goes_first_goes_alone_and_all_of_it_counts_as_one() -> None:
     assert [it.get("refresh", False) for it in session.updates] == [False, False, True]
     assert (done.recorded, done.steps, done.duration) == ("c", tuple(steps), 4.5)
     assert cleared == 2
+
+
+def test_a_pod_in_the_way_is_looked_for_only_once_what_keeps_others_from_coming_is_gone() -> None:
+    """A quota that allows none of the restored pods, and a set whose pod of the bad release hangs.
+
+    Deleted while the quota stands, the pod would be followed by none.
+    """
+    workload = Workload(namespace="shop", name="db", kind="StatefulSet")
+    broken = pod("db-1", "db-bad", ready=False, state=CRASHED, restarts=2)
+    bad = stateful_set(pod("db-0"), broken, status={"updateRevision": "db-bad"}, generation=3)
+    restored = stateful_set(pod("db-0"), broken, generation=4)
+    lookout = Lookout(workload, GateSettings())
+    lookout.find(bad, 0.0)
+    seen: list[tuple[str, str | None]] = []
+
+    class Engine(Session):
+        """Comes to the quota, and then to the set; the cluster is looked at meanwhile."""
+
+        def update(self, **options: Any) -> Outcome:
+            item = LIMIT if options.get("targets") else DATABASE
+            op = "delete" if item is LIMIT else "update"
+            self._note(Event("begins", step(op, urn=item["urn"]), urn=item["urn"]))
+            for moment, snapshot in enumerate((bad,) if item is LIMIT else (bad, restored)):
+                found = lookout.find(snapshot, 1000.0 * len(self.updates) + moment)
+                name = item["urn"].rpartition("::")[2]
+                seen.append((f"{op} {name}", None if found is None else found.pod))
+            return super().update(**options)
+
+        def _note(self, event: Event) -> None:
+            if event.urn == DATABASE["urn"] and event.step is not None:
+                lookout.begins(event.step)
+
+    session = Engine([outcome(), outcome()])
+    now = made(LIMIT, {**DATABASE, "inputs": {"spec": {"x": 2}}, "dependencies": [LIMIT["urn"]]})
+    carry_out(
+        cast("Any", session),
+        plan(made(DATABASE), now),
+        message=MESSAGE,
+        settle=lambda: None,
+        on_event=lambda _: None,
+        on_cleared=lambda: None,
+        stopped=lambda: False,
+    )
+    assert seen == [("delete limit", None), ("update db", None), ("update db", "db-1")]
 
 
 def test_one_that_fails_is_followed_by_nothing() -> None:

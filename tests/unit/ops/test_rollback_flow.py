@@ -8,7 +8,7 @@ import pytest
 
 from ops.checkpoint import Resource
 from ops.errors import AegisError, ExitCode
-from ops.events import Changes, Failure
+from ops.events import Changes, Failure, Step
 from ops.gate_settings import GateSettings
 from ops.ledger import fingerprint
 from ops.registry import Presence
@@ -18,6 +18,7 @@ from ops.replay_loss import Loss, Rerun
 from ops.replay_secrets import SecretChange
 from ops.replay_stays import Stay
 from ops.rollback import Request, message, rollback
+from ops.signals import Interrupted
 from ops.watched import Ran
 from tests.unit.ops.stage import (
     FAILED,
@@ -302,11 +303,50 @@ def test_a_rollback_that_is_not_healthy_marks_nothing() -> None:
     assert not any(it.startswith(("verify", "refuse")) for it in stage.did)
 
 
-def test_a_signal_during_the_update_leaves_the_rest_to_recover() -> None:
-    stage = _stage(restores=[Ran(outcome(False))], signalled=True)
+@pytest.mark.parametrize(
+    ("steps", "state"),
+    [((), "it changed nothing that runs"), ((step(),), "the stack is between two releases")],
+)
+def test_a_signal_during_the_update_leaves_the_rest_to_recover(
+    steps: tuple[Step, ...], state: str
+) -> None:
+    stage = _stage(restores=[Ran(outcome(False, steps=steps))], signalled=True)
     error = _refusal(stage, Request(yes=True))
     assert error.code is ExitCode.INTERRUPTED
-    assert error.next == "aegis recover --stack s"
+    assert (error.state, error.next) == (state, "aegis recover --stack s")
+
+
+def test_a_signal_during_the_gate_leaves_the_judgement_to_recover() -> None:
+    stage = _stage(restores=[Ran(outcome())], verdicts=[Interrupted(15)])
+    error = _refusal(stage, Request(yes=True))
+    assert error.code is ExitCode.INTERRUPTED
+    assert error.state == "release 1 is restored; nobody has seen yet that it is healthy"
+    assert error.next == "aegis recover --stack s lets the gate judge it"
+
+
+def test_what_cannot_be_read_after_the_update_is_no_refusal_before_any_change() -> None:
+    damaged = AegisError(what="the state cannot be read", why="it ends in its middle")
+    stage = _stage(restores=[Ran(outcome())], verdicts=[damaged])
+    error = _refusal(stage, Request(yes=True))
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert error.state == "the stack is NOT at a verified release"
+    assert error.why == "the state cannot be read: it ends in its middle"
+    assert error.again, "a guard goes on with it once it can"
+
+
+def test_credentials_that_cannot_be_learnt_after_a_change_are_no_refusal_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> bool:
+        raise AegisError(what="the program could not be run", state="nothing that runs was changed")
+
+    stage = _stage(restores=[Ran(outcome(False, steps=(step(),)))])
+    monkeypatch.setattr(stage, "reconnected", fail)
+    assert _refusal(stage, Request(yes=True)).code is ExitCode.NOT_ROLLED_BACK
+    stage = _stage(restores=[Ran(outcome(False))])
+    monkeypatch.setattr(stage, "reconnected", fail)
+    error = _refusal(stage, Request(yes=True))
+    assert (error.code, error.state) == (ExitCode.REFUSED, "nothing that runs was changed")
 
 
 def test_what_cannot_be_recognised_again_is_said_and_not_remembered() -> None:
@@ -342,8 +382,11 @@ def test_a_rollback_that_an_outage_made_fail_is_tried_once_more() -> None:
     )
 
 
-def test_one_that_cannot_begin_once_more_does_not_say_that_nothing_was_changed() -> None:
-    gone = AegisError(what="the cluster of s does not answer", why="connection refused")
+@pytest.mark.parametrize("state", ["nothing was changed", "nothing was begun"])
+def test_one_that_cannot_begin_once_more_does_not_say_that_nothing_was_changed(state: str) -> None:
+    gone = AegisError(
+        what="the cluster of s does not answer", why="connection refused", state=state
+    )
     stage = _stage(
         restores=[Ran(outcome(False, steps=(step(),)), silent=20.0), gone],
         outside=["the cluster did not answer for 20 s meanwhile"],
@@ -392,7 +435,7 @@ def test_one_whose_cli_is_killed_again_and_again_is_left_to_recover() -> None:
     stage = _stage(restores=[Ran(outcome(False, killed=True))] * 3)
     error = _refusal(stage, Request(yes=True))
     assert "was cut short" in error.what
-    assert error.next == "aegis recover --stack s goes on with it"
+    assert error.next == "see to what kills it; aegis recover --stack s goes on with it"
     assert error.code is ExitCode.NOT_ROLLED_BACK
 
 

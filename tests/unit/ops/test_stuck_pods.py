@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ops.gate_settings import GateSettings
+from ops.onward import Onward
 from ops.stuck_pods import STILL_SECONDS, Lookout, Stuck, in_the_way
 from ops.workload import Snapshot, Workload
 from tests.unit.ops.sets import (
@@ -40,9 +41,10 @@ def found(
     op: str = "update",
     diffs: tuple[str, ...] = ("spec",),
     first: Snapshot | None = None,
+    onward: Onward | None = None,
 ) -> Stuck | None:
     """What is in the way at the last of some moments after the update came to the set."""
-    lookout, stuck = Lookout(DB, SETTINGS), None
+    lookout, stuck = Lookout(DB, SETTINGS, onward), None
     lookout.find(first or before(), 0.0)
     lookout.begins(step(op, diffs=diffs))
     for moment in moments or (1.0,):
@@ -158,6 +160,36 @@ def test_other_kinds_replace_theirs_themselves_unless_they_are_told_not_to() -> 
     assert in_the_way(daemon_set(crashing)) == ()
     assert in_the_way(daemon_set(crashing, **ON_DELETE)) == (crashing,)
     assert in_the_way(Snapshot(live=before().live, pods=(crashing,))) == ()
+
+
+class TestAnUpdateThatGoesForward:
+    """It replaces what the broken release before it left, and nothing that may be good."""
+
+    BROKEN = stateful_set(pod("db-0"), pod("db-1", OLD, **CRASHING))
+
+    def test_replaces_a_pod_of_a_release_that_is_not_verified(self) -> None:
+        for onward in (Onward({DB: "u"}), Onward({DB: "u"}, {DB: frozenset({"db-verified"})})):
+            stuck = found(self.BROKEN, onward=onward)
+            assert stuck is not None
+            assert (stuck.pod, stuck.spared) == ("db-1", False)
+
+    @pytest.mark.parametrize("revisions", [frozenset({OLD, "db-older"}), None])
+    def test_spares_one_that_is_or_may_be_the_verified_releases(
+        self, revisions: frozenset[str] | None
+    ) -> None:
+        stuck = found(self.BROKEN, onward=Onward({DB: "u"}, {DB: revisions}))
+        assert stuck is not None
+        assert stuck.spared
+
+    def test_has_no_say_in_a_ready_one_nor_in_a_new_one(self) -> None:
+        for other in (pod("db-1", OLD), pod("db-1", NEW, **CRASHING)):
+            there = stateful_set(pod("db-0"), other)
+            assert found(there, 1.0, 1000.0, onward=Onward({DB: "u"})) is None
+
+    def test_leaves_pods_that_a_person_deletes_to_that_person(self) -> None:
+        by_hand = stateful_set(pod("db-0"), pod("db-1", OLD, **CRASHING), **ON_DELETE)
+        assert found(by_hand) is not None, "where it goes back nobody else is asked"
+        assert found(by_hand, 1.0, 1000.0, onward=Onward({DB: "u"})) is None
 
 
 def test_where_nobody_knows_which_pods_are_new_none_is_in_the_way() -> None:
