@@ -13,11 +13,11 @@ from typing import Self
 from urllib.parse import quote
 
 from ops.checkpoint import Resource
-from ops.cluster import CONFLICT, NOT_FOUND, ApiError, Cluster
+from ops.cluster import CONFLICT, NOT_FOUND, ApiError
 from ops.errors import AegisError
 from ops.events import Event
 from ops.gate_settings import GateSettings
-from ops.mirror import Mirror
+from ops.mirrors import Where, mirrored, reach
 from ops.stuck_pods import Lookout, Stuck
 from ops.workload import Workload
 from ops.workload_kinds import DEPLOYMENT
@@ -34,7 +34,7 @@ class Replacement:
     """Replaces pods in a thread while an update restores workloads; a context manager.
 
     Args:
-        cluster: The cluster.
+        cluster: The cluster, or what returns the one that each workload is in.
         declared: What is restored, with what declares it.
         settings: What is evidence that a pod never becomes ready.
         require: Called before each deletion; raises when the stack is somebody else's by now.
@@ -47,7 +47,7 @@ class Replacement:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Where,
         declared: Mapping[Workload, Resource],
         settings: GateSettings,
         *,
@@ -56,11 +56,11 @@ class Replacement:
         tell: Callable[[str], None],
     ) -> None:
         self.replaced: list[str] = []
-        self._cluster, self._require = cluster, require
+        self._cluster_of, self._require = reach(cluster), require
         self._on_replaced, self._tell = on_replaced, tell
         self._lookouts = {it: Lookout(it, settings) for it in declared}
         self._by_urn = {resource.urn: it for it, resource in declared.items()}
-        self._mirror = Mirror(cluster, declared)
+        self._mirror = mirrored(cluster, declared)
         self._done: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replace", daemon=True)
@@ -114,7 +114,7 @@ class Replacement:
         namespace = stuck.workload.namespace
         path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(stuck.pod)}"
         try:
-            self._cluster.delete(path, uid=stuck.uid)
+            self._cluster_of(stuck.workload).delete(path, uid=stuck.uid)
         except ApiError as error:
             if error.silence:
                 return  # It is tried again.

@@ -62,7 +62,7 @@ class Watched:
         turn: Whose turn it is.
         out: Where progress goes.
         signals: What signals do meanwhile.
-        connected: Returns the cluster the stack is in.
+        where: Returns the cluster that each workload is in.
         recording: Listens.
     """
 
@@ -71,11 +71,11 @@ class Watched:
         turn: Turn,
         out: Output,
         signals: Signals,
-        connected: Callable[[], Cluster],
+        where: Callable[[Workload], Cluster],
         recording: Recording,
     ) -> None:
         self._turn, self._out, self._signals = turn, out, signals
-        self._connected, self._recording = connected, recording
+        self._where, self._recording = where, recording
         self._ended = threading.Event()
         self._waits = Waits()
 
@@ -161,7 +161,7 @@ class Watched:
                 self._end(evidence, stop)
 
             watch = Watch(
-                self._connected(),
+                self._where,
                 list(workloads),
                 gate,
                 on_progress=self._tell_rollouts,
@@ -204,7 +204,7 @@ class Watched:
             yield self._tell
             return
         replacement = Replacement(
-            self._connected(),
+            self._where,
             concerns,
             gate,
             require=self._turn.require,

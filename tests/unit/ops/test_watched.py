@@ -133,7 +133,7 @@ def run(script: Script, came_to: Callable[[], Outcome]) -> Ran:
 
     out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
     turn, signals = cast("Turn", _Turn()), cast("Signals", _Signals())
-    watched = Watched(turn, out, signals, lambda: cast("Cluster", None), Recording("s"))
+    watched = Watched(turn, out, signals, lambda _: cast("Cluster", None), Recording("s"))
     return watched.run(UPDATE, "updating", update, [WEB], GateSettings(), stop=script.stop)
 
 
