@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,6 @@ from ops import live_objects, replay_owned
 from ops.actions import Actions
 from ops.checkpoint import outline, parse
 from ops.cluster import ApiError, Cluster
-from ops.clusters import Way
 from ops.commands import drift, status
 from ops.errors import AegisError
 from ops.events import Changes, Event
@@ -25,7 +25,6 @@ from ops.gate_settings import GateSettings
 from ops.interference import ALTERED, hands
 from ops.mirror import Mirror
 from ops.pod_replacement import Replacement
-from ops.release import Release
 from ops.replay import plan
 from ops.signals import Signals
 from ops.status import Status
@@ -34,9 +33,9 @@ from ops.watch import Watch
 from ops.workload import Snapshot, Workload
 from tests.unit.ops.sets import CRASHED, NEW, OLD, pod, stateful_set
 from tests.unit.ops.stage import release, step
-from tests.unit.ops.states import CONFIG_KIND, STACK, state, thing
+from tests.unit.ops.states import CONFIG_KIND, state, thing
 from tests.unit.ops.test_autoscalers import hpa
-from tests.unit.ops.test_clusters import DEPLOYMENT, PROVIDER, preview, provider
+from tests.unit.ops.test_clusters import DEPLOYMENT, preview, provider
 from tests.unit.ops.test_evidence import recorded
 from tests.unit.ops.test_field_owners import entry
 from tests.unit.ops.test_output import _Streams
@@ -144,6 +143,25 @@ def at(apis: dict[str, Api]) -> Callable[[Workload], Cluster]:
     return lambda it: cast("Cluster", apis[it.cluster])
 
 
+@pytest.fixture
+def answering() -> Iterator[int]:
+    """The port of somebody who answers whatever is asked on this machine."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Stay silent."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
 class TestTheGate:
     """It judges each where it is."""
 
@@ -174,11 +192,14 @@ class TestTheGate:
         assert (verdict.passed, verdict.kind) == (False, LOST)
         assert "west does not answer (provider west)" in verdict.reason
 
-    def test_probes_go_through_each_ones_own_api_server(self, apis: dict[str, Api]) -> None:
+    def test_probes_go_through_each_ones_own_api_server(
+        self, apis: dict[str, Api], answering: int
+    ) -> None:
+        ports = [{"name": "http", "port": answering}]
         found = {
             "metadata": {"name": "web", "namespace": "shop"},
-            # Each cluster may have given this address away.
-            "spec": {"selector": {"a": "b"}, "ports": [{"port": 80}], "clusterIP": "127.0.0.1"},
+            # Each cluster may have given this address away, and here somebody answers at it.
+            "spec": {"selector": {"a": "b"}, "ports": ports, "clusterIP": "127.0.0.1"},
         }
         labels = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}}
         live = {"metadata": {}, "spec": {"replicas": 1, "template": labels}}
@@ -202,6 +223,10 @@ class TestTheGate:
         assert why == ""
         assert [it.name for it in ways] == ["through the API server"] * 2
         assert [cast("Any", it)._route._cluster.name for it in ways] == ["east", "west"]
+        (alone,) = Routes(
+            at(apis), cast("Mirror", Copy()), [workload("east")], "/readyz", on_silence=pytest.fail
+        ).of_services()[0]
+        assert alone.name == f"directly to http://127.0.0.1:{answering}"
 
 
 def test_the_watch_of_an_update_sees_what_fails_in_either(apis: dict[str, Api]) -> None:
@@ -623,13 +648,33 @@ class TestAReplay:
         found = replay_owned.looked_at(plan(now, now), now, stack.actions.clusters)
         assert [it.resource.urn.rpartition("-")[2] for it in found.owned] == ["west"]
 
+    def test_an_autoscaler_that_goes_frees_nothing_in_the_other_cluster(self, stack: Stack) -> None:
+        it = replicated()
+        west = {**it, "provider": f"{WEST['urn']}::{WEST['id']}"}
+        kind = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
+        scaler = hpa()
+        named = {"metadata": {"name": scaler["metadata"]["name"], "namespace": "shop"}}
+        goes = thing(kind, "scaler", named, provider=f"{EAST['urn']}::{EAST['id']}")
+        stack.raw[:] = [EAST, WEST, west]
+        target = parse({"resources": stack.session.resources()})
+        stack.raw.append(goes)
+        now = parse({"resources": stack.session.resources()})
+        live = there(it)
+        live["spec"]["replicas"] = 4
+        stack.apis["west"].lists[PATH] = [live]
+        path = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+        stack.apis["west"].lists[path] = [scaler]
+        stack.actions.clusters.see(stack.session.resources())
+        planned = plan(target, now)
+        assert [it.urn for it in planned.deletes] == [goes["urn"]]
+        found = replay_owned.looked_at(planned, now, stack.actions.clusters)
+        assert (len(found.owned), found.freed) == (1, ())
+
     def test_its_workloads_are_told_apart(self, stack: Stack) -> None:
         now = parse({"resources": stack.session.resources()})
         planned = plan(now, now)
         stack.actions.clusters.learn(planned.resources)
         names = {it: stack.actions.clusters.place(it) for it in (EAST["urn"], WEST["urn"])}
-        from dataclasses import replace
-
         assert [it.cluster for it in replace(planned, places=names).declared] == ["east", "west"]
         files = {EAST["urn"]: None, WEST["urn"]: ""}
         assert [it.cluster for it in replace(planned, places=files).workloads] == [""]
@@ -662,9 +707,3 @@ def test_objects_that_are_only_read_once_are_asked_of_their_own_cluster(
     both = [workload("east"), workload("west")]
     found = live_objects.of_workloads(at(apis), both)
     assert [found[it]["metadata"]["uid"] for it in both] == ["east", "west"]
-
-
-def test_the_names_of_this_file_are_those_of_providers() -> None:
-    assert (EAST["type"], EAST["parent"]) == (PROVIDER, STACK)
-    assert Way("east").words == ("east", None)
-    assert isinstance(release(1), Release)
