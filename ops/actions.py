@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ops import checkout, claims, declared, history, ledger, reconnect, replay_choices, timelines
 from ops.adopting import Adopting
+from ops.drift import is_object
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Event, Outcome
 from ops.failures import BROKEN
@@ -23,7 +25,9 @@ from ops.identity import (
     declared_by_steps,
     images_of_state,
     is_shown,
+    jobs_of_steps,
     workloads_of_state,
+    workloads_of_steps,
 )
 from ops.judging import Judging
 from ops.onward import Onward, revisions_of, sets_of
@@ -37,7 +41,7 @@ from ops.timeline import PREVIEW, ROLLBACK, UPDATE
 from ops.turn import Turn
 from ops.verdict import Verdict
 from ops.watched import Ran, Watched
-from ops.workload import Workload
+from ops.workload import Workload, within
 from ops.workspace import qualified
 
 if TYPE_CHECKING:
@@ -61,6 +65,7 @@ class Actions:
 
     Attributes:
         previewed: What the program declared in the last preview, as `ops.declared` has it.
+        clusters: The clusters that the stack is in.
     """
 
     def __init__(self, session: Session, out: Output, signals: Signals) -> None:
@@ -74,8 +79,9 @@ class Actions:
         self._recording = Recording(session.name)
         self._turn = Turn(session, out)
         self._judging = Judging(session, out, self._turn, self._recording, lambda: self.interrupted)
-        self._adopting = Adopting(session, out, self.connected)
-        self._watched = Watched(self._turn, out, signals, self.connected, self._recording)
+        self.clusters = self._judging.clusters
+        self._adopting = Adopting(session, out, self.clusters)
+        self._watched = Watched(self._turn, out, signals, self.clusters.of, self._recording)
 
     @property
     def stack(self) -> str:
@@ -183,7 +189,36 @@ class Actions:
 
     def workloads(self) -> list[Workload]:
         """Return what the gate judges of the stack's state."""
-        return workloads_of_state(self.session.resources())
+        resources = self.session.resources()
+        self.clusters.see(resources)
+        return workloads_of_state(resources, self.clusters.place)
+
+    def to_watch(self, changes: Changes) -> list[Workload]:
+        """Return what an update may roll out or, of Jobs, run, and what it could change.
+
+        Not what is in a cluster that the update only leaves: it may be gone with all that is in it.
+
+        Args:
+            changes: What the update's preview shows.
+        """
+        there = self.workloads()
+        unknown = self.clusters.expect(changes.steps)
+        if unknown:
+            self.out.warn(
+                f"how provider {', '.join(unknown)} connects is known only once the update has "
+                "made it: what is in its cluster is not watched meanwhile, and judged afterwards"
+            )
+        place = self.clusters.place
+        left = {place(it.provider) for it in there} - {it.name for it in self.clusters.all()}
+        kept = [
+            replace(it, cluster=name)
+            for it in there
+            for name in [place(it.provider)]
+            if name is not None and name not in left
+        ]
+        steps = changes.steps
+        found = [*kept, *workloads_of_steps(steps, place), *jobs_of_steps(steps, place)]
+        return list(dict.fromkeys(found))
 
     def declared(self) -> str:
         """Return what the stack's state says was declared, as `ops.declared` has it."""
@@ -397,9 +432,13 @@ class Actions:
         recorded, current = checkpoint.both(self.session, target)
         both = self._declared_by(target, recorded), current
         planned = replay.plan(*both, choices)
+        self.clusters.learn(current.alive.values())
+        self._expect(planned)
         found = self._adopting.of_replay(planned, both, target)
         if found:
             planned = replay.plan(*both, choices, adopting=found)
+        providers = {it.provider_urn for it in planned.resources if is_object(it)}
+        planned = replace(planned, places={it: self.clusters.place(it) for it in providers})
         planned = self._leaving(planned, current)
         return replay_settings.completed(planned, target.config, self.session)
 
@@ -463,6 +502,7 @@ class Actions:
         from ops.replay_update import carry_out
         from ops.watch import LOST_SECONDS
 
+        self._expect(replay)
         before = self.session.export()
         if replay.adopted:
             self.out.say(f"taken back into the state: {', '.join(replay.adopted)}")
@@ -518,6 +558,10 @@ class Actions:
             self._tell_declared(replay)
         return ran
 
+    def _expect(self, replay: Replay) -> None:
+        """Take note of how the providers of a replay will connect."""
+        self.clusters.learn((*replay.providers.values(), *replay.resources))
+
     def _declared_by(self, release: Release, recorded: Checkpoint) -> Checkpoint:
         from ops import checkpoint, replay_owned
 
@@ -532,7 +576,7 @@ class Actions:
         from ops.cluster import ApiError
 
         try:
-            return replay_owned.looked_at(replay, current, self.connected)
+            return replay_owned.looked_at(replay, current, self.clusters)
         except (ApiError, AegisError) as error:
             self.out.warn(f"what control loops own is not known, and is written over\n{error}")
             return replay
@@ -543,7 +587,7 @@ class Actions:
         from ops.cluster import ApiError
 
         try:
-            for line in replay_owned.give_back(replay, self.connected()) if replay.freed else ():
+            for line in replay_owned.give_back(replay, self.clusters.at) if replay.freed else ():
                 self.out.say(line)
             state = replay_owned.as_declared(self.session.export(), replay)
             if state is not None:
@@ -609,6 +653,8 @@ class Actions:
         except (ApiError, AegisError) as error:
             self.out.warn(f"whether something is being deleted is not known\n{error}")
             return
+        for it in found.unknown:
+            self.out.warn(f"whether something is being deleted is not known\n{it}")
         if found.going:
             raise AegisError(
                 what=f"what is declared in {self.stack} is being deleted",
@@ -628,18 +674,19 @@ class Actions:
         return self._judging.interference(workloads, ran, verdict)
 
     def connected(self) -> Cluster:
-        """Return the cluster the stack is in."""
+        """Return the cluster that the stack's settings lead to."""
         return self._judging.connected()
 
     def require_cluster(self) -> None:
-        """Make sure that the cluster answers and knows who asks, before anything is changed.
+        """Make sure that the clusters answer and know who asks, before anything is changed.
 
         Raises:
-            AegisError: It does not.
+            AegisError: One does not.
         """
         from ops.cluster import require_answer
 
-        require_answer(self.connected(), self.stack)
+        for part in self.clusters.all():
+            require_answer(part.connect(), f"{self.stack}{within(part.name)}")
 
     # Inside
 

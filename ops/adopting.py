@@ -6,7 +6,7 @@ stack's providers lead to, and the stack's history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from ops.errors import AegisError
 if TYPE_CHECKING:
     from ops.checkpoint import Checkpoint, Resource
     from ops.cluster import Cluster
+    from ops.clusters import Clusters
     from ops.events import Changes
     from ops.output import Output
     from ops.release import Release
@@ -32,12 +33,12 @@ class Adopting:
     Attributes:
         session: The stack, open.
         out: Where it is told that nobody can look.
-        ambient: Connects to the cluster that the stack's settings lead to.
+        clusters: The clusters that the stack's providers lead to.
     """
 
     session: Session
     out: Output
-    ambient: Callable[[], Cluster]
+    clusters: Clusters
 
     def of_replay(
         self, planned: Replay, both: tuple[Checkpoint, Checkpoint], target: Release
@@ -99,13 +100,15 @@ class Adopting:
         both: tuple[Checkpoint, Checkpoint],
         target: Release,
     ) -> Adoption:
-        from ops.cluster import ApiError, connect
+        from ops.cluster import ApiError
 
         if not wanted:
             return NONE
 
+        self.clusters.learn(providers.values())
+
         def cluster(provider: Resource | None) -> Cluster:
-            return adoption.cluster_of(provider, self.ambient, connect)
+            return self.clusters.at("" if provider is None else provider.urn)
 
         try:
             return adoption.look(

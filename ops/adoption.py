@@ -38,8 +38,8 @@ _MOVED = {
 }
 """The API groups that the kinds of the group ``extensions`` went to."""
 
-_LEAD_ELSEWHERE = ("renderYamlToDirectory", "cluster")
-"""Settings of a provider by which it writes to files, or to a cluster found in another way."""
+_RENDERS = "renderYamlToDirectory"
+"""The setting of a provider by which it writes to files, and to no cluster."""
 
 _UPSERTS = "upsertExistingObjects"
 _UPSERTS_ALL = "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"
@@ -168,29 +168,6 @@ def look(
     return Adoption({urn: _as_now(it, recorded.alive[urn]) for urn, it in ours.items()}, foreign)
 
 
-def cluster_of(
-    provider: Resource | None,
-    ambient: Callable[[], Cluster],
-    connect: Callable[[str | None, str | None], Cluster],
-) -> Cluster:
-    """Return the cluster that a provider leads to.
-
-    Args:
-        provider: The provider; one that the engine made by itself, or that is not known, has its
-            connection from the stack's settings.
-        ambient: The cluster that the stack's settings lead to.
-        connect: Connects by a context and a kubeconfig.
-
-    Raises:
-        AegisError: There is no usable kubeconfig.
-    """
-    if provider is None or provider.is_default_provider:
-        return ambient()
-    given = (plain(provider.inputs.get(name)) for name in ("context", "kubeconfig"))
-    context, kubeconfig = (str(it) if it else None for it in given)
-    return connect(context, kubeconfig)
-
-
 def _there(
     wanted: Sequence[Resource], providers: Mapping[str, Resource], connect: Connect
 ) -> list[tuple[Resource, Object]]:
@@ -198,7 +175,7 @@ def _there(
     found: list[tuple[Resource, Object]] = []
     for urn in dict.fromkeys(it.provider_urn for it in wanted):
         provider = providers.get(urn)
-        if provider is not None and any(provider.inputs.get(it) for it in _LEAD_ELSEWHERE):
+        if provider is not None and provider.inputs.get(_RENDERS):
             continue
         items = [it for it in wanted if it.provider_urn == urn]
         live = live_objects.read(connect(provider), items)

@@ -8,7 +8,6 @@ made on first use.
 from __future__ import annotations
 
 import json
-import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,8 @@ CONNECT_SECONDS = 4.0
 READ_SECONDS = 15.0
 _WATCH_SECONDS = 300
 _FIRST_ERROR, _FAULT = 400, 500
+_FILES = frozenset({"certificate-authority", "client-certificate", "client-key", "tokenFile"})
+"""Where a kubeconfig names files, relative to itself."""
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE = 401, 403, 404, 409, 410
 
 
@@ -247,13 +248,16 @@ class Cluster:
         return errors
 
 
-def connect(context: str | None = None, kubeconfig: str | None = None) -> Cluster:
+def connect(
+    context: str | None = None, kubeconfig: str | None = None, cluster: str | None = None
+) -> Cluster:
     """Connect to a cluster; nothing is sent yet.
 
     Args:
         context: The kubeconfig's context; None means its current one.
         kubeconfig: A kubeconfig or its path; None means ``KUBECONFIG``, the home directory's, or
             the account of the pod this runs in.
+        cluster: The name of the kubeconfig's cluster; None means the one that the context names.
 
     Raises:
         AegisError: There is no usable kubeconfig, or no client.
@@ -271,38 +275,112 @@ def connect(context: str | None = None, kubeconfig: str | None = None) -> Cluste
     settings.retries = False
     settings.connection_pool_maxsize = 64
     try:
-        if kubeconfig and not _is_path(kubeconfig):
-            import yaml
-
-            config.load_kube_config_from_dict(
-                yaml.safe_load(kubeconfig),
-                context=context,
-                client_configuration=settings,
-                temp_file_path=str(scratch.directory()),
-            )
-        elif kubeconfig or context:
-            config.load_kube_config(
-                config_file=os.path.expanduser(kubeconfig) if kubeconfig else None,  # noqa: PTH111
-                context=context,
-                client_configuration=settings,
-                temp_file_path=str(scratch.directory()),
-            )
+        found = _kubeconfig(kubeconfig, required=bool(kubeconfig or context or cluster))
+        if found is None:
+            config.load_incluster_config(client_configuration=settings)
         else:
-            # Several may be named, of which some may not be there.
-            named = config.KUBE_CONFIG_DEFAULT_LOCATION.split(os.pathsep)
-            if any(Path(it).expanduser().exists() for it in named if it):
-                config.load_kube_config(
-                    client_configuration=settings, temp_file_path=str(scratch.directory())
-                )
-            else:
-                config.load_incluster_config(client_configuration=settings)
+            if cluster:
+                _redirect(found, context, cluster)
+            config.load_kube_config_from_dict(
+                found,
+                context=context,
+                client_configuration=settings,
+                temp_file_path=str(scratch.directory()),
+            )
     except Exception as error:
         raise AegisError(
             what="the cluster cannot be reached: there is no usable kubeconfig",
-            why=str(error),
+            why=_unusable(error),
             next="kubectl config get-contexts",
         ) from error
     return Cluster(client.ApiClient(settings))
+
+
+def destination(
+    context: str | None = None, kubeconfig: str | None = None, cluster: str | None = None
+) -> str:
+    """Say where a connection leads and as whom, the same for all that lead there so.
+
+    It holds credentials: it is to be compared, not shown. Nothing is sent.
+
+    Args:
+        context: As `connect` takes it.
+        kubeconfig: Likewise.
+        cluster: Likewise.
+
+    Raises:
+        ValueError: There is no usable kubeconfig.
+    """
+    try:
+        found = _kubeconfig(kubeconfig, required=bool(kubeconfig or context or cluster))
+        if found is None:
+            return "the account of the pod this runs in"
+        document = _inside(found)
+        chosen = _entry(document, "contexts", context or document.get("current-context"))
+        place = _entry(document, "clusters", cluster or chosen.get("cluster"))
+        user = _entry(document, "users", chosen["user"]) if chosen.get("user") else {}
+    except Exception as error:
+        raise ValueError(_unusable(error)) from error
+    place["server"] = str(place.get("server") or "").rstrip("/")
+    return json.dumps([place, user], sort_keys=True, default=str)
+
+
+def _kubeconfig(given: str | None, *, required: bool) -> Any:  # noqa: ANN401 - the client's own
+    """Read a kubeconfig, or all those that count as one; None where there is none.
+
+    Raises:
+        ValueError: There is none, and it is required.
+    """
+    from kubernetes.config import kube_config
+
+    if given and not _is_path(given):
+        import yaml
+
+        return yaml.safe_load(given)
+    # Several may be named in the variable, of which some may not be there.
+    places = given or kube_config.KUBE_CONFIG_DEFAULT_LOCATION
+    found = kube_config.KubeConfigMerger(places).config
+    if found is None and required:
+        raise ValueError(f"{places} is not there")
+    return found
+
+
+def _inside(node: Any) -> Any:  # noqa: ANN401
+    return getattr(node, "value", node)
+
+
+def _item(document: Mapping[str, Any], section: str, name: object) -> Any:  # noqa: ANN401
+    items = document.get(section) or ()
+    found = next((it for it in items if _inside(it).get("name") == name), None)
+    if found is None:
+        raise ValueError(f"the kubeconfig has no {section[:-1]} {name}")
+    return found
+
+
+def _entry(document: Mapping[str, Any], section: str, name: object) -> Object:
+    """What a section has under a name; files that it names, by their whole paths."""
+    found = _item(document, section, name)
+    entry = dict(_inside(found).get(section[:-1]) or {})
+    place = getattr(found, "path", None)
+    for key in _FILES & entry.keys() if place else ():
+        entry[key] = str(Path(str(place)).parent / str(entry[key]))
+    return entry
+
+
+def _redirect(found: Any, context: str | None, cluster: str) -> None:  # noqa: ANN401
+    """Have a context lead to another of the kubeconfig's clusters, in memory."""
+    document = _inside(found)
+    _item(document, "clusters", cluster)
+    chosen = _inside(_item(document, "contexts", context or document.get("current-context")))
+    chosen["context"] = {**(chosen.get("context") or {}), "cluster": cluster}
+
+
+def _unusable(error: Exception) -> str:
+    """Say why a kubeconfig cannot be used, without a word of what is in it."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return str(error)
+    return f"line {mark.line + 1} of it is no YAML: {getattr(error, 'problem', None)}"
 
 
 def _is_path(kubeconfig: str) -> bool:

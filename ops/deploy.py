@@ -15,7 +15,7 @@ from ops.change_lines import change_lines
 from ops.decisions import Next, after_judgement, after_update, cause, headline, lost
 from ops.deploy_endings import back, ended, once_mended
 from ops.errors import AegisError, ExitCode
-from ops.identity import images_of_steps, is_shown, jobs_of_steps, workloads_of_steps
+from ops.identity import images_of_steps, is_shown
 from ops.interference import GOING
 from ops.ledger import fingerprint
 from ops.own_ledger import AGAIN
@@ -132,9 +132,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
     _warn_of_no_way_back(actions, releases, request)
     if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
-    steps = changes.steps
-    found = [*actions.workloads(), *workloads_of_steps(steps), *jobs_of_steps(steps)]
-    workloads = list(dict.fromkeys(found))
+    workloads = actions.to_watch(changes)
     if workloads:
         actions.require_cluster()
     actions.adopt(adopted)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ops.checkpoint import Resource, is_secret, plain
 from ops.field_owners import UNKNOWN, Owners, Path, Scaling, keyed, value_at, written
 from ops.release import MASK
+from ops.workload import within
 
 if TYPE_CHECKING:
     from ops.events import Step
@@ -90,6 +91,8 @@ class Drifted:
         fields: What is different in it.
         path: Where the API server has it; None when it was only compared.
         live: The live object; None when it is gone or was only compared.
+        cluster: Which cluster it is in, as `Workload.cluster` has it.
+        provider: The URN of its provider.
     """
 
     kind: str
@@ -101,16 +104,20 @@ class Drifted:
     fields: tuple[Field, ...] = ()
     path: str | None = None
     live: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    cluster: str = ""
+    provider: str = field(default="", repr=False, compare=False)
 
     @property
     def label(self) -> str:
         """What a person calls it: ``Deployment aegis-staging/aegis-api``."""
-        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else self.plain_label
+        if not self.namespace:
+            return self.plain_label
+        return f"{self.kind} {self.namespace}/{self.name}{within(self.cluster)}"
 
     @property
     def plain_label(self) -> str:
         """Its kind and name alone."""
-        return f"{self.kind} {self.name}"
+        return f"{self.kind} {self.name}{within(self.cluster)}"
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
@@ -119,6 +126,7 @@ class Drifted:
             "namespace": self.namespace,
             "name": self.name,
             "urn": self.urn,
+            **({"provider": self.cluster} if self.cluster else {}),
             "gone": self.gone,
             "beingDeletedSince": self.going or None,
             "fields": [it.as_json() for it in self.fields],

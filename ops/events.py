@@ -16,8 +16,10 @@ from ops import declared
 from ops.pod_images import containers_of
 
 UNCHANGED = frozenset({"same", "read", "refresh"})
+KUBERNETES_PROVIDER = "pulumi:providers:kubernetes"
 _SEVERE = "error"
-_MASKED = "[secret]"
+MASKED = "[secret]"
+"""What the engine says in the place of a secret."""
 _HOOK = re.compile(r'^(?:before|after) hook "[^"]*" failed: (?:error: )?')
 """The engine's words before the error of a program's hook, which says itself what is wrong."""
 _INLINE = "python inline source runtime error: "
@@ -46,6 +48,9 @@ class Step:
         replicas_before: How many it had.
         strategy: How a workload replaces its pods; empty where that is not said.
         declared: What an object is declared as; see `ops.declared`.
+        parent: The URN of what groups it; empty for what the engine makes by itself.
+        provider: The URN of its provider.
+        connects: How a provider of Kubernetes connects, as far as that is said: its inputs.
     """
 
     op: str
@@ -65,6 +70,9 @@ class Step:
     replicas_before: int | None = None
     strategy: str = ""
     declared: str = ""
+    parent: str = ""
+    provider: str = ""
+    connects: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def changes(self) -> bool:
@@ -228,6 +236,9 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
         replicas_before=_count(_at(before, "spec", "replicas")),
         strategy=_known(_at(inputs, "spec", "strategy", "type")),
         declared=declared.digest(str(metadata.type), inputs),
+        parent=str(getattr(state, "parent", "") or ""),
+        provider=str(getattr(metadata, "provider", "") or "").rpartition("::")[0],
+        connects=inputs if str(metadata.type) == KUBERNETES_PROVIDER else {},
     )
 
 
@@ -247,7 +258,7 @@ def _at(value: Any, *path: str) -> Any:  # noqa: ANN401 - any JSON value
 
 def _known(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """A text that is known and no secret; what is not is an empty one."""
-    hidden = value in {declared.UNKNOWN, _MASKED} if isinstance(value, str) else True
+    hidden = value in {declared.UNKNOWN, MASKED} if isinstance(value, str) else True
     return "" if hidden else str(value)
 
 

@@ -7,12 +7,14 @@ release that wants it fails, for it may be there still.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.checkpoint import Resource, outline
 from ops.drift import is_object, leaves, named
+from ops.identity import provider_of
 from ops.renames import called_as_now
 
 if TYPE_CHECKING:
@@ -109,6 +111,10 @@ def lacking(
     """
     urns = {it["urn"] for it in present}
     objects = {(it["type"], it["id"]) for it in present if it.get("id")}
+    # Those of several clusters may have the same name: each by its provider, then.
+    counted = Counter(_named(it) for it in recorded if it.get("id"))
+    twins = {it for it, often in counted.items() if often > 1}
+    there = {(*_named(it), provider_of(it)) for it in present}
     return [
         item
         for item in map(outline, recorded)
@@ -119,5 +125,13 @@ def lacking(
         and not item.options.get("viewOf")
         and not leaves(item)
         and item.urn not in urns
-        and (item.type, item.id) not in objects
+        and (
+            (item.type, item.id) not in objects
+            if (item.type, item.id) not in twins
+            else (item.type, item.id, item.provider_urn) not in there
+        )
     ]
+
+
+def _named(resource: Mapping[str, Any]) -> tuple[str, str]:
+    return str(resource["type"]), str(resource.get("id") or "")

@@ -15,13 +15,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from ops.cluster import ApiError, Cluster
+from ops.cluster import ApiError
 from ops.figures import Figures, shortcoming
 from ops.gate_routes import NoServiceError, Routes
 from ops.gate_settings import GateSettings
 from ops.gate_version import Expected, VersionCheck
 from ops.handover import Handover
 from ops.mirror import Mirror
+from ops.mirrors import Mirrors, Where, mirrored, reach
 from ops.probe import OnAnswer, Prober, Route
 from ops.prometheus import shortfall
 from ops.verdict import LOST, Verdict
@@ -70,7 +71,7 @@ class _Failed(Exception):  # noqa: N818 - carries a verdict out of the loop
 
 
 def judge(
-    cluster: Cluster,
+    cluster: Where,
     workloads: Sequence[Workload],
     settings: GateSettings,
     *,
@@ -85,7 +86,7 @@ def judge(
     """Judge a release that has just been applied, or what runs.
 
     Args:
-        cluster: The cluster it is in.
+        cluster: The cluster it is in, or what returns the one that each workload is in.
         workloads: What it runs.
         settings: What is asked of it.
         expected: What it must say of itself; by default the version its pods are labelled with.
@@ -99,9 +100,10 @@ def judge(
 
     Raises:
         Stopped: ``stop`` was set.
+        AegisError: There is no way to a cluster.
     """
     started = time.monotonic()
-    with Mirror(cluster, workloads) as mirror:
+    with mirrored(cluster, workloads) as mirror:
         gate = _Gate(
             cluster,
             mirror,
@@ -141,8 +143,8 @@ class _Gate:
 
     def __init__(
         self,
-        cluster: Cluster,
-        mirror: Mirror,
+        cluster: Where,
+        mirror: Mirror | Mirrors,
         *,
         workloads: tuple[Workload, ...],
         settings: GateSettings,
@@ -153,7 +155,7 @@ class _Gate:
         on_answer: OnAnswer | None,
         stop: threading.Event | None,
     ) -> None:
-        self.cluster, self.mirror, self.workloads = cluster, mirror, workloads
+        self.cluster_of, self.mirror, self.workloads = reach(cluster), mirror, workloads
         self.settings = settings
         self.rollouts = Rollouts(mirror, workloads, settings, restores=restores)
         self.notes: list[str] = []
@@ -355,7 +357,8 @@ class _Gate:
         found = self.rollouts.failure()
         if found is not None:
             workload, failure = found
-            self._fail(failure.kind, failure.reason, detail(self.cluster, workload, failure))
+            lines = detail(self.cluster_of(workload), workload, failure)
+            self._fail(failure.kind, failure.reason, lines)
 
     def _figures(self, figures: Figures, planned: int, when: str = "") -> None:
         short = shortcoming(figures, self.settings, planned)

@@ -10,6 +10,7 @@ from typing import Any
 from ops import endpoints
 from ops.cluster import NOT_FOUND, ApiError, Cluster, Object
 from ops.mirror import Mirror
+from ops.mirrors import Mirrors, Where, reach
 from ops.nudge import nudge
 from ops.probe import (
     Asking,
@@ -37,8 +38,8 @@ class Routes:
     """The ways to some workloads, found once each.
 
     Args:
-        cluster: The cluster they are in.
-        mirror: The live copy of it.
+        cluster: The cluster they are in, or what returns the one that each of them is in.
+        mirror: The live copy of what is there.
         workloads: What is judged.
         path: What is asked for; empty means what the readiness probes ask for.
         on_silence: Called when the cluster does not answer, before it is asked again; it may end
@@ -50,18 +51,21 @@ class Routes:
 
     def __init__(
         self,
-        cluster: Cluster,
-        mirror: Mirror,
+        cluster: Where,
+        mirror: Mirror | Mirrors,
         workloads: Sequence[Workload],
         path: str,
         *,
         on_silence: Callable[[], None],
     ) -> None:
-        self._cluster, self._mirror, self._workloads = cluster, mirror, tuple(workloads)
+        self._cluster_of, self._mirror = reach(cluster), mirror
+        self._workloads = tuple(workloads)
+        # An address that leads to a Service of one cluster may be another's in another.
+        self._direct = len({it.cluster for it in self._workloads}) < 2  # noqa: PLR2004 - one
         self._path, self._on_silence = path, on_silence
         self._services: dict[Workload, Object | None] = {}
         self._pods: dict[str, Route] = {}
-        self._late: set[tuple[str, str]] = set()
+        self._late: dict[tuple[str, str, str], Cluster] = {}
         self._paths: dict[Workload, str] = {}
         self.notes: list[str] = []
 
@@ -86,7 +90,7 @@ class Routes:
                 continue
             path = self._path_of(workload, service)
             if path:
-                routes.append(Asking(service_route(self._cluster, service, path), path))
+                routes.append(Asking(self._to_service(workload, service, path), path))
             else:
                 why = "no gate is set, and no readiness probe says what to ask for"
         return routes, "" if routes else why
@@ -104,7 +108,8 @@ class Routes:
         if port is None:
             return None
         path = self._path_of(workload, service)
-        return Asking(pod_route(self._cluster, pod, port, path), path)
+        cluster = self._cluster_of(workload)
+        return Asking(pod_route(cluster, pod, port, path, direct=self._direct), path)
 
     def of_new_pods(self) -> list[Route]:
         """Return the ways to the new pods that are ready now.
@@ -149,14 +154,20 @@ class Routes:
         if workload not in self._paths:
             known = True
             with suppress(OSError, ApiError):
-                route = service_route(self._cluster, service, own)
+                route = self._to_service(workload, service, own)
                 status, _ = route.send(self._path, fresh=True, seconds=_ASK_SECONDS)
                 known = status != NOT_FOUND
             self._paths[workload] = self._path if known else own
             if not known:
                 name = service["metadata"]["name"]
-                self.notes.append(f"Service {name} does not know {self._path}; {own} was asked for")
+                self.notes.append(
+                    f"Service {name}{workload.where} does not know {self._path}; "
+                    f"{own} was asked for"
+                )
         return self._paths[workload]
+
+    def _to_service(self, workload: Workload, service: Object, path: str) -> Route:
+        return service_route(self._cluster_of(workload), service, path, direct=self._direct)
 
     def behind(self) -> str:
         """Say which Service does not lead to the new pods that are ready; empty when all do.
@@ -174,8 +185,8 @@ class Routes:
         Raises:
             ApiError: One may not be changed, or the cluster does not answer.
         """
-        for namespace, name in sorted(self._late):
-            nudge(self._cluster, namespace, name)
+        for (_, namespace, name), cluster in sorted(self._late.items(), key=lambda it: it[0]):
+            nudge(cluster, namespace, name)
 
     def _behind(self, workload: Workload) -> str:
         service = self._service(workload)
@@ -195,15 +206,16 @@ class Routes:
         path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
         try:
             query = {"labelSelector": f"{endpoints.SERVICE_LABEL}={name}"}
-            slices = self._cluster.get(path, query).get("items") or ()
+            slices = self._cluster_of(workload).get(path, query).get("items") or ()
         except ApiError as error:
             # Who may not look cannot wait for it.
             return str(error) if error.silence else ""
         there = self._mirror.pods(namespace)
         why = endpoints.behind(name, slices, ready=ready, there=there)
-        if why:
-            self._late.add((namespace, name))
-        return why
+        if not why:
+            return ""
+        self._late[workload.cluster, namespace, name] = self._cluster_of(workload)
+        return f"{why}{workload.where}"
 
     def _service(self, workload: Workload) -> Object | None:
         """Find the Service that leads to a workload; it may be made at the same time."""
@@ -216,7 +228,7 @@ class Routes:
             template = {} if live is None else live["spec"]["template"].get("metadata") or {}
             end = begin + _SERVICE_SECONDS + self._mirror.silent - silent
             try:
-                found = self._cluster.get(path).get("items") or []
+                found = self._cluster_of(workload).get(path).get("items") or []
             except ApiError as error:
                 if error.silence and time.monotonic() < end:
                     self._on_silence()
@@ -231,6 +243,6 @@ class Routes:
                 break
             time.sleep(_LOOK_SECONDS)
         if not fitting and workload.service is not None:
-            raise NoServiceError(f"there is no Service {workload.service} to probe")
+            raise NoServiceError(f"there is no Service {workload.service}{workload.where} to probe")
         self._services[workload] = fitting[0] if fitting else None
         return self._services[workload]

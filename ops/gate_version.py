@@ -8,6 +8,7 @@ from ops.figures import Figures
 from ops.gate_routes import Routes
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
+from ops.mirrors import Mirrors
 from ops.probe import identity
 from ops.workload import Snapshot, Workload, is_ready, template_version, version_of
 
@@ -29,7 +30,7 @@ class VersionCheck:
 
     def __init__(
         self,
-        mirror: Mirror,
+        mirror: Mirror | Mirrors,
         workloads: Sequence[Workload],
         *,
         settings: GateSettings,
@@ -74,11 +75,11 @@ class VersionCheck:
                 self._asked.add(pod["metadata"]["uid"])
                 said = identity(route, self._path)
                 if isinstance(said, str):
-                    self._note(f"the version of {workload.name}'s pods: {said}")
+                    self._note(f"the version of {workload.name}'s pods{workload.where}: {said}")
                     continue
                 why = self._difference(pod["metadata"]["name"], wanted, said)
                 if why is not None:
-                    return why
+                    return f"{why}{workload.where}"
         return None
 
     def wrong_answer(self, figures: Figures) -> str | None:

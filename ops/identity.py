@@ -6,7 +6,7 @@ the update has to build it first, nothing is claimed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ops import declared
@@ -18,6 +18,18 @@ from ops.workload_kinds import JOB, gated, is_job, is_ungated, is_workload
 
 _GONE = ("delete", "delete-replaced", "discard", "discard-replaced")
 _READ = ("read", "read-replacement")
+Place = Callable[[str], str | None]
+"""Which cluster a provider leads to, by its URN: as `Workload.cluster` has it; None for none."""
+
+
+def provider_of(resource: Mapping[str, Any]) -> str:
+    """Return the URN of a resource's provider, as a state has the resource; empty for none."""
+    return str(resource.get("provider") or "").rpartition("::")[0]
+
+
+def only(_: str) -> str:
+    """The place of everything in a stack with one cluster."""
+    return ""
 
 
 def images_of_steps(steps: Iterable[Step]) -> str | None:
@@ -53,8 +65,15 @@ def images_of_state(resources: Iterable[Mapping[str, Any]]) -> str | None:
     return joined(found)
 
 
-def workloads_of_state(resources: Iterable[Mapping[str, Any]]) -> list[Workload]:
-    """Return what a state has that a gate judges; what it only reads is somebody else's."""
+def workloads_of_state(
+    resources: Iterable[Mapping[str, Any]], place: Place = only
+) -> list[Workload]:
+    """Return what a state has that a gate judges; what it only reads is somebody else's.
+
+    Args:
+        resources: Its resources.
+        place: Which cluster each of their providers leads to; what is in none is left out.
+    """
     found: dict[Workload, None] = {}
     for resource in resources:
         kind = gated(str(resource.get("type")))
@@ -62,9 +81,16 @@ def workloads_of_state(resources: Iterable[Mapping[str, Any]]) -> list[Workload]
             continue
         metadata = (resource.get("outputs") or {}).get("metadata")
         metadata = metadata or (resource.get("inputs") or {}).get("metadata") or {}
-        if metadata.get("name"):
-            namespace = metadata.get("namespace") or "default"
-            found[Workload(namespace=namespace, name=metadata["name"], kind=kind)] = None
+        provider = provider_of(resource)
+        if metadata.get("name") and (cluster := place(provider)) is not None:
+            workload = Workload(
+                namespace=metadata.get("namespace") or "default",
+                name=metadata["name"],
+                kind=kind,
+                cluster=cluster,
+                provider=provider,
+            )
+            found[workload] = None
     return list(found)
 
 
@@ -79,22 +105,72 @@ def ungated_of_state(resources: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def workloads_of_steps(steps: Iterable[Step]) -> list[Workload]:
-    """Return what is judged of what a preview is about, as far as it can name it."""
+def rendered_of_state(resources: Iterable[Mapping[str, Any]], place: Place) -> list[str]:
+    """Return what a gate would judge and is in no cluster, as a person calls it.
+
+    Args:
+        resources: A state's resources.
+        place: Which cluster each of their providers leads to.
+    """
     return [
-        Workload(namespace=step.namespace or "default", name=step.object, kind=kind)
-        for step in {step.urn: step for step in steps}.values()
-        for kind in [gated(step.type)]
-        if kind and step.op not in (*_GONE, *_READ) and step.object
+        f"{str(it['type']).rpartition(':')[2]} {str(it['urn']).rpartition('::')[2]}"
+        for it in resources
+        if gated(str(it.get("type")))
+        and not it.get("delete")
+        and not it.get("external")
+        and place(provider_of(it)) is None
     ]
 
 
-def jobs_of_steps(steps: Iterable[Step]) -> list[Workload]:
-    """Return the Jobs that run when a preview is carried out, as far as it can name them."""
+def workloads_of_steps(steps: Iterable[Step], place: Place = only) -> list[Workload]:
+    """Return what is judged of what a preview is about, as far as it can name it.
+
+    Args:
+        steps: The preview's.
+        place: Which cluster each of their providers leads to; what is in none is left out.
+    """
     return [
-        Workload(namespace=step.namespace or "default", name=step.object, kind=JOB)
+        found
+        for step in {step.urn: step for step in steps}.values()
+        for kind in [gated(step.type)]
+        if kind and step.op not in (*_GONE, *_READ)
+        for found in _named(step, kind, place)
+    ]
+
+
+def jobs_of_steps(steps: Iterable[Step], place: Place = only) -> list[Workload]:
+    """Return the Jobs that run when a preview is carried out, as far as it can name them.
+
+    Args:
+        steps: The preview's.
+        place: Which cluster each of their providers leads to; what is in none is left out.
+    """
+    return [
+        found
         for step in {step.urn: step for step in steps if step.op not in _GONE}.values()
-        if is_job(step.type) and step.changes and step.object
+        if is_job(step.type) and step.changes
+        for found in _named(step, JOB, place)
+    ]
+
+
+def remains(step: Step) -> bool:
+    """Return whether what a step is about is there after it."""
+    return step.op not in _GONE
+
+
+def _named(step: Step, kind: str, place: Place) -> list[Workload]:
+    cluster = place(step.provider)
+    if not step.object or cluster is None:
+        return []
+    namespace = step.namespace or "default"
+    return [
+        Workload(
+            namespace=namespace,
+            name=step.object,
+            kind=kind,
+            cluster=cluster,
+            provider=step.provider,
+        )
     ]
 
 

@@ -17,7 +17,7 @@ from ops.checkpoint import outline
 from ops.drift import CHANGED, REMOVED, Field, compare
 from ops.evidence import DELETED, NODE, REGISTRY
 from ops.field_owners import UNKNOWN, Manager, Owners, Scaling, written
-from ops.identity import workloads_of_state
+from ops.identity import Place, only, workloads_of_state
 from ops.verdict import LOST
 from ops.workload_kinds import DEPLOYMENT
 
@@ -137,6 +137,8 @@ def compared(
     live: Mapping[Workload, Mapping[str, Any]],
     same: Same,
     scaling: Mapping[Workload, Scaling] | None = None,
+    *,
+    place: Place = only,
 ) -> tuple[Verdict, list[str]]:
     """Hold what a gate let pass to what the state says was deployed.
 
@@ -146,6 +148,7 @@ def compared(
         live: What is live of them.
         same: Whether two texts are the same quantity.
         scaling: The autoscalers that aim at them, where anybody could look.
+        place: Which cluster each provider leads to.
 
     Returns:
         The verdict, which is one that did not pass when the pods are not what was declared; and
@@ -154,12 +157,12 @@ def compared(
     pods: list[str] = []
     beside: list[str] = []
     for raw in resources:
-        for workload in workloads_of_state([raw]):
+        for workload in workloads_of_state([raw], place):
             if workload in live:
                 scaled = (scaling or {}).get(workload, UNKNOWN)
                 found = altered(raw, live[workload], same, scaled)
-                pods += found[0]
-                beside += found[1]
+                pods += (f"{it}{workload.where}" for it in found[0])
+                beside += (f"{it}{workload.where}" for it in found[1])
     if pods:
         verdict = replace(
             verdict,

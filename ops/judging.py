@@ -13,22 +13,24 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ops.clusters import Clusters, Way
 from ops.errors import AegisError
 from ops.gate_settings import UNSET, GateSettings, gate_settings
-from ops.identity import ungated_of_state
+from ops.identity import provider_of, rendered_of_state, ungated_of_state
 from ops.output import Output
 from ops.recording import Recording
 from ops.release import Release
 from ops.timeline import GATE
 from ops.turn import Turn
-from ops.verdict import Verdict
-from ops.workload import Workload
+from ops.verdict import LOST, Verdict
+from ops.workload import Workload, within
 from ops.workload_kinds import GATED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ops.cluster import Cluster
+    from ops.cluster import Cluster, Object
+    from ops.field_owners import Scaling
     from ops.gate import Progress
     from ops.live_objects import Standing
     from ops.release import ConfigValue
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
 _GOING_SECONDS = 60.0
 """So long an object that is being deleted is waited for: what cleans up after it may take time."""
 _LOOK_SECONDS = 1.0
-_CONTEXT, _KUBECONFIG = "kubernetes:context", "kubernetes:kubeconfig"
+_CONTEXT, _KUBECONFIG, _CLUSTER = (
+    f"kubernetes:{name}" for name in ("context", "kubeconfig", "cluster")
+)
 """The provider's own settings that say which cluster is meant."""
 
 
@@ -51,6 +55,9 @@ class Judging:
         turn: Whose turn it is, and whether something is yet to be judged.
         recording: Listens.
         interrupted: Whether a signal asked to stop.
+
+    Attributes:
+        clusters: The clusters that the stack is in.
     """
 
     def __init__(
@@ -63,15 +70,14 @@ class Judging:
     ) -> None:
         self._session, self._out, self._turn, self._recording = session, out, turn, recording
         self._interrupted = interrupted
-        self._cluster: Cluster | None = None
+        self._way: Way | None = None
         self._connecting = threading.Lock()
+        own = lambda: self.connected()  # noqa: E731, PLW0108 - looked up when it is called
+        self.clusters = Clusters(session, self._settings, own)
 
     def connected(self) -> Cluster:
-        """Return the cluster the stack is in."""
-        with self._connecting:
-            if self._cluster is None:
-                self._cluster = self._connect()
-            return self._cluster
+        """Return the cluster that the stack's settings lead to."""
+        return self.clusters.own()
 
     def gate(self, settings: Mapping[str, ConfigValue]) -> GateSettings:
         """Read a release's gate from its settings.
@@ -122,12 +128,17 @@ class Judging:
                 release was restored; nothing of it may be on its way out in any case.
             apart: The URNs of what is declared and is not the release's: whether that is there is
                 no matter.
+
+        Raises:
+            AegisError: There is no way to a cluster, and nothing may have been changed.
         """
         from ops.gate import judge
 
         resources = self._session.resources()
-        beside = tuple(
-            f"{it}: only its provider waits for it" for it in ungated_of_state(resources)
+        rendered = rendered_of_state(resources, self.clusters.place)
+        beside = (
+            *(f"{it}: only its provider waits for it" for it in ungated_of_state(resources)),
+            *(f"{it}: its provider writes it to a file" for it in rendered),
         )
         if not workloads:
             reason = f"the stack has no {', '.join(GATED)}, so there was nothing to judge"
@@ -137,8 +148,9 @@ class Judging:
             self._out.progress(f"the gate judges {self._session.name}"),
             self._recording.phase(GATE),
         ):
-            verdict = judge(
-                self.connected(),
+            blind = self._blind(workloads, dry=dry)
+            verdict = blind or judge(
+                self.clusters.of,
                 list(workloads),
                 gate,
                 dry=dry,
@@ -156,6 +168,21 @@ class Judging:
         self._turn.unjudged = self._turn.unjudged and (verdict.lost or verdict.passed)
         return verdict
 
+    def _blind(self, workloads: Sequence[Workload], *, dry: bool) -> Verdict | None:
+        """The verdict where there is no way to a cluster that something runs in.
+
+        Raises:
+            AegisError: So it is, and nothing may have been changed.
+        """
+        for part in self.clusters.of_workloads(workloads):
+            try:
+                part.connect()
+            except AegisError as error:
+                if dry:
+                    raise
+                return Verdict(passed=False, kind=LOST, reason=f"{error.what}: {error.why}")
+        return None
+
     def interference(
         self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None
     ) -> str | None:
@@ -164,10 +191,12 @@ class Judging:
         from ops.cluster import ApiError
 
         hands: list[str] = []
-        # What failed may be the very way to the cluster.
-        with suppress(ApiError, AegisError):
-            live = live_objects.of_workloads(self.connected(), workloads)
-            hands = [line for it in live.values() for line in interference.hands(it)]
+        for part in self.clusters.of_workloads(workloads):
+            # What failed may be the very way to the cluster.
+            with suppress(ApiError, AegisError):
+                live = live_objects.of_workloads(part.connect(), part.items)
+                found = (line for it in live.values() for line in interference.hands(it))
+                hands += (f"{line}{within(part.name)}" for line in found)
         return interference.excuse(
             ran.outcome,
             verdict,
@@ -192,7 +221,7 @@ class Judging:
             return None
         try:
             verdict = judge(
-                self.connected(), workloads, gate, rollout_only=True, restores=True, stop=ended
+                self.clusters.of, workloads, gate, rollout_only=True, restores=True, stop=ended
             )
         except Stopped:
             return "stopped before the rollout was complete"
@@ -204,7 +233,8 @@ class Judging:
         """Wait for what is declared and is being deleted to be gone; return what does not stand.
 
         Raises:
-            ApiError: The cluster does not answer.
+            ApiError: No cluster answers.
+            AegisError: There is no way to any.
         """
         return self._waited()[0]
 
@@ -215,9 +245,11 @@ class Judging:
 
         try:
             found, went = self._waited(apart=apart)
-        except ApiError as error:
+        except (ApiError, AegisError) as error:
             note = f"whether all of it is there: {error}"
             return replace(verdict, notes=(*verdict.notes, note))
+        unknown = (f"whether all of it is there: {it}" for it in found.unknown)
+        verdict = replace(verdict, notes=(*verdict.notes, *unknown))
         return interference.standing(verdict, found.going, found.gone if whole or went else ())
 
     def _waited(self, apart: Collection[str] = ()) -> tuple[Standing, bool]:
@@ -230,16 +262,15 @@ class Judging:
         from ops.checkpoint import outline
         from ops.drift import is_object
 
-        declared = [
-            it
-            for it in map(outline, self._session.resources())
-            if is_object(it) and it.urn not in apart
-        ]
-        if not declared:
+        resources = self._session.resources()
+        self.clusters.see(resources)
+        declared = [it for it in map(outline, resources) if is_object(it) and it.urn not in apart]
+        parts = self.clusters.of_resources(declared)
+        if not parts:
             return live_objects.Standing(), False  # It need not even have a cluster.
         limit, went = time.monotonic() + _GOING_SECONDS, False
         while True:
-            found = live_objects.standing(self.connected(), declared)
+            found = live_objects.standing_in(parts)
             if not found.going or time.monotonic() >= limit or self._interrupted():
                 return found, went
             if not went:
@@ -253,35 +284,50 @@ class Judging:
         from ops.cluster import ApiError, same_quantity
 
         resources = self._session.resources()
+        place = self.clusters.place
+        objects = [it for it in resources if str(it["type"]).startswith("kubernetes:")]
+        live: dict[Workload, Object] = {}
+        scaling: dict[Workload, Scaling] = {}
+        gone: list[tuple[str, str, str]] = []
         try:
-            live = live_objects.of_workloads(self.connected(), workloads)
-            scaled = autoscalers.read(self.connected(), live.values())
-            read = interference.read_by_pods(resources, live.values())
-            gone = live_objects.gone(self.connected(), read)
+            for part in self.clusters.of_workloads(workloads):
+                cluster = part.connect()
+                found = live_objects.of_workloads(cluster, part.items)
+                scaled = autoscalers.read(cluster, found.values())
+                own = [it for it in objects if place(provider_of(it)) == part.name]
+                read = interference.read_by_pods(own, found.values())
+                gone += live_objects.gone(cluster, read)
+                live |= found
+                scaling |= {workload: scaled.of(it) for workload, it in found.items()}
         except ApiError as error:
             note = f"whether somebody changed it meanwhile: {error}"
             return replace(verdict, notes=(*verdict.notes, note))
         verdict = interference.taken(verdict, gone)
-        scaling = {workload: scaled.of(it) for workload, it in live.items()}
-        verdict, beside = interference.compared(verdict, resources, live, same_quantity, scaling)
+        verdict, beside = interference.compared(
+            verdict, resources, live, same_quantity, scaling, place=place
+        )
         for line in beside:
             self._out.warn(f"{line}; `aegis drift --fix` puts it back")
         return verdict
 
-    def _connect(self) -> Cluster:
-        from ops.cluster import connect
+    def _settings(self) -> Way:
+        with self._connecting:
+            if self._way is None:
+                self._way = self._read()
+            return self._way
 
-        names = (_CONTEXT, f"{self._session.project}:kubeContext", _KUBECONFIG)
+    def _read(self) -> Way:
+        names = (_CONTEXT, f"{self._session.project}:kubeContext", _KUBECONFIG, _CLUSTER)
         given = self._session.settings()
         found = {name: given[name] for name in names if name in given}
         # A kubeconfig holds a key, so it is a secret as a rule; without it another cluster would be
         # looked at than the one that is deployed to.
         hidden = {name: it for name, it in found.items() if it.encrypted}
         opened = self._session.decrypted(hidden) if hidden else {}
-        context, own, kubeconfig = (
-            opened.get(name, found[name].value) if name in found else None for name in names
+        context, own, kubeconfig, cluster = (
+            _text(opened.get(name, found[name].value) if name in found else None) for name in names
         )
-        return connect(_text(context) or _text(own), _text(kubeconfig))
+        return Way(context or own, kubeconfig, cluster)
 
 
 def _text(value: object) -> str | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ops import mirror
+from ops import mirror, mirrors
 from ops.checkpoint import Resource, plain
 from ops.cluster import FORBIDDEN, NOT_FOUND, ApiError, Cluster, Object
 from ops.drift import deleted_at, is_object, leaves, named
-from ops.workload import Workload
+from ops.errors import AegisError
+from ops.workload import Workload, within
+
+if TYPE_CHECKING:
+    from ops.clusters import Part
 
 _AT_ONCE = 8
 
@@ -54,13 +58,23 @@ def read(cluster: Cluster, resources: Iterable[Resource]) -> Mapping[str, Live]:
         return {item.urn: live for item, live in zip(wanted, found, strict=True)}
 
 
-def of_workloads(cluster: Cluster, workloads: Iterable[Workload]) -> Mapping[Workload, Object]:
+def of_workloads(
+    cluster: mirrors.Where, workloads: Iterable[Workload]
+) -> Mapping[Workload, Object]:
     """Read workloads; one that is not there, or may not be read, is left out.
+
+    Args:
+        cluster: Where they are, or what returns the cluster that each is in.
+        workloads: The workloads.
 
     Raises:
         ApiError: The server does not answer.
     """
-    found = {it: _get(cluster, f"{mirror.path_of(it)}/{quote(it.name)}").object for it in workloads}
+    cluster_of = mirrors.reach(cluster)
+    found = {
+        it: _get(cluster_of(it), f"{mirror.path_of(it)}/{quote(it.name)}").object
+        for it in workloads
+    }
     return {workload: live for workload, live in found.items() if live is not None}
 
 
@@ -71,10 +85,12 @@ class Standing:
     Attributes:
         going: What is being deleted, with since when and what holds it, a line each.
         gone: What is not there.
+        unknown: Why it is not known of some, a line each.
     """
 
     going: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def standing(cluster: Cluster, resources: Iterable[Resource]) -> Standing:
@@ -96,6 +112,29 @@ def standing(cluster: Cluster, resources: Iterable[Resource]) -> Standing:
         elif found.object is None and found.path and not found.refused and not leaves(item):
             absent.append(label)
     return Standing(tuple(going), tuple(absent))
+
+
+def standing_in(parts: Sequence[Part[Resource]]) -> Standing:
+    """Say what of objects in several clusters is being deleted, or is not there.
+
+    Raises:
+        ApiError: No server answers.
+        AegisError: There is no way to any.
+    """
+    found: list[tuple[str, Standing]] = []
+    unknown: list[str] = []
+    for part in parts:
+        try:
+            found.append((within(part.name), standing(part.connect(), part.items)))
+        except (ApiError, AegisError) as error:
+            if len(parts) == len(unknown) + 1:
+                raise
+            unknown.append(part.told(error))
+    return Standing(
+        tuple(f"{it}{where}" for where, them in found for it in them.going),
+        tuple(f"{it}{where}" for where, them in found for it in them.gone),
+        tuple(unknown),
+    )
 
 
 def held(live: Mapping[str, Any], since: str) -> str:

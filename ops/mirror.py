@@ -96,11 +96,20 @@ class Mirror:
         cluster: Cluster,
         workloads: Iterable[Workload],
         clock: Callable[[], float] = time.monotonic,
+        changed: threading.Condition | None = None,
     ) -> None:
+        """Prepare it.
+
+        Args:
+            cluster: The cluster they are in.
+            workloads: The workloads.
+            clock: Says the time.
+            changed: Told of each change; what other mirrors may be waited for with.
+        """
         self._cluster = cluster
         self._clock = clock
         self._stop = threading.Event()
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
         self._count = 0
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
         self._lost: dict[tuple[str, str], tuple[float, str]] = {}
@@ -209,6 +218,12 @@ class Mirror:
         """How many of the small questions were answered."""
         with self._changed:
             return self._beats
+
+    @property
+    def changes(self) -> int:
+        """How many changes there have been."""
+        with self._changed:
+            return self._count
 
     def wait(self, seen: int, seconds: float) -> int:
         """Wait until something has changed since ``seen`` changes, or some time has passed.

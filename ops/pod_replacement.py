@@ -13,11 +13,11 @@ from typing import Self
 from urllib.parse import quote
 
 from ops.checkpoint import Resource
-from ops.cluster import CONFLICT, NOT_FOUND, ApiError, Cluster
+from ops.cluster import CONFLICT, NOT_FOUND, ApiError
 from ops.errors import AegisError
 from ops.events import Event
 from ops.gate_settings import GateSettings
-from ops.mirror import Mirror
+from ops.mirrors import Where, mirrored, reach
 from ops.onward import Onward
 from ops.stuck_pods import Lookout, Stuck
 from ops.workload import Workload
@@ -42,7 +42,7 @@ class Replacement:
     """Replaces pods in a thread while an update changes workloads; a context manager.
 
     Args:
-        cluster: The cluster.
+        cluster: The cluster, or what returns the one that each workload is in.
         workloads: What is changed, with its URNs.
         settings: What is evidence that a pod never becomes ready.
         onward: What may be replaced where the update goes forward; None where it goes back.
@@ -56,7 +56,7 @@ class Replacement:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Where,
         workloads: Mapping[Workload, str],
         settings: GateSettings,
         onward: Onward | None = None,
@@ -66,12 +66,12 @@ class Replacement:
         tell: Callable[[str], None],
     ) -> None:
         self.replaced: list[str] = []
-        self._cluster, self._require = cluster, require
+        self._cluster_of, self._require = reach(cluster), require
         self._on_replaced, self._tell = on_replaced, tell
         self._keeps = f"it from going {'back' if onward is None else 'on'}"
         self._lookouts = {it: Lookout(it, settings, onward) for it in workloads}
         self._by_urn = {urn: it for it, urn in workloads.items()}
-        self._mirror = Mirror(cluster, workloads)
+        self._mirror = mirrored(cluster, workloads)
         self._done: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replace", daemon=True)
@@ -136,7 +136,7 @@ class Replacement:
         namespace = stuck.workload.namespace
         path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(stuck.pod)}"
         try:
-            self._cluster.delete(path, uid=stuck.uid)
+            self._cluster_of(stuck.workload).delete(path, uid=stuck.uid)
         except ApiError as error:
             if error.silence:
                 return  # It is tried again.

@@ -3,7 +3,8 @@
 They take one of two ways. The API server's proxy works wherever kubectl does, without a forwarded
 port, but shares the API server's connections and adds its time. The Service's own address is what
 its clients use, and is taken when it is routable from here *and* both ways give the same answer:
-an address in a private range that is routable may well be another network's.
+an address in a private range that is routable may well be another network's. Where several clusters
+are probed it is never taken: in the network of one, the address of another's Service is its own.
 """
 
 from __future__ import annotations
@@ -103,13 +104,14 @@ class Asking:
         return self._route.send(self._path, fresh=fresh, seconds=seconds)
 
 
-def service_route(cluster: Cluster, service: Object, path: str) -> Route:
+def service_route(cluster: Cluster, service: Object, path: str, *, direct: bool = True) -> Route:
     """Choose the way to a Service, as the module says.
 
     Args:
         cluster: The cluster it is in.
         service: The Service.
         path: What will be asked for.
+        direct: Whether its own address may be taken.
     """
     metadata, spec = service["metadata"], service["spec"]
     port = _http_port(spec["ports"])
@@ -119,21 +121,23 @@ def service_route(cluster: Cluster, service: Object, path: str) -> Route:
         f"/http:{metadata['name']}:{port['port']}/proxy",
     )
     address = spec.get("clusterIP")
-    if not address or address == "None":
+    if not direct or not address or address == "None":
         return proxied
     host = f"[{address}]" if ":" in address else address
     return _same(Direct(f"http://{host}:{port['port']}"), proxied, address, port["port"], path)
 
 
-def pod_route(cluster: Cluster, pod: Mapping[str, Any], port: int, path: str) -> Route:
-    """Choose the way to one pod, as the module says."""
+def pod_route(
+    cluster: Cluster, pod: Mapping[str, Any], port: int, path: str, *, direct: bool = True
+) -> Route:
+    """Choose the way to one pod, as `service_route` does for a Service."""
     metadata = pod["metadata"]
     proxied = Proxied(
         cluster,
         f"/api/v1/namespaces/{metadata['namespace']}/pods/http:{metadata['name']}:{port}/proxy",
     )
     address = (pod.get("status") or {}).get("podIP")
-    if not address:
+    if not direct or not address:
         return proxied
     host = f"[{address}]" if ":" in address else address
     return _same(Direct(f"http://{host}:{port}"), proxied, address, port, path)

@@ -86,6 +86,8 @@ class Replay:
         hooks: The hooks that what is deleted still names; they do nothing in the replay.
         pending: How many operations the state says were begun and never ended; what they made
             is not in it, and would be in the way or be left over.
+        places: Which clusters its providers lead to, by their URNs, as `Workload.cluster` has it;
+            None for what leads to none.
     """
 
     resources: tuple[Resource, ...] = field(repr=False)
@@ -121,6 +123,7 @@ class Replay:
     missing: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     pending: int = 0
+    places: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def preview_exclude(self) -> tuple[str, ...]:
@@ -142,10 +145,11 @@ class Replay:
     def declared(self) -> Mapping[Workload, Resource]:
         """What it restores that a gate judges, with what the release declared of it."""
         return {
-            _workload(item, kind): item
+            workload: item
             for item in self.resources
             for kind in [gated(item.type)]
             if kind and item.id and not item.external
+            for workload in self._workloads(item, kind)
         }
 
     @property
@@ -153,9 +157,10 @@ class Replay:
         """The Jobs that run again, as far as it is known what they are called then."""
         again = {rerun.urn for rerun in self.reruns}
         return tuple(
-            _workload(item, JOB)
+            workload
             for item in self.resources
             if is_job(item.type) and item.urn in again and item.id
+            for workload in self._workloads(item, JOB)
         )
 
     @property
@@ -166,6 +171,21 @@ class Replay:
             for item in self.resources
             if is_ungated(item.type, item.inputs) and not item.external
         )
+
+    def _workloads(self, item: Resource, kind: str) -> list[Workload]:
+        cluster = self.places.get(item.provider_urn, "")
+        if cluster is None:
+            return []
+        namespace, _, name = item.id.rpartition("/")
+        return [
+            Workload(
+                namespace=namespace or "default",
+                name=name,
+                kind=kind,
+                cluster=cluster,
+                provider=item.provider_urn,
+            )
+        ]
 
     def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state to begin from; see the modules that it is made by. Has secrets in it."""
@@ -389,11 +409,6 @@ def program(replay: Replay, settle: Callable[[], str | None] | None = None) -> C
     from ops.replay_program import registering
 
     return registering(replay, settle)
-
-
-def _workload(item: Resource, kind: str) -> Workload:
-    namespace, _, name = item.id.rpartition("/")
-    return Workload(namespace=namespace or "default", name=name, kind=kind)
 
 
 def _renamed_since(targets: Sequence[Resource], present: Mapping[str, Resource]) -> dict[str, str]:

@@ -30,6 +30,7 @@ from ops.target import numbered
 if TYPE_CHECKING:
     from ops.autoscalers import Autoscalers
     from ops.cluster import Cluster
+    from ops.clusters import Clusters
     from ops.release import Release
     from ops.replay import Replay
 
@@ -58,26 +59,33 @@ class Owned:
         return f"{self.resource.label}: {written(self.path)} is for {self.by} to decide"
 
 
-def looked_at(replay: Replay, current: Checkpoint, connect: Callable[[], Cluster]) -> Replay:
+def looked_at(replay: Replay, current: Checkpoint, clusters: Clusters) -> Replay:
     """Look at who owns what a replay would restore.
 
     Args:
         replay: The replay.
         current: The stack's state now.
-        connect: Returns the cluster; not called where there is nothing to look at.
+        clusters: The stack's; none is connected to where there is nothing to look at.
 
     Returns:
         The replay, which leaves to control loops what is theirs.
 
     Raises:
-        ApiError: The cluster does not answer.
+        ApiError: A cluster does not answer.
+        AegisError: There is no way to one.
     """
     wanted = [it for it in replay.resources if is_object(it)]
-    if not wanted:
-        return replay
-    cluster = connect()
-    live = {urn: it.object for urn, it in live_objects.read(cluster, wanted).items()}
-    return leaving(replay, current, live, autoscalers.read(cluster, live.values()))
+    for part in clusters.of_resources(wanted):
+        cluster = part.connect()
+        live = {urn: it.object for urn, it in live_objects.read(cluster, part.items).items()}
+        gone = [
+            it
+            for it in replay.deletes
+            if is_object(it) and clusters.place(it.provider_urn) == part.name
+        ]
+        scaled = autoscalers.read(cluster, live.values())
+        replay = leaving(replay, current, live, scaled, gone)
+    return replay
 
 
 def leaving(
@@ -85,18 +93,20 @@ def leaving(
     current: Checkpoint,
     live: Mapping[str, Mapping[str, Any] | None],
     scaled: Autoscalers,
+    gone: Sequence[Resource] | None = None,
 ) -> Replay:
     """Leave to control loops what is theirs. Pure.
 
     Args:
         replay: The replay.
         current: The stack's state now.
-        live: The live objects, by URN.
-        scaled: The autoscalers there are.
+        live: The live objects of one cluster, by URN.
+        scaled: The autoscalers there are in it.
+        gone: What of it the replay deletes; None means all that it deletes.
     """
     kept = scaled.without(
         (kind, namespace, name)
-        for it in replay.deletes
+        for it in (replay.deletes if gone is None else gone)
         if is_object(it)
         for _, kind, namespace, name in [live_objects.identity(it)]
     )
@@ -116,7 +126,12 @@ def leaving(
         resources.append(_left(item, [it.path for it in theirs], there))
         if ends:
             freed.append(item)
-    return replace(replay, resources=tuple(resources), owned=tuple(owned), freed=tuple(freed))
+    return replace(
+        replay,
+        resources=tuple(resources),
+        owned=(*replay.owned, *owned),
+        freed=(*replay.freed, *freed),
+    )
 
 
 def declared(
@@ -199,10 +214,14 @@ def as_declared(state: Mapping[str, Any], replay: Replay) -> dict[str, Any] | No
     return None if changed == state else changed
 
 
-def give_back(replay: Replay, cluster: Cluster) -> list[str]:
+def give_back(replay: Replay, at: Callable[[str], Cluster]) -> list[str]:
     """Set the numbers of pods that an autoscaler which is gone now left behind.
 
     It was there until the release stood, and may have set them once more meanwhile.
+
+    Args:
+        replay: The replay.
+        at: Returns the cluster that a provider leads to, by its URN.
 
     Returns:
         What was set, a line each.
@@ -212,7 +231,9 @@ def give_back(replay: Replay, cluster: Cluster) -> list[str]:
     """
     wanted = [it for it in replay.freed if value_at(it.inputs, REPLICAS) is not None]
     done = []
-    for item, live in ((it, live_objects.read(cluster, [it])[it.urn]) for it in wanted):
+    for item in wanted:
+        cluster = at(item.provider_urn)
+        live = live_objects.read(cluster, [item])[item.urn]
         number = int(plain(value_at(item.inputs, REPLICAS)))
         if live.path and live.object and value_at(live.object, REPLICAS) != number:
             change = {"spec": {"replicas": number}}

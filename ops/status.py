@@ -84,16 +84,19 @@ class Drift:
         found: What differs, a line each.
         unknown: Why nobody knows; empty when it was looked at.
         unread: What could not be compared.
+        unreached: The clusters that could not be asked, and why, a line each.
     """
 
     found: tuple[str, ...] = ()
     unknown: str = ""
     unread: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines; ``drifted`` is null where nobody knows."""
-        drifted = None if self.unknown else bool(self.found)
-        return {"drifted": drifted, "found": list(self.found), "unknown": self.unknown}
+        unknown = "; ".join(filter(None, (self.unknown, *self.unreached)))
+        drifted = None if unknown and not self.found else bool(self.found)
+        return {"drifted": drifted, "found": list(self.found), "unknown": unknown}
 
     def lines(self) -> list[str]:
         """Return it for people."""
@@ -102,7 +105,9 @@ class Drift:
         said = "YES: changed by something else than a deploy"
         if not self.found:
             said = "none: what was declared is live"
-        unread = (f"not compared: {it}" for it in self.unread)
+            if self.unreached:
+                said = "none in what could be compared"
+        unread = (f"not compared: {it}" for it in (*self.unreached, *self.unread))
         return [f"drift     {said}", *map(_indented, (*self.found, *unread))]
 
 
@@ -115,7 +120,7 @@ class Status:
         release: The release that is current; None when nothing was deployed.
         deployed: What that release deployed, where it is known.
         live: What it runs, as the cluster has them.
-        unreachable: Why the cluster could not be asked; empty when it could.
+        unreachable: Why a cluster could not be asked; empty when all could.
         holders: Who works on the stack, or died doing so.
         drift: How what is live differs from what was declared.
         forgotten: What the last whole release has and the state has no more.
@@ -198,14 +203,18 @@ def look(cluster: Cluster, workloads: Sequence[Workload]) -> tuple[Live, ...]:
     return tuple(_look(cluster, workload) for workload in workloads)
 
 
-def drift_of(objects: Sequence[Drifted], unread: Sequence[str] = ()) -> Drift:
+def drift_of(
+    objects: Sequence[Drifted], unread: Sequence[str] = (), unreached: Sequence[str] = ()
+) -> Drift:
     """Word what `aegis drift` found.
 
     Args:
         objects: What is not as it was declared.
         unread: What could not be compared.
+        unreached: The clusters that could not be asked, and why.
     """
-    return Drift(found=tuple(map(_drifted, objects)), unread=tuple(unread))
+    found = tuple(map(_drifted, objects))
+    return Drift(found=found, unread=tuple(unread), unreached=tuple(unreached))
 
 
 def pods_of(snapshot: Snapshot) -> tuple[Pod, ...]:
@@ -288,6 +297,7 @@ def _live_json(live: Live) -> dict[str, Any]:
         "kind": live.workload.kind,
         "namespace": live.workload.namespace,
         "name": live.workload.name,
+        **({"provider": live.workload.cluster} if live.workload.cluster else {}),
         "there": live.there,
         "wanted": live.rollout.wanted,
         "new": live.rollout.new,

@@ -47,7 +47,8 @@ class Stuck:
     spared: bool = False
 
     def __str__(self) -> str:
-        return f"pod {self.pod} of {self.workload.kind} {self.workload.name}"
+        workload = self.workload
+        return f"pod {self.pod} of {workload.kind} {workload.name}{workload.where}"
 
 
 class Lookout:

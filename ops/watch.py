@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from ops.cluster import ApiError, Cluster
 from ops.evidence import DELETED, Failure, Observer
 from ops.gate_settings import GateSettings
 from ops.mirror import Mirror
+from ops.mirrors import Mirrors, Where, mirrored, reach
 from ops.verdict import LOST, Verdict
 from ops.workload import (
     Rollout,
@@ -44,7 +46,7 @@ class Rollouts:
 
     def __init__(
         self,
-        mirror: Mirror,
+        mirror: Mirror | Mirrors,
         workloads: Sequence[Workload],
         settings: GateSettings,
         *,
@@ -54,7 +56,7 @@ class Rollouts:
         """Prepare it.
 
         Args:
-            mirror: The live copy of the cluster.
+            mirror: The live copy of what is in the clusters.
             workloads: The workloads.
             settings: What is evidence.
             upcoming: Whether the rollouts have yet to begin: a workload is judged only once it
@@ -83,12 +85,13 @@ class Rollouts:
             if self._deleted(workload, snapshot):
                 return workload, Failure(
                     kind=DELETED,
-                    reason=f"somebody deleted {workload.kind} {workload.namespace}/{workload.name}",
+                    reason=f"somebody deleted {workload.kind} {workload.namespace}/{workload.name}"
+                    f"{workload.where}",
                 )
             if self._begun(workload, snapshot):
                 found = self._observers[workload].observe(snapshot, now)
                 if found is not None:
-                    return workload, found
+                    return workload, replace(found, reason=f"{found.reason}{workload.where}")
         return None
 
     def complete(self) -> bool:
@@ -113,7 +116,9 @@ class Rollouts:
             late = next((pod for pod in pods if not is_ready(pod)), None)
             _, why = (None, "") if late is None else holdup(late)
             if why:
-                lines.append(f"{workload.kind} {workload.name} is not rolled out{why}")
+                lines.append(
+                    f"{workload.kind} {workload.name}{workload.where} is not rolled out{why}"
+                )
         return lines
 
     def serving(self) -> str:
@@ -159,7 +164,7 @@ class Watch:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Where,
         workloads: Sequence[Workload],
         settings: GateSettings,
         *,
@@ -170,15 +175,18 @@ class Watch:
         """Prepare it.
 
         Args:
-            cluster: The cluster.
+            cluster: The cluster, or what returns the one that each workload is in.
             workloads: What is about to change.
             settings: What is evidence.
             upcoming: Whether they have yet to be changed; False when they just were.
             on_progress: Called from the thread when a rollout got further.
             on_failure: Called from the thread, once, with the evidence.
+
+        Raises:
+            AegisError: There is no way to a cluster.
         """
-        self._cluster = cluster
-        self._mirror = Mirror(cluster, workloads)
+        self._cluster_of = reach(cluster)
+        self._mirror = mirrored(cluster, workloads)
         self._rollouts = Rollouts(self._mirror, workloads, settings, upcoming=upcoming)
         self._upcoming = upcoming
         self._on_progress, self._on_failure = on_progress, on_failure
@@ -307,7 +315,7 @@ class Watch:
                 passed=False,
                 kind=failure.kind,
                 reason=failure.reason,
-                evidence=detail(self._cluster, workload, failure),
+                evidence=detail(self._cluster_of(workload), workload, failure),
                 serving=self._rollouts.serving(),
                 seconds=time.monotonic() - self._started,
             )

@@ -64,7 +64,7 @@ class Watched:
         turn: Whose turn it is.
         out: Where progress goes.
         signals: What signals do meanwhile.
-        connected: Returns the cluster the stack is in.
+        where: Returns the cluster that each workload is in.
         recording: Listens.
     """
 
@@ -73,11 +73,11 @@ class Watched:
         turn: Turn,
         out: Output,
         signals: Signals,
-        connected: Callable[[], Cluster],
+        where: Callable[[Workload], Cluster],
         recording: Recording,
     ) -> None:
         self._turn, self._out, self._signals = turn, out, signals
-        self._connected, self._recording = connected, recording
+        self._where, self._recording = where, recording
         self._ended = threading.Event()
         self._waits = Waits()
         self._again = ""
@@ -177,7 +177,7 @@ class Watched:
                 self._end(evidence, stop)
 
             watch = Watch(
-                self._connected(),
+                self._where,
                 list(workloads),
                 gate,
                 on_progress=self._tell_rollouts,
@@ -225,7 +225,7 @@ class Watched:
             yield self._tell
             return
         replacement = Replacement(
-            self._connected(),
+            self._where,
             concerns,
             gate,
             onward,

@@ -7,7 +7,7 @@ Pure: the objects come from elsewhere, as the API has them. What differs by kind
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,11 @@ _HASHES = ("pod-template-hash", rollout_status.REVISION_LABEL)
 _SLACK_SECONDS = 30.0
 
 
+def within(cluster: str) -> str:
+    """Word which cluster something is in, to follow its name; empty for a stack's own."""
+    return f" (provider {cluster})" if cluster else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """Something that runs pods and is watched.
@@ -31,21 +36,32 @@ class Workload:
         name: Its name.
         service: The Service it is probed through; None means the one that selects its pods.
         kind: Its kind; those of different kinds may have the same name.
+        cluster: Which of a stack's clusters it is in, by the name of a provider that leads there;
+            empty for a stack's own, and where there is only one. Those in different ones may have
+            the same name, too.
+        provider: The URN of its provider; empty for one that connects as the settings say.
     """
 
     namespace: str
     name: str
     service: str | None = None
     kind: str = DEPLOYMENT
+    cluster: str = ""
+    provider: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         # A Deployment is called as it was when there was nothing else, for what was recorded then.
-        return f"{self._kind}{self.namespace}/{self.name}"
+        return f"{self._kind}{self.namespace}/{self.name}{self.where}"
 
     @property
     def label(self) -> str:
         """What a person calls it among others of its namespace."""
-        return f"{self._kind}{self.name}"
+        return f"{self._kind}{self.name}{self.where}"
+
+    @property
+    def where(self) -> str:
+        """Which cluster it is in, worded to follow its name; empty for a stack's own."""
+        return within(self.cluster)
 
     @property
     def _kind(self) -> str:

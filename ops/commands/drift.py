@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,9 +22,12 @@ from ops.commands.options import (
 )
 from ops.errors import AegisError, ExitCode
 from ops.forgotten import NOTHING, Forgotten
+from ops.workload import within
 
 if TYPE_CHECKING:
     from ops.actions import Actions
+    from ops.checkpoint import Resource
+    from ops.clusters import Part
     from ops.drift import Drifted, Field
     from ops.output import Output
     from ops.release import Release
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 _ISSUE, _TABLE = 65_000, 60_000
 """How many characters an issue may have, and the table in it: GitHub takes 65,536."""
 UNREAD = "not compared, for it may not be read"
+UNREACHED = "NOT compared, for its cluster could not be asked"
 _SIGNS = {"changed": "~", "removed": "-", "added": "+"}
 
 
@@ -46,6 +50,7 @@ class Drift:
         fixed: Whether they were put back.
         unread: Those that could not be compared, since this account may not read them.
         forgotten: What the last whole release has and the state has no more.
+        unreached: The clusters that could not be asked, and why, a line each.
     """
 
     stack: str
@@ -54,6 +59,7 @@ class Drift:
     fixed: bool = False
     unread: tuple[str, ...] = ()
     forgotten: Forgotten = NOTHING
+    unreached: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -76,16 +82,19 @@ class Drift:
             "unread": list(self.unread),
             "objects": [item.as_json() for item in self.objects],
             "missingFromState": list(self.forgotten.labels),
+            **({"unreached": list(self.unreached)} if self.unreached else {}),
         }
 
     def lines(self) -> list[str]:
         """Return it for people."""
-        unread = [f"  {UNREAD}: {it}" for it in self.unread]
+        unread = [f"  {UNREACHED}: {it}" for it in self.unreached]
+        unread += [f"  {UNREAD}: {it}" for it in self.unread]
         unread += [f"  {line}" for line in self.forgotten.lines]
         if self.forgotten:
             unread.append(f"  {self.forgotten.next(self.stack)}")
         if not self.found:
-            return [f"{self.stack}: no drift; {self.compared} objects are as declared", *unread]
+            said = "no drift in what could be compared" if self.unreached else "no drift"
+            return [f"{self.stack}: {said}; {self.compared} objects are as declared", *unread]
         lines = [f"{self.stack}: {self._head}"]
         for item in self.objects:
             lines.append(f"  {item.label}" + _fate(item))
@@ -96,10 +105,12 @@ class Drift:
         """Return it for an issue."""
         from ops import markdown as md
 
-        unread = [f"- {UNREAD}: {md.code(it)}" for it in self.unread]
+        unread = [f"- {UNREACHED}: {md.text(it)}" for it in self.unreached]
+        unread += [f"- {UNREAD}: {md.code(it)}" for it in self.unread]
         unread += [f"- **{md.text(line)}**" for line in self.forgotten.lines]
         if not self.found:
-            head = f"**{md.text(self.stack)}**: no drift; {self.compared} objects are as declared"
+            said = "no drift in what could be compared" if self.unreached else "no drift"
+            head = f"**{md.text(self.stack)}**: {said}; {self.compared} objects are as declared"
             return md.fitted(chain([head], unread), _ISSUE)
         head = f"**{md.text(self.stack)}**: {self._head}"
         found: list[tuple[str, Field | None]] = []
@@ -126,50 +137,122 @@ def inspect(actions: Actions, lost: Forgotten | None = None) -> Drift:
         AegisError: There is no such release, its checkpoint cannot be decrypted, or the cluster
             does not answer.
     """
-    from ops import autoscalers, forgotten, live_objects
-    from ops.cluster import ApiError, same_quantity
-    from ops.drift import compare, is_object, named
+    from ops import forgotten
+    from ops.drift import is_object
 
     release = declared_by(actions)
-    wanted = [item for item in actions.declared_in(release).resources if is_object(item)]
-    elsewhere, unasked = _elsewhere(actions)
-    if not wanted:
+    declared = actions.declared_in(release).resources
+    wanted = [item for item in declared if is_object(item)]
+    resources = actions.session.resources()
+    elsewhere, unasked = _elsewhere(actions, resources)
+    actions.clusters.see(resources)
+    actions.clusters.learn(declared, anew=False)
+    parts = actions.clusters.of_resources(wanted)
+    if not parts:
         return Drift(actions.stack, 0, elsewhere, unread=unasked)  # It need not have a cluster.
+    found = [_compared(actions.stack, part) for part in parts]
+    refused = [it for it in found if it.error is not None]
+    if len(refused) == len(found):
+        raise _unreadable(actions.stack, refused)
+    if lost is None:
+        lost = forgotten.look(actions.session, actions.releases())
+    return Drift(
+        actions.stack,
+        sum(it.compared for it in found),
+        (*(thing for it in found for thing in it.objects), *elsewhere),
+        unread=(*(label for it in found for label in it.unread), *unasked),
+        forgotten=lost,
+        unreached=tuple(it.told for it in refused),
+    )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What was found in one cluster.
+
+    Attributes:
+        compared: How many objects were compared.
+        objects: Those that are not as declared.
+        unread: Those that may not be read.
+        error: Why none of them could be compared; None when that was possible.
+        told: It, with the provider that leads to the cluster.
+    """
+
+    compared: int = 0
+    objects: tuple[Drifted, ...] = ()
+    unread: tuple[str, ...] = ()
+    error: AegisError | None = None
+    told: str = ""
+
+
+def _compared(stack: str, part: Part[Resource]) -> _Compared:
+    """Compare what is declared with one of a stack's clusters."""
+    from ops import autoscalers, live_objects
+    from ops.cluster import ApiError, same_quantity
+    from ops.drift import compare, named
+
     try:
-        live = live_objects.read(actions.connected(), wanted)
-        scaled = autoscalers.read(actions.connected(), (it.object for it in live.values()))
+        cluster = part.connect()
+        live = live_objects.read(cluster, part.items)
+        scaled = autoscalers.read(cluster, (it.object for it in live.values()))
+    except AegisError as error:
+        return _Compared(error=error, told=part.told(error))
     except ApiError as error:
-        raise AegisError(
-            what=f"the objects of {actions.stack} cannot be read",
+        refusal = AegisError(
+            what=f"the objects of {stack} cannot be read",
             why=str(error),
             next="kubectl get --raw /readyz says whether the API server answers",
-        ) from error
-    readable = [it for it in wanted if not live[it.urn].refused]
+        )
+        return _Compared(error=refusal, told=part.told(error))
+    readable = [it for it in part.items if not live[it.urn].refused]
     if not readable:
-        raise AegisError(
-            what=f"this account may read no object of {actions.stack}",
-            why=live[wanted[0].urn].refused,
+        refusal = AegisError(
+            what=f"this account may read no object of {stack}",
+            why=live[part.items[0].urn].refused,
             next="give it the rights of docs/pipeline-reader.yaml",
         )
+        return _Compared(error=refusal, told=part.told(refusal))
     found = (
         compare(item, there, same_quantity, scaled.of(there))
         for item in readable
         for there in [live[item.urn].object]
     )
-    drifted = (
-        replace(item, path=live[item.urn].path, live=live[item.urn].object)
+    providers = {it.urn: it.provider_urn for it in readable}
+    drifted = tuple(
+        replace(
+            item,
+            path=live[item.urn].path,
+            live=live[item.urn].object,
+            cluster=part.name,
+            provider=providers[item.urn],
+        )
         for item in found
         if item is not None
     )
-    unread = tuple(named(it).label for it in wanted if live[it.urn].refused)
-    if lost is None:
-        lost = forgotten.look(actions.session, actions.releases())
-    differing, left = (*drifted, *elsewhere), (*unread, *unasked)
-    return Drift(actions.stack, len(readable), differing, unread=left, forgotten=lost)
+    unread = (f"{named(it).label}{within(part.name)}" for it in part.items if live[it.urn].refused)
+    return _Compared(len(readable), drifted, tuple(unread))
 
 
-def _elsewhere(actions: Actions) -> tuple[tuple[Drifted, ...], tuple[str, ...]]:
+def _unreadable(stack: str, refused: Sequence[_Compared]) -> AegisError:
+    """Say why nothing of a stack could be compared."""
+    first = refused[0].error
+    if first is not None and len(refused) == 1:
+        return first
+    return AegisError(
+        what=f"the objects of {stack} cannot be read",
+        why="\n".join(it.told for it in refused),
+        next="" if first is None else first.next,
+    )
+
+
+def _elsewhere(
+    actions: Actions, resources: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[Drifted, ...], tuple[str, ...]]:
     """Have the engine compare what is no object of a cluster.
+
+    Args:
+        actions: The stack.
+        resources: Its state's.
 
     Returns:
         What differs, and what could not be compared.
@@ -177,7 +260,7 @@ def _elsewhere(actions: Actions) -> tuple[tuple[Drifted, ...], tuple[str, ...]]:
     from ops.checkpoint import outline
     from ops.drift import by_engine, is_elsewhere
 
-    others = [it for it in map(outline, actions.session.resources()) if is_elsewhere(it)]
+    others = [it for it in map(outline, resources) if is_elsewhere(it)]
     if not others:
         return (), ()
     try:
@@ -218,6 +301,7 @@ def put_back(actions: Actions, wait_seconds: float) -> None:
 
     with actions.claimed(INTENT, "drift --fix", wait_seconds):
         found = inspect(actions)
+        _require_all(found)
         release, drifted = found.forgotten.release, found.objects
         if release is None or not found.forgotten:
             release = declared_by(actions)
@@ -231,6 +315,21 @@ def put_back(actions: Actions, wait_seconds: float) -> None:
         roll_back(actions, Request(to=release.number, yes=True), take_away)
 
 
+def _require_all(found: Drift) -> None:
+    """See that all of a stack's clusters could be asked.
+
+    Raises:
+        AegisError: One could not be: what is in it is not known, nor could it be put back.
+    """
+    if found.unreached:
+        raise AegisError(
+            what=f"not all of {found.stack} could be compared with its clusters",
+            why="\n".join(found.unreached),
+            next="see that its API server answers and its credentials are valid; then: "
+            f"aegis drift --stack {found.stack}",
+        )
+
+
 def _take_away(actions: Actions, item: Drifted, taken: Sequence[str]) -> bool:
     """Take away what somebody added to an object; say whether there was anything."""
     from ops.cluster import ApiError
@@ -240,7 +339,7 @@ def _take_away(actions: Actions, item: Drifted, taken: Sequence[str]) -> bool:
     if item.path is None or not patch:
         return False
     try:
-        actions.connected().patch(item.path, patch)
+        actions.clusters.at(item.provider).patch(item.path, patch)
     except ApiError as error:
         raise AegisError(
             what=f"what was added to {item.label} could not be taken away",
@@ -284,9 +383,11 @@ def drift(
         render(found, out, markdown=markdown)
         if found.found:
             raise typer.Exit(ExitCode.DIFFERENT)
+        _require_all(found)
         return
     for line in found.lines():
         out.show(line)
+    _require_all(found)
     if not yes and not out.confirm(f"Put {actions.stack} back as it was declared?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
     put_back(actions, seconds(wait_lock))

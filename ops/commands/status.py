@@ -29,6 +29,7 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
     """
     from ops import history, locks
     from ops.cluster import ApiError
+    from ops.clusters import Part
     from ops.errors import AegisError
     from ops.status import Drift, Status, look
 
@@ -36,30 +37,34 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
     release = next((it for it in releases if it.current), None)
     if unmarked is not None:
         actions.out.warn(f"which releases are verified is not known\n{unmarked}")
-    live: tuple[Live, ...] = ()
-    unreachable = ""
+    live: list[Live] = []
+    unreachable: list[str] = []
     workloads: list[Workload] = []
     try:
         workloads = actions.workloads()
     except AegisError as error:
         actions.out.warn(f"what should run is not known\n{error}")
-    try:
-        live = look(actions.connected(), workloads)
-    except ApiError as error:
-        unreachable = str(error)
-    except AegisError as error:
-        unreachable = f"{error.what}: {error.why}"
+    parts = actions.clusters.of_workloads(workloads)
+    if not workloads:
+        # Whether it could be asked is told all the same.
+        parts = [Part(it.name, (), it.connect) for it in actions.clusters.all()]
+    for part in parts:
+        try:
+            live += look(part.connect(), part.items)
+        except (ApiError, AegisError) as error:
+            unreachable.append(part.told(error))
     holders = tuple(locks.holders(actions.session))
     lost = _forgotten(actions, releases, holders)
     found = Drift(unknown="nobody asked")
     if drift:
-        found = _drift(actions, unreachable, holders, lost)
+        alone = unreachable and len(unreachable) == len(parts)
+        found = _drift(actions, "; ".join(unreachable) if alone else "", holders, lost)
     return Status(
         stack=actions.stack,
         release=release,
         deployed=None if release is None else actions.deployed(release),
-        live=live,
-        unreachable=unreachable,
+        live=tuple(live),
+        unreachable="; ".join(unreachable),
         holders=holders,
         drift=found,
         forgotten=lost,
@@ -104,7 +109,7 @@ def _drift(
             found = compared(actions, lost)
     except AegisError as error:
         return Drift(unknown=f"{error.what}: {error.why}")
-    drifted = drift_of(found.objects, found.unread)
+    drifted = drift_of(found.objects, found.unread, found.unreached)
     return replace(drifted, found=(*drifted.found, *found.forgotten.lines))
 
 

@@ -56,6 +56,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         *_commands("deploy", "rollback", "report", "history"),
     ),
     "tests/e2e/test_sets.py": _commands("deploy", "rollback", "status"),
+    "tests/e2e/test_two_clusters.py": _commands("deploy", "rollback", "drift", "status", "gate"),
     "tests/e2e/test_unhealthy_rollback.py": _commands("deploy", "rollback", "history"),
 }
 """File -> paths, and directories with a slash at their end."""

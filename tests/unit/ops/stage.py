@@ -15,7 +15,7 @@ from ops.checkpoint import Resource
 from ops.errors import AegisError
 from ops.events import Changes, Outcome, Step
 from ops.gate_settings import GateSettings
-from ops.identity import declared_by_steps
+from ops.identity import declared_by_steps, jobs_of_steps, workloads_of_steps
 from ops.output import Output
 from ops.reconnect import is_refused
 from ops.registry import Presence
@@ -214,6 +214,11 @@ class Stage(Actions):
 
     def workloads(self) -> list[Workload]:
         return [Workload(namespace="n", name="a")]
+
+    def to_watch(self, changes: Changes) -> list[Workload]:
+        steps = changes.steps
+        found = [*self.workloads(), *workloads_of_steps(steps), *jobs_of_steps(steps)]
+        return list(dict.fromkeys(found))
 
     def images(self) -> str | None:
         return self.running

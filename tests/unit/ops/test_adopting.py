@@ -12,6 +12,7 @@ from ops import checkpoint, history
 from ops.actions import Actions
 from ops.adopting import Adopting
 from ops.cluster import ApiError, Cluster
+from ops.clusters import Clusters
 from ops.errors import AegisError
 from ops.events import Changes, Step
 from ops.output import Output
@@ -40,7 +41,8 @@ class Looking:
         self.session = session
         self.messages = io.StringIO()
         out = Output(results=io.StringIO(), messages=self.messages)
-        self.adopting = Adopting(session, out, lambda: cast(Cluster, cluster))
+        clusters = Clusters(session, ambient=lambda: cast(Cluster, cluster))
+        self.adopting = Adopting(session, out, clusters)
 
     @property
     def release(self) -> Release:

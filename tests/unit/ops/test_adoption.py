@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from ops import adoption, history
-from ops.adoption import Adoption, cluster_of, is_same, look, made_anew
-from ops.checkpoint import Checkpoint, Resource, outline, parse
+from ops.adoption import Adoption, is_same, look, made_anew
+from ops.checkpoint import Checkpoint, outline, parse
 from ops.cluster import NOT_FOUND, ApiError, Cluster
 from ops.errors import AegisError
 from ops.replay import plan
@@ -206,27 +205,9 @@ class TestLooking:
 class TestProviders:
     """Which cluster is asked."""
 
-    @staticmethod
-    def _connected(provider: Resource | None) -> str:
-        def connect(context: str | None, kubeconfig: str | None) -> Cluster:
-            return cast(Cluster, f"{context} of {kubeconfig}")
-
-        ambient: Callable[[], Cluster] = lambda: cast(Cluster, "the stack's")  # noqa: E731
-        return str(cluster_of(provider, ambient, connect))
-
-    def test_each_leads_to_its_own(self) -> None:
-        default = made().alive[DEFAULT]
-        assert self._connected(None) == self._connected(default) == "the stack's"
-        raw = {"urn": urn(PROVIDER, "mine"), "type": PROVIDER, "custom": True, "parent": "x"}
-        mine = outline({**raw, "inputs": {"context": "there", "kubeconfig": "/a"}})
-        assert self._connected(mine) == "there of /a"
-        assert self._connected(outline(raw)) == "None of None"
-
-    @pytest.mark.parametrize("setting", ["renderYamlToDirectory", "cluster"])
-    def test_one_that_leads_elsewhere_is_not_asked(
-        self, backend: MadeBackend, setting: str
-    ) -> None:
-        provider = outline({"urn": DEFAULT, "type": PROVIDER, "inputs": {setting: "x"}})
+    def test_one_that_writes_files_is_not_asked(self, backend: MadeBackend) -> None:
+        inputs = {"renderYamlToDirectory": "x"}
+        provider = outline({"urn": DEFAULT, "type": PROVIDER, "inputs": inputs})
         release = made(recorded("a", "1"))
         found = look(
             backend.session(),

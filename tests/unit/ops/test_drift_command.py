@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ops.checkpoint import outline
 from ops.cluster import ApiError
+from ops.clusters import Clusters
 from ops.commands import drift
 from ops.commands.drift import Drift, put_back
 from ops.drift import ADDED, CHANGED, Drifted, Field
@@ -98,8 +99,9 @@ class Patched(Stage):
         with super().claimed(intent, message, wait_seconds):
             yield
 
-    def connected(self) -> Any:
-        return self
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.clusters = Clusters(cast("Any", self), ambient=lambda: cast("Any", self))
 
     def patch(self, path: str, patch: list[dict[str, Any]]) -> None:
         if path == self.refuses:

@@ -13,6 +13,7 @@ from ops import locks
 from ops.actions import Actions
 from ops.checkpoint import Checkpoint, parse
 from ops.cluster import ApiError
+from ops.clusters import Clusters
 from ops.commands import drift, status
 from ops.errors import AegisError
 from ops.events import Step
@@ -64,6 +65,7 @@ class Stand:
         self.streams = _Streams()
         self.out = self.streams.out
         self.state = made(*(self.raw or [web(note="mine")]))
+        self.clusters = Clusters(cast("Any", self), ambient=self.connected)
 
     # The cluster
 
@@ -142,7 +144,7 @@ class Stand:
 
     def by_rollback(self) -> set[str]:
         now = parse(self.state)
-        found = looked_at(plan(now, now), now, self.connected)
+        found = looked_at(plan(now, now), now, self.clusters)
         return {str(it).partition(": ")[2].partition(" is for ")[0] for it in found.owned}
 
 

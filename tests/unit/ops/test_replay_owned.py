@@ -13,6 +13,7 @@ from ops.actions import Actions
 from ops.autoscalers import Autoscalers, parse
 from ops.checkpoint import Checkpoint, record
 from ops.cluster import ApiError, Cluster
+from ops.clusters import Clusters
 from ops.errors import AegisError
 from ops.release import Release
 from ops.replay import Replay, plan
@@ -144,7 +145,8 @@ class TestLeaving:
 
     def test_nobody_is_asked_where_there_is_no_object(self) -> None:
         nothing = plan(made(), made())
-        assert looked_at(nothing, made(), lambda: pytest.fail("it was asked for")) is nothing
+        clusters = Clusters(cast("Any", None), ambient=lambda: pytest.fail("it was asked for"))
+        assert looked_at(nothing, made(), clusters) is nothing
 
 
 class TestAnAutoscalerThatGoes:
@@ -173,7 +175,7 @@ class TestAnAutoscalerThatGoes:
         replay = planned(
             made(web(replicas)), made(web(replicas), self.SCALER), live(BY_HPA), SCALED
         )
-        assert len(give_back(replay, cast("Cluster", api))) == len(changed)
+        assert len(give_back(replay, lambda _: cast("Cluster", api))) == len(changed)
         assert api.changes == [
             ("/apis/apps/v1/namespaces/shop/deployments/web", it, "pulumi-kubernetes")
             for it in changed
@@ -326,10 +328,10 @@ class TestActions:
     ) -> None:
         actions, it = self.actions(Session())
 
-        def silent() -> Cluster:
+        def silent(_: str) -> Cluster:
             raise error
 
-        monkeypatch.setattr(actions, "connected", silent)
+        monkeypatch.setattr(actions.clusters, "at", silent)
         replay = plan(made(web()), made(web()))
         assert actions._leaving(replay, made(web())) is replay
         assert "what control loops own is not known" in it.messages.getvalue()

@@ -134,7 +134,7 @@ def run(script: Script, came_to: Callable[[], Outcome], onward: Onward | None = 
 
     out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
     turn, signals = cast("Turn", _Turn()), cast("Signals", _Signals())
-    watched = Watched(turn, out, signals, lambda: cast("Cluster", None), Recording("s"))
+    watched = Watched(turn, out, signals, lambda _: cast("Cluster", None), Recording("s"))
     gate, stop = GateSettings(), script.stop
     return watched.run(UPDATE, "updating", update, [WEB], gate, stop=stop, onward=onward)
 
