@@ -24,7 +24,7 @@ from ops.gate_routes import Routes
 from ops.gate_settings import GateSettings
 from ops.interference import ALTERED, hands
 from ops.mirror import Mirror
-from ops.pod_replacement import Replacement
+from ops.pod_replacement import Replacement, concerned
 from ops.replay import plan
 from ops.signals import Signals
 from ops.status import Status
@@ -262,7 +262,12 @@ def test_the_pod_in_the_way_is_deleted_in_its_own_cluster(apis: dict[str, Api]) 
         done.set()
 
     with Replacement(
-        at(apis), declared, GATE, require=lambda: None, on_replaced=lambda _: None, tell=tell
+        at(apis),
+        concerned(declared),
+        GATE,
+        require=lambda: None,
+        on_replaced=lambda _: None,
+        tell=tell,
     ) as it:
         for resource in declared.values():
             begun = step("same", urn=resource.urn, type=resource.type)
