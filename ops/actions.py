@@ -27,7 +27,6 @@ from ops.identity import (
 )
 from ops.judging import Judging
 from ops.output import Output
-from ops.own_ledger import DECLARED_VARIABLE
 from ops.recording import Recording
 from ops.registry import Presence, look_up_all
 from ops.release import ConfigValue, Deployed, Release
@@ -295,7 +294,7 @@ class Actions:
                 on_event=on_event,
                 overrides=self._overrides,
                 refresh=self._refreshes,
-                environment={DECLARED_VARIABLE: self.previewed} if self.previewed else None,
+                environment={declared.VARIABLE: self.previewed} if self.previewed else None,
             )
 
         def run(on_event: Callable[[Event], None]) -> Outcome:

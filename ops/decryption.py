@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from ops import scratch
 from ops.failures import Finished, explain
+from ops.signatures import SECRET, SIGNATURE
 
 if TYPE_CHECKING:
     from ops.stack import Session
 
-SIGNATURE = "4dabf18193072939515e22adb298388d"
-"""The key that marks an object as something else than an object."""
-SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - the mark of a secret, not one
 FORMER = "PULUMI_CONFIG_PASSPHRASE_OLD"
 """How the variables are called that hold passphrases of before."""
 WRONG = re.compile(r"incorrect passphrase", re.IGNORECASE)

@@ -14,15 +14,13 @@ from ops import conflicts
 from ops.change_lines import change_lines
 from ops.decisions import Next, after_judgement, after_update, cause, headline, lost
 from ops.errors import AegisError, ExitCode
-from ops.identity import images_of_steps, is_shown, jobs_of_steps, workloads_of_steps
+from ops.identity import fingerprint, images_of_steps, is_shown, jobs_of_steps, workloads_of_steps
 from ops.interference import GOING
-from ops.ledger import fingerprint
-from ops.own_ledger import AGAIN
 from ops.release import Deployed, Release
 from ops.rollback import announced, finished, going_back, named, planned, remember, restore
 from ops.signals import Interrupted
 from ops.target import choose
-from ops.verdict import Verdict
+from ops.verdict import AGAIN, Verdict
 
 if TYPE_CHECKING:
     from ops.actions import Actions, Config

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from ops.recording import Recording
     from ops.stack import Session
 
-AGAIN = "was rolled back before"
-"""What is said of a release that is refused: words that a deployer recognises."""
-DECLARED_VARIABLE = "AEGIS_DECLARED"
-"""What a deployer's preview saw declared, as `ops.declared` has it; a program cannot see it all."""
 _PATIENCE = 30.0
 
 
@@ -103,7 +99,7 @@ class OwnLedger:
             raise self._error
         if not self._refusals:
             return None
-        from ops.ledger import fingerprint, joined
+        from ops.identity import fingerprint, joined
         from ops.workspace import find_project, stack_settings
 
         named = joined(images)
@@ -145,4 +141,6 @@ class OwnLedger:
 
 
 def _declared() -> str:
-    return os.environ.get(DECLARED_VARIABLE, "")
+    from ops.declared import VARIABLE
+
+    return os.environ.get(VARIABLE, "")

@@ -30,7 +30,7 @@ from ops import (
     replay_stays,
 )
 from ops.adoption import Adoption, kind_of
-from ops.checkpoint import SIGNATURE, STACK, Checkpoint, Resource
+from ops.checkpoint import STACK, Checkpoint, Resource
 from ops.errors import AegisError
 from ops.release import ConfigValue
 from ops.replay_choices import Choices
@@ -40,6 +40,7 @@ from ops.replay_owned import Owned
 from ops.replay_revival import Revival
 from ops.replay_secrets import SecretChange
 from ops.replay_stays import Stay
+from ops.signatures import SIGNATURE
 from ops.workload import Workload
 from ops.workload_kinds import JOB, gated, is_job, is_ungated
 

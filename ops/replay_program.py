@@ -18,9 +18,10 @@ from google.protobuf import struct_pb2  # type: ignore[import-untyped,unused-ign
 from pulumi.runtime import rpc, settings
 from pulumi.runtime.proto import alias_pb2, resource_pb2
 
-from ops.checkpoint import SIGNATURE, STACK, Resource, is_secret
+from ops.checkpoint import STACK, Resource
 from ops.replay import Replay
 from ops.replay_first import needed
+from ops.signatures import SIGNATURE, is_secret
 
 _INTERNAL = "__internal"
 _AT_ONCE = 64

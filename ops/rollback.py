@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from ops import errors, replay_choices
 from ops.change_lines import NOTHING, in_order, stay_lines
-from ops.decisions import cause, gate_of_rollback, headline, lost, touched
+from ops.decisions import cause, gate_of_rollback, headline, lost
 from ops.errors import AegisError, ExitCode
+from ops.identity import fingerprint
 from ops.interference import GOING
-from ops.ledger import fingerprint
 from ops.registry import Presence
 from ops.release import Deployed, Release
 from ops.signals import Interrupted
@@ -301,7 +301,7 @@ def restore(
         reason = cause(ran.outcome, verdict)
         if verdict is not None and verdict.kind == GOING:
             raise _incomplete(actions, target, verdict)
-        began = began or ran.outcome.succeeded or touched(ran.outcome)
+        began = began or ran.outcome.succeeded or ran.outcome.touched
         if not began and (outside is None or not left):
             raise _not_begun(actions, target, reason)
         if outside is None or not left:
