@@ -41,8 +41,8 @@ from ops.workspace import qualified
 if TYPE_CHECKING:
     from ops.checkpoint import Checkpoint, Resource
     from ops.cluster import Cluster
-    from ops.replay import Replay
     from ops.replay_choices import Choices
+    from ops.replay_model import Replay
     from ops.stack import Session
 
 _DONE = ("Job ", "Pod ")
@@ -396,12 +396,12 @@ class Actions:
 
     def preview_replay(self, replay: Replay, target: Release) -> Changes:
         """Preview the restoring of a release."""
-        from ops.replay import program
+        from ops.replay_program import registering
 
         with self.out.progress(f"previewing the rollback to release {target.number}"):
             try:
                 return self.session.preview(
-                    program=program(replay),
+                    program=registering(replay),
                     exclude=replay.preview_exclude,
                     refresh=True,
                     config=replay.settings,

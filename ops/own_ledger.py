@@ -113,8 +113,8 @@ class OwnLedger:
     def _read(self) -> None:
         try:
             from ops import ledger
-            from ops.backend import read_tags
             from ops.engine import Engine
+            from ops.stores import read_tags
             from ops.workspace import find_project, locate_backend, pulumi_home
 
             url = locate_backend(find_project(self.directory), os.environ, pulumi_home(os.environ))
@@ -133,7 +133,7 @@ class OwnLedger:
 
     def _reference(self, url: str) -> str:
         """The stack's name as the CLI takes it: a service is told whose it is."""
-        from ops.backend import DIY
+        from ops.stores import DIY
 
         if url.partition("://")[0] in DIY:
             return self.stack

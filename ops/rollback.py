@@ -28,8 +28,8 @@ from ops.verdict import Verdict
 if TYPE_CHECKING:
     from ops.actions import Actions
     from ops.gate_settings import GateSettings
-    from ops.replay import Replay
     from ops.replay_choices import Choices
+    from ops.replay_model import Replay
     from ops.replay_stays import Stay
     from ops.watched import Ran
 

@@ -15,7 +15,8 @@ from ops.checkpoint import Checkpoint, record
 from ops.cluster import ApiError, Cluster
 from ops.errors import AegisError
 from ops.release import Release
-from ops.replay import Replay, plan
+from ops.replay import plan
+from ops.replay_model import Replay
 from ops.replay_owned import (
     as_declared,
     declared,
