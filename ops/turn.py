@@ -54,7 +54,7 @@ class Turn:
         """Put in order what a dead deployer left, and keep others away while the block runs.
 
         Args:
-            intent: ``deploy`` or ``rollback``.
+            intent: ``deploy``, ``rollback`` or ``drift``.
             message: What to tell others.
             wait_seconds: How long to wait for others.
 
