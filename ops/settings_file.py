@@ -19,7 +19,7 @@ from ops.workspace import qualified, read_yaml
 
 
 class Encrypting(Protocol):
-    """What of an open stack is needed to encrypt a setting as it does; see `ops.stack.Session`."""
+    """What of an open stack (`ops.stack.Session`) is needed to encrypt as it does."""
 
     name: str
     project: str
