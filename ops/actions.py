@@ -32,7 +32,6 @@ from ops.identity import (
 from ops.judging import Judging
 from ops.onward import Onward, revisions_of, sets_of
 from ops.output import Output
-from ops.own_ledger import DECLARED_VARIABLE
 from ops.recording import Recording
 from ops.registry import Presence, look_up_all
 from ops.release import AUTOMATED, ConfigValue, Deployed, Release
@@ -47,8 +46,8 @@ from ops.workspace import qualified
 if TYPE_CHECKING:
     from ops.checkpoint import Checkpoint, Resource
     from ops.cluster import Cluster
-    from ops.replay import Replay
     from ops.replay_choices import Choices
+    from ops.replay_model import Replay
     from ops.stack import Session
 
 _DONE = ("Job ", "Pod ")
@@ -335,7 +334,7 @@ class Actions:
                 on_event=on_event,
                 overrides=self._overrides,
                 refresh=self._refreshes,
-                environment={DECLARED_VARIABLE: self.previewed} if self.previewed else None,
+                environment={declared.VARIABLE: self.previewed} if self.previewed else None,
             )
 
         def run(on_event: Callable[[Event], None]) -> Outcome:
@@ -467,12 +466,12 @@ class Actions:
 
     def preview_replay(self, replay: Replay, target: Release) -> Changes:
         """Preview the restoring of a release."""
-        from ops.replay import program
+        from ops.replay_program import registering
 
         with self.out.progress(f"previewing the rollback to release {target.number}"):
             try:
                 return self.session.preview(
-                    program=program(replay),
+                    program=registering(replay),
                     exclude=replay.preview_exclude,
                     refresh=True,
                     config=replay.settings,

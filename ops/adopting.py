@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ops.events import Changes
     from ops.output import Output
     from ops.release import Release
-    from ops.replay import Replay
+    from ops.replay_model import Replay
     from ops.stack import Session
 
 
@@ -50,7 +50,7 @@ class Adopting:
             both: What the release recorded, and the state.
             target: The release.
         """
-        wanted = adoption.made_anew(planned, both[1])
+        wanted = planned.made_anew(both[1])
         own = {it.urn: it for it in planned.resources if it.is_provider}
         providers = {**planned.providers, **own}
         return self._look(wanted, providers, both, target)

@@ -25,7 +25,6 @@ from ops.errors import AegisError
 if TYPE_CHECKING:
     from ops.cluster import Cluster, Object
     from ops.release import Release
-    from ops.replay import Replay
     from ops.stack import Session
 
 _LOOK_BACK = 50
@@ -87,18 +86,6 @@ def kind_of(token: str) -> str:
         return token
     group = place.partition("/")[0]
     return f"{_MOVED.get(kind, group) if group == 'extensions' else group}:{kind}"
-
-
-def made_anew(planned: Replay, present: Checkpoint) -> list[Resource]:
-    """Return the objects that a replay would create, or take for what was left there. Pure.
-
-    Args:
-        planned: The replay, without anything adopted.
-        present: The state.
-    """
-    known = {it.urn for it in present.resources if not it.delete}
-    known |= {*planned.aliases, *(it.urn for it in planned.revivals)}
-    return [it for it in planned.resources if it.urn not in known and is_whole_object(it)]
 
 
 def is_same(recorded: Resource, live: Mapping[str, Any]) -> bool:

@@ -10,24 +10,10 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib import import_module
-from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
-from ops.bucket import Bucket
-from ops.engine import Engine
 from ops.release import Release
 from ops.shelf import Shelf
-
-DIY = ("file", "s3", "gs", "azblob", "postgres", "mem")
-"""The schemes of the stores that are no service."""
-_BUCKETS = {
-    "s3": ("ops.s3_bucket", "S3Bucket"),
-    "gs": ("ops.gs_bucket", "GsBucket"),
-    "azblob": ("ops.azblob_bucket", "AzblobBucket"),
-    "postgres": ("ops.postgres_bucket", "PostgresBucket"),
-}
 
 
 @dataclass(frozen=True)
@@ -168,43 +154,3 @@ class Store(Protocol):
             before: The claim as it was read; None means that there is none.
             after: The claim to write; None takes it away.
         """
-
-
-def open_store(url: str, project: str, stack: str, engine: Engine, reference: str) -> Store:
-    """Open the store at a backend's address."""
-    # They import this module for its words.
-    scheme = urlsplit(url).scheme
-    if scheme == "file":
-        from ops.file_store import FileStore
-
-        return FileStore(_path(url, engine), project, stack, engine, reference)
-    if scheme not in _BUCKETS:
-        from ops.service import find_account
-        from ops.service_store import ServiceStore
-
-        return ServiceStore(engine, reference, url, *find_account(url, engine.environment))
-    from ops.bucket_store import BucketStore
-
-    module, name = _BUCKETS[scheme]
-    # Each brings a library of its own, which not everybody has, and which takes its time.
-    bucket: Bucket = getattr(import_module(module), name)(url, engine.environment)
-    return BucketStore(bucket, project, stack, engine, reference)
-
-
-def read_tags(
-    url: str, project: str, stack: str, engine: Engine, reference: str
-) -> Mapping[str, str]:
-    """Read a stack's tags with nothing installed but the CLI, as a program of Pulumi has it."""
-    from ops import cli_store
-
-    if urlsplit(url).scheme in _BUCKETS:
-        return cli_store.tags(engine, reference)
-    return open_store(url, project, stack, engine, reference).tags()
-
-
-def _path(url: str, engine: Engine) -> Path:
-    text = url.removeprefix("file://").partition("?")[0]
-    if text.startswith("~"):
-        home = engine.environment.get("HOME") or str(Path.home())
-        return Path(home) / text[1:].lstrip("/")
-    return engine.directory / text

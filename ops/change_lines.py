@@ -9,7 +9,7 @@ from ops.events import Changes
 from ops.identity import called, is_shown
 
 if TYPE_CHECKING:
-    from ops.replay import Replay
+    from ops.replay_model import Replay
 
 
 NOTHING = ("  nothing changes",)

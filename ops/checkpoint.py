@@ -12,13 +12,13 @@ from ops import decryption
 from ops.errors import AegisError
 from ops.records import FAULTS, are_legible, fault_of, unpack
 from ops.renames import called_as_now
+from ops.signatures import SECRET, SIGNATURE, is_secret
 
 if TYPE_CHECKING:
     from ops.backend import Recorded
     from ops.release import Release
     from ops.stack import Session
 
-SIGNATURE, SECRET = decryption.SIGNATURE, decryption.SECRET
 """The key that marks an object as something else than an object, and the mark of a secret."""
 STACK = "pulumi:pulumi:Stack"
 UNMADE = "pendingReplacement"
@@ -143,11 +143,6 @@ class Checkpoint:
 def plain(value: Any) -> Any:  # noqa: ANN401 - any property value
     """What is inside a secret's envelope; anything else as it is."""
     return value["value"] if is_secret(value) else value
-
-
-def is_secret(value: Any) -> bool:  # noqa: ANN401 - any property value
-    """Whether a property value is a secret in its envelope."""
-    return isinstance(value, dict) and value.get(SIGNATURE) == SECRET
 
 
 def parse(deployment: Mapping[str, Any]) -> Checkpoint:

@@ -156,7 +156,7 @@ def claimed(
 
     Args:
         session: The stack.
-        intent: ``deploy`` or ``rollback``; what `recover` goes on with.
+        intent: ``deploy``, ``rollback`` or ``drift``; what `recover` goes on with.
         message: What to tell others.
         target: The release a rollback restores.
         wait_seconds: How long to wait for others.

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ops import declared, decryption
-from ops.checkpoint import SECRET, SIGNATURE, UNMADE, Resource
+from ops.checkpoint import UNMADE, Resource
 from ops.errors import AegisError
 from ops.events import KUBERNETES_PROVIDER, MASKED, Step
 from ops.identity import provider_of, remains
+from ops.signatures import SECRET, SIGNATURE
 from ops.workload import Workload, within
 
 if TYPE_CHECKING:

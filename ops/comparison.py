@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.release import MASK, ConfigValue
+from ops.signatures import SIGNATURE, is_secret
 
-SIGNATURE = "4dabf18193072939515e22adb298388d"
-SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - the mark of a secret, not one
 UNTOLD = "encrypted anew, perhaps another"
 """What is said of a secret where nobody can look into it."""
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
@@ -138,9 +137,9 @@ def _resources(deployment: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _compare(path: str, old: Any, new: Any) -> Iterable[Difference]:  # noqa: ANN401
     if old == new:
         return
-    if _is_secret(old) or _is_secret(new):
-        if _content(old) != _content(new) or _is_secret(old) != _is_secret(new):
-            both = _is_secret(old) and _is_secret(new)
+    if is_secret(old) or is_secret(new):
+        if _content(old) != _content(new) or is_secret(old) != is_secret(new):
+            both = is_secret(old) and is_secret(new)
             word = "another" if _is_legible(old) and _is_legible(new) else UNTOLD
             after = f"{MASK}, {word}" if both else _shown(new)
             yield Difference(path, CHANGED, _shown(old), after)
@@ -175,17 +174,13 @@ def _pairs(path: str, old: Any, new: Any) -> list[tuple[str, Any, Any]] | None: 
     return None
 
 
-def _is_secret(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, dict) and value.get(SIGNATURE) == SECRET
-
-
 def _is_legible(value: Any) -> bool:  # noqa: ANN401
-    return not (_is_secret(value) and "ciphertext" in value)
+    return not (is_secret(value) and "ciphertext" in value)
 
 
 def _content(value: Any) -> Any:  # noqa: ANN401
     """What is in a secret: its plain text where it was decrypted, its ciphertext otherwise."""
-    if not _is_secret(value):
+    if not is_secret(value):
         return value
     inner = {key: item for key, item in value.items() if key != SIGNATURE}
     if "plaintext" in inner:
@@ -199,7 +194,7 @@ def _shown(value: Any) -> str:  # noqa: ANN401
 
 
 def _masked(value: Any) -> Any:  # noqa: ANN401
-    if _is_secret(value):
+    if is_secret(value):
         return MASK
     if isinstance(value, dict):
         return {key: _masked(item) for key, item in value.items()}

@@ -44,7 +44,7 @@ def after_update(
         return Next.LOST
     if outcome.succeeded and evidence is None:
         return Next.JUDGE
-    if not outcome.succeeded and not touched(outcome):
+    if not outcome.succeeded and not outcome.touched:
         return Next.GIVE_UP
     return Next.RESTORE if roll_back else Next.LEAVE
 
@@ -58,19 +58,6 @@ def after_judgement(verdict: Verdict, *, interrupted: bool, roll_back: bool) -> 
     if verdict.lost:
         return Next.LOST
     return Next.RESTORE if roll_back else Next.LEAVE
-
-
-def touched(outcome: Outcome) -> bool:
-    """Return whether an update began to change anything that runs.
-
-    Components, providers and images that were built are nothing that runs. An update that was
-    ended by force may have begun more than it could say.
-    """
-    return outcome.killed or any(_runs(step.type) for step in outcome.steps)
-
-
-def _runs(kind: str) -> bool:
-    return kind.startswith("kubernetes:")
 
 
 def cause(outcome: Outcome, verdict: Verdict | None) -> str:

@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
-from ops.decryption import SECRET, SIGNATURE
 from ops.release import MASK
+from ops.signatures import SECRET, SIGNATURE
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine writes in place of a text that only the update will know."""
+VARIABLE = "AEGIS_DECLARED"
+"""What a deployer's preview saw declared, as this module has it; a program cannot see it all."""
 _DIGITS = 8
 _OBJECTS = "kubernetes:"
 

@@ -9,24 +9,17 @@ was changed is opened by one of those of before, when they are given.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ops import scratch
 from ops.failures import Finished, explain
+from ops.passphrases import with_any_passphrase
+from ops.signatures import SECRET, SIGNATURE
 
 if TYPE_CHECKING:
     from ops.stack import Session
 
-SIGNATURE = "4dabf18193072939515e22adb298388d"
-"""The key that marks an object as something else than an object."""
-SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - the mark of a secret, not one
-FORMER = "PULUMI_CONFIG_PASSPHRASE_OLD"
-"""How the variables are called that hold passphrases of before."""
-WRONG = re.compile(r"incorrect passphrase", re.IGNORECASE)
 _STACK = "pulumi:pulumi:Stack"
 PROVIDER = "secrets_providers"
 """Where a state says how it is encrypted."""
@@ -57,41 +50,6 @@ def decrypted(
         {**it, "resources": _filled(it.get("resources") or [], opened[_key(it)])}
         for it in deployments
     ]
-
-
-def former_passphrases(environment: Mapping[str, str]) -> list[str]:
-    """Return the passphrases that a stack had before, as far as they are given.
-
-    Args:
-        environment: Variables whose names begin with `FORMER` hold one each; the one whose name
-            ends in ``_FILE`` names a file that has one a line.
-    """
-    found = []
-    for name in sorted(it for it in environment if it.startswith(FORMER)):
-        if name != f"{FORMER}_FILE":
-            found.append(environment[name])
-            continue
-        with suppress(OSError, UnicodeError):
-            found += Path(environment[name]).read_text().splitlines()
-    return list(dict.fromkeys(it for it in found if it))
-
-
-def with_any_passphrase(
-    environment: Mapping[str, str], run: Callable[[Mapping[str, str]], Finished]
-) -> Finished:
-    """Run something with the present passphrase, and with those of before as long as it is wrong.
-
-    Args:
-        environment: Where they are given.
-        run: Runs it with some variables over its environment; returns what came of it.
-    """
-    done = run({})
-    for phrase in former_passphrases(environment):
-        if not done.code or not WRONG.search(done.stderr + done.stdout):
-            break
-        again = run({"PULUMI_CONFIG_PASSPHRASE": phrase})
-        done = done if again.code else again
-    return done
 
 
 def exported(session: Session, ending: str, content: bytes) -> Finished:

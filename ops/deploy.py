@@ -15,15 +15,13 @@ from ops.change_lines import change_lines
 from ops.decisions import Next, after_judgement, after_update, cause, headline, lost
 from ops.deploy_endings import back, ended, once_mended
 from ops.errors import AegisError, ExitCode
-from ops.identity import images_of_steps, is_shown
+from ops.identity import fingerprint, images_of_steps, is_shown
 from ops.interference import GOING
-from ops.ledger import fingerprint
-from ops.own_ledger import AGAIN
 from ops.release import Deployed, Release
 from ops.rollback import announced, finished, going_back, named, planned, remember, restore
 from ops.signals import Interrupted
 from ops.target import choose
-from ops.verdict import Verdict
+from ops.verdict import AGAIN, Verdict
 
 if TYPE_CHECKING:
     from ops.actions import Actions, Config

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ops.decisions import Next, cause, lost, touched
+from ops.decisions import Next, cause, lost
 from ops.errors import AegisError, ExitCode
 from ops.events import Outcome
 from ops.verdict import Verdict
@@ -95,7 +95,7 @@ def _stopped(
     elif outcome.succeeded:
         state = "the release is deployed, and is not good"
         following = back(stack, way_back=way_back)
-    elif touched(outcome):
+    elif outcome.touched:
         state, following = "the stack is between two releases", recover
     else:
         state, following = "nothing that runs was changed", f"aegis deploy --stack {stack}"

@@ -177,11 +177,12 @@ def decide(diagnosis: Diagnosis) -> Decision:
     if not diagnosis.interrupted and not failed:
         return _whole(last)
     whole = not (diagnosis.pending or diagnosis.unrecorded or diagnosis.broken)
-    complete = whole and not failed and last is not None
-    if complete and "deploy" in intents and not _has_lock(diagnosis):
-        if last is not None and last.verified:
+    complete = whole and not failed
+    if complete and last is not None and not _has_lock(diagnosis):
+        if last.verified and ("deploy" in intents or _was_only_meant(diagnosis)):
             return Decision(Action.NOTHING, None, f"release {last.number} is verified")
-        return Decision(Action.JUDGE, last, "its deployer died before the gate's verdict")
+        if "deploy" in intents:
+            return Decision(Action.JUDGE, last, "its deployer died before the gate's verdict")
     if diagnosis.aimed is not None:
         return Decision(Action.RESTORE, diagnosis.aimed, "a rollback did not come to its end")
     only = diagnosis.unrecorded and not (diagnosis.pending or diagnosis.left_behind)
@@ -221,6 +222,13 @@ def is_unrecorded(session: Session) -> bool:
 def pending_of(operation: Mapping[str, Any]) -> Pending:
     """An operation as a state records it."""
     return Pending(operation["resource"]["urn"], operation["type"])
+
+
+def _was_only_meant(diagnosis: Diagnosis) -> bool:
+    """Whether whoever died was about to roll back: a claim gets its aim before anything is done."""
+    claims = [holder.claim for holder in diagnosis.left_behind if holder.claim is not None]
+    meant = all(it.intent == "rollback" and it.target is None for it in claims)
+    return bool(claims) and meant
 
 
 def _has_lock(diagnosis: Diagnosis) -> bool:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ops.checkpoint import Resource, is_secret, plain
+from ops.checkpoint import Resource, plain
 from ops.field_owners import UNKNOWN, Owners, Path, Scaling, keyed, value_at, written
 from ops.release import MASK
+from ops.signatures import is_secret
 from ops.workload import within
 
 if TYPE_CHECKING:

@@ -208,6 +208,15 @@ class Outcome:
             for failure in self.failures
         )
 
+    @property
+    def touched(self) -> bool:
+        """Whether it began to change anything that runs.
+
+        Components, providers and images that were built are nothing that runs. An update that was
+        ended by force may have begun more than it could say.
+        """
+        return self.killed or any(step.type.startswith("kubernetes:") for step in self.steps)
+
 
 def _value(raw: Any) -> str:  # noqa: ANN401 - an enum's member or its text
     return str(getattr(raw, "value", raw) or "")

@@ -33,7 +33,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from ops.decryption import SIGNATURE
+from ops.signatures import SIGNATURE
 
 Path = tuple[str, ...]
 

@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 
 from ops.gate_settings import GateSettings
-from ops.own_ledger import AGAIN, OwnLedger
+from ops.own_ledger import OwnLedger
 from ops.pod_images import containers_of
+from ops.verdict import AGAIN
 
 if TYPE_CHECKING:
     from ops.verdict import Verdict

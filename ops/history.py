@@ -10,12 +10,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ops import ledger
-from ops.backend import DIY
 from ops.errors import AegisError
 from ops.marks import marked
 from ops.pod_images import containers_of
 from ops.reading import Reading
 from ops.release import Deployed, Release
+from ops.stores import DIY
 from ops.workload_kinds import names_images
 
 if TYPE_CHECKING:

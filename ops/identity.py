@@ -6,13 +6,15 @@ the update has to build it first, nothing is claimed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from ops import declared
 from ops.events import Step
-from ops.ledger import joined
 from ops.pod_images import containers_of
+from ops.release import MASK, ConfigValue
 from ops.workload import Workload
 from ops.workload_kinds import JOB, gated, is_job, is_ungated, is_workload
 
@@ -30,6 +32,25 @@ def provider_of(resource: Mapping[str, Any]) -> str:
 def only(_: str) -> str:
     """The place of everything in a stack with one cluster."""
     return ""
+
+
+def fingerprint(image_digest: str | None, config: Mapping[str, ConfigValue]) -> str:
+    """Name what a release deploys: its image and settings, but not when or by whom.
+
+    Secrets count by their ciphertext, which stays the same until somebody sets them anew.
+
+    Args:
+        image_digest: The image's digest.
+        config: The settings, as recorded in history or as `Session.settings` reads them.
+    """
+    content = [image_digest, sorted((key, _scalar(item)) for key, item in config.items())]
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def joined(images: Iterable[str]) -> str | None:
+    """Return images as one name for all of them; None when one is not known, or there is none."""
+    every = sorted(set(images))
+    return None if not every or "" in every else " ".join(every)
 
 
 def images_of_steps(steps: Iterable[Step]) -> str | None:
@@ -182,3 +203,7 @@ def is_shown(step: Step) -> bool:
 def called(step: Step) -> str:
     """Return a step in a person's words: ``update Deployment api``."""
     return f"{step.op} {step.type.rpartition(':')[2]} {step.object or step.name}"
+
+
+def _scalar(item: ConfigValue) -> Any:  # noqa: ANN401 - any JSON value
+    return MASK if item.secret and not item.encrypted else item.as_recorded

@@ -11,15 +11,13 @@ update that was running then.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ops.release import MASK, ConfigValue, Release
+from ops.release import Release
 
 if TYPE_CHECKING:
     from ops.stack import Session
@@ -88,25 +86,6 @@ class Ledger:
     def refused(self) -> frozenset[str]:
         """The keys of the releases that may not be deployed again."""
         return frozenset(refusal.key for refusal in self.refusals.values())
-
-
-def fingerprint(image_digest: str | None, config: Mapping[str, ConfigValue]) -> str:
-    """Name what a release deploys: its image and settings, but not when or by whom.
-
-    Secrets count by their ciphertext, which stays the same until somebody sets them anew.
-
-    Args:
-        image_digest: The image's digest.
-        config: The settings, as recorded in history or as `Session.settings` reads them.
-    """
-    content = [image_digest, sorted((key, _scalar(item)) for key, item in config.items())]
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def joined(images: Iterable[str]) -> str | None:
-    """Return images as one name for all of them; None when one is not known, or there is none."""
-    every = sorted(set(images))
-    return None if not every or "" in every else " ".join(every)
 
 
 def read(session: Session) -> Ledger:
@@ -232,10 +211,6 @@ def is_refused(session: Session, fingerprint: str, declared: str = "") -> str | 
     """
     refusal = read(session).refusals.get(fingerprint)
     return None if refusal is None or not refusal.meets(declared) else str(refusal)
-
-
-def _scalar(item: ConfigValue) -> Any:  # noqa: ANN401 - any JSON value
-    return MASK if item.secret and not item.encrypted else item.as_recorded
 
 
 def _chunks(tags: Mapping[str, str]) -> Iterable[str]:

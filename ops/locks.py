@@ -50,7 +50,7 @@ class Claim:
         ticks: When the process began, in ticks since the boot.
         since: When the work began, ISO 8601.
         message: What it is for.
-        intent: ``deploy`` or ``rollback``.
+        intent: ``deploy``, ``rollback`` or ``drift``.
         target: The number of the release a rollback restores.
         beat: Counts up as long as the holder lives.
         text: What was read; empty for a claim that was not.

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from ops.recording import Recording
     from ops.stack import Session
 
-AGAIN = "was rolled back before"
-"""What is said of a release that is refused: words that a deployer recognises."""
-DECLARED_VARIABLE = "AEGIS_DECLARED"
-"""What a deployer's preview saw declared, as `ops.declared` has it; a program cannot see it all."""
 _PATIENCE = 30.0
 
 
@@ -103,7 +99,7 @@ class OwnLedger:
             raise self._error
         if not self._refusals:
             return None
-        from ops.ledger import fingerprint, joined
+        from ops.identity import fingerprint, joined
         from ops.workspace import find_project, stack_settings
 
         named = joined(images)
@@ -117,8 +113,8 @@ class OwnLedger:
     def _read(self) -> None:
         try:
             from ops import ledger
-            from ops.backend import read_tags
             from ops.engine import Engine
+            from ops.stores import read_tags
             from ops.workspace import find_project, locate_backend, pulumi_home
 
             url = locate_backend(find_project(self.directory), os.environ, pulumi_home(os.environ))
@@ -137,7 +133,7 @@ class OwnLedger:
 
     def _reference(self, url: str) -> str:
         """The stack's name as the CLI takes it: a service is told whose it is."""
-        from ops.backend import DIY
+        from ops.stores import DIY
 
         if url.partition("://")[0] in DIY:
             return self.stack
@@ -145,4 +141,6 @@ class OwnLedger:
 
 
 def _declared() -> str:
-    return os.environ.get(DECLARED_VARIABLE, "")
+    from ops.declared import VARIABLE
+
+    return os.environ.get(VARIABLE, "")

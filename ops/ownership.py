@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from ops.signatures import SIGNATURE
+
 KEPT = "retainOnDelete"
 """What is set on a resource until it is known whose it is."""
 _MARK = "pulumi"
 _SLACK = timedelta(seconds=30)
 """How far the clocks of the cluster and of the one who died may differ."""
-_CIPHERTEXT = "4dabf18193072939515e22adb298388d"
 
 
 def judge_entered(
@@ -69,7 +70,7 @@ def _moment(text: Any) -> datetime | None:  # noqa: ANN401 - any JSON value
 def _within(wanted: Any, live: Any) -> bool:  # noqa: ANN401 - any JSON value
     """Whether everything wanted is there; the cluster adds to it. A secret cannot be compared."""
     if isinstance(wanted, Mapping):
-        if _CIPHERTEXT in wanted:
+        if SIGNATURE in wanted:
             return True
         return isinstance(live, Mapping) and all(
             key in live and _within(value, live[key])

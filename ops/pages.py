@@ -23,7 +23,7 @@ from ops.release_report import SIGNS, ReleaseReport, change_text, took
 from ops.timeline_plot import NARROW, WIDE
 
 if TYPE_CHECKING:
-    from ops.commands.history import Listing
+    from ops.listing import Listing
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _DISTRIBUTION = "aegis-deploy"

@@ -11,7 +11,6 @@ import re
 from typing import TYPE_CHECKING
 
 from ops.checkpoint import outline
-from ops.decisions import touched
 from ops.errors import AegisError
 from ops.events import Outcome
 
@@ -33,7 +32,7 @@ A quota or an admission webhook forbids, too; but it does not say whom it does n
 
 def is_refused(outcome: Outcome) -> bool:
     """Whether an update came to nothing since credentials were refused."""
-    failed = not outcome.succeeded and not outcome.stopped and not touched(outcome)
+    failed = not outcome.succeeded and not outcome.stopped and not outcome.touched
     return failed and any(says_refused(it.message) for it in outcome.failures)
 
 

@@ -12,9 +12,9 @@ from ops.timeline import ROLLBACK, Judgement, Span, Timeline
 from ops.timeline_plot import moments
 
 if TYPE_CHECKING:
-    from ops.commands.diff import Compared
-    from ops.commands.history import Entry
+    from ops.compare import Compared
     from ops.comparison import Difference
+    from ops.listing import Entry
     from ops.release import Release
 
 SUMMARY_LIMIT = 500_000

@@ -17,14 +17,15 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ops import autoscalers, live_objects
 from ops.checkpoint import Checkpoint, Resource, plain
 from ops.drift import is_object
-from ops.field_owners import REPLICAS, Owners, Path, put_at, value_at, written
+from ops.field_owners import REPLICAS, Owners, Path, put_at, value_at
 from ops.property_path import steps_of
+from ops.replay_model import Owned, Replay
 from ops.target import numbered
 
 if TYPE_CHECKING:
@@ -32,31 +33,11 @@ if TYPE_CHECKING:
     from ops.cluster import Cluster
     from ops.clusters import Clusters
     from ops.release import Release
-    from ops.replay import Replay
 
 _OPTION = "ignoreChanges"
 _NEEDS_QUOTES = re.compile(r'[."\[\]]')
 _PROVIDER = "pulumi-kubernetes"
 """As whom the provider itself writes what it has not applied yet; it takes that over."""
-
-
-@dataclass(frozen=True)
-class Owned:
-    """A field that is left to a control loop.
-
-    Attributes:
-        resource: What declares it, as the release recorded that.
-        path: Where it is.
-        by: Who decides on it.
-    """
-
-    resource: Resource
-    path: Path
-    by: str
-
-    def __str__(self) -> str:
-        """Say it to a person."""
-        return f"{self.resource.label}: {written(self.path)} is for {self.by} to decide"
 
 
 def looked_at(replay: Replay, current: Checkpoint, clusters: Clusters) -> Replay:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,9 +18,10 @@ from google.protobuf import struct_pb2  # type: ignore[import-untyped,unused-ign
 from pulumi.runtime import rpc, settings
 from pulumi.runtime.proto import alias_pb2, resource_pb2
 
-from ops.checkpoint import SIGNATURE, STACK, Resource, is_secret
-from ops.replay import Replay
+from ops.checkpoint import STACK, Resource
 from ops.replay_first import needed
+from ops.replay_model import Replay
+from ops.signatures import SIGNATURE, is_secret
 
 _INTERNAL = "__internal"
 _AT_ONCE = 64
@@ -28,7 +29,7 @@ _AT_ONCE = 64
 Settle = Callable[[], str | None]
 
 
-def registering(replay: Replay, settle: Settle | None = None) -> Callable[[], Awaitable[None]]:
+def registering(replay: Replay, settle: Settle | None = None) -> Callable[[], Any]:
     """The program that registers what a replay restores.
 
     Args:
@@ -49,7 +50,7 @@ def registering(replay: Replay, settle: Settle | None = None) -> Callable[[], Aw
     return run
 
 
-def clearing(replay: Replay) -> Callable[[], Awaitable[None]]:
+def clearing(replay: Replay) -> Callable[[], Any]:
     """The program that registers nothing, for an update of nothing but what goes first.
 
     Args:

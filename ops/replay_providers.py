@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ops.checkpoint import Resource, is_secret, plain
+from ops.checkpoint import Resource, plain
 from ops.replay_secrets import secrets_of
+from ops.signatures import is_secret
 
 _KUBERNETES = "kubernetes"
 _OF_KUBERNETES = frozenset({"kubeconfig", "context", "cluster", "clusterIdentifier"})

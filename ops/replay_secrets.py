@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ops.checkpoint import Resource, is_secret, plain
+from ops.checkpoint import Resource, plain
 from ops.errors import AegisError, ExitCode
+from ops.signatures import is_secret
 
 _SECRET_KINDS = frozenset({"kubernetes:core/v1:Secret"})
 _SECRET_FIELDS = frozenset({"data", "stringData"})

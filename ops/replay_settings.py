@@ -17,7 +17,7 @@ from ops.replay_providers import connects, package
 from ops.replay_secrets import swapped_setting
 
 if TYPE_CHECKING:
-    from ops.replay import Replay
+    from ops.replay_model import Replay
     from ops.stack import Session
 
 Config = Mapping[str, ConfigValue]

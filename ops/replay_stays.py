@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ops import replay_loss
-from ops.checkpoint import SECRET, SIGNATURE, Resource, is_secret, plain
+from ops.checkpoint import Resource, plain
 from ops.property_path import found, steps_of, within
+from ops.signatures import SECRET, SIGNATURE, is_secret
 
 _NAMESPACE = "kubernetes:core/v1:Namespace"
 _DEFINITION = "CustomResourceDefinition"

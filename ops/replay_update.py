@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from ops.errors import AegisError, ExitCode
 from ops.events import Failure, Outcome
 from ops.release import beginning
-from ops.replay import first_step, program
+from ops.replay_program import clearing, registering
 
 if TYPE_CHECKING:
     from ops.events import OnEvent
-    from ops.replay import Replay
+    from ops.replay_model import Replay
     from ops.stack import Session
 
 
@@ -50,7 +50,7 @@ def carry_out(
         for several in replay.first.goes:
             named = ", ".join(item.label for item in several)
             outcome = session.update(
-                program=first_step(replay),
+                program=clearing(replay),
                 message=beginning(message, f"{named} goes before the rest"),
                 targets=[item.urn for item in several],
                 config=replay.settings,
@@ -64,7 +64,7 @@ def carry_out(
                 return _cut_off(_together(done))
         done.append(
             session.update(
-                program=program(replay, settle),
+                program=registering(replay, settle),
                 message=message,
                 refresh=True,
                 exclude=replay.exclude,

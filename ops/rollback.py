@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from ops import replay_choices
 from ops.change_lines import NOTHING, in_order, stay_lines
-from ops.decisions import cause, gate_of_rollback, headline, lost, touched
+from ops.decisions import cause, gate_of_rollback, headline, lost
 from ops.errors import AegisError, ExitCode
+from ops.identity import fingerprint
 from ops.interference import GOING
-from ops.ledger import fingerprint
 from ops.registry import Presence
 from ops.release import Deployed, Release
 from ops.signals import Interrupted
@@ -28,8 +28,8 @@ from ops.verdict import Verdict
 if TYPE_CHECKING:
     from ops.actions import Actions
     from ops.gate_settings import GateSettings
-    from ops.replay import Replay
     from ops.replay_choices import Choices
+    from ops.replay_model import Replay
     from ops.replay_stays import Stay
     from ops.watched import Ran
 
@@ -279,7 +279,7 @@ def restore(
         with _begun(actions, target) if began else nullcontext():
             ran = actions.restore(replay, target, message(target, why), workloads, gate)
         replaced += ran.replaced
-        began = began or ran.outcome.succeeded or touched(ran.outcome)
+        began = began or ran.outcome.succeeded or ran.outcome.touched
         _require_end(actions, target, ran, last=not left, began=began)
         verdict = ran.evidence
         with _begun(actions, target) if began else nullcontext():

@@ -6,23 +6,37 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import yaml
 
 from ops import scratch
+from ops.engine import Engine
 from ops.errors import AegisError
 from ops.failures import explain
 from ops.release import ConfigValue
 from ops.workspace import qualified, read_yaml
 
-if TYPE_CHECKING:
-    from ops.stack import Session
+
+class Encrypting(Protocol):
+    """What of an open stack (`ops.stack.Session`) is needed to encrypt as it does."""
+
+    name: str
+    project: str
+    reference: str
+    engine: Engine
+
+    @property
+    def config_file(self) -> Path:
+        """The stack's own settings."""
+
+    def export(self) -> dict[str, Any]:
+        """Its state."""
 
 
 @contextmanager
 def temporary(
-    session: Session,
+    session: Encrypting,
     config: Mapping[str, ConfigValue] | None,
     overrides: Mapping[str, str] | None = None,
     encryption: Mapping[str, Any] | None = None,
@@ -67,7 +81,7 @@ def temporary(
         yield str(path)
 
 
-def _overridden(session: Session, overrides: Mapping[str, str]) -> dict[str, Any]:
+def _overridden(session: Encrypting, overrides: Mapping[str, str]) -> dict[str, Any]:
     """The content of the stack's own file, but for some settings."""
     content = {**_encryption(session), **read_yaml(session.config_file)}
     own = {
@@ -78,7 +92,7 @@ def _overridden(session: Session, overrides: Mapping[str, str]) -> dict[str, Any
     return {**content, "config": {**own, **overrides}}
 
 
-def _encrypt(session: Session, path: Path, key: str, value: ConfigValue) -> None:
+def _encrypt(session: Encrypting, path: Path, key: str, value: ConfigValue) -> None:
     """Add one secret to a config file, encrypted. It is not put on a command line."""
     text = value.value if isinstance(value.value, str) else json.dumps(value.value)
     arguments = ["config", "set", "--secret", "--stack", session.reference]
@@ -87,7 +101,7 @@ def _encrypt(session: Session, path: Path, key: str, value: ConfigValue) -> None
         raise explain(done, f"{key} could not be encrypted")
 
 
-def _encryption(session: Session) -> dict[str, Any]:
+def _encryption(session: Encrypting) -> dict[str, Any]:
     """How the stack encrypts, from its config file or, failing that, from its state."""
     names = ("secretsprovider", "encryptedkey", "encryptionsalt", "environment")
     if session.config_file.exists():

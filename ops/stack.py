@@ -21,15 +21,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ops import conflicts, settings_file
-from ops.backend import Store, open_store
+from ops.backend import Store
 from ops.bucket import password_of, shown_url
-from ops.decryption import with_any_passphrase
 from ops.engine import Engine
 from ops.errors import AegisError
 from ops.events import Changes, Event, Failure, OnEvent, Outcome, Recorder, Step
 from ops.failures import Finished, explain, last_lines, unusable
+from ops.passphrases import with_any_passphrase
 from ops.process import user
 from ops.release import SECURE, ConfigValue
+from ops.stores import open_store
 from ops.workspace import (
     Project,
     find_project,

@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ops import claims, diagnosis, own_record, recover, scratch
-from ops.decisions import touched
 from ops.errors import NOTHING, AegisError, ExitCode
 from ops.events import Event, Outcome
 from ops.output import Output
@@ -55,7 +54,7 @@ class Turn:
         """Put in order what a dead deployer left, and keep others away while the block runs.
 
         Args:
-            intent: ``deploy`` or ``rollback``.
+            intent: ``deploy``, ``rollback`` or ``drift``.
             message: What to tell others.
             wait_seconds: How long to wait for others.
 
@@ -163,7 +162,7 @@ class Turn:
                 self._unfinished = False
                 raise
             self._unfinished = outcome.killed
-            self._changed = self._changed or outcome.succeeded or touched(outcome)
+            self._changed = self._changed or outcome.succeeded or outcome.touched
             return outcome
 
         return noted

@@ -10,6 +10,9 @@ from ops.figures import Figures
 LOST = "lost"
 """The kind of a verdict that is none: the cluster did not answer any more."""
 
+AGAIN = "was rolled back before"
+"""What is said of a release that is refused: words that a deployer recognises."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:

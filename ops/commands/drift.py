@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ops.output import Output
     from ops.release import Release
 
+_INTENT = "drift"
+"""Not a rollback's: what is taken away first is done before there is a release that it restores."""
 _ISSUE, _TABLE = 65_000, 60_000
 """How many characters an issue may have, and the table in it: GitHub takes 65,536."""
 UNREAD = "not compared, for it may not be read"
@@ -297,9 +299,9 @@ def put_back(actions: Actions, wait_seconds: float) -> None:
         AegisError: Somebody else works on the stack, there is no succeeded release to put back, or
             it does not come up healthy.
     """
-    from ops.rollback import INTENT, Request, roll_back
+    from ops.rollback import Request, roll_back
 
-    with actions.claimed(INTENT, "drift --fix", wait_seconds):
+    with actions.claimed(_INTENT, "drift --fix", wait_seconds):
         found = inspect(actions)
         _require_all(found)
         release, drifted = found.forgotten.release, found.objects

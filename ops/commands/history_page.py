@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ops.commands.history import Listing
+    from ops.listing import Listing
     from ops.output import Output
     from ops.stack import Session
 

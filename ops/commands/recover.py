@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ops.output import Output
     from ops.recover import Settled
     from ops.release import Release
-    from ops.replay import Replay
+    from ops.replay_model import Replay
     from ops.replay_stays import Stay
     from ops.rollback import Report
 

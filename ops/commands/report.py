@@ -2,134 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.commands.history import entry_of, told
 from ops.commands.options import HERE, Directory, Json, Stack, output_of
-from ops.commands.show import find
 
 if TYPE_CHECKING:
-    from ops.commands.diff import Compared
     from ops.output import Output
-    from ops.release import Deployed, Release
     from ops.release_report import ReleaseReport
-    from ops.stack import Session
-    from ops.timeline import Timeline
-
-
-def is_empty(session: Session) -> bool:
-    """Whether nothing was ever done to a stack."""
-    return not session.store.releases(1)
-
-
-def collect(session: Session, number: int | None = None) -> ReleaseReport:
-    """Gather what there is to tell of a release; what cannot be told is said.
-
-    Args:
-        session: The stack.
-        number: Its number. None means the last one that was deployed: an automated rollback is
-            told of with the release it took the place of.
-
-    Raises:
-        AegisError: There is no such release.
-    """
-    from ops import history
-    from ops.release_report import ReleaseReport
-    from ops.target import neighbours, numbered
-
-    releases, unmarked = history.legible(session)
-    release = _last(releases) if number is None else find(releases, number)
-    unknown = [] if unmarked is None else [f"which releases are verified: {told(unmarked)}"]
-    before, _ = neighbours(releases, release)
-    entry = entry_of(releases, release, _deployed(session, release, unknown))
-    by = entry.rolled_back_by
-    return ReleaseReport(
-        stack=session.name,
-        entry=entry,
-        before=None if before is None else before.number,
-        compared=_compared(session, before, release, unknown),
-        timeline=_timeline(session, release, unknown),
-        rollback=None if by is None else numbered(releases, by),
-        unknown=tuple(unknown),
-    )
-
-
-def _last(releases: Sequence[Release]) -> Release:
-    from ops.errors import AegisError, ExitCode
-
-    deploying = [*islice((it for it in releases if it.deploys and not it.begun), 2)]
-    if not deploying:
-        raise AegisError(
-            what="there is no release to report on",
-            why="the stack has never been updated",
-            next="aegis deploy",
-            code=ExitCode.USAGE,
-        )
-    newest = deploying[0]
-    return deploying[1] if newest.automated and len(deploying) > 1 else newest
-
-
-def _deployed(session: Session, release: Release, unknown: list[str]) -> Deployed:
-    from ops import history
-    from ops.errors import AegisError
-    from ops.release import Deployed
-
-    try:
-        return history.deployed(session, release)
-    except AegisError as error:
-        unknown.append(f"what was deployed: {told(error)}")
-        return Deployed()
-
-
-def _compared(
-    session: Session, before: Release | None, release: Release, unknown: list[str]
-) -> Compared | None:
-    from ops.commands.diff import Compared, compare
-    from ops.comparison import compare_settings
-    from ops.errors import AegisError
-
-    if before is None:
-        return None
-    try:
-        return compare(session, before.number, release.number)
-    except AegisError as error:
-        # A checkpoint that is damaged, or secrets that nobody here can decrypt.
-        unknown.append(f"which resources changed: {told(error)}")
-    settings = compare_settings(before.config, release.config)
-    return Compared(session.name, before.number, release.number, settings)
-
-
-def _timeline(session: Session, release: Release, unknown: list[str]) -> Timeline | None:
-    from ops import timelines
-    from ops.errors import AegisError
-
-    try:
-        shelf = session.store.timelines
-        found = timelines.find(shelf, release)
-    except AegisError as error:
-        unknown.append(f"how it went: {told(error)}")
-        return None
-    except (OSError, ValueError) as error:
-        unknown.append(f"how it went: its timeline cannot be read: {error}")
-        return None
-    if found is None:
-        where = "" if shelf.shared else " on this machine, where this backend has them kept"
-        unknown.append(
-            f"how it went, moment by moment: no timeline was recorded{where}. `aegis deploy`, "
-            "`rollback`, `recover` and a gate in `pulumi up` record one; the oldest are let go"
-        )
-    elif not found.finished:
-        unknown.append("how it ended: whoever deployed it died, or is still at work")
-    if found is not None and found.thinned:
-        unknown.append("some moments: there were more than a timeline keeps")
-    if found is not None and not shelf.shared:
-        unknown.append("what other machines did: with this backend timelines stay on each machine")
-    return found
 
 
 def render(
@@ -191,6 +73,7 @@ def report(
     The page is one file with everything in it: a plot of pods, probes and latency, the gate's
     verdict with its evidence, the steps with their durations. Secrets are masked.
     """
+    from ops.gathering import collect, is_empty
     from ops.stack import Session
 
     session, out = Session.open(stack, directory), output_of(context)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ops import checkpoint
-from ops.checkpoint import Resource, is_secret
+from ops.checkpoint import Resource
+from ops.signatures import is_secret
 from ops.stack import Session
 
 Object = Mapping[str, Any]

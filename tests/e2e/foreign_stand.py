@@ -16,8 +16,9 @@ from typing import Any
 
 from ops import checkpoint, replay
 from ops.events import Changes, Outcome
-from ops.replay import Replay
 from ops.replay_choices import Choices
+from ops.replay_model import Replay
+from ops.replay_program import registering
 from ops.stack import Session
 from tests.evidence.plugin import keep
 from tests.languages.programs import Language
@@ -105,7 +106,7 @@ class Foreign:
     def preview(self, planned: Replay) -> Changes:
         """Preview a replay."""
         return self.session().preview(
-            program=replay.program(planned), exclude=planned.preview_exclude, refresh=True
+            program=registering(planned), exclude=planned.preview_exclude, refresh=True
         )
 
     def restore(self, planned: Replay, message: str) -> Outcome:
@@ -114,7 +115,7 @@ class Foreign:
         if planned.prepares:
             session.import_state(planned.prepare(session.export()))
         return session.update(
-            program=replay.program(planned), message=message, refresh=True, exclude=planned.exclude
+            program=registering(planned), message=message, refresh=True, exclude=planned.exclude
         )
 
     def live(self) -> dict[str, Any]:

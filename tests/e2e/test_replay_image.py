@@ -16,6 +16,7 @@ import pytest
 
 from ops import checkpoint, replay
 from ops.engine import Engine
+from ops.replay_program import registering
 from ops.stack import Session
 
 _LABELS = {"app": "built"}
@@ -124,12 +125,12 @@ def test_the_image_of_the_release_runs_again_and_nothing_is_built(built: Built) 
     planned = replay.plan(*checkpoint.both(built.session, release))
     assert planned.exclude == (state["urn"],)
     changes = built.session.preview(
-        program=replay.program(planned), exclude=planned.preview_exclude, refresh=True
+        program=registering(planned), exclude=planned.preview_exclude, refresh=True
     )
     assert changes.summary.get("update") == 1
     built.session.import_state(planned.prepare(built.session.export()))
     outcome = built.session.update(
-        program=replay.program(planned), message="back", refresh=True, exclude=planned.exclude
+        program=registering(planned), message="back", refresh=True, exclude=planned.exclude
     )
     assert outcome.succeeded, outcome.failures
     assert built.running() == first

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ops import declared, ledger
-from ops.identity import declared_by_steps
+from ops.identity import declared_by_steps, fingerprint
 from ops.stack import Session
 from tests.integration.conftest import Project
 
@@ -71,7 +71,7 @@ class TestAReleaseThatWasRolledBack:
         image = found["inputs"]["spec"]["template"]["spec"]["containers"][0]["image"]
         session = Session.open(deployed.stack, deployed.directory, deployed.environment)
         newest = session.store.releases(1)[0]
-        ledger.refuse(session, newest, ledger.fingerprint(image, session.settings()), self.WHY)
+        ledger.refuse(session, newest, fingerprint(image, session.settings()), self.WHY)
 
     def test_is_told_from_a_mended_program_by_what_a_preview_and_the_state_declare(
         self, deployed: Project

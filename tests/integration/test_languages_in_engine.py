@@ -13,6 +13,7 @@ import pytest
 
 from ops import checkpoint, replay
 from ops.engine import Engine
+from ops.replay_program import registering
 from ops.stack import Session
 from tests.integration.isolation import environment_in, place_provider
 from tests.integration.waiting import SECONDS, no_process_left
@@ -136,12 +137,12 @@ def test_a_release_of_another_language_is_restored_exactly(far: Foreign) -> None
     planned.require()
     assert planned.left == ("ConfigMap souvenir",)
     assert session.preview(
-        program=replay.program(planned), exclude=planned.preview_exclude, refresh=True
+        program=registering(planned), exclude=planned.preview_exclude, refresh=True
     )
     far.journal.unlink()
     session.import_state(planned.prepare(session.export()))
     outcome = session.update(
-        program=replay.program(planned), message="back", refresh=True, exclude=planned.exclude
+        program=registering(planned), message="back", refresh=True, exclude=planned.exclude
     )
     assert outcome.succeeded, outcome.failures
     made = [step for step in far.journal.read_text().splitlines() if step.startswith("create")]

@@ -18,8 +18,9 @@ from ops import checkpoint, replay
 from ops.engine import Engine
 from ops.events import Outcome
 from ops.release import ConfigValue
-from ops.replay import Replay
 from ops.replay_choices import Choices
+from ops.replay_model import Replay
+from ops.replay_program import registering
 from ops.replay_settings import kept_settings
 from ops.stack import Session
 from tests.integration.accepting_provider import VERSIONS
@@ -63,7 +64,7 @@ class Stack:
             self.session.import_state(planned.prepare(self.session.export()))
         self.journal.unlink(missing_ok=True)
         return self.session.update(
-            program=replay.program(planned, settle),
+            program=registering(planned, settle),
             message="back",
             refresh=True,
             exclude=planned.exclude,
@@ -251,7 +252,7 @@ def test_after_a_rollback_the_releases_program_builds_nothing(stack: Stack, betw
     )
     planned = stack.plan(first)
     assert stack.session.preview(
-        program=replay.program(planned), exclude=planned.preview_exclude, refresh=True
+        program=registering(planned), exclude=planned.preview_exclude, refresh=True
     )
     outcome = stack.restore(planned)
     assert outcome.succeeded, outcome.failures
@@ -275,7 +276,7 @@ def test_nothing_is_deleted_before_what_was_restored_serves(stack: Stack) -> Non
         time.sleep(0.3)
         seen.append(stack.steps())
 
-    assert stack.session.preview(program=replay.program(planned, serves_later), refresh=True)
+    assert stack.session.preview(program=registering(planned, serves_later), refresh=True)
     assert seen == [], "a preview waits for nothing"
     outcome = stack.restore(planned, serves_later)
     assert outcome.succeeded, outcome.failures

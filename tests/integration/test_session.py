@@ -14,10 +14,12 @@ import pytest
 
 from ops import history, ledger, recover
 from ops.actions import Actions
-from ops.commands import diff, show
-from ops.commands.history import collect
+from ops.compare import compare
 from ops.diagnosis import Action, decide, diagnose
 from ops.errors import AegisError
+from ops.identity import fingerprint
+from ops.inspection import inspect
+from ops.listing import collect
 from ops.locks import Life
 from ops.output import Output
 from ops.release import ConfigValue
@@ -157,11 +159,11 @@ class TestTheLedger:
         session.update(program=objects("a", "b"), message="second")
         newest, oldest = history.releases(session)
         ledger.mark_verified(session, oldest)
-        name = ledger.fingerprint("sha256:1", session.settings())
+        name = fingerprint("sha256:1", session.settings())
         ledger.refuse(session, newest, name, "it\ncrashed")
         session.update(program=objects("a"), message="third")
         again = stand.open()
-        entries = collect(again).entries
+        entries = collect(again, limit=None).entries
         assert [it.notes for it in entries] == ["current", "refused", "verified"]
         assert (ledger.is_refused(again, name) or "").startswith("it crashed (")
         ledger.pardon(again, name)
@@ -171,7 +173,7 @@ class TestTheLedger:
         session = stand.open()
         session.update(program=objects("a"), message="first")
         recorded = history.releases(session)[0].config
-        assert ledger.fingerprint("i", recorded) == ledger.fingerprint("i", session.settings())
+        assert fingerprint("i", recorded) == fingerprint("i", session.settings())
 
 
 class TestTheCluster:
@@ -233,10 +235,10 @@ class TestShowAndDiff:
         session.update(program=objects("a"), message="first")
         stand.pulumi("config", "set", "--stack", "one", "replicas", "3")
         session.update(program=objects("a", "b", data="y"), message="second")
-        shown = show.inspect(session, 2)
+        shown = inspect(session, 2)
         assert shown.settings == {"shop:replicas": "3", "shop:token": "[secret]"}
         assert {it.name for it in shown.resources} >= {"a", "b"}
-        found = diff.compare(session, 1, 2)
+        found = compare(session, 1, 2)
         assert [(it.what, it.before, it.after) for it in found.settings] == [
             ("shop:replicas", "2", "3")
         ]
@@ -251,7 +253,7 @@ class TestShowAndDiff:
         session = stand.open()
         session.update(program=objects("a"), message="first")
         with pytest.raises(AegisError, match="there is no release 7"):
-            show.inspect(session, 7)
+            inspect(session, 7)
 
 
 class TestADeathInTheMiddle:

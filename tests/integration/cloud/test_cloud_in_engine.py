@@ -15,6 +15,7 @@ import pytest
 
 from ops import claims, diagnosis, history, ledger, locks
 from ops.errors import AegisError, ExitCode
+from ops.identity import fingerprint
 from ops.locks import Claim, Life
 from ops.process import Machine
 from ops.service_store import ServiceStore
@@ -184,14 +185,14 @@ def test_what_was_rolled_back_is_known_by_its_settings_and_pardoned(shop: Shop) 
     session = shop.stand.open()
     session.update(program=objects("a"), message="first")
     release = history.releases(session)[0]
-    name = ledger.fingerprint("sha256:1", release.config)
+    name = fingerprint("sha256:1", release.config)
     ledger.refuse(session, release, name, "it\ncrashed")
     session.update(program=objects("a"), message="second")
     again = shop.stand.open()
-    to_come = ledger.fingerprint("sha256:1", again.settings())
+    to_come = fingerprint("sha256:1", again.settings())
     assert (ledger.is_refused(again, to_come) or "").startswith("it crashed (")
     shop.stand.pulumi("config", "set", "--secret", "token", "hunter2", "--stack", "one")
-    assert ledger.is_refused(again, ledger.fingerprint("sha256:1", again.settings())) is None
+    assert ledger.is_refused(again, fingerprint("sha256:1", again.settings())) is None
     ledger.pardon(again, to_come)
     assert ledger.is_refused(session, name) is None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ops.checkpoint import SECRET, SIGNATURE, Checkpoint, parse
+from ops.checkpoint import Checkpoint, parse
+from ops.signatures import SECRET, SIGNATURE
 
 STACK = "urn:pulumi:staging::shop::pulumi:pulumi:Stack::shop-staging"
 DEFAULT = "urn:pulumi:staging::shop::pulumi:providers:kubernetes::default_4_32_0"

@@ -17,7 +17,8 @@ from ops.errors import AegisError
 from ops.events import Changes, Step
 from ops.output import Output
 from ops.release import Release
-from ops.replay import Replay, plan
+from ops.replay import plan
+from ops.replay_model import Replay
 from ops.signals import Signals
 from ops.stack import Session
 from tests.unit.ops.made_backend import MadeBackend, deployment

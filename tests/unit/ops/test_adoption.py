@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from ops import adoption, history
-from ops.adoption import Adoption, is_same, look, made_anew
+from ops.adoption import Adoption, is_same, look
 from ops.checkpoint import Checkpoint, outline, parse
 from ops.cluster import NOT_FOUND, ApiError, Cluster
 from ops.errors import AegisError
@@ -69,7 +69,7 @@ def found_by(backend: MadeBackend, cluster: Fake, release: Checkpoint, now: Chec
     session, planned = backend.session(), plan(release, now)
     return look(
         session,
-        made_anew(planned, now),
+        planned.made_anew(now),
         {},
         (release, now),
         releases=history.reading(session),
@@ -211,7 +211,7 @@ class TestProviders:
         release = made(recorded("a", "1"))
         found = look(
             backend.session(),
-            made_anew(plan(release, made()), made()),
+            plan(release, made()).made_anew(made()),
             {DEFAULT: provider},
             (release, made()),
             releases=(),
@@ -228,7 +228,7 @@ class TestProviders:
         release = made(recorded("a", "1"))
         found = look(
             backend.session(),
-            made_anew(plan(release, made()), made()),
+            plan(release, made()).made_anew(made()),
             {DEFAULT: provider},
             (release, made()),
             releases=(),
@@ -326,7 +326,7 @@ class TestPlan:
         release = made({**recorded("a", "1"), "retainOnDelete": True})
         planned = plan(release, made())
         assert planned.left == ("ConfigMap a",)
-        assert [it.name for it in made_anew(planned, made())] == ["a"]
+        assert [it.name for it in planned.made_anew(made())] == ["a"]
         ours = {it.urn: it for it in release.resources if it.type == CONFIG_KIND}
         adopted = plan(release, made(), adopting=Adoption(ours))
         assert (adopted.left, adopted.adopted, adopted.altered) == (("ConfigMap a",), (), ())

@@ -12,8 +12,8 @@ import pytest
 from ops import history
 from ops.bucket import Entry
 from ops.bucket_store import BucketStore
-from ops.commands import show
 from ops.engine import Engine
+from ops.inspection import inspect
 from tests.unit.ops.directory_bucket import DirectoryBucket
 from tests.unit.ops.made_backend import MadeBackend
 
@@ -67,7 +67,7 @@ def test_of_5000_updates_one_is_shown_without_reading_the_others(
     bucket = Counted(tmp_path / "backend")
     session = backend.session()
     session.store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
-    assert show.inspect(session, number).entry.release.number == number
+    assert inspect(session, number).entry.release.number == number
     found, _ = history.legible(session)
     assert next(it for it in found if it.current).number == UPDATES
     assert len(bucket.reads) < UPDATES // 10

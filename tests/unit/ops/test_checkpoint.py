@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from ops.checkpoint import SECRET, SIGNATURE, is_secret, parse, plain
+from ops.checkpoint import parse, plain
 from ops.decryption import decrypted
 from ops.errors import AegisError
 from ops.failures import Finished
+from ops.signatures import SECRET, SIGNATURE, is_secret
 from tests.unit.ops.states import CONFIG_KIND, made, secret, state, thing
 
 

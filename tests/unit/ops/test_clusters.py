@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from ops.checkpoint import SECRET, SIGNATURE, outline, parse
+from ops.checkpoint import outline, parse
 from ops.cluster import Cluster
 from ops.cluster import connect as really
 from ops.clusters import Clusters, Way
@@ -18,6 +18,7 @@ from ops.declared import UNKNOWN
 from ops.errors import AegisError
 from ops.events import MASKED, Step
 from ops.identity import jobs_of_steps, workloads_of_state, workloads_of_steps
+from ops.signatures import SECRET, SIGNATURE
 from ops.workload import Workload
 from tests.unit.ops.states import DEFAULT, STACK, secret, state, thing, urn
 from tests.unit.ops.test_kubeconfig import kubeconfig

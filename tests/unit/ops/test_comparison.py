@@ -10,14 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.comparison import (
-    SECRET,
-    SIGNATURE,
-    compare_images,
-    compare_resources,
-    compare_settings,
-)
+from ops.comparison import compare_images, compare_resources, compare_settings
 from ops.release import ConfigValue
+from ops.signatures import SECRET, SIGNATURE
 from tests.unit.ops.made_backend import deployment, urn
 
 HIDDEN = "hunter2"

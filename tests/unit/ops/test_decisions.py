@@ -13,7 +13,6 @@ from ops.decisions import (
     cause,
     gate_of_rollback,
     headline,
-    touched,
 )
 from ops.events import Failure, Outcome
 from ops.gate_settings import UNSET, GateSettings, Prometheus
@@ -71,8 +70,8 @@ def test_a_verdict_that_is_none_undoes_nothing() -> None:
 
 def test_components_and_builds_are_nothing_that_runs() -> None:
     component = step("create", type="aegis:api:ApiService", custom=False)
-    assert not touched(outcome(False, steps=[BUILT, component]))
-    assert touched(outcome(False, steps=[BUILT, step()]))
+    assert not outcome(False, steps=[BUILT, component]).touched
+    assert outcome(False, steps=[BUILT, step()]).touched
 
 
 def test_the_cause_is_what_was_seen_rather_than_that_the_update_was_stopped() -> None:

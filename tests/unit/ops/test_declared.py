@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ops.checkpoint import SECRET, SIGNATURE
 from ops.declared import UNKNOWN, digest, joined, of_state
+from ops.signatures import SECRET, SIGNATURE
 
 KIND = "kubernetes:apps/v1:Deployment"
 

@@ -13,15 +13,14 @@ from ops.conflicts import told
 from ops.deploy import Request, deploy
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Failure, Violation
+from ops.identity import fingerprint
 from ops.interference import standing
-from ops.ledger import fingerprint
-from ops.own_ledger import AGAIN
 from ops.registry import Presence
 from ops.release import Release
 from ops.replay_loss import Rerun
 from ops.replay_stays import Stay
 from ops.signals import Interrupted
-from ops.verdict import LOST, Verdict
+from ops.verdict import AGAIN, LOST, Verdict
 from ops.watched import Ran
 from ops.workload import Workload
 from tests.unit.ops.stage import (

@@ -32,7 +32,8 @@ def holder(intent: str = "", life: Life = Life.ORPHANED) -> Holder:
     return Holder(life, "ann@ci-7", "then", "", "its process 1 is gone", claim=left)
 
 
-LOCK, DEPLOY, ROLLBACK = holder(), holder("deploy"), holder("rollback")
+LOCK, DEPLOY, ROLLBACK, DRIFT = holder(), *map(holder, ("deploy", "rollback", "drift"))
+AIMED = replace(ROLLBACK, claim=replace(ROLLBACK.claim, target=9)) if ROLLBACK.claim else ROLLBACK
 
 
 class TestTheDecision:
@@ -71,6 +72,15 @@ class TestTheDecision:
             (Diagnosis("s", (DEPLOY,), (), VERIFIED, VERIFIED), Action.NOTHING, None),
             (Diagnosis("s", (DEPLOY,), (), FAILED, VERIFIED), Action.RESTORE, VERIFIED),
             (Diagnosis("s", (ROLLBACK,), (), NEWER, VERIFIED), Action.RESTORE, VERIFIED),
+            (Diagnosis("s", (ROLLBACK,), (), VERIFIED, VERIFIED), Action.NOTHING, None),
+            (
+                Diagnosis("s", (AIMED,), (), VERIFIED, VERIFIED, aimed=NEWER),
+                Action.RESTORE,
+                NEWER,
+            ),
+            (Diagnosis("s", (AIMED,), (), VERIFIED, VERIFIED), Action.RESTORE, VERIFIED),
+            (Diagnosis("s", (DRIFT,), (), VERIFIED, VERIFIED), Action.RESTORE, VERIFIED),
+            (Diagnosis("s", (LOCK, ROLLBACK), (), VERIFIED, VERIFIED), Action.RESTORE, VERIFIED),
             (Diagnosis("s", (), PENDING, VERIFIED, VERIFIED), Action.RESTORE, VERIFIED),
         ],
         ids=[
@@ -88,6 +98,11 @@ class TestTheDecision:
             "killed after the verdict",
             "killed after a failure",
             "killed in a rollback",
+            "killed before a rollback began",
+            "killed in a rollback that had its aim",
+            "killed in a rollback to what is no more",
+            "killed while it put back what was changed by hand",
+            "killed in a rollback, its lock left",
             "killed, and its lock was cancelled by hand",
         ],
     )

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ops.checkpoint import SECRET, SIGNATURE, Resource
+from ops.checkpoint import Resource
 from ops.drift import ADDED, CHANGED, REMOVED, Drifted, Field, compare, is_object, removal
 from ops.field_owners import Owners, written
+from ops.signatures import SECRET, SIGNATURE
 
 TYPE = "kubernetes:apps/v1:Deployment"
 PULUMI = "pulumi-kubernetes-1a2b3c4d"

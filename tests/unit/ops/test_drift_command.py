@@ -134,7 +134,7 @@ def test_what_was_added_is_taken_away_under_the_claim_once_nothing_refuses(
 ) -> None:
     put_back(stage, 0)
     assert stage.did[:6] == [
-        "claim rollback",
+        "claim drift",
         "inspect",
         "replay 1",
         "patch /a remove /metadata/labels/x",

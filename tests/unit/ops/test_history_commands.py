@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from ops import dora
-from ops.commands import diff, history, report, show
+from ops import dora, gathering
+from ops.commands import diff, history, show
+from ops.compare import compare
 from ops.errors import AegisError
+from ops.inspection import inspect
+from ops.listing import collect, entry_of
 from ops.output import Output
 from ops.release import beginning
 from tests.unit.ops.made_backend import MadeBackend, deployment
@@ -42,7 +45,7 @@ class TestHistory:
         backend.update(message="First")
         backend.update("failed", message="Second")
         written = Written()
-        history.render(history.collect(backend.session()), written.output)
+        history.render(collect(backend.session(), limit=None), written.output)
         header, newest, oldest = written.lines
         assert header.startswith("#")
         assert newest.split()[0] == "2"
@@ -60,19 +63,17 @@ class TestHistory:
         backend.update(message=beginning(rollback, "ResourceQuota quota goes before the rest"))
         backend.update(message=rollback)
         session = backend.session()
-        entries = history.collect(session).entries
+        entries = collect(session, limit=None).entries
         assert [(it.rolled_back_from, it.rolled_back_by) for it in entries] == [
             (2, None),
             (None, None),
             (None, 4),
             (None, None),
         ]
-        alone = [
-            history.entry_of(session.store.releases(), it.release, it.deployed) for it in entries
-        ]
+        alone = [entry_of(session.store.releases(), it.release, it.deployed) for it in entries]
         assert alone == list(entries)
         assert [it.release.result for it in entries[:2]] == ["succeeded", "begun"]
-        assert report.collect(session).number == 2
+        assert gathering.collect(session).number == 2
         assert dora.deployments(session.store.releases())[-1].failed
 
     def test_says_which_release_a_rollback_took_the_place_of(self, backend: MadeBackend) -> None:
@@ -80,7 +81,7 @@ class TestHistory:
         backend.update("failed")
         backend.update(kind="refresh")
         backend.update(message="aegis: automated rollback to release 1: it crashed")
-        entries = history.collect(backend.session()).entries
+        entries = collect(backend.session(), limit=None).entries
         assert [(it.release.number, it.rolled_back_from, it.rolled_back_by) for it in entries] == [
             (4, 2, None),
             (3, None, None),
@@ -94,7 +95,7 @@ class TestHistory:
         backend.update()
         backend.update()
         backend.update(message="aegis: rollback to release 1")
-        listing = history.collect(backend.session(), limit=1)
+        listing = collect(backend.session(), limit=1)
         assert [it.rolled_back_from for it in listing.entries] == [2]
         assert listing.more == 2
 
@@ -104,7 +105,7 @@ class TestHistory:
         backend.update()
         backend.update(message="aegis: rollback to release 2")
         backend.update(message="aegis: rollback to release 3")
-        entries = history.collect(backend.session()).entries
+        entries = collect(backend.session(), limit=None).entries
         assert {it.rolled_back_by for it in entries} == {None}
         assert [it.notes for it in entries] == ["current, restores 3", "restores 2", "", ""]
 
@@ -118,7 +119,7 @@ class TestHistory:
             backend.update(kind="destroy"),
         ]
         backend.tag(**{f"aegis__verified_{n}": _base36(key) for n, key in enumerate(verified)})
-        listing = history.collect(backend.session())
+        listing = collect(backend.session(), limit=None)
         assert [it.notes for it in listing.entries] == [
             "destroy, current",
             "targeted destroy",
@@ -136,7 +137,7 @@ class TestHistory:
         for _ in range(5):
             backend.update()
         written = Written()
-        history.render(history.collect(backend.session(), limit=2), written.output)
+        history.render(collect(backend.session(), limit=2), written.output)
         assert written.lines[-1] == "3 more: --all"
 
     def test_marks_what_the_ledger_says(self, backend: MadeBackend) -> None:
@@ -146,7 +147,7 @@ class TestHistory:
             "aegis:refused.0123456789abcdef": f"{_base36(refused)} 2026-01-02T03:04:05Z it crashed",
         }
         backend.tags.write_text(json.dumps({"version": 1, "tags": tags}))
-        entries = history.collect(backend.session()).entries
+        entries = collect(backend.session(), limit=None).entries
         assert [it.notes for it in entries] == ["current, refused", "verified"]
 
     def test_names_every_damaged_file_and_lists_the_others(self, backend: MadeBackend) -> None:
@@ -157,7 +158,7 @@ class TestHistory:
         text = backend.file(whole, "checkpoint").read_text()
         backend.file(whole, "checkpoint").write_text(text[:-2])
         written = Written()
-        history.render(history.collect(backend.session()), written.output)
+        history.render(collect(backend.session(), limit=None), written.output)
         assert len(written.lines) == 4
         warned = written.messages.getvalue()
         assert str(backend.file(bad)) in warned
@@ -166,13 +167,13 @@ class TestHistory:
 
     def test_of_a_stack_never_updated_says_so(self, backend: MadeBackend) -> None:
         written = Written()
-        history.render(history.collect(backend.session()), written.output)
+        history.render(collect(backend.session(), limit=None), written.output)
         assert written.lines == ["staging has never been updated"]
 
     def test_is_one_document_for_machines(self, backend: MadeBackend) -> None:
         backend.update()
         written = Written(as_json=True)
-        history.render(history.collect(backend.session()), written.output)
+        history.render(collect(backend.session(), limit=None), written.output)
         document = json.loads(written.results.getvalue())
         assert document["stack"] == "staging"
         assert document["releases"][0]["version"] == "1.0.1"
@@ -185,7 +186,7 @@ class TestShow:
     def test_says_everything_but_secrets(self, backend: MadeBackend) -> None:
         backend.update(message="Ship it")
         written = Written()
-        show.render(show.inspect(backend.session(), 1), written.output)
+        show.render(inspect(backend.session(), 1), written.output)
         text = "\n".join(written.lines)
         for said in ("Ship it", "shop:replicas = 2", "shop:token = [secret]", "shop/web", "1.0.1"):
             assert said in text
@@ -195,7 +196,7 @@ class TestShow:
         key = backend.update(message="Ship it")
         backend.file(key, "checkpoint").write_text("{")
         written = Written()
-        show.render(show.inspect(backend.session(), 1), written.output)
+        show.render(inspect(backend.session(), 1), written.output)
         assert any("Ship it" in line for line in written.lines)
         assert str(backend.file(key, "checkpoint")) in written.messages.getvalue()
 
@@ -203,14 +204,14 @@ class TestShow:
         key = backend.update()
         backend.file(key).write_text("")
         with pytest.raises(AegisError) as raised:
-            show.inspect(backend.session(), 1)
+            inspect(backend.session(), 1)
         assert str(backend.file(key)) in raised.value.why
 
     def test_of_a_number_that_is_not_there_says_which_are(self, backend: MadeBackend) -> None:
         backend.update()
         backend.update()
         with pytest.raises(AegisError) as raised:
-            show.inspect(backend.session(), 9)
+            inspect(backend.session(), 9)
         assert raised.value.why == "the history has 1 to 2"
 
 
@@ -221,7 +222,7 @@ class TestDiff:
         backend.update(state=deployment("1.0.0"))
         backend.update(state=deployment("2.0.0"), config={"shop:replicas": "3", "shop:new": "x"})
         written = Written()
-        diff.render(diff.compare(backend.session(), 1, 2), written.output)
+        diff.render(compare(backend.session(), 1, 2), written.output)
         path = "spec.template.metadata.labels.app.kubernetes.io/version"
         assert written.lines == [
             "settings",
@@ -237,21 +238,21 @@ class TestDiff:
         backend.update(state=deployment())
         backend.update(state=deployment())
         written = Written()
-        diff.render(diff.compare(backend.session(), 1, 2), written.output)
+        diff.render(compare(backend.session(), 1, 2), written.output)
         assert written.lines == ["releases 1 and 2 of staging do not differ"]
 
     def test_with_a_failed_one_says_what_it_cannot_know(self, backend: MadeBackend) -> None:
         backend.update()
         backend.update("failed")
         written = Written()
-        diff.render(diff.compare(backend.session(), 1, 2), written.output)
+        diff.render(compare(backend.session(), 1, 2), written.output)
         assert "release 2 failed" in written.messages.getvalue()
 
     def test_without_a_checkpoint_compares_the_settings(self, backend: MadeBackend) -> None:
         key = backend.update()
         backend.update(config={})
         backend.file(key, "checkpoint").unlink()
-        found = diff.compare(backend.session(), 1, 2)
+        found = compare(backend.session(), 1, 2)
         assert [it.what for it in found.settings] == ["shop:replicas", "shop:token"]
         assert "checkpoint of release 1" in found.partial
 

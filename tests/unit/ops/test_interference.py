@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ops.checkpoint import SECRET, SIGNATURE
 from ops.events import Failure
 from ops.interference import ALTERED, compared, excuse, hands, read_by_pods, taken
+from ops.signatures import SECRET, SIGNATURE
 from ops.verdict import LOST, Verdict
 from ops.workload import Workload
 from tests.unit.ops.stage import CRASHED, DEPLOYMENT, FAILED, PASSED, outcome

@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ops.identity import fingerprint
 from ops.ledger import (
     LONGEST,
     MOST_CHUNKS,
     Ledger,
-    fingerprint,
     is_refused,
     pardon,
     parse,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.ledger import fingerprint
+from ops.identity import fingerprint
 from ops.own_ledger import OwnLedger
 from ops.recording import Recording
 from ops.release import ConfigValue

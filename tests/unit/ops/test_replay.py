@@ -314,7 +314,7 @@ def test_a_job_that_would_run_again_is_said(before: Any, after: Any, again: list
     ],
 )
 def test_what_is_made_of_files_cannot_be_restored(value: Any, complete: bool) -> None:
-    from ops.checkpoint import SIGNATURE
+    from ops.signatures import SIGNATURE
 
     asset = {SIGNATURE: "c44067f5952c0a294b673a41bacd8c17", **value}
     planned = plan(made(thing(CONFIG_KIND, "a", {"data": {"file": asset}})), made())

@@ -8,7 +8,8 @@ import pytest
 
 from ops.change_lines import in_order
 from ops.events import Changes, Step
-from ops.replay import Replay, plan
+from ops.replay import plan
+from ops.replay_model import Replay
 from tests.unit.ops.states import CONFIG_KIND, made, state, thing, urn
 
 ADMISSION = "kubernetes:admissionregistration.k8s.io/v1"

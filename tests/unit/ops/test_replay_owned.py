@@ -16,7 +16,8 @@ from ops.cluster import ApiError, Cluster
 from ops.clusters import Clusters
 from ops.errors import AegisError
 from ops.release import Release
-from ops.replay import Replay, plan
+from ops.replay import plan
+from ops.replay_model import Replay
 from ops.replay_owned import (
     as_declared,
     declared,

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from ops.checkpoint import SIGNATURE, Checkpoint, parse, plain
+from ops.checkpoint import Checkpoint, parse, plain
 from ops.errors import AegisError, ExitCode
-from ops.replay import Replay, plan
+from ops.replay import plan
 from ops.replay_choices import Choices
+from ops.replay_model import Replay
+from ops.signatures import SIGNATURE
 from tests.unit.ops.states import CONFIG_KIND, SECRET_KIND, made, secret, state, thing, urn
 
 OLD, NEW = "old-password", "new-password"

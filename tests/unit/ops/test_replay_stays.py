@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from ops.checkpoint import is_secret, plain
-from ops.replay import Replay, plan
+from ops.checkpoint import plain
+from ops.replay import plan
 from ops.replay_choices import Choices
+from ops.replay_model import Replay
 from ops.replay_references import cut
+from ops.signatures import is_secret
 from tests.unit.ops.states import CONFIG_KIND, SECRET_KIND, STACK, made, secret, state, thing, urn
 
 CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"

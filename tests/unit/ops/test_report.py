@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from ops import release_report
-from ops.commands import history, history_page, report
+from ops import gathering, release_report
+from ops.commands import history_page, report
 from ops.errors import AegisError
 from ops.history import releases
+from ops.listing import collect
 from ops.output import Output
 from ops.pages import release_page
 from ops.plain_text import plain
@@ -97,7 +98,7 @@ class TestPage:
     def test_of_a_failed_release_says_everything_and_lets_nobody_speak(
         self, told: MadeBackend
     ) -> None:
-        found = harmless(release_page(report.collect(told.session(), 2)))
+        found = harmless(release_page(gathering.collect(told.session(), 2)))
         text = " ".join(" ".join(found.texts).split())
         for said in (
             "failed, rolled back to release 1 by release 3",
@@ -118,16 +119,16 @@ class TestPage:
     def test_without_a_number_tells_of_the_release_that_an_automated_rollback_replaced(
         self, told: MadeBackend
     ) -> None:
-        assert report.collect(told.session()).number == 2
+        assert gathering.collect(told.session()).number == 2
 
     def test_of_the_rollback_has_the_verdict_on_it(self, told: MadeBackend) -> None:
-        found = report.collect(told.session(), 3)
+        found = gathering.collect(told.session(), 3)
         assert [it.reason for it in found.judgements] == ["good again"]
         harmless(release_page(found))
 
     def test_without_a_timeline_says_what_is_not_known(self, backend: MadeBackend) -> None:
         backend.update(message="Ship it")
-        found = report.collect(backend.session())
+        found = gathering.collect(backend.session())
         page = harmless(release_page(found))
         text = " ".join(page.texts)
         assert "Ship it" in text
@@ -139,7 +140,7 @@ class TestPage:
         session = backend.session()
         began = releases(session)[0].started.timestamp()
         session.store.timelines.write(name_of(began), b'{"format": 1')
-        [said] = report.collect(session).unknown
+        [said] = gathering.collect(session).unknown
         assert "its timeline cannot be read" in said
 
     def test_of_a_deployer_that_died_says_so(self, told: MadeBackend) -> None:
@@ -148,23 +149,23 @@ class TestPage:
         timeline = made_timeline(releases(session)[1].started)
         session.store.timelines.remove(name)
         put(session, replace(timeline, finished=False))
-        assert "whoever deployed it died" in " ".join(report.collect(session, 2).unknown)
+        assert "whoever deployed it died" in " ".join(gathering.collect(session, 2).unknown)
 
     def test_with_a_damaged_checkpoint_says_the_rest(self, backend: MadeBackend) -> None:
         backend.update()
-        assert not report.is_empty(backend.session())
+        assert not gathering.is_empty(backend.session())
         key = backend.update(message="Ship it", config={"shop:replicas": "3"})
         backend.file(key, "checkpoint").write_text("{")
-        found = report.collect(backend.session())
+        found = gathering.collect(backend.session())
         assert "what was deployed" in found.unknown[0]
         assert found.compared is not None
         assert "shop:replicas" in [it.what for it in found.compared.settings]
         harmless(release_page(found))
 
     def test_of_a_stack_without_a_release_is_refused(self, backend: MadeBackend) -> None:
-        assert report.is_empty(backend.session())
+        assert gathering.is_empty(backend.session())
         with pytest.raises(AegisError, match="no release to report on"):
-            report.collect(backend.session())
+            gathering.collect(backend.session())
 
 
 class TestStatus:
@@ -179,7 +180,7 @@ class TestStatus:
 
         backend.tag(aegis__verified_0=str(verified_after({}, key)["aegis:verified.0"]))
         session = backend.session()
-        assert [report.collect(session, number).status for number in (1, 2, 3, 4)] == [
+        assert [gathering.collect(session, number).status for number in (1, 2, 3, 4)] == [
             (GOOD, "verified"),
             (BAD, "failed, rolled back to release 1 by release 3"),
             (UNSURE, "rollback to release 1, succeeded, not verified"),
@@ -191,7 +192,7 @@ class TestMarkdown:
     """The same for a job's summary."""
 
     def test_renders_to_no_markup_of_anybodys(self, told: MadeBackend) -> None:
-        found = release_report.markdown(report.collect(told.session(), 2))
+        found = release_report.markdown(gathering.collect(told.session(), 2))
         rendered = Page(MarkdownIt("gfm-like", {"linkify": False}).render(found))
         ours = {"details", "summary", "code", "table", "thead", "tbody", "tr", "th", "td", "p"}
         ours |= {"h3", "ul", "li", "strong", "em", "pre"}
@@ -202,7 +203,7 @@ class TestMarkdown:
         assert "v1:zzz" not in found
 
     def test_stays_below_what_a_summary_may_have(self, told: MadeBackend) -> None:
-        found = release_report.markdown(report.collect(told.session(), 2), limit=3000)
+        found = release_report.markdown(gathering.collect(told.session(), 2), limit=3000)
         assert len(found) <= 3000
         assert "left out" in found
 
@@ -214,7 +215,7 @@ class TestCommand:
         self.results, self.messages = io.StringIO(), io.StringIO()
         out = Output(results=self.results, messages=self.messages)
         out.json = as_json
-        report.render(report.collect(backend.session(), 2), out, **given)  # type: ignore[arg-type]
+        report.render(gathering.collect(backend.session(), 2), out, **given)  # type: ignore[arg-type]
         return out
 
     def test_a_page_has_a_name_of_its_own(
@@ -267,7 +268,7 @@ class TestHistoryPage:
         out.json = as_json
         session = backend.session()
         page = backend.root / "page.html"
-        history_page.render_page(session, history.collect(session, limit=None), out, page)
+        history_page.render_page(session, collect(session, limit=None), out, page)
         return results.getvalue() if as_json else page.read_text()
 
     def test_has_the_four_with_what_they_count(self, told: MadeBackend) -> None:

@@ -10,7 +10,7 @@ from ops.checkpoint import Resource
 from ops.errors import AegisError, ExitCode
 from ops.events import Changes, Failure, Step
 from ops.gate_settings import GateSettings
-from ops.ledger import fingerprint
+from ops.identity import fingerprint
 from ops.registry import Presence
 from ops.replay_choices import Choices
 from ops.replay_first import First

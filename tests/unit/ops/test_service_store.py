@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from ops import checkpoint, history, ledger
+from ops import checkpoint, history
 from ops.backend import Lock
-from ops.checkpoint import SECRET, SIGNATURE
 from ops.errors import AegisError
+from ops.identity import fingerprint
 from ops.service import find_account
 from ops.service_store import ServiceStore
+from ops.signatures import SECRET, SIGNATURE
 from ops.stack import Session
 from tests.unit.ops.made_backend import deployment, urn
 
@@ -154,7 +155,7 @@ class TestItsHistory:
             "  shop:list: [1, {secure: djE6YWJj}]\n"
         )
         recorded = history.releases(session, limit=2)[0].config
-        assert ledger.fingerprint("i", recorded) == ledger.fingerprint("i", session.settings())
+        assert fingerprint("i", recorded) == fingerprint("i", session.settings())
 
     def test_is_read_whole_when_a_page_has_fewer_than_were_asked_for(
         self, session: Session, api: Api

@@ -13,7 +13,7 @@ import pytest
 
 from ops import judging as module
 from ops.actions import Actions
-from ops.checkpoint import SECRET, SIGNATURE, outline
+from ops.checkpoint import outline
 from ops.cluster import ApiError, Cluster
 from ops.drift import compare
 from ops.errors import AegisError, ExitCode
@@ -24,6 +24,7 @@ from ops.live_objects import standing as standing_of
 from ops.output import Output
 from ops.rollback import Request, rollback
 from ops.signals import Signals
+from ops.signatures import SECRET, SIGNATURE
 from ops.verdict import Verdict
 from ops.watched import Ran
 from tests.unit.ops.stage import PASSED, Stage, outcome, release
