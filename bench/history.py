@@ -24,12 +24,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.history.rollback_target import choose
+from aegis_deploy.model.release import ConfigValue
+from aegis_deploy.stack.session import Session
 from bench.record import Took, repeat, run, save, say, shown, spread, table
 from bench.rollback import LETTERS, STACK, open_stack, program
-from ops import history, ledger
-from ops.release import ConfigValue
-from ops.stack import Session
-from ops.target import choose
 
 UPDATES = 5000
 RUNS = 5
@@ -53,7 +53,7 @@ def note(event, given):
     if event == "open" and "/.pulumi/history/" in str(given[0]):
         opened.add(str(given[0]))
 sys.addaudithook(note)
-from ops.cli import main
+from aegis_deploy.cli.main import main
 main(sys.argv[1:])
 print(len(opened), file=sys.stderr)
 """
@@ -73,7 +73,7 @@ def lengthen(backend: Path, updates: int) -> None:
         (directory / f"{STACK}-{key}.checkpoint.json").write_bytes(checkpoint)
     tags: dict[str, str] = {}
     for key in [*keys, *newest][-VERIFIED - SINCE : -SINCE]:
-        for name, value in ledger.verified_after(tags, str(key)).items():
+        for name, value in verification_store.verified_after(tags, str(key)).items():
             if value is None:
                 del tags[name]
             else:
@@ -106,7 +106,7 @@ def choices(runs: int, session: Session, to: int | None) -> list[float]:
     took = []
     for _ in range(runs):
         began = time.monotonic()
-        choose(history.reading(session), to)
+        choose(stack_history.reading(session), to)
         took.append(time.monotonic() - began)
     return took
 
@@ -135,7 +135,7 @@ def main() -> None:
                 )
                 if not made.succeeded:
                     raise SystemExit(made.why)
-            ledger.mark_verified(session, history.releases(session)[-1])
+            verification_store.mark_verified(session, stack_history.releases(session)[-1])
             say(f"a history of {len(LETTERS)}:")
             short = measure(runs, directory, variables)
             lengthen(directory / "backend", updates)

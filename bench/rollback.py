@@ -28,10 +28,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aegis_deploy.model.release import ConfigValue
+from aegis_deploy.pulumi_cli.engine import Engine
+from aegis_deploy.stack.session import Session
 from bench.record import Took, run, save, say, shown, spread, table
-from ops.engine import Engine
-from ops.release import ConfigValue
-from ops.stack import Session
 
 PAIRS = 10
 SEED = 4

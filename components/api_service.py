@@ -20,7 +20,7 @@ from components.sizing import Size
 from components.timings import Timings
 
 if TYPE_CHECKING:
-    from ops.gate_hook import GateHook
+    from aegis_deploy.program.hooks import GateHook
 
 _SERVICE_PORT = 80
 _WAIT_FOR = "pulumi.com/waitFor"

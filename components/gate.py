@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from components.labels import SERVICE
 
 if TYPE_CHECKING:
+    from aegis_deploy.program.hooks import GateHook
     from components.settings import Settings
-    from ops.gate_hook import GateHook
 
 
 def gate_of(settings: Settings) -> GateHook | None:
@@ -20,7 +20,7 @@ def gate_of(settings: Settings) -> GateHook | None:
     if settings.gate is None:
         return None
     # A stack without a gate pays nothing for it.
-    from ops.gate_hook import GateHook
+    from aegis_deploy.program.hooks import GateHook
 
     expected = None if settings.version.startswith("digest-") else {"version": settings.version}
     if settings.source is not None:

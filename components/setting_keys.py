@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from aegis_deploy.model.gate_settings import GateSettings, gate_settings
 from components.quantities import Cpu, Memory
 from components.sizing import Scale
 from components.source import is_version
-from ops.gate_settings import GateSettings, gate_settings
 
 T = TypeVar("T")
 
@@ -269,7 +269,7 @@ def _gate(text: str) -> GateSettings:
 GATE = Key(
     name="gate",
     parse=_gate,
-    allowed="a group of settings, ops/gate_settings.py has them all",
+    allowed="a group of settings, aegis_deploy/model/gate_settings.py has them all",
     example="""'{"bakeSeconds": 15, "p99Ms": 500}'""",
 )
 

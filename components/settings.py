@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pulumi
 from pulumi.runtime.config import CONFIG
 
+from aegis_deploy.model.gate_settings import GateSettings
 from components import setting_keys as keys
 from components.interruption import SAID_WHAT_IS_WRONG
 from components.setting_errors import (
@@ -30,7 +31,6 @@ from components.setting_keys import DATA_PROFILES, ENVIRONMENTS, KEYS, PROJECT, 
 from components.sizing import PodResources, Size, size_of_stack
 from components.source import Source, SourceError, read_source
 from components.timings import Timings
-from ops.gate_settings import GateSettings
 
 T = TypeVar("T")
 

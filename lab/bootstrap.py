@@ -25,7 +25,7 @@ OTHERS = {
 }
 INSTALLER = os.path.join(CHECKOUT, "requirements-bootstrap.txt")
 REQUIREMENTS = os.path.join(CHECKOUT, "requirements-dev.txt")
-PACKAGES = ("app", "components", "lab", "ops")
+PACKAGES = ("app", "components", "lab", "aegis_deploy")
 
 
 def refuse(what: str, why: str, fix: str) -> None:

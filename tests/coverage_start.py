@@ -19,9 +19,9 @@ from typing import Any
 VARIABLE = "AEGIS_COVERAGE"
 """Names the directory of what the processes leave; without it none is measured."""
 PROGRAM = "pulumi-language-python-exec"
-COMMAND = ("aegis", "ops.cli")
+COMMAND = ("aegis", "aegis_deploy.cli.main")
 ENTRY = "__main__.py"
-PARTS = ("ops/", "components/", "app/", ENTRY)
+PARTS = ("aegis_deploy/", "components/", "app/", ENTRY)
 SUFFIX = ".arcs"
 _UNUSED = (
     "check_include",

@@ -2,8 +2,8 @@
 
 A module needs what it imports, also inside functions, but not what it imports for its types alone.
 It also needs what it names in a string: a module that it starts (``-m lab.plugins.language``,
-``"ops.cli"``), a file or a directory that it reads or copies (``ROOT / ".github" / "workflows"``,
-``f"Pulumi.{stack}.yaml"``, ``Path(__file__).with_name("doomed")``).
+``"aegis_deploy.cli.main"``), a file or a directory that it reads or copies (``ROOT / ".github" /
+"workflows"``, ``f"Pulumi.{stack}.yaml"``, ``Path(__file__).with_name("doomed")``).
 
 A test needs the fixtures of the ``conftest.py`` files above it that it names, and what these need;
 what a ``conftest.py`` does besides decides which tests run, not what they find.

@@ -16,10 +16,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ops import checkpoint
-from ops.checkpoint import Resource
-from ops.signatures import is_secret
-from ops.stack import Session
+from aegis_deploy.model.signatures import is_secret
+from aegis_deploy.stack import checkpoint
+from aegis_deploy.stack.checkpoint import Resource
+from aegis_deploy.stack.session import Session
 
 Object = Mapping[str, Any]
 

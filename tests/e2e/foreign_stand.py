@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops import checkpoint, replay
-from ops.events import Changes, Outcome
-from ops.replay_choices import Choices
-from ops.replay_model import Replay
-from ops.replay_program import registering
-from ops.stack import Session
+from aegis_deploy.model.events import Changes, Outcome
+from aegis_deploy.replay import planning
+from aegis_deploy.replay.choices import Choices
+from aegis_deploy.replay.model import Replay
+from aegis_deploy.replay.program import registering
+from aegis_deploy.stack import checkpoint
+from aegis_deploy.stack.session import Session
 from tests.evidence.plugin import keep
 from tests.languages.programs import Language
 
@@ -99,7 +100,7 @@ class Foreign:
         """Plan the restoring of a release."""
         session = self.session()
         release = next(item for item in session.store.releases() if item.number == number)
-        return replay.plan(
+        return planning.plan(
             checkpoint.load(session, release), checkpoint.current(session), Choices(keep=keep)
         )
 

@@ -22,12 +22,12 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from aegis_deploy.kubernetes.client import ApiError, Cluster, connect
 from lab import packages
 from lab.cluster import answers
 from lab.command import wait_until
 from lab.settings import LabSettings, load
 from lab.toolchain import KUBE, Toolchain
-from ops.cluster import ApiError, Cluster, connect
 
 SECONDS = 240.0
 _LOOK_SECONDS = 0.2

@@ -186,7 +186,7 @@ def _copy_program(directory: Path) -> None:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
-    for package in ("components", "ops"):
+    for package in ("components", "aegis_deploy"):
         # Else every run of the program compiles it anew where Python may not write bytecode.
         for compiled in (ROOT / package).rglob("__pycache__"):
             shutil.copytree(compiled, directory / compiled.relative_to(ROOT), dirs_exist_ok=True)

@@ -17,7 +17,7 @@ _WORKFLOWS = (".github/workflows/", "docs/pipeline-reader.yaml", "policy/")
 
 
 def _commands(*names: str) -> tuple[str, ...]:
-    return tuple(f"ops/commands/{name}.py" for name in names)
+    return tuple(f"aegis_deploy/cli/commands/{name}.py" for name in names)
 
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
@@ -31,7 +31,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/test_deploy.py": _STAND_INS,
     "tests/e2e/test_faults_by_hand.py": _commands("drift"),
     "tests/e2e/test_faults_cluster.py": ("lab/outage.py",),
-    "tests/e2e/test_gate.py": ("ops/gate.py",),
+    "tests/e2e/test_gate.py": ("aegis_deploy/gate/analysis.py",),
     "tests/e2e/test_guard.py": _commands("deploy", "recover", "guard"),
     "tests/e2e/test_lab.py": ("lab/", "Makefile"),
     "tests/e2e/test_languages.py": _commands("deploy", "rollback"),
@@ -47,12 +47,12 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/test_recover.py": _commands("deploy", "rollback", "recover"),
     "tests/e2e/test_replay.py": ("lab/plugins/kubernetes/",),
     "tests/e2e/test_replay_image.py": ("lab/plugins/docker/",),
-    "tests/e2e/test_replay_order.py": ("ops/rollback.py",),
+    "tests/e2e/test_replay_order.py": ("aegis_deploy/flows/rollback.py",),
     "tests/e2e/test_rollback.py": _commands(
         *("deploy", "rollback", "history", "status", "show", "diff", "gate", "config", "report")
     ),
     "tests/e2e/test_rollback_report.py": (
-        "ops/templates/",
+        "aegis_deploy/report/templates/",
         *_commands("deploy", "rollback", "report", "history"),
     ),
     "tests/e2e/test_sets.py": _commands("deploy", "rollback", "status"),

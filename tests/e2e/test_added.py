@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ops.ledger import VERIFIED
-from ops.stack import Session
+from aegis_deploy.history.verification_store import VERIFIED
+from aegis_deploy.stack.session import Session
 from tests.e2e.stand import Finished, execute
 
 PROGRAM = '''

@@ -19,15 +19,15 @@ from typing import Any
 import httpx
 import pytest
 
-from ops.cluster import Cluster, connect
-from ops.endpoints import SERVICE_LABEL
-from ops.gate import Progress, Stopped, judge
-from ops.gate_settings import GateSettings, Prometheus
-from ops.mirror import read_snapshot
-from ops.nudge import ANNOTATION
-from ops.verdict import Verdict
-from ops.watch import Watch
-from ops.workload import Workload
+from aegis_deploy.gate.analysis import Progress, Stopped, judge
+from aegis_deploy.kubernetes.client import Cluster, connect
+from aegis_deploy.kubernetes.endpoint_slices import SERVICE_LABEL
+from aegis_deploy.kubernetes.informer import read_snapshot
+from aegis_deploy.kubernetes.nudge import ANNOTATION
+from aegis_deploy.kubernetes.rollout_monitor import Watch
+from aegis_deploy.model.gate_settings import GateSettings, Prometheus
+from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.verdict import Verdict
 from tests.e2e.prometheus_stand import newest, prometheus
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import CPU_REQUEST
@@ -273,7 +273,7 @@ def test_a_good_release_passes_and_no_request_is_lost(good: Cluster) -> None:
 def test_the_api_servers_proxy_will_do_where_no_address_is_routable(
     good: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ops.probe.routable", lambda *_: False)
+    monkeypatch.setattr("aegis_deploy.gate.prober.routable", lambda *_: False)
     verdict = judge(good, [WEB], PATIENT)
     assert verdict.passed, verdict.lines()
     assert verdict.via == "through the API server"

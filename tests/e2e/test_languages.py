@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.errors import ExitCode
+from aegis_deploy.common.errors import ExitCode
 from tests.e2e.comparison import unlike_release
 from tests.e2e.foreign_stand import SECONDS, STACK, foreign
 from tests.languages.programs import GO, TYPESCRIPT, Language

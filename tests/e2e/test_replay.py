@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ops.signatures import SECRET
+from aegis_deploy.model.signatures import SECRET
 from tests.e2e.comparison import unlike_release
 from tests.e2e.foreign_stand import STACK, Foreign, foreign
 

@@ -14,10 +14,11 @@ from typing import Any
 import pulumi
 import pytest
 
-from ops import checkpoint, replay
-from ops.engine import Engine
-from ops.replay_program import registering
-from ops.stack import Session
+from aegis_deploy.pulumi_cli.engine import Engine
+from aegis_deploy.replay import planning
+from aegis_deploy.replay.program import registering
+from aegis_deploy.stack import checkpoint
+from aegis_deploy.stack.session import Session
 
 _LABELS = {"app": "built"}
 
@@ -122,7 +123,7 @@ def test_the_image_of_the_release_runs_again_and_nothing_is_built(built: Built) 
     assert first != second
     (built.tree / "word").write_text("third")
     release = built.session.store.releases()[-1]
-    planned = replay.plan(*checkpoint.both(built.session, release))
+    planned = planning.plan(*checkpoint.both(built.session, release))
     assert planned.exclude == (state["urn"],)
     changes = built.session.preview(
         program=registering(planned), exclude=planned.preview_exclude, refresh=True

@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from ops.actions import Actions
-from ops.cluster import ApiError, Cluster, connect
-from ops.engine import Engine
-from ops.errors import AegisError, ExitCode
-from ops.mirror import read_snapshot
-from ops.output import Output
-from ops.release import ConfigValue
-from ops.rollback import Report, Request, rollback
-from ops.signals import Signals
-from ops.stack import Session
-from ops.workload import Snapshot, Workload, rollout
+from aegis_deploy.common.console import Output
+from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.common.signals import Signals
+from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows.rollback import Report, Request, rollback
+from aegis_deploy.kubernetes.client import ApiError, Cluster, connect
+from aegis_deploy.kubernetes.informer import read_snapshot
+from aegis_deploy.model.release import ConfigValue
+from aegis_deploy.model.rollout import Snapshot, Workload, rollout
+from aegis_deploy.pulumi_cli.engine import Engine
+from aegis_deploy.stack.session import Session
 from tests.e2e.comparison import unlike_release
 from tests.e2e.stand import execute
 

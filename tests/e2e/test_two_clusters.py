@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ops.errors import ExitCode
+from aegis_deploy.common.errors import ExitCode
 from tests.e2e.own_clusters import SECONDS, OwnCluster, own_clusters
 from tests.e2e.stand import Finished, execute
 from tests.evidence.plugin import keep

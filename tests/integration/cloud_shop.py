@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.cli import main
-from ops.engine import Engine
-from ops.service_store import ServiceStore
+from aegis_deploy.backend.cloud_store import ServiceStore
+from aegis_deploy.cli.main import main
+from aegis_deploy.pulumi_cli.engine import Engine
 from tests.integration.cloud_service import TOKEN, Cloud, serving
 from tests.integration.cloud_stacks import Stack
 from tests.integration.shop import Stand, copied_stand, made_stand, maps
@@ -134,7 +134,7 @@ def made_store(service: Cloud, directory: Path) -> Iterator[ServiceStore]:
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody else writes tags here, whom a writer would have to wait for."""
     for name in ("_CLAIM_SECONDS", "_MARK_SECONDS"):
-        monkeypatch.setattr(f"ops.service_store.{name}", 0.0)
+        monkeypatch.setattr(f"aegis_deploy.backend.cloud_store.{name}", 0.0)
 
 
 def with_program(stand: Stand) -> None:

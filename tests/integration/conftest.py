@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from aegis_deploy.pulumi_cli.engine import Engine
 from lab.plugin_cache import LANGUAGE, official_language
 from lab.settings import load
 from lab.toolchain import PULUMI, Toolchain
-from ops.engine import Engine
 from tests.integration import shop
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.isolation import environment_in, place_provider, write_program
@@ -28,7 +28,7 @@ from tests.integration.prepared import copy, once
 from tests.integration.waiting import SECONDS, no_process_left
 from tests.rendering import ROOT, TOKEN
 
-PROGRAM = ("Pulumi.yaml", "__main__.py", "components", "ops", "pyproject.toml")
+PROGRAM = ("Pulumi.yaml", "__main__.py", "components", "aegis_deploy", "pyproject.toml")
 GATE = re.compile(r"^  aegis:gate:\n(    .*\n)+", re.MULTILINE)
 HALF_WRITTEN = shutil.ignore_patterns("*.pyc.*")
 

@@ -11,10 +11,10 @@ import os
 import sys
 from pathlib import Path
 
-from ops.claims import claimed
-from ops.errors import AegisError
-from ops.locks import holders
-from ops.stack import Session
+from aegis_deploy.common.errors import AegisError
+from aegis_deploy.locking.lease import claimed
+from aegis_deploy.locking.lock_holders import holders
+from aegis_deploy.stack.session import Session
 
 
 def main(what: str, project: str, backend: str) -> None:

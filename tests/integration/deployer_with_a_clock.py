@@ -27,7 +27,7 @@ def main(seconds: str, *words: str) -> int:
     """Run the command."""
     shift(float(seconds))
     # Not before: everything takes the clock that is there when it is imported.
-    from ops.cli import main as aegis
+    from aegis_deploy.cli.main import main as aegis
 
     return aegis(words)
 

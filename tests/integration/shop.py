@@ -11,11 +11,11 @@ from pathlib import Path
 import pulumi
 import pytest
 
-from ops import history, ledger
-from ops.cli import main
-from ops.engine import Engine
-from ops.failures import Finished
-from ops.stack import Session
+from aegis_deploy.cli.main import main
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.pulumi_cli.cli_errors import Finished
+from aegis_deploy.pulumi_cli.engine import Engine
+from aegis_deploy.stack.session import Session
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.isolation import environment_in, place_kubeconfig, place_provider
 from tests.integration.prepared import copy
@@ -83,7 +83,7 @@ class Stand:
         """Verify a release, then kill the CLI while the next one creates ``b``."""
         session = self.open()
         session.update(program=objects("a"), message="first")
-        ledger.mark_verified(session, history.releases(session)[0])
+        verification_store.mark_verified(session, stack_history.releases(session)[0])
         self.tell("hang", "create ConfigMap")
 
         def kill() -> None:

@@ -13,12 +13,14 @@ import pulumi
 import pytest
 from pulumi import ResourceOptions
 
-from ops import checkpoint, history, ledger, replay
-from ops.errors import AegisError, ExitCode
-from ops.judging import Judging
-from ops.release import BEGUN
-from ops.stack import Session
-from ops.verdict import Verdict
+from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.flows.gate_runner import Judging
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.model.release import BEGUN
+from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.replay import planning
+from aegis_deploy.stack import checkpoint
+from aegis_deploy.stack.session import Session
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.shop import Stand, objects
 from tests.integration.waiting import SECONDS
@@ -37,8 +39,8 @@ WEBHOOK = "admissionregistration.k8s.io/v1:ValidatingWebhookConfiguration"
 
 _DYING = """
 import os, sys
-from ops.cli import main
-from ops.stack import Session
+from aegis_deploy.cli.main import main
+from aegis_deploy.stack.session import Session
 
 update, updates = Session.update, []
 
@@ -108,7 +110,7 @@ def two(stand: Stand) -> Callable[[Callable[[], None]], Session]:
     def make(program: Callable[[], None]) -> Session:
         session = stand.open()
         assert session.update(program=objects("a", data="1"), message="first").succeeded
-        ledger.mark_verified(session, history.releases(session)[0])
+        verification_store.mark_verified(session, stack_history.releases(session)[0])
         outcome = session.update(program=program, message="second")
         assert outcome.succeeded, outcome.failures
         stand.tell("journal")
@@ -150,7 +152,7 @@ def test_data_stays_with_all_that_it_needs_and_the_state_is_whole(
     assert "PersistentVolumeClaim data: the volume's data" in said
     assert "ReplicaSet db: it is protected; it runs no pods" in said
     assert "ConfigMap kept: it is protected" in said
-    newest = history.releases(session)[0]
+    newest = stack_history.releases(session)[0]
     assert (newest.restores, newest.verified) == (1, True)
     assert session.refresh(message="the engine takes the state").succeeded
     counts = dict(session.preview(program=_with_data).summary)
@@ -166,17 +168,17 @@ def test_a_recovery_that_only_judges_knows_what_stays_and_tells_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     session = two(_with_data)
-    first = history.releases(session)[-1]
-    planned = replay.plan(*checkpoint.both(session, first))
+    first = stack_history.releases(session)[-1]
+    planned = planning.plan(*checkpoint.both(session, first))
 
     def full(*_: object) -> None:
         raise AegisError(what="the disk is full")
 
     with monkeypatch.context() as broken:
-        broken.setattr(ledger, "mark_verified", full)
+        broken.setattr(verification_store, "mark_verified", full)
         back = ("rollback", "--to", "1", "--yes")
         assert stand.aegis(*back) == ExitCode.NOT_ROLLED_BACK
-    assert not history.releases(session)[0].verified
+    assert not stack_history.releases(session)[0].verified
     capsys.readouterr()
     judged = MagicMock(return_value=Verdict(passed=True, reason="good"))
     monkeypatch.setattr(Judging, "judge", judged)
@@ -191,7 +193,7 @@ def test_a_recovery_that_only_judges_knows_what_stays_and_tells_it(
     assert document["action"] == "judge"
     stays = [it.partition(":")[0] for it in document["stays"]]
     assert sorted(stays) == sorted(it.resource for it in planned.stays)
-    assert history.releases(session)[0].verified
+    assert stack_history.releases(session)[0].verified
 
 
 def test_only_what_is_protected_and_what_it_needs_is_left_to_one_who_insists(
@@ -228,7 +230,7 @@ def test_what_blocks_goes_before_the_rest_and_the_history_knows_what_it_was(
         "delete ConfigMap web",
     ]
     assert names(session) == ["a", "data"]
-    newest, second, first, failed, _ = history.releases(session)
+    newest, second, first, failed, _ = stack_history.releases(session)
     assert (newest.restores, newest.result, newest.verified) == (1, "succeeded", True)
     for step in (first, second):
         assert (step.restores, step.result, step.verified) == (1, BEGUN, False)
@@ -251,11 +253,11 @@ def test_one_that_fails_half_way_is_gone_on_with(
     assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.NOT_ROLLED_BACK
     assert fails in capsys.readouterr().err
     assert "guard" not in names(session)
-    assert not any(it.verified for it in history.releases(session)[:-1])
+    assert not any(it.verified for it in stack_history.releases(session)[:-1])
     stand.tell("fail")
     assert stand.aegis("recover") == ExitCode.OK
     assert names(session) == ["a", "data"]
-    newest = history.releases(session)[0]
+    newest = stack_history.releases(session)[0]
     assert (newest.restores, newest.verified) == (1, True)
     assert stand.done().count("delete ValidatingWebhookConfiguration guard") == 1
 
@@ -274,11 +276,11 @@ def test_one_that_died_after_the_first_step_is_gone_on_with(
         check=False,
     )
     assert died.returncode == 9, died.stderr
-    assert history.releases(session)[0].result == BEGUN
+    assert stack_history.releases(session)[0].result == BEGUN
     assert "web" in names(session)
     assert stand.aegis("recover") == ExitCode.OK
     assert names(session) == ["a", "data"]
-    newest = history.releases(session)[0]
+    newest = stack_history.releases(session)[0]
     assert (newest.restores, newest.verified) == (1, True)
 
 

@@ -13,9 +13,9 @@ import pulumi
 import pytest
 from pulumi import ResourceOptions
 
-from ops import history, ledger
-from ops.errors import ExitCode
-from ops.stack import Session
+from aegis_deploy.common.errors import ExitCode
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.stack.session import Session
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.cluster_over_http import CONFIG_MAPS, ClusterOverHttp
 from tests.integration.isolation import write_program
@@ -76,7 +76,7 @@ class Shop:
         session = self.session
         outcome = session.update(program=program, message="deploy")
         assert outcome.succeeded, outcome.why
-        ledger.mark_verified(session, history.releases(session)[0])
+        verification_store.mark_verified(session, stack_history.releases(session)[0])
 
     def forget(self, *names: str, kind: str = CONFIG_MAP) -> None:
         """Take resources out of the state alone."""
@@ -319,7 +319,7 @@ def test_after_a_destroy_everything_is_made_anew(shop: Shop) -> None:
     shop.deploy(objects("a", data="1"))
     shop.stand.pulumi("destroy", "--yes", "--skip-preview", "--stack", "one")
     assert shop.cluster.data() == {}
-    assert history.releases(shop.session)[0].operation == "destroy"
+    assert stack_history.releases(shop.session)[0].operation == "destroy"
     assert shop.stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
     assert shop.cluster.data() == {"a": "1"}
 
@@ -399,7 +399,7 @@ def test_a_part_is_recorded_as_one_and_the_next_deploy_makes_it_whole(
     shop.stand.pulumi("up", *yes, "--exclude", f"{URN}{CONFIG_MAP}::b")
     shop.stand.pulumi("refresh", *yes, "--target", f"{URN}{CONFIG_MAP}::a")
     shop.stand.pulumi("up", "--refresh", *yes)
-    listed = [it.operation for it in history.releases(shop.session)]
+    listed = [it.operation for it in stack_history.releases(shop.session)]
     assert listed == [
         "update",
         "targeted refresh",
@@ -409,12 +409,12 @@ def test_a_part_is_recorded_as_one_and_the_next_deploy_makes_it_whole(
         "update",
     ]
     # It changed nothing, and what it made whole was no release.
-    (newest, *_) = history.releases(shop.session)
+    (newest, *_) = stack_history.releases(shop.session)
     assert newest.unchanged
     assert not newest.verified
     code, said = shop.said(capsys, "deploy", "--yes")
     assert code == ExitCode.OK, said
-    marks = [(it.number, it.verified) for it in history.releases(shop.session)]
+    marks = [(it.number, it.verified) for it in stack_history.releases(shop.session)]
     assert marks == [(6, True), (5, False), (4, False), (3, False), (2, False), (1, True)]
 
 
@@ -437,7 +437,7 @@ def test_after_a_part_with_nothing_to_change_a_whole_release_is_recorded_and_mar
         f"{URN}{CONFIG_MAP}::b",
     )
     assert shop.stand.aegis("deploy", "--yes") == ExitCode.OK
-    found = history.releases(shop.session)
+    found = stack_history.releases(shop.session)
     assert [(it.operation, it.verified) for it in found] == [
         ("update", True),
         ("targeted update", False),
@@ -450,7 +450,7 @@ def test_an_import_of_a_resource_is_recorded_as_one(shop: Shop) -> None:
     shop.cluster.put("b", "theirs")
     words = ("import", CONFIG_MAP, "b", "shop/b", "--yes", "--skip-preview", "--stack", "one")
     shop.stand.pulumi(*words, "--generate-code=false", "--protect=false")
-    newest = history.releases(shop.session)[0]
+    newest = stack_history.releases(shop.session)[0]
     assert (newest.kind, newest.operation, newest.whole) == (
         "resource-import",
         "resource import",
@@ -458,4 +458,4 @@ def test_an_import_of_a_resource_is_recorded_as_one(shop: Shop) -> None:
     )
     # What was deployed before is the release to go back to.
     assert shop.stand.aegis("rollback", "--yes") == ExitCode.OK
-    assert history.releases(shop.session)[0].restores == 1
+    assert stack_history.releases(shop.session)[0].restores == 1

@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
-from ops import checkpoint, claims, history, ledger, locks
-from ops.bucket_store import BucketStore
-from ops.errors import AegisError
-from ops.locks import Life
-from ops.stack import Session
+from aegis_deploy.backend.bucket_store import BucketStore
+from aegis_deploy.common.errors import AegisError
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.locking import lease, lock_holders
+from aegis_deploy.locking.lock_holders import Life
+from aegis_deploy.stack import checkpoint
+from aegis_deploy.stack.session import Session
 from tests.integration import servers
 from tests.integration.servers import PASSWORD, Server
 from tests.integration.shop import Stand, made_stand, maps, objects
@@ -82,7 +84,7 @@ def stand(
 def aegis(stand: Stand, *arguments: str) -> Said:
     """Run the command as a person does."""
     done = subprocess.run(
-        [sys.executable, "-m", "ops.cli", *arguments, "--json", "--stack", "one"],
+        [sys.executable, "-m", "aegis_deploy.cli.main", *arguments, "--json", "--stack", "one"],
         cwd=stand.root / "project",
         env={**stand.environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -118,7 +120,7 @@ def test_a_release_of_before_is_listed_shown_compared_and_restored(stand: Stand)
     done = aegis(stand, "rollback", "--to", "2", "--yes")
     assert done.code == 0, done.text
     assert {it["inputs"]["data"]["x"] for it in maps(stand.open())} == before  # type: ignore[index]
-    newest = history.releases(stand.open())[0]
+    newest = stack_history.releases(stand.open())[0]
     assert (newest.number, newest.restores, newest.result) == (4, 2, "succeeded")
     assert newest.config["shop:token"].encrypted
     restored = checkpoint.load(stand.open(), newest)
@@ -134,19 +136,19 @@ def test_a_lock_of_the_dead_is_seen_and_taken_away_and_a_claim_is_had_by_one(sta
     text = json.dumps({**who, "timestamp": "2026-01-02T03:04:05.123456789Z"})
     assert store.bucket.swap(".pulumi/locks/organization/shop/one/x.json", None, text.encode())
     # Another machine may have this one's name, and the backend is anybody's.
-    assert [it.life for it in locks.holders(session)] == [Life.UNKNOWN]
+    assert [it.life for it in lock_holders.holders(session)] == [Life.UNKNOWN]
     with pytest.raises(AegisError, match="locked by another update") as raised:
         session.update(program=objects("a"), message="while it is locked")
     assert "ann@" in raised.value.why
     with pytest.raises(AegisError, match="may be being worked on"):
-        locks.clear(session)
-    locks.clear(session, take=True)
-    assert locks.holders(session) == []
+        lock_holders.clear(session)
+    lock_holders.clear(session, take=True)
+    assert lock_holders.holders(session) == []
 
-    with claims.claimed(session, intent="deploy", message="ship it"):
+    with lease.claimed(session, intent="deploy", message="ship it"):
         assert not store.swap_claim(None, "another")
         assert not store.swap_claim("another", None)
-        assert [it.message for it in locks.holders(session)] == ["ship it"]
+        assert [it.message for it in lock_holders.holders(session)] == ["ship it"]
     assert store.claim() is None
 
 
@@ -158,15 +160,15 @@ def test_what_a_machine_recorded_whose_clock_is_ahead_gets_no_mark_of_anothers(
     store = session.store
     assert isinstance(store, BucketStore)
     assert session.update(program=objects("a"), message="good").succeeded
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     assert session.update(program=objects("a", "b"), message="bad").succeeded
-    written = history.releases(session)[0].key
+    written = stack_history.releases(session)[0].key
     shift(store, written, 120)
 
     done = aegis(stand, "rollback", "--to", "1", "--yes")
 
     assert done.code == 0, done.text
-    found = history.releases(stand.open())
+    found = stack_history.releases(stand.open())
     assert [(it.message, it.verified, it.current) for it in found] == [
         ("aegis: rollback to release 1", True, True),
         ("bad", False, False),
@@ -184,18 +186,18 @@ def test_an_update_that_a_dead_machine_recorded_whose_clock_is_behind_is_not_pas
     store = session.store
     assert isinstance(store, BucketStore)
     assert session.update(program=objects("a"), message="good").succeeded
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     assert session.update(program=objects("a", "b"), message="unjudged").succeeded
     # It died after the CLI had recorded that, and before it saw to its place in the history.
-    shift(store, history.releases(session)[0].key, -120)
+    shift(store, stack_history.releases(session)[0].key, -120)
     store.swap_claim(None, left("deploy").encode())
-    assert [it.message for it in history.releases(session)] == ["good", "unjudged"]
+    assert [it.message for it in stack_history.releases(session)] == ["good", "unjudged"]
 
     done = aegis(stand, "recover")
 
     # The one that it left is judged, not the one that a clock calls the last.
     assert (done.code, done.document["action"]) == (0, "judge"), done.text
-    found = history.releases(session)
+    found = stack_history.releases(session)
     assert [(it.message, it.verified) for it in found] == [("unjudged", True), ("good", True)]
     assert done.document["target"] == found[0].number == 2
     assert store.checkpoint(found[0]) == session.export()["deployment"]
@@ -208,16 +210,16 @@ def test_a_state_that_the_last_record_does_not_have_is_not_taken_for_it(stand: S
     store = session.store
     assert isinstance(store, BucketStore)
     assert session.update(program=objects("a"), message="good").succeeded
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     assert session.update(program=objects("a", "b"), message="unjudged").succeeded
     # Nobody says whose it was.
-    shift(store, history.releases(session)[0].key, -120)
+    shift(store, stack_history.releases(session)[0].key, -120)
 
     done = aegis(stand, "recover")
 
     assert (done.code, done.document["action"]) == (0, "restore"), done.text
     assert [it["id"] for it in maps(session)] == ["a"]
-    assert history.releases(session)[0].verified
+    assert stack_history.releases(session)[0].verified
     assert aegis(stand, "recover").document["action"] == "nothing"
 
 
@@ -241,7 +243,7 @@ def test_projects_in_one_backend_do_not_mix(stand: Stand) -> None:
         Session.open("organization/shop/one", project.parent, stand.environment)
     project.write_text("name: shop\nruntime: python\n")
     full = Session.open("organization/shop/one", project.parent, stand.environment)
-    assert [it.message for it in history.releases(full)] == ["ours"]
+    assert [it.message for it in stack_history.releases(full)] == ["ours"]
 
 
 @no_service

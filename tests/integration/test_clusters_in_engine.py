@@ -15,11 +15,11 @@ import pulumi
 import pytest
 from pulumi import ResourceOptions
 
-from ops import history, ledger
-from ops.actions import Actions
-from ops.errors import ExitCode
-from ops.output import Output
-from ops.signals import Signals
+from aegis_deploy.common.console import Output
+from aegis_deploy.common.errors import ExitCode
+from aegis_deploy.common.signals import Signals
+from aegis_deploy.flows.operations import Actions
+from aegis_deploy.history import stack_history, verification_store
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.cluster_over_http import CONFIG_MAPS, ClusterOverHttp
 from tests.integration.isolation import write_program
@@ -74,7 +74,7 @@ class Regions:
         session = self.stand.open()
         outcome = session.update(program=self.program(data), message="deploy")
         assert outcome.succeeded, outcome.why
-        ledger.mark_verified(session, history.releases(session)[0])
+        verification_store.mark_verified(session, stack_history.releases(session)[0])
 
     def data(self) -> list[dict[str, str]]:
         """What is in the clusters."""

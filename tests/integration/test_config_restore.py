@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ops import history, ledger
-from ops.errors import ExitCode
+from aegis_deploy.common.errors import ExitCode
+from aegis_deploy.history import stack_history, verification_store
 from tests.integration.shop import Stand, objects
 
 pytestmark = pytest.mark.integration
@@ -38,7 +38,7 @@ def test_brings_every_setting_back_and_keeps_what_a_person_wrote_beside_it(stand
     path.write_text(f"{salt}\n{WRITTEN}{token}")
     good = path.read_text()
     session.update(program=objects("a"), message="good")
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
 
     stand.pulumi("config", "set", "--stack", "one", "replicas", "9")
     stand.pulumi("config", "set", "--stack", "one", "--secret", "token", "rotated")

@@ -60,10 +60,10 @@ def test_the_program_and_the_command_count_and_the_stand_ins_do_not(
     assert done.code == 0, done.text
     assert line_of("__main__.py", "service = ApiService(") in lines(place, "__main__.py")
     assert len(lines(place, "components/api_service.py")) > 20
-    assert lines(place, "ops/commands/history.py") == set()
+    assert lines(place, "aegis_deploy/cli/commands/history.py") == set()
 
     assert "succeeded" in aegis(project, "history")
-    assert len(lines(place, "ops/commands/history.py")) > 20
+    assert len(lines(place, "aegis_deploy/cli/commands/history.py")) > 20
     # One update, one command; neither language host nor providers left anything.
     assert len(list(place.glob(f"*{SUFFIX}"))) == len(list(place.iterdir())) == 2
     for name in gather(place):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.stack import Session
+from aegis_deploy.stack.session import Session
 from tests.integration.conftest import Project
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ops import declared, ledger
-from ops.identity import declared_by_steps, fingerprint
-from ops.stack import Session
+from aegis_deploy.history import verification_store
+from aegis_deploy.model import declared
+from aegis_deploy.model.fingerprint import declared_by_steps, fingerprint
+from aegis_deploy.stack.session import Session
 from tests.integration.conftest import Project
 
 WITHOUT_CLUSTER = "there is no usable kubeconfig"
@@ -71,7 +72,7 @@ class TestAReleaseThatWasRolledBack:
         image = found["inputs"]["spec"]["template"]["spec"]["containers"][0]["image"]
         session = Session.open(deployed.stack, deployed.directory, deployed.environment)
         newest = session.store.releases(1)[0]
-        ledger.refuse(session, newest, fingerprint(image, session.settings()), self.WHY)
+        verification_store.refuse(session, newest, fingerprint(image, session.settings()), self.WHY)
 
     def test_is_told_from_a_mended_program_by_what_a_preview_and_the_state_declare(
         self, deployed: Project

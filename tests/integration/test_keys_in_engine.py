@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from ops import checkpoint, history, ledger
-from ops.errors import ExitCode
+from aegis_deploy.common.errors import ExitCode
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.stack import checkpoint
 from tests.integration.shop import Stand, maps, objects
 from tests.integration.waiting import SECONDS
 
@@ -20,7 +21,7 @@ def rotated(stand: Stand, monkeypatch: pytest.MonkeyPatch, *, hidden: bool = Fal
     """Two releases, then another passphrase; the one of before is returned."""
     session = stand.open()
     session.update(program=objects("a", data="1", hidden=hidden), message="first")
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     stand.pulumi("config", "set", "--stack", "one", "--secret", "token", "rotated")
     session.update(program=objects("a", data="2", hidden=hidden), message="second")
     before = stand.environment["PULUMI_CONFIG_PASSPHRASE"]
@@ -46,7 +47,7 @@ def test_a_release_of_before_is_restored_with_the_passphrase_of_before_and_encry
     assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
     monkeypatch.delenv(FORMER)
     session = stand.open()
-    newest = history.releases(session)[0]
+    newest = stack_history.releases(session)[0]
     assert (newest.restores, newest.verified) == (1, True)
     assert cast("Any", maps(session)[0])["inputs"]["data"] == {"x": "1"}
     # From here on the present passphrase is enough.
@@ -73,7 +74,9 @@ def test_a_release_that_cannot_be_read_any_more_is_told_while_there_is_time(
 ) -> None:
     before = rotated(stand, monkeypatch)
     session = stand.open()
-    first, last = (next(it for it in history.releases(session) if it.number == n) for n in (1, 2))
+    first, last = (
+        next(it for it in stack_history.releases(session) if it.number == n) for n in (1, 2)
+    )
     fault = checkpoint.fault(session, first)
     assert fault is not None
     assert FORMER in fault.next

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from ops import checkpoint, replay
-from ops.engine import Engine
-from ops.replay_program import registering
-from ops.stack import Session
+from aegis_deploy.pulumi_cli.engine import Engine
+from aegis_deploy.replay import planning
+from aegis_deploy.replay.program import registering
+from aegis_deploy.stack import checkpoint
+from aegis_deploy.stack.session import Session
 from tests.integration.isolation import environment_in, place_provider
 from tests.integration.waiting import SECONDS, no_process_left
 from tests.languages.programs import GO, TYPESCRIPT, Language
@@ -133,7 +134,7 @@ def test_a_release_of_another_language_is_restored_exactly(far: Foreign) -> None
     far.up("v2")
     session = far.session
     release = next(item for item in session.store.releases() if item.number == 1)
-    planned = replay.plan(*checkpoint.both(session, release))
+    planned = planning.plan(*checkpoint.both(session, release))
     planned.require()
     assert planned.left == ("ConfigMap souvenir",)
     assert session.preview(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ops import history, ledger
-from ops.errors import ExitCode
-from ops.reconnect import MESSAGE
+from aegis_deploy.common.errors import ExitCode
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.locking.reconnect import MESSAGE
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.cluster_over_http import ClusterOverHttp
 from tests.integration.shop import Stand, maps
@@ -77,7 +77,7 @@ def _rotate(stand: Stand, alice: str, bob: str) -> None:
         stand.pulumi("config", "set", "--stack", "one", "x", data)
         stand.pulumi("up", "--yes", "--skip-preview", "--stack", "one")
         session = stand.open()
-        ledger.mark_verified(session, history.releases(session)[0])
+        verification_store.mark_verified(session, stack_history.releases(session)[0])
     _connect(stand, bob)
     stand.tell("revoked", f"{alice}\n")
 
@@ -105,7 +105,7 @@ def test_a_rollback_goes_on_with_those_of_now(rotated: Stand) -> None:
     assert rotated.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
     assert _data(rotated) == [{"x": "1"}, {"x": "1"}]
     assert _credentials(rotated) == ["bob", "bob"]
-    back, between, *_ = history.releases(rotated.open())
+    back, between, *_ = stack_history.releases(rotated.open())
     assert (back.restores, back.verified, between.message) == (1, True, MESSAGE)
     keys = ("shop:kubeconfig", "kubernetes:kubeconfig")
     session = rotated.open()
@@ -154,7 +154,7 @@ def test_a_deploy_that_makes_again_what_is_gone_goes_on_with_those_of_now(
     assert sorted(emptied.done().splitlines()) == ["create ConfigMap a", "create ConfigMap b"]
     assert _data(emptied) == [{"x": "3"}, {"x": "3"}]
     assert ['"bob"' in it for it in _credentials(emptied)] == [True, True]
-    newest, between, failed, *_ = history.releases(emptied.open())
+    newest, between, failed, *_ = stack_history.releases(emptied.open())
     assert (newest.result, newest.verified) == ("succeeded", True)
     assert (between.message, failed.result) == (MESSAGE, "failed")
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from ops import history, ledger
-from ops.actions import Actions
-from ops.errors import ExitCode
-from ops.gate_settings import GateSettings
-from ops.locks import Claim, read_claim
-from ops.output import Output
-from ops.process import Machine
-from ops.signals import Interrupted, Signals
-from ops.verdict import LOST, Verdict
+from aegis_deploy.common.console import Output
+from aegis_deploy.common.errors import ExitCode
+from aegis_deploy.common.process import Machine
+from aegis_deploy.common.signals import Interrupted, Signals
+from aegis_deploy.flows.operations import Actions
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.locking.lock_holders import Claim, read_claim
+from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.model.verdict import LOST, Verdict
 from tests.integration.shop import Stand, copied_stand, maps, objects
 
 pytestmark = pytest.mark.integration
@@ -45,12 +45,12 @@ def test_goes_back_to_the_verified_release_and_leaves_nothing_over(
     assert (document["action"], document["target"]) == ("restore", 1)
     dead.wait_for("delete ConfigMap b")
     assert [it["id"] for it in maps(session)] == ["a"]
-    newest = history.releases(session)[0]
+    newest = stack_history.releases(session)[0]
     assert (newest.restores, newest.verified, newest.succeeded) == (1, True, True)
     assert session.store.locks() == []
     assert session.store.claim() is None
     assert dead.aegis("recover") == ExitCode.OK
-    assert history.releases(session)[0].number == newest.number
+    assert stack_history.releases(session)[0].number == newest.number
 
 
 def test_leaves_alone_what_somebody_else_made_under_the_name_that_was_asked_for(
@@ -70,15 +70,15 @@ def test_goes_on_with_a_rollback_that_died_although_a_newer_release_is_verified(
 ) -> None:
     session = dead.open()
     session.store.swap_claim(None, left("rollback", target=1).encode())
-    newest = history.releases(session)[0]
+    newest = stack_history.releases(session)[0]
     assert newest.number == 1
     dead.tell("hang", "")
     assert dead.aegis("recover", "--json") == ExitCode.OK
     first = json.loads(capsys.readouterr().out)
     assert (first["action"], first["target"]) == ("restore", 1)
     assert session.update(program=objects("a", "b"), message="third").succeeded
-    third = history.releases(session)[0]
-    ledger.mark_verified(session, third)
+    third = stack_history.releases(session)[0]
+    verification_store.mark_verified(session, third)
     session.store.swap_claim(None, left("rollback", target=1).encode())
     assert dead.aegis("recover", "--json") == ExitCode.OK
     second = json.loads(capsys.readouterr().out)
@@ -91,7 +91,7 @@ def test_a_recovery_that_died_itself_is_followed_to_the_same_release(
 ) -> None:
     session = stand.open()
     session.update(program=objects("a"), message="first")
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     session.update(program=objects("a", "b"), message="second")
     # It had taken everything away that its forerunner left, and had restored nothing yet.
     session.store.swap_claim(None, left("recover").encode())
@@ -106,7 +106,7 @@ def test_a_rollback_after_an_unrecorded_death_goes_back_to_the_newest_verified_r
 ) -> None:
     session = dead.open()
     assert dead.aegis("rollback", "--yes") == ExitCode.OK
-    newest = history.releases(session)[0]
+    newest = stack_history.releases(session)[0]
     assert (newest.restores, newest.verified) == (1, True)
     assert [it["id"] for it in maps(session)] == ["a"]
 
@@ -144,11 +144,11 @@ def test_asks_the_gate_when_only_its_verdict_is_missing(
 ) -> None:
     session = stand.open()
     session.update(program=objects("a"), message="first")
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     session.update(program=objects("a", "b"), message="second", overrides=overrides)
     session.store.swap_claim(session.store.claim(), left("deploy").encode())
     assert stand.aegis("recover") == ExitCode.OK
-    newest = history.releases(session)[0]
+    newest = stack_history.releases(session)[0]
     assert (newest.number, newest.verified) == (2, True)
     assert session.store.claim() is None
     said = capsys.readouterr().err
@@ -161,7 +161,7 @@ def test_a_cluster_that_is_lost_meanwhile_leaves_the_verdict_to_the_next_recover
 ) -> None:
     session = stand.open()
     session.update(program=objects("a"), message="first")
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     session.update(program=objects("a", "b"), message="second")
     session.store.swap_claim(None, left("deploy").encode())
     gone = Verdict(passed=False, reason="the cluster did not answer for 60 s", kind=LOST)
@@ -177,7 +177,7 @@ def test_a_cluster_that_is_lost_meanwhile_leaves_the_verdict_to_the_next_recover
     session.store.swap_claim(claim.text, replace(claim, ticks=1).encode())
     assert stand.aegis("recover", "--json") == ExitCode.OK
     assert json.loads(capsys.readouterr().out)["action"] == "judge"
-    newest = history.releases(session)[0]
+    newest = stack_history.releases(session)[0]
     assert (newest.number, newest.verified) == (2, True)
 
 
@@ -190,7 +190,7 @@ def test_a_signal_between_an_update_and_its_gate_leaves_the_claim_for_the_recove
     def interrupted(*_: object, **__: object) -> None:
         raise Interrupted(signal.SIGTERM)
 
-    monkeypatch.setattr("ops.timelines.save", interrupted)
+    monkeypatch.setattr("aegis_deploy.report.timeline_store.save", interrupted)
     actions = Actions(session, Output(), Signals())
     with pytest.raises(Interrupted), actions.claimed("deploy", "", 0):
         actions.update("a deploy", [], GateSettings())
@@ -212,7 +212,7 @@ def test_an_update_that_nobody_judged_leaves_its_claim_for_the_recovery(
         if judged:
             assert actions.judge([], GateSettings()).passed
         if judged == "marked":
-            actions.mark_verified(history.releases(session)[0])
+            actions.mark_verified(stack_history.releases(session)[0])
         raise Interrupted(signal.SIGINT)
     claim = read_claim(session)
     assert (claim.intent if claim else None) == (None if judged == "marked" else "deploy")
@@ -224,7 +224,7 @@ def test_finishes_where_no_release_is_verified(stand: Stand) -> None:
     stand.tell("fail", "create ConfigMap")
     assert not session.update(program=objects("a", "b"), message="second").succeeded
     assert stand.aegis("recover") == ExitCode.OK
-    newest = history.releases(session)[0]
+    newest = stack_history.releases(session)[0]
     assert newest.kind == "refresh"
     assert [it["id"] for it in maps(session)] == ["a"]
 

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from ops import checkpoint, history, integrity, ledger
-from ops.errors import AegisError, ExitCode
-from ops.events import Failure, Outcome
-from ops.stack import Session
+from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.model.events import Failure, Outcome
+from aegis_deploy.stack import checkpoint, integrity
+from aegis_deploy.stack.session import Session
 from tests.integration.shop import Stand, maps, objects
 
 pytestmark = pytest.mark.integration
@@ -32,18 +33,18 @@ def declared(state: dict[str, Any]) -> list[tuple[Any, ...]]:
 def test_a_release_of_before_is_restored_and_the_state_is_whole(stand: Stand) -> None:
     session = stand.open()
     session.update(program=objects("a", data="1"), message="first")
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     session.update(program=objects("a", "b", data="2"), message="second")
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     two = renamed(stand)
-    assert [it.verified for it in history.releases(two)] == [True, True]
+    assert [it.verified for it in stack_history.releases(two)] == [True, True]
 
     assert stand.aegis("rollback", "--to", "1", "--yes", stack="two") == ExitCode.OK
 
     (only,) = maps(two)
     assert cast("Any", only)["inputs"]["data"] == {"x": "1"}
     assert only["urn"].startswith("urn:pulumi:two::shop::")
-    newest = history.releases(two)[0]
+    newest = stack_history.releases(two)[0]
     assert (newest.restores, newest.verified) == (1, True)
     assert checkpoint.current(two).outputs["version"] == "1.0.1"
     assert stand.done().count("delete ConfigMap") == 1, "b alone; a is the one that was there"
@@ -72,11 +73,11 @@ def test_what_was_changed_meanwhile_is_seen_across_the_renaming(
 def test_a_new_stack_of_the_old_name_takes_no_marks_away(stand: Stand) -> None:
     session = stand.open()
     session.update(program=objects("a"), message="first")
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     two = renamed(stand)
     stand.init()
     before = session.tags()
-    assert [it.verified for it in history.releases(two)] == [True]
+    assert [it.verified for it in stack_history.releases(two)] == [True]
     two.store.adopt()
     assert two.tags() == before == stand.open().tags()
 
@@ -128,7 +129,7 @@ def test_a_state_that_does_not_hold_together_is_recovered_from(
     """Releases of `aegis` of before left such states where a stack had been renamed."""
     session = stand.open()
     session.update(program=objects("a", "b", data="1"), message="first")
-    ledger.mark_verified(session, history.releases(session)[0])
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
     two = renamed(stand)
     state = two.export()
     (changed,) = (it for it in state["deployment"]["resources"] if it["urn"].endswith("::b"))
@@ -145,5 +146,5 @@ def test_a_state_that_does_not_hold_together_is_recovered_from(
     assert two.refresh(message="the engine takes the state").succeeded
     assert stand.aegis("recover", stack="two") == ExitCode.OK
     assert integrity.faults(two.export()["deployment"]) == ()
-    back = next(it for it in history.releases(two) if it.restores is not None)
+    back = next(it for it in stack_history.releases(two) if it.restores is not None)
     assert (back.restores, back.verified) == (1, True)

@@ -14,15 +14,16 @@ import pulumi
 import pytest
 from pulumi import Output, ResourceOptions
 
-from ops import checkpoint, replay
-from ops.engine import Engine
-from ops.events import Outcome
-from ops.release import ConfigValue
-from ops.replay_choices import Choices
-from ops.replay_model import Replay
-from ops.replay_program import registering
-from ops.replay_settings import kept_settings
-from ops.stack import Session
+from aegis_deploy.model.events import Outcome
+from aegis_deploy.model.release import ConfigValue
+from aegis_deploy.pulumi_cli.engine import Engine
+from aegis_deploy.replay import planning
+from aegis_deploy.replay.choices import Choices
+from aegis_deploy.replay.config import kept_settings
+from aegis_deploy.replay.model import Replay
+from aegis_deploy.replay.program import registering
+from aegis_deploy.stack import checkpoint
+from aegis_deploy.stack.session import Session
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.isolation import environment_in, place_provider
 from tests.integration.prepared import copy, once
@@ -52,7 +53,7 @@ class Stack:
     def plan(self, number: int, *, keep: tuple[str, ...] = ()) -> Replay:
         """Plan the restoring of a release."""
         recorded, now = checkpoint.both(self.session, self.release(number))
-        return replay.plan(recorded, now, Choices(keep=keep))
+        return planning.plan(recorded, now, Choices(keep=keep))
 
     def release(self, number: int) -> Any:
         """A release of the history."""
@@ -347,7 +348,7 @@ def test_decrypting_leaves_nothing_behind(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     scratch.chmod(0o700)
-    monkeypatch.setattr("ops.scratch.directory", lambda: scratch)
+    monkeypatch.setattr("aegis_deploy.common.temp_dir.directory", lambda: scratch)
     first = stack.deploy(lambda: pulumi.export("word", Output.secret("hidden-word")))
     modes: list[int] = []
     words: list[str] = []

@@ -12,19 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from ops import history, ledger, recover
-from ops.actions import Actions
-from ops.compare import compare
-from ops.diagnosis import Action, decide, diagnose
-from ops.errors import AegisError
-from ops.identity import fingerprint
-from ops.inspection import inspect
-from ops.listing import collect
-from ops.locks import Life
-from ops.output import Output
-from ops.release import ConfigValue
-from ops.signals import Signals
-from ops.stack import Session
+from aegis_deploy.common.console import Output
+from aegis_deploy.common.errors import AegisError
+from aegis_deploy.common.signals import Signals
+from aegis_deploy.flows.operations import Actions
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.history.compare import compare
+from aegis_deploy.history.inspection import inspect
+from aegis_deploy.history.listing import collect
+from aegis_deploy.locking import state_repair
+from aegis_deploy.locking.diagnosis import Action, decide, diagnose
+from aegis_deploy.locking.lock_holders import Life
+from aegis_deploy.model.fingerprint import fingerprint
+from aegis_deploy.model.release import ConfigValue
+from aegis_deploy.stack.session import Session
 from tests.integration.shop import Stand, copied_stand, made_stand, maps, objects
 
 pytestmark = pytest.mark.integration
@@ -46,7 +47,7 @@ def test_a_stack_is_made_and_taken_away_by_the_cli(tmp_path: Path, programs: Pat
             stand.open()
         stand.init()
         again = stand.open()
-        assert history.releases(again) == []
+        assert stack_history.releases(again) == []
         assert again.update(program=objects("b"), message="first").succeeded
         assert [it["id"] for it in maps(again)] == ["b"]
 
@@ -61,14 +62,14 @@ class TestAnUpdate:
         outcome = session.update(program=objects("a"), message="Ship it")
         assert outcome.succeeded, outcome.why
         assert outcome.summary == {"create": 2}
-        release = history.releases(session)[0]
+        release = stack_history.releases(session)[0]
         assert (release.number, release.message, release.current) == (1, "Ship it", True)
         assert release.who.endswith(f"@{socket.gethostname()}")
         assert {key: it.shown for key, it in release.config.items()} == {
             "shop:replicas": "2",
             "shop:token": "[secret]",
         }
-        assert history.deployed(session, release).version == "1.0.1"
+        assert stack_history.deployed(session, release).version == "1.0.1"
         assert session.outputs() == {"version": "1.0.1", "secret": "[secret]"}
 
     def test_that_fails_is_an_outcome_that_says_why(self, stand: Stand) -> None:
@@ -79,7 +80,7 @@ class TestAnUpdate:
         assert [it.message for it in outcome.failures] == [
             "create ConfigMap fails, as the test asks"
         ]
-        assert history.releases(session)[0].result == "failed"
+        assert stack_history.releases(session)[0].result == "failed"
 
     def test_that_is_stopped_ends_without_a_lock_or_a_word_left_over(self, stand: Stand) -> None:
         stand.tell("hang", "create ConfigMap")
@@ -108,7 +109,7 @@ class TestAnUpdate:
     def test_with_other_settings_records_those_encrypted(self, stand: Stand) -> None:
         session = stand.open()
         session.update(program=objects("a"), message="first")
-        recorded = history.releases(session)[0].config
+        recorded = stack_history.releases(session)[0].config
         before = session.config_file.read_text()
         settings = {
             **recorded,
@@ -117,7 +118,7 @@ class TestAnUpdate:
         }
         outcome = session.update(program=objects("a"), message="second", config=settings)
         assert outcome.succeeded, outcome.why
-        config = history.releases(session)[0].config
+        config = stack_history.releases(session)[0].config
         assert config["shop:replicas"].value == "3"
         assert config["shop:token"] == recorded["shop:token"]
         assert config["shop:extra"].encrypted
@@ -127,7 +128,7 @@ class TestAnUpdate:
         session = stand.open()
         changes = session.preview(program=objects("a"))
         assert [(it.op, it.name) for it in changes.changed][-1] == ("create", "a")
-        assert history.releases(session) == []
+        assert stack_history.releases(session) == []
 
     def test_that_cannot_begin_for_a_wrong_passphrase_says_so(self, stand: Stand) -> None:
         stand.open().update(program=objects("a"), message="first")
@@ -135,7 +136,7 @@ class TestAnUpdate:
         with pytest.raises(AegisError) as raised:
             session.update(program=objects("a"), message="second")
         assert "cannot be decrypted with this passphrase" in raised.value.what
-        assert len(history.releases(session)) == 1
+        assert len(stack_history.releases(session)) == 1
 
     def test_that_finds_a_lock_names_its_holder(self, stand: Stand) -> None:
         session = stand.open()
@@ -157,22 +158,22 @@ class TestTheLedger:
         session = stand.open()
         session.update(program=objects("a"), message="first")
         session.update(program=objects("a", "b"), message="second")
-        newest, oldest = history.releases(session)
-        ledger.mark_verified(session, oldest)
+        newest, oldest = stack_history.releases(session)
+        verification_store.mark_verified(session, oldest)
         name = fingerprint("sha256:1", session.settings())
-        ledger.refuse(session, newest, name, "it\ncrashed")
+        verification_store.refuse(session, newest, name, "it\ncrashed")
         session.update(program=objects("a"), message="third")
         again = stand.open()
         entries = collect(again, limit=None).entries
         assert [it.notes for it in entries] == ["current", "refused", "verified"]
-        assert (ledger.is_refused(again, name) or "").startswith("it crashed (")
-        ledger.pardon(again, name)
-        assert ledger.is_refused(session, name) is None
+        assert (verification_store.is_refused(again, name) or "").startswith("it crashed (")
+        verification_store.pardon(again, name)
+        assert verification_store.is_refused(session, name) is None
 
     def test_names_the_same_settings_whether_recorded_or_to_come(self, stand: Stand) -> None:
         session = stand.open()
         session.update(program=objects("a"), message="first")
-        recorded = history.releases(session)[0].config
+        recorded = stack_history.releases(session)[0].config
         assert fingerprint("i", recorded) == fingerprint("i", session.settings())
 
 
@@ -213,7 +214,7 @@ class TestOverrides:
         done = session.update(program=objects("a", "b"), message="second", overrides=overrides)
         assert done.succeeded
         assert session.config_file.read_bytes() == before
-        second, first = history.releases(session)
+        second, first = stack_history.releases(session)
         assert {key: second.config[key].value for key in overrides} == overrides
         assert second.config["shop:token"] == first.config["shop:token"]
         assert second.config["shop:token"].encrypted
@@ -281,12 +282,12 @@ class TestADeathInTheMiddle:
     def test_is_settled_so_that_the_object_begun_is_known_and_can_go(
         self, stand: Stand, session: Session
     ) -> None:
-        settled = recover.settle(session)
+        settled = state_repair.settle(session)
         assert [str(it) for it in settled.confirmed] == ["creating b"]
         diagnosis = diagnose(session)
         assert (diagnosis.holders, diagnosis.pending) == ((), ())
-        recover.refresh(session)
-        assert not recover.disown(session, settled).foreign
+        state_repair.refresh(session)
+        assert not state_repair.disown(session, settled).foreign
         outcome = session.update(program=objects("a"), message="restore", refresh=True)
         assert outcome.succeeded, outcome.why
         stand.wait_for("delete ConfigMap b")
@@ -296,7 +297,7 @@ class TestADeathInTheMiddle:
         self, stand: Stand, session: Session
     ) -> None:
         stand.tell("gone", "shop/b")
-        assert recover.tidy(session)
+        assert state_repair.tidy(session)
         assert [it["id"] for it in maps(session)] == ["a"]
         assert "pending_operations" not in session.export()["deployment"]
-        assert not recover.tidy(session)
+        assert not state_repair.tidy(session)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from ops import history
-from ops.cli import main
-from ops.errors import ExitCode
+from aegis_deploy.cli.main import main
+from aegis_deploy.common.errors import ExitCode
+from aegis_deploy.history import stack_history
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.prepared import once
 from tests.integration.shop import Stand, copied_stand, maps
@@ -122,7 +122,15 @@ def released(tmp_path_factory: pytest.TempPathFactory, made_shop: Path, programs
             for version in ("v1", "v2", "v3"):
                 stand.pulumi("config", "set", "version", version, "--stack", "one")
                 done = subprocess.run(
-                    [sys.executable, "-m", "ops.cli", "deploy", "--yes", "--stack", "one"],
+                    [
+                        sys.executable,
+                        "-m",
+                        "aegis_deploy.cli.main",
+                        "deploy",
+                        "--yes",
+                        "--stack",
+                        "one",
+                    ],
                     cwd=project,
                     env={**stand.environment, "PYTHONPATH": str(ROOT)},
                     capture_output=True,
@@ -226,14 +234,14 @@ class TestHistory:
                 assert stamp is not None
                 path.rename(str(path).replace(stamp[1], str(int(stamp[1]) + 86_400 * 10**9)))
         assert shop.deploys("v4") == ExitCode.OK
-        found = history.releases(shop.stand.open())
+        found = stack_history.releases(shop.stand.open())
         assert [(it.number, it.current, it.verified) for it in found[:2]] == [
             (4, True, True),
             # Its mark was made for another time.
             (3, False, False),
         ]
         assert shop.aegis("rollback --to 3 --yes") == ExitCode.OK
-        assert history.releases(shop.stand.open())[0].restores == 3
+        assert stack_history.releases(shop.stand.open())[0].restores == 3
         assert shop.live() == ["web-v3"]
 
 
@@ -249,7 +257,7 @@ class TestMarks:
             assert shop.aegis(flow) == ExitCode.REFUSED
             assert str(tags) in shop.said
         shop.type_what_it_says()
-        assert all(it.verified for it in history.releases(shop.stand.open()))
+        assert all(it.verified for it in stack_history.releases(shop.stand.open()))
         shop.is_whole("web-v3")
 
     def test_without_a_copy_what_runs_is_judged_again(self, shop: Shop) -> None:
@@ -258,7 +266,7 @@ class TestMarks:
         assert shop.aegis("deploy --yes") == ExitCode.REFUSED
         shop.type_what_it_says()
         assert shop.aegis("deploy --yes") == ExitCode.OK
-        assert history.releases(shop.stand.open())[0].verified
+        assert stack_history.releases(shop.stand.open())[0].verified
         shop.is_whole("web-v3")
 
 
@@ -279,7 +287,7 @@ class TestLocks:
     def test_a_claim_that_cannot_be_read_is_nobodys(
         self, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("ops.file_store.FileStore.beat_seconds", 0.01)
+        monkeypatch.setattr("aegis_deploy.backend.file_store.FileStore.beat_seconds", 0.01)
         claim = shop.file("aegis", "shop", "one.claim")
         claim.write_bytes(b'\xff["half')
         assert shop.aegis("status") == ExitCode.OK
@@ -395,22 +403,22 @@ class TestFullDisk:
             shop.type_what_it_says()
             assert shop.aegis("recover") == ExitCode.OK, shop.said
         session = shop.stand.open()
-        current = next(it for it in history.releases(session) if it.current)
+        current = next(it for it in stack_history.releases(session) if it.current)
         # Where all of it but the CLI's own backup could be written, the update is complete.
-        shop.is_whole(f"web-{history.deployed(session, current).version}")
+        shop.is_whole(f"web-{stack_history.deployed(session, current).version}")
 
     def test_at_the_verified_mark_says_that_the_release_is_good(
         self, shop: Shop, small_disk: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ops import ledger
+        from aegis_deploy.history import verification_store
 
-        mark = ledger.mark_verified
+        mark = verification_store.mark_verified
 
         def full(*given: object) -> None:
             fill(small_disk)
             mark(*given)  # type: ignore[arg-type]
 
-        monkeypatch.setattr("ops.ledger.mark_verified", full)
+        monkeypatch.setattr("aegis_deploy.history.verification_store.mark_verified", full)
         assert shop.deploys("v4") == ExitCode.NOT_ROLLED_BACK
         assert "release 4 is good, but could not be marked as verified" in shop.said
         monkeypatch.undo()
@@ -419,5 +427,5 @@ class TestFullDisk:
         tags = json.loads(shop.state.with_suffix(".pulumi-tags").read_text())["tags"]
         assert len(tags["aegis:verified.0"].split(",")) == 3
         assert shop.aegis("deploy --yes") == ExitCode.OK
-        assert history.releases(shop.stand.open())[0].verified
+        assert stack_history.releases(shop.stand.open())[0].verified
         shop.is_whole("web-v4")

@@ -25,9 +25,9 @@ from typing import Any
 
 import pytest
 
-from ops import history
-from ops.errors import ExitCode
-from ops.release import AUTOMATED, Release
+from aegis_deploy.common.errors import ExitCode
+from aegis_deploy.history import stack_history
+from aegis_deploy.model.release import AUTOMATED, Release
 from tests.integration import cli_with_a_clock, process_spaces, servers
 from tests.integration.deployers import (
     BAD,
@@ -153,7 +153,7 @@ class Model:
         """
         assert engines(both.marks, "together") == [], "two engines at once"
         session = both.stand.open()
-        found = history.releases(session)[::-1]
+        found = stack_history.releases(session)[::-1]
         recorded = [it.message for it in found]
         ran = [it["message"] for it in engines(both.marks)]
         assert is_in_order(recorded, ran), f"the history has another order: {recorded}\n{ran}"

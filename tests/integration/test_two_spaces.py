@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from ops.locks import Life, holders
-from ops.process import Machine
+from aegis_deploy.common.process import Machine
+from aegis_deploy.locking.lock_holders import Life, holders
 from tests.integration.process_spaces import IN_A_SPACE, can_be_made
 from tests.integration.waiting import SECONDS, wait_until
-from tests.unit.ops.made_backend import MadeBackend
+from tests.unit.aegis_deploy.made_backend import MadeBackend
 
 DEPLOYER = "tests.integration.deployer_in_a_space"
 pytestmark = [

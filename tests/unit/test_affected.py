@@ -228,9 +228,9 @@ class TestSubjects:
     @pytest.mark.parametrize(
         ("changed", "test"),
         [
-            ("ops/rollback.py", "tests/unit/ops/test_rollback_flow.py"),
-            ("ops/rollback.py", "tests/e2e/test_rollback.py"),
-            ("ops/gate.py", "tests/e2e/test_gate.py"),
+            ("aegis_deploy/flows/rollback.py", "tests/unit/aegis_deploy/flows/test_rollback.py"),
+            ("aegis_deploy/flows/rollback.py", "tests/e2e/test_rollback.py"),
+            ("aegis_deploy/gate/analysis.py", "tests/e2e/test_gate.py"),
             ("components/sizing.py", "tests/unit/components/test_api_service.py"),
             ("components/sizing.py", "tests/integration/test_settings_in_engine.py"),
             ("components/sizing.py", "tests/e2e/test_deploy.py"),
@@ -244,7 +244,10 @@ class TestSubjects:
             ("docs/adr/0001-size-written-once.md", "tests/unit/test_documentation.py"),
             ("lab/plugins/language/host.py", "tests/integration/test_language_host.py"),
             ("lab/plugins/kubernetes/types.json", "tests/unit/lab/plugins/kubernetes/test_diff.py"),
-            ("ops/templates/release.html", "tests/unit/ops/test_report.py"),
+            (
+                "aegis_deploy/report/templates/release.html",
+                "tests/unit/aegis_deploy/report/test_release_report.py",
+            ),
             ("policy/aegis_policy/rules/probes.py", "tests/unit/policy/test_rules.py"),
             ("tests/integration/conftest.py", "tests/integration/test_gate_in_engine.py"),
             ("tests/languages/go/main.go", "tests/integration/test_languages_in_engine.py"),
@@ -256,11 +259,11 @@ class TestSubjects:
     @pytest.mark.parametrize(
         ("changed", "test"),
         [
-            ("ops/rollback.py", "tests/unit/app/test_endpoints.py"),
-            ("ops/rollback.py", "tests/unit/lab/test_pki.py"),
-            ("lab/lifecycle.py", "tests/unit/ops/test_rollback_flow.py"),
-            ("app/service.py", "tests/unit/ops/test_rollback_flow.py"),
-            ("docs/policy.md", "tests/unit/ops/test_rollback_flow.py"),
+            ("aegis_deploy/flows/rollback.py", "tests/unit/app/test_endpoints.py"),
+            ("aegis_deploy/flows/rollback.py", "tests/unit/lab/test_pki.py"),
+            ("lab/lifecycle.py", "tests/unit/aegis_deploy/flows/test_rollback.py"),
+            ("app/service.py", "tests/unit/aegis_deploy/flows/test_rollback.py"),
+            ("docs/policy.md", "tests/unit/aegis_deploy/flows/test_rollback.py"),
             ("lab/pki.py", "tests/e2e/test_manifests.py"),
         ],
     )

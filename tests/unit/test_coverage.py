@@ -17,7 +17,7 @@ class TestAProcess:
         ("line", "which"),
         [
             ("python /x/.venv/bin/aegis deploy --yes", "aegis"),
-            ("python -P -m ops.cli guard --stack one", "ops.cli"),
+            ("python -P -m aegis_deploy.cli.main guard --stack one", "aegis_deploy.cli.main"),
             (f"python -u /x/{PROGRAM} --pwd /y .", PROGRAM),
             ("python -m lab.plugins.language 127.0.0.1:1", ""),
             ("python -m pytest tests/aegis", ""),
@@ -57,7 +57,7 @@ class TestAFile:
     def test_of_no_part_does_not_count(self, places: tuple[Path, Path]) -> None:
         checkout, copy = places
         sources = Sources([str(checkout), str(copy)])
-        for path in (checkout / "other.py", copy / "other.py", Path("/usr/lib/ops/x.py")):
+        for path in (checkout / "other.py", copy / "other.py", Path("/usr/lib/aegis_deploy/x.py")):
             assert sources.name(str(path)) == ""
 
 
@@ -67,14 +67,14 @@ def test_the_table_adds_lines_and_branches_up_by_part_and_in_total() -> None:
         return {"summary": {**counts, "num_branches": branches, "covered_branches": taken}}
 
     files = {
-        "ops/a.py": file(10, 5, 4, 2),
-        "ops/b.py": file(6, 6, 0, 0),
-        "ops/commands/c.py": file(0, 0, 0, 0),
+        "aegis_deploy/a.py": file(10, 5, 4, 2),
+        "aegis_deploy/b.py": file(6, 6, 0, 0),
+        "aegis_deploy/commands/c.py": file(0, 0, 0, 0),
         "__main__.py": file(5, 0, 0, 0),
     }
     assert by_part(files) == [
         ("__main__.py", 5, 5, 0.0),
-        ("ops", 20, 7, 65.0),
-        ("ops/commands", 0, 0, 100.0),
+        ("aegis_deploy", 20, 7, 65.0),
+        ("aegis_deploy/commands", 0, 0, 100.0),
         ("TOTAL", 25, 12, 52.0),
     ]

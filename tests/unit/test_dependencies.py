@@ -11,7 +11,7 @@ from importlib.metadata import packages_distributions
 
 from tests.rendering import ROOT
 
-PACKAGE = "ops"
+PACKAGE = "aegis_deploy"
 
 
 def imported() -> Iterator[tuple[str, str]]:

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from aegis_deploy.cli.main import build
 from components.setting_keys import DATA_PROFILES, KEYS, Key
 from lab.toolchain import PULUMI_VERSION
-from ops.cli import build
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.comparison import differences
-from tests.unit.ops.states import SECRET_KIND, made, secret, thing
+from tests.unit.aegis_deploy.states import SECRET_KIND, made, secret, thing
 
 _DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 _PASSWORD = base64.b64encode(b"a-password").decode()

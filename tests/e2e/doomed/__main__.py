@@ -13,8 +13,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi import ResourceOptions
 
-from ops.gate_hook import GateHook
-from ops.gate_settings import gate_settings
+from aegis_deploy.model.gate_settings import gate_settings
+from aegis_deploy.program.hooks import GateHook
 
 config = pulumi.Config()
 NAMESPACE, VERSION = config.require("namespace"), config.require("version")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.service_store import ServiceStore
+from aegis_deploy.backend.cloud_store import ServiceStore
 from tests.integration.cloud_service import Cloud
 from tests.integration.cloud_shop import (
     Prepared,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ops import history
-from ops.errors import AegisError, ExitCode
-from ops.service_store import ServiceStore
+from aegis_deploy.backend.cloud_store import ServiceStore
+from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.history import stack_history
 from tests.integration.cloud_service import TOKEN, Asked, Cloud
 from tests.integration.cloud_shop import (
     BARE,
@@ -32,7 +32,7 @@ class TestTheServiceFails:
         with pytest.raises(AegisError, match="does not know who you are"):
             session.update(program=objects("a", "b"), message="second")
         shop.cloud.users[TOKEN] = "ann"
-        assert [it.message for it in history.releases(session)] == ["first"]
+        assert [it.message for it in stack_history.releases(session)] == ["first"]
 
     def test_one_that_answers_5xx_is_asked_again_and_then_told_of(
         self, service: Cloud, store: ServiceStore
@@ -89,7 +89,7 @@ class TestTheServiceFails:
         assert shop.deploys("v2") == ExitCode.ROLLED_BACK, shop.said
         assert refused
         assert shop.live() == ["web-v1"]
-        results = [(it.kind, it.result) for it in history.releases(shop.stand.open())]
+        results = [(it.kind, it.result) for it in stack_history.releases(shop.stand.open())]
         assert results[0] == ("update", "succeeded")
         assert ("update", "failed") in results
         assert all(result != "in-progress" for _, result in results)

@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ops import claims, diagnosis, history, ledger, locks
-from ops.errors import AegisError, ExitCode
-from ops.identity import fingerprint
-from ops.locks import Claim, Life
-from ops.process import Machine
-from ops.service_store import ServiceStore
-from ops.stack import Session, signature
+from aegis_deploy.backend.cloud_store import ServiceStore
+from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.common.process import Machine
+from aegis_deploy.history import stack_history, verification_store
+from aegis_deploy.locking import diagnosis, lease, lock_holders
+from aegis_deploy.locking.lock_holders import Claim, Life
+from aegis_deploy.model.fingerprint import fingerprint
+from aegis_deploy.stack.session import Session, signature
 from tests.integration.cloud_service import Asked
 from tests.integration.cloud_shop import Shop, with_program
 from tests.integration.shop import objects
@@ -76,18 +77,18 @@ class TestADeathInTheMiddle:
         dead = shop.stack.updates[-1]
         with pytest.raises(AegisError, match="locked by another update"):
             session.update(program=objects("a"), message="while it is held")
-        assert [it.life for it in locks.holders(session)] == [Life.ORPHANED] * 2
+        assert [it.life for it in lock_holders.holders(session)] == [Life.ORPHANED] * 2
         assert shop.aegis("recover --json") == ExitCode.OK, shop.said
         document = json.loads(shop.said[: shop.said.rindex("}") + 1])
         assert (document["action"], document["target"]) == ("restore", 1)
         assert dead.cancelled
         shop.stand.wait_for("delete ConfigMap b")
         assert shop.live() == ["a"]
-        newest = history.releases(session)[0]
+        newest = stack_history.releases(session)[0]
         assert (newest.restores, newest.verified, newest.succeeded) == (1, True, True)
-        assert locks.holders(session) == []
+        assert lock_holders.holders(session) == []
         assert shop.aegis("recover") == ExitCode.OK
-        assert history.releases(session)[0].number == newest.number
+        assert stack_history.releases(session)[0].number == newest.number
 
     def test_of_a_cli_of_which_nobody_knows_is_asked_about(self, shop: Shop) -> None:
         shop.stand.die_while_creating()
@@ -102,9 +103,9 @@ class TestADeathInTheMiddle:
             False  # The CLI sends states then, which must not lack what was begun.
         )
         session = shop.stand.die_while_creating()
-        assert [it.life for it in locks.holders(session)] == [Life.UNKNOWN]
+        assert [it.life for it in lock_holders.holders(session)] == [Life.UNKNOWN]
         shop.stack.clock = lambda: time.time() + 2 * shop.stack.lease_seconds
-        assert locks.holders(session) == []
+        assert lock_holders.holders(session) == []
         found = diagnosis.diagnose(session)
         assert [str(it) for it in found.pending] == ["creating b"]
         decision = diagnosis.decide(found)
@@ -133,7 +134,7 @@ class TestSomebodyElse:
 
     def test_who_deploys_is_named_with_the_message(self, shop: Shop) -> None:
         session = shop.stand.open()
-        with claims.claimed(session, intent="deploy", message="Ship it"):
+        with lease.claimed(session, intent="deploy", message="Ship it"):
             assert shop.aegis("rollback --yes") == ExitCode.REFUSED
             assert "Ship it" in shop.said
         assert session.store.claim() is None
@@ -163,7 +164,7 @@ class TestSomebodyElse:
         session = shop.stand.open()
         beats: list[bool] = []
 
-        def beat(held: claims.Claimed) -> Callable[[Asked], None]:
+        def beat(held: lease.Claimed) -> Callable[[Asked], None]:
             def before(asked: Asked) -> None:
                 starts = "/update/" in asked.path and asked.path.count("/") == 7
                 if asked.method == "POST" and starts and not beats:
@@ -172,7 +173,7 @@ class TestSomebodyElse:
 
             return before
 
-        with claims.claimed(session, intent="recover", message="Ship it") as held:
+        with lease.claimed(session, intent="recover", message="Ship it") as held:
             shop.cloud.fault = beat(held)
             assert session.update(program=objects("a"), message="first").succeeded
             assert beats
@@ -184,17 +185,17 @@ class TestSomebodyElse:
 def test_what_was_rolled_back_is_known_by_its_settings_and_pardoned(shop: Shop) -> None:
     session = shop.stand.open()
     session.update(program=objects("a"), message="first")
-    release = history.releases(session)[0]
+    release = stack_history.releases(session)[0]
     name = fingerprint("sha256:1", release.config)
-    ledger.refuse(session, release, name, "it\ncrashed")
+    verification_store.refuse(session, release, name, "it\ncrashed")
     session.update(program=objects("a"), message="second")
     again = shop.stand.open()
     to_come = fingerprint("sha256:1", again.settings())
-    assert (ledger.is_refused(again, to_come) or "").startswith("it crashed (")
+    assert (verification_store.is_refused(again, to_come) or "").startswith("it crashed (")
     shop.stand.pulumi("config", "set", "--secret", "token", "hunter2", "--stack", "one")
-    assert ledger.is_refused(again, fingerprint("sha256:1", again.settings())) is None
-    ledger.pardon(again, to_come)
-    assert ledger.is_refused(session, name) is None
+    assert verification_store.is_refused(again, fingerprint("sha256:1", again.settings())) is None
+    verification_store.pardon(again, to_come)
+    assert verification_store.is_refused(session, name) is None
 
 
 def test_marks_that_are_set_at_once_are_all_kept(

@@ -1,0 +1,1 @@
+"""The command `aegis`: parsing and printing."""

@@ -1,0 +1,1 @@
+"""What is done to a stack, in which order: deploy, roll back, promote, recover."""

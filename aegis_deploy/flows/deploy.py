@@ -1,0 +1,449 @@
+"""Deploying a release: the order of things; what each does is in :mod:`flows.operations`.
+
+Preview, update, gate, mark. A release that fails is replaced by the last verified one with nobody
+typing anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.common.signals import Interrupted
+from aegis_deploy.drift.external_changes import GOING
+from aegis_deploy.flows.change_lines import change_lines
+from aegis_deploy.flows.decisions import Next, after_judgement, after_update, cause, headline, lost
+from aegis_deploy.flows.deploy_endings import back, ended, once_mended
+from aegis_deploy.flows.rollback import (
+    announced,
+    finished,
+    going_back,
+    named,
+    planned,
+    remember,
+    restore,
+)
+from aegis_deploy.history.rollback_target import choose
+from aegis_deploy.model.fingerprint import fingerprint, images_of_steps, is_shown
+from aegis_deploy.model.release import Deployed, Release
+from aegis_deploy.model.verdict import AGAIN, Verdict
+from aegis_deploy.pulumi_cli import field_conflicts
+
+if TYPE_CHECKING:
+    from aegis_deploy.flows.operations import Actions, Config
+    from aegis_deploy.model.events import Changes
+    from aegis_deploy.model.gate_settings import GateSettings
+
+INTENT = "deploy"
+DIGEST_SETTING = "imageDigest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        image_digest: The image to deploy; None means what the settings say.
+        message: What history says about it.
+        yes: Whether to go on without asking.
+        roll_back: Whether a failed release is replaced by the last verified one.
+        force: Whether to deploy also what was rolled back, or what the registry does not have.
+        wait_seconds: How long to wait for another deployer.
+        guard: Whether another process goes back should this one die.
+        policy_packs: Directories of policy packs that are asked before anything is changed.
+    """
+
+    image_digest: str | None = None
+    message: str = ""
+    yes: bool = False
+    roll_back: bool = True
+    force: bool = False
+    wait_seconds: float = 0.0
+    guard: bool = False
+    policy_packs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a deploy came to.
+
+    Attributes:
+        release: The release that runs now, verified.
+        deployed: What it runs.
+        changed: Whether anything was changed.
+        verdict: The gate's; None when nothing had to be judged.
+        replaced: The pods that kept a StatefulSet from going on and were replaced.
+        seconds: How long the update took.
+    """
+
+    release: Release | None
+    deployed: Deployed
+    changed: bool
+    verdict: Verdict | None = None
+    replaced: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, object]:
+        """Return the report for machines."""
+        return {
+            "release": None if self.release is None else self.release.number,
+            "version": self.deployed.version,
+            "imageDigest": self.deployed.image_digest,
+            "changed": self.changed,
+            "gate": None if self.verdict is None else self.verdict.as_json(),
+            "podsReplaced": list(self.replaced),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def deploy(actions: Actions, request: Request) -> Report:
+    """Deploy what the program declares.
+
+    Raises:
+        AegisError: It was refused before any change, or failed; the code says whether the last
+            verified release is restored.
+    """
+    with (
+        actions.claimed(INTENT, request.message, request.wait_seconds),
+        actions.guarded(request.guard),
+    ):
+        if request.image_digest is not None:
+            # Not in the settings file, which must not name a release that nobody wants any more,
+            # nor go back to an old one while the new one runs: it changes once that is good.
+            actions.override(DIGEST_SETTING, request.image_digest)
+        return _deploy(actions, request)
+
+
+def _deploy(actions: Actions, request: Request) -> Report:
+    # Read once: what is refused, rolled out, judged and remembered is one and the same.
+    settings = actions.settings()
+    gate = actions.gate(settings)
+    if not request.force:
+        actions.require_standing()
+    changes = actions.preview(request.policy_packs)
+    for line in ("what changes:", *change_lines(changes), *_warnings(changes)):
+        actions.out.show(line)
+    releases = actions.releases()
+    current = next((it for it in releases if it.current), None)
+    # After a targeted update, or an import, one that changes nothing is the whole release.
+    if not changes and (current is None or current.whole or not current.succeeded):
+        return _unchanged(actions, current, gate)
+    refuse_forbidden(actions, changes)
+    adopted = actions.adoptable(changes)
+    images = images_of_steps(changes.steps)
+    _refuse_again(actions, images, settings, force=request.force)
+    _refuse_missing(actions, changes, force=request.force)
+    _warn_of_no_way_back(actions, releases, request)
+    if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
+        raise AegisError(what="not confirmed", state="nothing was changed")
+    workloads = actions.to_watch(changes)
+    if workloads:
+        actions.require_cluster()
+    actions.adopt(adopted)
+    ran = actions.update(request.message or "aegis: deploy", workloads, gate)
+    if AGAIN in ran.outcome.why:
+        # The program's own gate: only the update knew the image, which it had to build first.
+        raise _rolled_back_before(actions, ran.outcome.why, ran.serving)
+    images = images_of_steps([*changes.steps, *ran.outcome.steps])
+    step = after_update(
+        ran.outcome,
+        ran.evidence,
+        interrupted=actions.interrupted,
+        roll_back=request.roll_back,
+    )
+    verdict, serving = ran.evidence, ran.serving
+    if step is Next.JUDGE:
+        verdict = _judge(actions, request, gate)
+        if verdict.kind == GOING:
+            # Going back would not keep it either.
+            raise _not_verified(actions, verdict)
+        serving = verdict.serving
+        step = after_judgement(
+            verdict, interrupted=actions.interrupted, roll_back=request.roll_back
+        )
+    newest = actions.recorded(ran.outcome)
+    if step is Next.KEEP:
+        try:
+            actions.mark_verified(newest)
+        finally:
+            actions.keep_overrides()
+        if images is not None:
+            actions.pardon(fingerprint(images, settings), declared=actions.previewed)
+        return Report(
+            release=newest,
+            deployed=_told(actions, newest),
+            changed=bool(changes),
+            verdict=verdict,
+            replaced=ran.replaced,
+            seconds=ran.outcome.duration,
+        )
+    why = cause(ran.outcome, verdict)
+    if step is Next.RESTORE:
+        outside = actions.interference(workloads, ran, verdict)
+        raise _restored(
+            actions, newest, images, why, serving, outside=outside, killed=ran.outcome.killed
+        )
+    way_back = _has_way_back(actions, recorded=newest is not None)
+    raise ended(actions.stack, step, ran.outcome, verdict, serving, way_back=way_back)
+
+
+def _told(actions: Actions, release: Release | None) -> Deployed:
+    """Say what a release deployed, which is good whether or not that can be read."""
+    try:
+        return Deployed() if release is None else actions.deployed(release)
+    except AegisError as error:
+        actions.out.warn(f"what was deployed cannot be told\n{error.what}: {error.why}")
+        return Deployed()
+
+
+def _judge(actions: Actions, request: Request, gate: GateSettings) -> Verdict:
+    try:
+        return actions.judge(actions.workloads(), gate)
+    except Interrupted as signal:
+        raise AegisError(
+            what=f"stopped by {signal} while the gate judged {request.message or 'the release'}",
+            state="the release is deployed and not verified",
+            next=f"aegis recover --stack {actions.stack} lets the gate judge it; "
+            "aegis rollback goes back now",
+            code=ExitCode.INTERRUPTED,
+        ) from signal
+
+
+def _not_verified(actions: Actions, verdict: Verdict) -> AegisError:
+    return AegisError(
+        what=f"what was deployed to {actions.stack} is not verified",
+        why=verdict.reason,
+        state=f"it is deployed and passed its gate; {verdict.serving}",
+        next="see to what holds it; once it is gone this makes it again and verifies all of it: "
+        f"aegis deploy --stack {actions.stack}",
+        code=ExitCode.NOT_ROLLED_BACK,
+    )
+
+
+def _unchanged(actions: Actions, current: Release | None, gate: GateSettings) -> Report:
+    """Nothing is to be changed: make sure that what runs has passed its gate."""
+    deployed = Deployed() if current is None else actions.deployed(current)
+    if current is None or current.verified or not current.succeeded:
+        if current is not None and current.verified:
+            actions.keep_overrides()
+        return Report(release=current, deployed=deployed, changed=False)
+    verdict = actions.judge(actions.workloads(), gate)
+    if verdict.lost:
+        nothing = "nothing was to be changed, and nothing was; what serves is not known"
+        raise lost(
+            actions.stack,
+            "while the gate judged what runs",
+            verdict.reason,
+            state=nothing,
+            command="deploy",
+        )
+    if verdict.kind == GOING:
+        raise _not_verified(actions, verdict)
+    if not verdict.passed:
+        raise AegisError(
+            what=f"what runs in {actions.stack} does not pass its gate",
+            why="\n".join([verdict.reason, *verdict.evidence]),
+            state="nothing was to be changed, and nothing was",
+            next=back(actions.stack, way_back=_has_way_back(actions, recorded=True)),
+            code=ExitCode.GATE_FAILED,
+        )
+    try:
+        actions.mark_verified(current)
+    finally:
+        actions.keep_overrides()
+    return Report(release=current, deployed=deployed, changed=False, verdict=verdict)
+
+
+def refuse_forbidden(actions: Actions, changes: Changes) -> None:
+    """Refuse what a mandatory policy forbids; warn of what another one is against.
+
+    Raises:
+        AegisError: A mandatory policy would be broken.
+    """
+    broken = [
+        (it.mandatory, f"{it.rule}: {it.urn.rpartition('::')[2] or actions.stack}: {it.message}")
+        for it in changes.violations
+    ]
+    for mandatory, line in broken:
+        if not mandatory:
+            actions.out.warn(f"policy {line}")
+    if changes.forbidden:
+        raise AegisError(
+            what=f"policy forbids this release in {actions.stack}",
+            why="\n".join(line for mandatory, line in broken if mandatory),
+            next=f"correct it, then: aegis deploy --stack {actions.stack}",
+        )
+
+
+def _refuse_again(actions: Actions, images: str | None, settings: Config, *, force: bool) -> None:
+    """Refuse what was rolled back before, unless somebody insists.
+
+    Raises:
+        AegisError: It was, and nobody does.
+    """
+    if images is None:
+        return
+    why = actions.refusal(fingerprint(images, settings), actions.previewed)
+    if why is None:
+        return
+    if force:
+        actions.out.warn(f"this release was rolled back before, and is deployed anyway: {why}")
+        return
+    raise _rolled_back_before(actions, why)
+
+
+def _rolled_back_before(actions: Actions, why: str, serving: str = "") -> AegisError:
+    return AegisError(
+        what=f"this release was rolled back from {actions.stack} before",
+        why=why,
+        state=serving or "nothing that runs was changed",
+        next="aegis config restore brings the settings in line with what runs; "
+        "--force deploys it all the same",
+    )
+
+
+def _warn_of_no_way_back(actions: Actions, releases: Sequence[Release], request: Request) -> None:
+    """Warn when the release that a rollback would restore cannot be read any more."""
+    if not request.roll_back:
+        return
+    try:
+        target = choose(releases, interrupted=True)
+    except AegisError:
+        return  # A stack's first releases have none to go back to.
+    fault = actions.unreadable(target)
+    if fault is not None:
+        actions.out.warn(
+            f"if this release is bad, release {target.number} cannot be restored by itself: "
+            f"{fault.what}\n{fault.next}"
+        )
+
+
+def _refuse_missing(actions: Actions, changes: Changes, *, force: bool) -> None:
+    """Refuse an image that its registry does not have, or a registry that does not answer.
+
+    Raises:
+        AegisError: So it is, and nobody insists.
+    """
+    images = [image for step in changes.changed if is_shown(step) for image in step.images if image]
+    found = actions.presence(images)
+    missing = [f"its registry does not have {it.image}" for it in found if it.there is False]
+    silent = [f"{it.image}: {it.why}" for it in found if not it.reached]
+    if not missing and not silent:
+        return
+    if force:
+        actions.out.warn("\n".join([*missing, *silent]))
+        return
+    first = "push it first" if missing else "see that the registry is up and its address right"
+    raise AegisError(
+        what=f"an image of this release cannot be pulled to {actions.stack}"
+        if missing
+        else f"nobody can say whether this release's image can be pulled to {actions.stack}",
+        why="\n".join([*missing, *silent]),
+        next=f"{first}; --force deploys it all the same, for a registry that only nodes reach",
+    )
+
+
+def _restored(
+    actions: Actions,
+    failed: Release | None,
+    images: str | None,
+    why: str,
+    serving: str,
+    *,
+    outside: str | None,
+    killed: bool,
+) -> AegisError:
+    """Replace a failed release by the last verified one; return what to tell.
+
+    Args:
+        actions: The stack.
+        failed: The release that failed; None when it ended before it could be recorded.
+        images: Its images.
+        why: Why it failed.
+        serving: What serves.
+        outside: What made it fail that is no fault of its own: it may then be deployed again.
+        killed: Whether its CLI was, whose lock is then in the way of any update.
+    """
+    actions.out.warn(f"the release failed: {headline(why)}")
+    if outside is not None and outside not in why:
+        why = f"{why}\n{outside}"
+    try:
+        target = choose(actions.releases(), interrupted=failed is None)
+        actions.require_room()
+        if killed:
+            actions.settle()
+        replay = planned(actions, target)
+        replay.require(command=going_back(actions, target))
+        deployed = actions.deployed(target)
+        report = announced(actions, target, deployed, replay)
+        done = restore(actions, target, replay, why=why)
+    except AegisError as refusal:
+        if refusal.code is not ExitCode.REFUSED:
+            raise
+        return AegisError(
+            what=f"the release failed on {actions.stack} and could not be rolled back",
+            why=f"{why}\nno rollback: {refusal.what}: {refusal.why}",
+            state=serving or "the failed release is what is deployed",
+            next=once_mended(
+                actions.stack,
+                refusal.next,
+                way_back=_has_way_back(actions, recorded=failed is not None),
+            ),
+            code=ExitCode.NOT_ROLLED_BACK,
+        )
+    if failed is not None and outside is None:
+        remember(actions, failed, images, why, actions.previewed)
+    return AegisError(
+        what=f"the release failed on {actions.stack}",
+        why=why,
+        state="; not deleted: ".join(
+            filter(
+                None,
+                (
+                    f"rolled back to {named(target, deployed)}, verified",
+                    ", ".join(it.resource for it in done.replay.stays),
+                ),
+            )
+        ),
+        next=_next(actions.stack, target, failed)
+        if outside is None
+        else _once_more(actions.stack, why),
+        code=ExitCode.ROLLED_BACK,
+        details={
+            "failed": None if failed is None else failed.number,
+            "rollback": finished(report, done).as_json(),
+        },
+    )
+
+
+def _once_more(stack: str, why: str) -> str:
+    """Say how to deploy again what was rolled back for no fault of the release."""
+    again = f"aegis deploy --stack {stack}"
+    mended = field_conflicts.advice(why, stack)
+    if mended:
+        return f"it is not held to be bad\n{mended}\nthen: {again}"
+    return f"it is not held to be bad: {again} deploys it again"
+
+
+def _next(stack: str, target: Release, failed: Release | None) -> str:
+    """Say how to see what was wrong, and how to get it out of the settings."""
+    shown = "aegis history" if failed is None else f"aegis diff {target.number} {failed.number}"
+    return (
+        f"{shown} --stack {stack} shows what was changed; "
+        f"aegis config restore --stack {stack} takes it out of the settings"
+    )
+
+
+def _has_way_back(actions: Actions, *, recorded: bool) -> bool:
+    """Whether there is a release that a rollback without a number would restore."""
+    try:
+        choose(actions.releases(), interrupted=not recorded)
+    except AegisError:
+        return False
+    return True
+
+
+def _warnings(changes: Changes) -> list[str]:
+    return [f"  warning: {line}" for line in changes.warnings]

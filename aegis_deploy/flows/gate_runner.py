@@ -1,0 +1,335 @@
+"""Judging what a flow deployed: the gate's settings, its verdict, and who else had a hand in it.
+
+The gate itself is `gate.analysis`, what befalls a release from outside `drift.external_changes`;
+this module brings them together with the stack's settings, its state and its cluster.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aegis_deploy.common.console import Output
+from aegis_deploy.common.errors import AegisError
+from aegis_deploy.drift.clusters import Clusters, Way
+from aegis_deploy.locking.takeover import Turn
+from aegis_deploy.model.fingerprint import provider_of, rendered_of_state, ungated_of_state
+from aegis_deploy.model.gate_settings import UNSET, GateSettings, gate_settings
+from aegis_deploy.model.release import Release
+from aegis_deploy.model.rollout import Workload, within
+from aegis_deploy.model.timeline import GATE
+from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.model.workload_kinds import GATED
+from aegis_deploy.report.recorder import Recording
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aegis_deploy.drift.live_objects import Standing
+    from aegis_deploy.flows.update_runner import Ran
+    from aegis_deploy.gate.analysis import Progress
+    from aegis_deploy.kubernetes.client import Cluster, Object
+    from aegis_deploy.kubernetes.managed_fields import Scaling
+    from aegis_deploy.model.release import ConfigValue
+    from aegis_deploy.stack.session import Session
+
+_GOING_SECONDS = 60.0
+"""So long an object that is being deleted is waited for: what cleans up after it may take time."""
+_LOOK_SECONDS = 1.0
+_CONTEXT, _KUBECONFIG, _CLUSTER = (
+    f"kubernetes:{name}" for name in ("context", "kubeconfig", "cluster")
+)
+"""The provider's own settings that say which cluster is meant."""
+
+
+class Judging:
+    """Judges the releases of one stack.
+
+    Args:
+        session: The stack, open.
+        out: Where progress and warnings go.
+        turn: Whose turn it is, and whether something is yet to be judged.
+        recording: Listens.
+        interrupted: Whether a signal asked to stop.
+
+    Attributes:
+        clusters: The clusters that the stack is in.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        out: Output,
+        turn: Turn,
+        recording: Recording,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        self._session, self._out, self._turn, self._recording = session, out, turn, recording
+        self._interrupted = interrupted
+        self._way: Way | None = None
+        self._connecting = threading.Lock()
+        own = lambda: self.connected()  # noqa: E731, PLW0108 - looked up when it is called
+        self.clusters = Clusters(session, self._settings, own)
+
+    def connected(self) -> Cluster:
+        """Return the cluster that the stack's settings lead to."""
+        return self.clusters.own()
+
+    def gate(self, settings: Mapping[str, ConfigValue]) -> GateSettings:
+        """Read a release's gate from its settings.
+
+        Raises:
+            AegisError: They are wrong.
+        """
+        found = settings.get(f"{self._session.project}:gate")
+        if found is None:
+            return UNSET
+        try:
+            return gate_settings(found.value)
+        except ValueError as error:
+            raise AegisError(
+                what=f"the setting {self._session.project}:gate is wrong",
+                why=str(error),
+                next=f"pulumi config set --path '{self._session.project}:gate.bakeSeconds' 15",
+            ) from error
+
+    def recorded_gate(self, release: Release) -> GateSettings | None:
+        """Read the gate a release was deployed with; None when it had none that can be read."""
+        if f"{self._session.project}:gate" not in release.config:
+            return None
+        try:
+            return self.gate(release.config)
+        except AegisError as error:
+            self._out.warn(f"the gate of release {release.number} cannot be read: {error.why}")
+            return None
+
+    def judge(
+        self,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+        on_progress: Callable[[Progress], None],
+        *,
+        dry: bool = False,
+        whole: bool = False,
+        apart: Collection[str] = (),
+    ) -> Verdict:
+        """Let the gate judge what runs.
+
+        Args:
+            workloads: What runs pods.
+            gate: What is asked of them.
+            on_progress: Told how far it is.
+            dry: Whether nothing may be changed, not even for a moment.
+            whole: Whether everything that is declared has to be there, as it has to be once a
+                release was restored; nothing of it may be on its way out in any case.
+            apart: The URNs of what is declared and is not the release's: whether that is there is
+                no matter.
+
+        Raises:
+            AegisError: There is no way to a cluster, and nothing may have been changed.
+        """
+        from aegis_deploy.gate.analysis import judge
+
+        resources = self._session.resources()
+        rendered = rendered_of_state(resources, self.clusters.place)
+        beside = (
+            *(f"{it}: only its provider waits for it" for it in ungated_of_state(resources)),
+            *(f"{it}: its provider writes it to a file" for it in rendered),
+        )
+        if not workloads:
+            reason = f"the stack has no {', '.join(GATED)}, so there was nothing to judge"
+            return Verdict(passed=True, reason=reason, notes=(reason, *beside))
+        self._recording.asks(gate)
+        with (
+            self._out.progress(f"the gate judges {self._session.name}"),
+            self._recording.phase(GATE),
+        ):
+            blind = self._blind(workloads, dry=dry)
+            verdict = blind or judge(
+                self.clusters.of,
+                list(workloads),
+                gate,
+                dry=dry,
+                on_progress=on_progress,
+                on_answer=self._recording.answer,
+            )
+        verdict = replace(verdict, notes=(*verdict.notes, *beside))
+        if verdict.passed:
+            verdict = self._compared(verdict, workloads)
+        if verdict.passed:
+            verdict = self._standing(verdict, whole=whole, apart=apart)
+        self._recording.judged(verdict)
+        self._turn.require()
+        # One that passed counts as judged once that is written down; see `Actions.mark_verified`.
+        self._turn.unjudged = self._turn.unjudged and (verdict.lost or verdict.passed)
+        return verdict
+
+    def _blind(self, workloads: Sequence[Workload], *, dry: bool) -> Verdict | None:
+        """The verdict where there is no way to a cluster that something runs in.
+
+        Raises:
+            AegisError: So it is, and nothing may have been changed.
+        """
+        for part in self.clusters.of_workloads(workloads):
+            try:
+                part.connect()
+            except AegisError as error:
+                if dry:
+                    raise
+                return Verdict(passed=False, kind=LOST, reason=f"{error.what}: {error.why}")
+        return None
+
+    def interference(
+        self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None
+    ) -> str | None:
+        """Say what from outside made a release fail; None when it failed by itself."""
+        from aegis_deploy.drift import external_changes, live_objects
+        from aegis_deploy.kubernetes.client import ApiError
+
+        hands: list[str] = []
+        for part in self.clusters.of_workloads(workloads):
+            # What failed may be the very way to the cluster.
+            with suppress(ApiError, AegisError):
+                live = live_objects.of_workloads(part.connect(), part.items)
+                found = (line for it in live.values() for line in external_changes.hands(it))
+                hands += (f"{line}{within(part.name)}" for line in found)
+        return external_changes.excuse(
+            ran.outcome,
+            verdict,
+            silent=ran.silent,
+            hands=hands,
+            resources=self._session.resources(),
+        )
+
+    def settled(
+        self, workloads: Sequence[Workload], gate: GateSettings, ended: threading.Event
+    ) -> str | None:
+        """Wait until rollouts are complete; return why they never will be.
+
+        Args:
+            workloads: What runs pods.
+            gate: What is evidence.
+            ended: Set to wait no longer.
+        """
+        from aegis_deploy.gate.analysis import Stopped, judge
+
+        if not workloads:
+            return None
+        try:
+            verdict = judge(
+                self.clusters.of, workloads, gate, rollout_only=True, restores=True, stop=ended
+            )
+        except Stopped:
+            return "stopped before the rollout was complete"
+        except AegisError as error:
+            return f"the rollout cannot be watched: {error}"
+        return None if verdict.passed else "\n".join([verdict.reason, *verdict.evidence])
+
+    def standing(self) -> Standing:
+        """Wait for what is declared and is being deleted to be gone; return what does not stand.
+
+        Raises:
+            ApiError: No cluster answers.
+            AegisError: There is no way to any.
+        """
+        return self._waited()[0]
+
+    def _standing(self, verdict: Verdict, *, whole: bool, apart: Collection[str]) -> Verdict:
+        """What is declared and on its way out is soon missing, however well the rest runs."""
+        from aegis_deploy.drift import external_changes
+        from aegis_deploy.kubernetes.client import ApiError
+
+        try:
+            found, went = self._waited(apart=apart)
+        except (ApiError, AegisError) as error:
+            note = f"whether all of it is there: {error}"
+            return replace(verdict, notes=(*verdict.notes, note))
+        unknown = (f"whether all of it is there: {it}" for it in found.unknown)
+        verdict = replace(verdict, notes=(*verdict.notes, *unknown))
+        return external_changes.standing(verdict, found.going, found.gone if whole or went else ())
+
+    def _waited(self, apart: Collection[str] = ()) -> tuple[Standing, bool]:
+        """Look at what is declared until none of it is on its way, for some time at most.
+
+        Returns:
+            What does not stand, and whether something had been on its way.
+        """
+        from aegis_deploy.drift import live_objects
+        from aegis_deploy.drift.detection import is_object
+        from aegis_deploy.stack.checkpoint import outline
+
+        resources = self._session.resources()
+        self.clusters.see(resources)
+        declared = [it for it in map(outline, resources) if is_object(it) and it.urn not in apart]
+        parts = self.clusters.of_resources(declared)
+        if not parts:
+            return live_objects.Standing(), False  # It need not even have a cluster.
+        limit, went = time.monotonic() + _GOING_SECONDS, False
+        while True:
+            found = live_objects.standing_in(parts)
+            if not found.going or time.monotonic() >= limit or self._interrupted():
+                return found, went
+            if not went:
+                went = True
+                self._out.say(f"waiting until it is gone: {'; '.join(found.going)}")
+            time.sleep(_LOOK_SECONDS)
+
+    def _compared(self, verdict: Verdict, workloads: Sequence[Workload]) -> Verdict:
+        """What runs may be good, and not what was deployed: somebody may have changed it since."""
+        from aegis_deploy.drift import external_changes, live_objects
+        from aegis_deploy.kubernetes import autoscalers
+        from aegis_deploy.kubernetes.client import ApiError, same_quantity
+
+        resources = self._session.resources()
+        place = self.clusters.place
+        objects = [it for it in resources if str(it["type"]).startswith("kubernetes:")]
+        live: dict[Workload, Object] = {}
+        scaling: dict[Workload, Scaling] = {}
+        gone: list[tuple[str, str, str]] = []
+        try:
+            for part in self.clusters.of_workloads(workloads):
+                cluster = part.connect()
+                found = live_objects.of_workloads(cluster, part.items)
+                scaled = autoscalers.read(cluster, found.values())
+                own = [it for it in objects if place(provider_of(it)) == part.name]
+                read = external_changes.read_by_pods(own, found.values())
+                gone += live_objects.gone(cluster, read)
+                live |= found
+                scaling |= {workload: scaled.of(it) for workload, it in found.items()}
+        except ApiError as error:
+            note = f"whether somebody changed it meanwhile: {error}"
+            return replace(verdict, notes=(*verdict.notes, note))
+        verdict = external_changes.taken(verdict, gone)
+        verdict, beside = external_changes.compared(
+            verdict, resources, live, same_quantity, scaling, place=place
+        )
+        for line in beside:
+            self._out.warn(f"{line}; `aegis drift --fix` puts it back")
+        return verdict
+
+    def _settings(self) -> Way:
+        with self._connecting:
+            if self._way is None:
+                self._way = self._read()
+            return self._way
+
+    def _read(self) -> Way:
+        names = (_CONTEXT, f"{self._session.project}:kubeContext", _KUBECONFIG, _CLUSTER)
+        given = self._session.settings()
+        found = {name: given[name] for name in names if name in given}
+        # A kubeconfig holds a key, so it is a secret as a rule; without it another cluster would be
+        # looked at than the one that is deployed to.
+        hidden = {name: it for name, it in found.items() if it.encrypted}
+        opened = self._session.decrypted(hidden) if hidden else {}
+        context, own, kubeconfig, cluster = (
+            _text(opened.get(name, found[name].value) if name in found else None) for name in names
+        )
+        return Way(context or own, kubeconfig, cluster)
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None

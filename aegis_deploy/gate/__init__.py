@@ -1,0 +1,1 @@
+"""Whether a release that was rolled out is good."""

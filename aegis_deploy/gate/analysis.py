@@ -1,0 +1,444 @@
+"""The gate: whether a release that was rolled out is good. One gate, for every caller.
+
+Rollout complete, then a bake time in which the service is probed, then the verdict; evidence ends
+it at once. What is good is decided by :mod:`kubernetes.rollout_failures` and
+:mod:`model.probe_metrics`, which are pure; this module collects what they need. Nothing in the
+cluster is changed, but for the nudge that :mod:`kubernetes.nudge` gives to a Service that is left
+behind.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from aegis_deploy.gate.cutover import Handover
+from aegis_deploy.gate.prober import OnAnswer, Prober, Route
+from aegis_deploy.gate.prometheus import shortfall
+from aegis_deploy.gate.routes import NoServiceError, Routes
+from aegis_deploy.gate.version_check import Expected, VersionCheck
+from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.kubernetes.informer import Mirror
+from aegis_deploy.kubernetes.informers import Mirrors, Where, mirrored, reach
+from aegis_deploy.kubernetes.rollout_monitor import Rollouts, detail
+from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.model.probe_metrics import Figures, shortcoming
+from aegis_deploy.model.rollout import Rollout, Workload, longest_rollout, version_of
+from aegis_deploy.model.verdict import LOST, Verdict
+
+_LOOK_SECONDS = 0.2
+_LOST_SECONDS = 60.0
+_CAUSE_SECONDS = 2.0
+"""How long after its first lost requests the kubelet may take to say that a container died."""
+_UNHEARD_SECONDS = 30.0
+_ENDPOINTS_SECONDS = 120.0
+"""How long EndpointSlices may be behind: their controller's watches start again up to 60 s after an
+API server that was away is back, and only then does it try again what it could not do."""
+_BEAT_SECONDS = 6.0
+"""The API server gives a sign of life each second, and may take some to do so."""
+_NUDGE_SECONDS = 5.0
+"""How long they may be behind, as a rule far below a second, until Kubernetes is to look again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a gate is, for whoever shows it.
+
+    Attributes:
+        phase: rollout, canary or bake.
+        rollouts: How far each rollout is.
+        figures: What the probes have seen so far.
+        seconds_left: Of the bake time.
+    """
+
+    phase: str
+    rollouts: Mapping[Workload, Rollout]
+    figures: Figures | None = None
+    seconds_left: float | None = None
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the caller asked for it
+    """The caller stopped the gate before its verdict."""
+
+
+class _Failed(Exception):  # noqa: N818 - carries a verdict out of the loop
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+
+
+def judge(
+    cluster: Where,
+    workloads: Sequence[Workload],
+    settings: GateSettings,
+    *,
+    expected: Expected | None = None,
+    rollout_only: bool = False,
+    restores: bool = False,
+    dry: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_answer: OnAnswer | None = None,
+    stop: threading.Event | None = None,
+) -> Verdict:
+    """Judge a release that has just been applied, or what runs.
+
+    Args:
+        cluster: The cluster it is in, or what returns the one that each workload is in.
+        workloads: What it runs.
+        settings: What is asked of it.
+        expected: What it must say of itself; by default the version its pods are labelled with.
+        rollout_only: Whether to wait for the rollout alone, its canary step with it, without the
+            bake time.
+        restores: Whether pods that are there may wait for what was just made again.
+        dry: Whether not even a nudge may be given.
+        on_progress: Told about each change and about each round of the bake time.
+        on_answer: Told what came of each probe.
+        stop: Set by another thread to end it early.
+
+    Raises:
+        Stopped: ``stop`` was set.
+        AegisError: There is no way to a cluster.
+    """
+    started = time.monotonic()
+    with mirrored(cluster, workloads) as mirror:
+        gate = _Gate(
+            cluster,
+            mirror,
+            workloads=tuple(workloads),
+            settings=settings,
+            expected=expected,
+            restores=restores,
+            dry=dry,
+            on_progress=on_progress,
+            on_answer=on_answer,
+            stop=stop,
+        )
+        try:
+            gate.roll_out(canary=settings.canary > 0)
+            figures = None if rollout_only else gate.bake()
+        except _Failed as failed:
+            verdict = failed.verdict
+        except NoServiceError as error:
+            verdict = Verdict(
+                passed=False, kind="unreachable", reason=str(error), notes=tuple(gate.notes)
+            )
+        else:
+            reason = "the rollout is complete"
+            if figures is not None:
+                reason += f", and the service was good for {settings.bake_seconds:g} s"
+            verdict = Verdict(passed=True, reason=reason, figures=figures, notes=tuple(gate.notes))
+        return replace(
+            verdict,
+            serving=gate.rollouts.serving(),
+            seconds=time.monotonic() - started,
+            via=gate.via,
+        )
+
+
+class _Gate:
+    """One run of the gate."""
+
+    def __init__(
+        self,
+        cluster: Where,
+        mirror: Mirror | Mirrors,
+        *,
+        workloads: tuple[Workload, ...],
+        settings: GateSettings,
+        expected: Expected | None,
+        restores: bool,
+        dry: bool,
+        on_progress: Callable[[Progress], None] | None,
+        on_answer: OnAnswer | None,
+        stop: threading.Event | None,
+    ) -> None:
+        self.cluster_of, self.mirror, self.workloads = reach(cluster), mirror, workloads
+        self.settings = settings
+        self.rollouts = Rollouts(mirror, workloads, settings, restores=restores)
+        self.notes: list[str] = []
+        self.via = ""
+        self._on_progress, self._on_answer, self._stop = on_progress, on_answer, stop
+        self._astray, self._dry = "", dry
+        self._routes = Routes(
+            cluster, mirror, workloads, settings.path, on_silence=self._look_again
+        )
+        self._version = VersionCheck(
+            mirror,
+            workloads,
+            settings=settings,
+            expected=expected,
+            routes=self._routes,
+            note=self._note,
+        )
+        self._said: Progress | None = None
+        self._begun = time.monotonic()
+
+    def roll_out(self, *, canary: bool) -> None:
+        """Wait until every rollout is complete; with ``canary``, probe the new pods meanwhile."""
+        limit, silent = None, self.mirror.silent
+        with ExitStack() as stack:
+            prober = stack.enter_context(self._prober(self._routes.of_new_pods)) if canary else None
+            for now in self._rounds():
+                if self.mirror.complete and limit is None:
+                    snapshots = map(self.mirror.snapshot, self.workloads)
+                    limit = now + max(map(longest_rollout, snapshots))
+                self._evidence()
+                if limit is not None:
+                    self._identify()
+                figures = None
+                if prober is not None:
+                    self._require_probes(prober)
+                    figures = prober.figures()
+                    planned = round(self.settings.canary * self.settings.probe_rate)
+                    self._figures(figures, planned, "while new pods were probed one by one: ")
+                phase = "canary" if figures is not None and figures.total else "rollout"
+                self._tell(phase, figures)
+                if self.rollouts.complete():
+                    for note in self.rollouts.left_as_they_are():
+                        self._note(note)
+                    return
+                if limit is not None and now > limit + self.mirror.silent - silent:
+                    missing = [str(w) for w in self.workloads if not self._done(w)]
+                    self._fail(
+                        "timeout", f"the rollout of {', '.join(missing)} did not end in time"
+                    )
+
+    def bake(self) -> Figures | None:
+        """Probe the services for the bake time; None when there is nothing to probe."""
+        if self.settings.bake_seconds <= 0:
+            self._prometheus()
+            return None
+        begun = time.monotonic()
+        while True:
+            self._await_endpoints(begun)
+            try:
+                return self._baked()
+            except _Failed as failed:
+                asked = failed.verdict.figures is not None
+                if not asked or not self._astray or time.monotonic() > begun + _ENDPOINTS_SECONDS:
+                    raise
+                # What was lost on the way to nowhere says nothing of who is not asked.
+                self._note(
+                    f"the bake time began anew: {failed.verdict.reason}, while {self._astray}"
+                )
+
+    def _baked(self) -> Figures | None:
+        self._astray, began = "", time.monotonic()
+        routes, why = self._routes.of_services()
+        for note in self._routes.notes:
+            self._note(note)
+        if why:
+            self.notes.append(f"{why}, so no requests were sent")
+        self.via = ", ".join(route.name for route in routes)
+        prober = self._prober(lambda: routes)
+        silent = self.mirror.silent
+        handover = Handover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
+        with prober:
+            for now in self._rounds():
+                self._evidence()
+                self._identify()
+                self._look(handover, now)
+                self._require_probes(prober)
+                figures = self._judged(prober, handover)
+                self._look_where_it_leads(figures, began)
+                self._figures(figures, handover.planned(self.settings.probe_rate))
+                # What the cluster did not answer in was no time in which it was looked at.
+                left = handover.end + self.mirror.silent - silent - now
+                self._tell("bake", figures if routes else None, max(0.0, left))
+                unheard = handover.alone is None and self._version.is_unheard(figures)
+                waits = unheard or bool(routes and not figures.total)
+                if left <= 0 and not (waits and left > -_UNHEARD_SECONDS):
+                    break
+        if any(route.proxied for route in routes):
+            self._hear_out()
+        figures = self._judged(prober, handover)
+        if routes and not figures.total:
+            self._fail("unreachable", "no probe came to anything that tells of the new release")
+        self._figures(figures, 0)
+        if handover.alone is not None:
+            settled = prober.figures(since=handover.alone)
+            wrong = self._version.wrong_answer(settled)
+            if wrong is not None:
+                self._fail("version", wrong, figures=settled)
+        self._prometheus()
+        before = prober.figures()
+        if before.failed > figures.failed:
+            self._note(
+                f"{before.failed - figures.failed} failed probes, sent while pods of the release "
+                "before could still be reached"
+            )
+        return figures if routes else None
+
+    def _require_probes(self, prober: Prober) -> None:
+        """Go no further when nothing is probed any more."""
+        fault = prober.fault
+        if isinstance(fault, _Failed | NoServiceError | Stopped):
+            raise fault
+        if fault is not None:
+            why = f"{type(fault).__name__}: {fault}"
+            self._fail("unreachable", f"no more probes could be sent: {why}")
+
+    def _hear_out(self) -> None:
+        """Wait for the API server's next sign of life: without it its last probes do not count."""
+        before, limit = self.mirror.beats, time.monotonic() + _BEAT_SECONDS
+        for now in self._rounds():
+            if self.mirror.beats != before or now > limit:
+                return
+
+    def _await_endpoints(self, begun: float) -> None:
+        """Wait until the Services lead to the new pods, which they do at once as a rule."""
+        limit, silent = begun + _ENDPOINTS_SECONDS, self.mirror.silent
+        nudged = time.monotonic()
+        for now in self._rounds():
+            self._evidence()
+            why = self._routes.behind()
+            if not why:
+                return
+            if now > nudged + _NUDGE_SECONDS and not self._dry:
+                nudged = now
+                self._nudge()
+            if now > limit + self.mirror.silent - silent:
+                self._note(f"{why}, for {_ENDPOINTS_SECONDS:g} s now")
+                return
+
+    def _nudge(self) -> None:
+        try:
+            self._routes.nudge()
+        except ApiError as error:
+            # Who may not is waited with all the same.
+            if not error.silence:
+                self._note(f"Kubernetes could not be made to look at a Service again: {error}")
+
+    def _look_where_it_leads(self, figures: Figures, since: float) -> None:
+        """Find out whether what failed was led astray: that can be seen only while it lasts."""
+        if not figures.failed or self._astray:
+            return
+        if self.mirror.doubted_since(since):
+            self._astray = "the control plane did not hear of the node of a pod"
+        else:
+            self._astray = self._routes.behind()
+
+    def _look(self, handover: Handover, now: float) -> None:
+        old = [pod for w in self.workloads for pod in self.mirror.snapshot(w).old_pods]
+        serving = any(it.old for it in self.rollouts.progress().values())
+        handover.look(now, ending=bool(old), serving=serving)
+        handover.versions.update(filter(None, map(version_of, old)))
+
+    def _judged(self, prober: Prober, handover: Handover) -> Figures:
+        """Sum up what the new release answered, as far as that can be told."""
+        named = {version for version in self._version.named() if version}
+        return prober.figures(since=handover.judged_from, naming=named - handover.versions)
+
+    def _rounds(self) -> Iterator[float]:
+        """Yield the time whenever something may have changed."""
+        seen = 0
+        while True:
+            if self._stop is not None and self._stop.is_set():
+                raise Stopped
+            if self.mirror.refusal is not None:
+                self._fail("unreachable", f"the rollout cannot be watched: {self.mirror.refusal}")
+            if self.mirror.lost_for > _LOST_SECONDS:
+                self._fail(
+                    LOST,
+                    f"the cluster did not answer for {_LOST_SECONDS:g} s: {self.mirror.loss}",
+                )
+            now = time.monotonic()
+            if not self.mirror.complete and now > self._begun + _LOST_SECONDS:
+                # Whatever holds up whoever reads: nobody waits for it without end.
+                why = f"could not be read for {_LOST_SECONDS:g} s: {self.mirror.loss}"
+                self._fail(LOST, f"what is in the cluster {why}")
+            yield now
+            seen = self.mirror.wait(seen, _LOOK_SECONDS)
+
+    def _evidence(self) -> None:
+        found = self.rollouts.failure()
+        if found is not None:
+            workload, failure = found
+            lines = detail(self.cluster_of(workload), workload, failure)
+            self._fail(failure.kind, failure.reason, lines)
+
+    def _figures(self, figures: Figures, planned: int, when: str = "") -> None:
+        short = shortcoming(figures, self.settings, planned)
+        if short is not None:
+            kind, why = short
+            if figures.lost:
+                self._await_cause()
+            self._fail(kind, when + why, figures=figures)
+
+    def _await_cause(self) -> None:
+        """Let a container's death be the verdict, which says more than the requests it cost."""
+        end = time.monotonic() + _CAUSE_SECONDS
+        for now in self._rounds():
+            self._evidence()
+            if now > end:
+                return
+
+    def _identify(self) -> None:
+        wrong = self._version.wrong_pod()
+        if wrong is not None:
+            self._fail("version", wrong)
+
+    def _prober(self, routes: Callable[[], Sequence[Route]]) -> Prober:
+        return Prober(
+            routes,
+            self.settings.path,
+            rate=self.settings.probe_rate,
+            p99_ms=self.settings.p99_ms,
+            on_answer=self._on_answer,
+            was_heard=self.mirror.was_heard,
+        )
+
+    def _look_again(self) -> None:
+        """Wait for a cluster that does not answer, unless it is gone for good."""
+        next(self._rounds())
+        time.sleep(_LOOK_SECONDS)
+
+    def _prometheus(self) -> None:
+        asked = self.settings.prometheus
+        why = None if asked is None else shortfall(asked)
+        if why is not None:
+            self._fail("prometheus", why)
+
+    def _done(self, workload: Workload) -> bool:
+        return self.rollouts.progress()[workload].complete
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _tell(
+        self, phase: str, figures: Figures | None = None, seconds_left: float | None = None
+    ) -> None:
+        if self._on_progress is None or not self.mirror.complete:
+            return
+        progress = Progress(
+            phase=phase,
+            rollouts=self.rollouts.progress(),
+            figures=figures,
+            seconds_left=seconds_left,
+        )
+        if progress != self._said:
+            self._said = progress
+            self._on_progress(progress)
+
+    def _fail(
+        self,
+        kind: str,
+        reason: str,
+        evidence: tuple[str, ...] = (),
+        figures: Figures | None = None,
+    ) -> NoReturn:
+        raise _Failed(
+            Verdict(
+                passed=False,
+                kind=kind,
+                reason=reason,
+                evidence=evidence,
+                figures=figures,
+                notes=tuple(self.notes),
+            )
+        )

@@ -1,0 +1,248 @@
+"""Which way a gate's probes go: to the Services of what it judges, and to its new pods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from aegis_deploy.gate.prober import (
+    Asking,
+    Route,
+    pod_port,
+    pod_route,
+    readiness_path,
+    service_route,
+    services_of,
+    speaks_http,
+)
+from aegis_deploy.kubernetes import endpoint_slices
+from aegis_deploy.kubernetes.client import NOT_FOUND, ApiError, Cluster, Object
+from aegis_deploy.kubernetes.informer import Mirror
+from aegis_deploy.kubernetes.informers import Mirrors, Where, reach
+from aegis_deploy.kubernetes.nudge import nudge
+from aegis_deploy.model.rollout import Workload, could_serve, is_ready, wanted
+from aegis_deploy.model.workload_kinds import DEPLOYMENT
+
+_LOOK_SECONDS = 0.2
+_SERVICE_SECONDS = 10.0
+_ASK_SECONDS = 2.0
+
+
+class NoServiceError(Exception):
+    """A Service that is to be probed is not there."""
+
+
+class Routes:
+    """The ways to some workloads, found once each.
+
+    Args:
+        cluster: The cluster they are in, or what returns the one that each of them is in.
+        mirror: The live copy of what is there.
+        workloads: What is judged.
+        path: What is asked for; empty means what the readiness probes ask for.
+        on_silence: Called when the cluster does not answer, before it is asked again; it may end
+            the waiting by an exception of its own.
+
+    Attributes:
+        notes: What is not asked as the gate says, and why.
+    """
+
+    def __init__(
+        self,
+        cluster: Where,
+        mirror: Mirror | Mirrors,
+        workloads: Sequence[Workload],
+        path: str,
+        *,
+        on_silence: Callable[[], None],
+    ) -> None:
+        self._cluster_of, self._mirror = reach(cluster), mirror
+        self._workloads = tuple(workloads)
+        # An address that leads to a Service of one cluster may be another's in another.
+        self._direct = len({it.cluster for it in self._workloads}) < 2  # noqa: PLR2004 - one
+        self._path, self._on_silence = path, on_silence
+        self._services: dict[Workload, Object | None] = {}
+        self._pods: dict[str, Route] = {}
+        self._late: dict[tuple[str, str, str], Cluster] = {}
+        self._paths: dict[Workload, str] = {}
+        self.notes: list[str] = []
+
+    def of_services(self) -> tuple[list[Route], str]:
+        """Return the ways to the Services, and why there is none; empty when there is one.
+
+        Raises:
+            NoServiceError: One that a workload names is not there.
+        """
+        routes: list[Route] = []
+        why = "no Service selects the pods"
+        for workload in self._workloads:
+            snapshot = self._mirror.snapshot(workload)
+            if snapshot.live is not None and not wanted(snapshot):
+                why = f"{workload.label} is to run no pods"
+                continue
+            service = self._service(workload)
+            if service is None:
+                continue
+            if not self._asks(workload, service):
+                why = f"nothing says that Service {service['metadata']['name']} speaks HTTP"
+                continue
+            path = self._path_of(workload, service)
+            if path:
+                routes.append(Asking(self._to_service(workload, service, path), path))
+            else:
+                why = "no gate is set, and no readiness probe says what to ask for"
+        return routes, "" if routes else why
+
+    def of_pod(self, workload: Workload, pod: Mapping[str, Any]) -> Route | None:
+        """Return the way to one pod; None when no Service says at which port it answers.
+
+        Raises:
+            NoServiceError: The one that the workload names is not there.
+        """
+        service = self._service(workload)
+        if service is None or not self._asks(workload, service):
+            return None
+        port = pod_port(service, pod)
+        if port is None:
+            return None
+        path = self._path_of(workload, service)
+        cluster = self._cluster_of(workload)
+        return Asking(pod_route(cluster, pod, port, path, direct=self._direct), path)
+
+    def of_new_pods(self) -> list[Route]:
+        """Return the ways to the new pods that are ready now.
+
+        Raises:
+            NoServiceError: A Service that a workload names is not there.
+        """
+        ready = {
+            pod["metadata"]["uid"]: (workload, pod)
+            for workload in self._workloads
+            for pod in self._mirror.snapshot(workload).new_pods
+            if is_ready(pod)
+        }
+        for uid, (workload, pod) in ready.items():
+            if uid not in self._pods:
+                route = self.of_pod(workload, pod)
+                if route is not None:
+                    self._pods[uid] = route
+        return [self._pods[uid] for uid in ready if uid in self._pods]
+
+    def _asks(self, workload: Workload, service: Object) -> bool:
+        """Return whether a Service is one to probe.
+
+        Those of Deployments are: a gate is set for them. What runs beside them as a set may be a
+        database, which is judged by its rollout.
+        """
+        if workload.kind == DEPLOYMENT or workload.service is not None:
+            return True
+        return speaks_http(service, self._mirror.snapshot(workload).live)
+
+    def _path_of(self, workload: Workload, service: Object) -> str:
+        """Return what a Service is asked for; empty when nobody says it.
+
+        The gate's path is the project's, and a set beside it need not know it. It is then asked for
+        what its own readiness probe asks for.
+        """
+        own = readiness_path(service, self._mirror.snapshot(workload).live)
+        if not self._path or workload.kind == DEPLOYMENT or workload.service is not None:
+            return self._path or own
+        if own in ("", self._path):
+            return self._path
+        if workload not in self._paths:
+            known = True
+            with suppress(OSError, ApiError):
+                route = self._to_service(workload, service, own)
+                status, _ = route.send(self._path, fresh=True, seconds=_ASK_SECONDS)
+                known = status != NOT_FOUND
+            self._paths[workload] = self._path if known else own
+            if not known:
+                name = service["metadata"]["name"]
+                self.notes.append(
+                    f"Service {name}{workload.where} does not know {self._path}; "
+                    f"{own} was asked for"
+                )
+        return self._paths[workload]
+
+    def _to_service(self, workload: Workload, service: Object, path: str) -> Route:
+        return service_route(self._cluster_of(workload), service, path, direct=self._direct)
+
+    def behind(self) -> str:
+        """Say which Service does not lead to the new pods that are ready; empty when all do.
+
+        Raises:
+            NoServiceError: A Service that a workload names is not there.
+        """
+        self._late.clear()
+        said = (self._behind(workload) for workload in self._workloads)
+        return "; ".join(filter(None, said))
+
+    def nudge(self) -> None:
+        """Have Kubernetes look again at the Services that were behind when last asked.
+
+        Raises:
+            ApiError: One may not be changed, or the cluster does not answer.
+        """
+        for (_, namespace, name), cluster in sorted(self._late.items(), key=lambda it: it[0]):
+            nudge(cluster, namespace, name)
+
+    def _behind(self, workload: Workload) -> str:
+        service = self._service(workload)
+        # A pod whose node was called dead is not ready, whatever its kubelet says of it.
+        pods = [pod for pod in self._mirror.snapshot(workload).new_pods if could_serve(pod)]
+        if service is None:
+            return ""
+        # One that selects something else, or nothing, is what was deployed.
+        ready = [
+            pod["metadata"]["uid"]
+            for pod in pods
+            if services_of([service], pod["metadata"].get("labels") or {})
+        ]
+        if not ready:
+            return ""
+        name, namespace = service["metadata"]["name"], workload.namespace
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+        try:
+            query = {"labelSelector": f"{endpoint_slices.SERVICE_LABEL}={name}"}
+            slices = self._cluster_of(workload).get(path, query).get("items") or ()
+        except ApiError as error:
+            # Who may not look cannot wait for it.
+            return str(error) if error.silence else ""
+        there = self._mirror.pods(namespace)
+        why = endpoint_slices.behind(name, slices, ready=ready, there=there)
+        if not why:
+            return ""
+        self._late[workload.cluster, namespace, name] = self._cluster_of(workload)
+        return f"{why}{workload.where}"
+
+    def _service(self, workload: Workload) -> Object | None:
+        """Find the Service that leads to a workload; it may be made at the same time."""
+        if workload in self._services:
+            return self._services[workload]
+        path = f"/api/v1/namespaces/{workload.namespace}/services"
+        begin, silent = time.monotonic(), self._mirror.silent
+        while True:
+            live = self._mirror.snapshot(workload).live
+            template = {} if live is None else live["spec"]["template"].get("metadata") or {}
+            end = begin + _SERVICE_SECONDS + self._mirror.silent - silent
+            try:
+                found = self._cluster_of(workload).get(path).get("items") or []
+            except ApiError as error:
+                if error.silence and time.monotonic() < end:
+                    self._on_silence()
+                    continue
+                found = []
+            if workload.service is not None:
+                fitting = [s for s in found if s["metadata"]["name"] == workload.service]
+            else:
+                fitting = services_of(found, template.get("labels") or {})
+            fitting = [s for s in fitting if s["spec"].get("ports")]
+            if fitting or workload.service is None or time.monotonic() > end:
+                break
+            time.sleep(_LOOK_SECONDS)
+        if not fitting and workload.service is not None:
+            raise NoServiceError(f"there is no Service {workload.service}{workload.where} to probe")
+        self._services[workload] = fitting[0] if fitting else None
+        return self._services[workload]

@@ -1,0 +1,134 @@
+"""Comparing two releases of a stack, as its store has them. Secrets are masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aegis_deploy.common.errors import AegisError
+from aegis_deploy.history import stack_history
+from aegis_deploy.history.diff import (
+    Difference,
+    ResourceDifference,
+    compare_images,
+    compare_resources,
+    compare_settings,
+    holds_secrets,
+)
+from aegis_deploy.history.listing import find
+from aegis_deploy.stack import checkpoint
+from aegis_deploy.stack.renames import called_as_now
+
+if TYPE_CHECKING:
+    from aegis_deploy.model.release import Release
+    from aegis_deploy.stack.session import Session
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two releases, compared.
+
+    Attributes:
+        stack: The stack's name.
+        before: The number of the one.
+        after: The number of the other.
+        settings: The settings that differ.
+        images: The images that only one of them ran.
+        resources: The resources that differ.
+        partial: What of the resources could not be compared, and why; empty when all were.
+    """
+
+    stack: str
+    before: int
+    after: int
+    settings: tuple[Difference, ...] = ()
+    images: tuple[Difference, ...] = ()
+    resources: tuple[ResourceDifference, ...] = ()
+    partial: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.settings or self.images or self.resources)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "stack": self.stack,
+            "before": self.before,
+            "after": self.after,
+            "settings": [item.as_json() for item in self.settings],
+            "images": [item.as_json() for item in self.images],
+            "resources": [item.as_json() for item in self.resources],
+            "partial": self.partial,
+        }
+
+
+def compare(session: Session, before: int, after: int) -> Compared:
+    """Compare two releases.
+
+    Raises:
+        AegisError: One of them does not exist, or its checkpoint is damaged.
+    """
+    releases = stack_history.reading(session)
+    old, new = find(releases, before), find(releases, after)
+    settings = compare_settings(old.config, new.config)
+    first, second = session.store.checkpoint(old), session.store.checkpoint(new)
+    first, second = (
+        None if it is None else dict(called_as_now(it, session.name, session.project))
+        for it in (first, second)
+    )
+    if first is None or second is None:
+        number = before if first is None else after
+        partial = f"this backend cannot hand out the checkpoint of release {number}"
+        return Compared(session.name, before, after, settings, partial=partial)
+    images = compare_images(
+        stack_history.describe(first, succeeded=old.succeeded).images,
+        stack_history.describe(second, succeeded=new.succeeded).images,
+    )
+    failed = [release.number for release in (old, new) if not release.succeeded]
+    remarks = [
+        f"release {number} failed: of what it did not finish, the checkpoint holds "
+        "what was declared before"
+        for number in failed[:1]
+    ]
+    (first, second), unread = _decrypted(session, (old, first), (new, second))
+    if unread is not None:
+        remarks.append(f"which secrets differ is not known: {unread.what}\n{unread.next}")
+    return Compared(
+        session.name,
+        before,
+        after,
+        settings,
+        images,
+        compare_resources(first, second),
+        partial="\n".join(remarks),
+    )
+
+
+def _decrypted(
+    session: Session, *given: tuple[Release, dict[str, Any]]
+) -> tuple[tuple[dict[str, Any], dict[str, Any]], AegisError | None]:
+    """Both deployments, decrypted where a ciphertext differs: only then does it say anything.
+
+    Where they cannot be, they stay as they are; that is told beside them.
+    """
+    (old, first), (new, second) = given
+    differ = compare_resources(first, second)
+    masked = any("[secret]" in item.after for one in differ for item in one.properties)
+    if not masked or not (holds_secrets(first) and holds_secrets(second)):
+        return (first, second), None
+
+    try:
+        both = _plain(checkpoint.load(session, old)), _plain(checkpoint.load(session, new))
+    except AegisError as error:
+        return (first, second), error
+    return both, None
+
+
+def _plain(loaded: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {
+        "resources": [
+            {"urn": item.urn, "type": item.type, "inputs": item.inputs, "delete": not item.alive}
+            for item in loaded.resources
+        ]
+    }

@@ -1,0 +1,1 @@
+"""The cluster: the one client, what it holds of workloads, who owns which field."""

@@ -1,0 +1,1 @@
+"""Who works on a stack, who died at work on it, and what puts it in order."""

@@ -1,0 +1,1 @@
+"""What restoring a release means, and carrying it out."""

@@ -1,0 +1,1 @@
+"""How a change went, recorded and told: timelines, pages, Markdown, comments."""

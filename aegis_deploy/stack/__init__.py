@@ -1,0 +1,1 @@
+"""One open stack: its updates and previews, its recorded states, its settings and secrets."""

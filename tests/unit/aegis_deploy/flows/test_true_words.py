@@ -1,0 +1,73 @@
+"""What `Actions` says when it cannot go on names what does, for each flow that asks it to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import cast
+from unittest.mock import MagicMock
+
+import pytest
+
+from aegis_deploy.common.console import Output
+from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.common.signals import Signals
+from aegis_deploy.flows.operations import Actions
+from aegis_deploy.history import verification_store
+from aegis_deploy.locking.takeover import Turn
+from aegis_deploy.model.release import Release
+from aegis_deploy.stack.session import Session
+from tests.unit.aegis_deploy.stage import outcome, release
+
+
+class _Session:
+    name = "s"
+
+
+def made(monkeypatch: pytest.MonkeyPatch) -> Actions:
+    out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
+    monkeypatch.setattr(Turn, "require", lambda _: None)
+    return Actions(cast("Session", _Session()), out, cast("Signals", None))
+
+
+@pytest.mark.parametrize("found", [None, release(3)])
+@pytest.mark.parametrize(
+    ("restored", "following"),
+    [
+        (False, "aegis deploy --stack s; with nothing to change it lets the gate judge"),
+        (True, "aegis recover --stack s; it lets the gate judge"),
+    ],
+)
+def test_a_mark_that_could_not_be_written_is_by_what_would_not_deploy_another_release(
+    monkeypatch: pytest.MonkeyPatch, found: Release | None, restored: bool, following: str
+) -> None:
+    full = AegisError(what="the disk is full")
+    monkeypatch.setattr(verification_store, "mark_verified", MagicMock(side_effect=full))
+    with pytest.raises(AegisError) as caught:
+        made(monkeypatch).mark_verified(found, restored=restored)
+    assert following in caught.value.next
+    assert caught.value.code is ExitCode.NOT_ROLLED_BACK
+
+
+@pytest.mark.parametrize(
+    ("message", "again"),
+    [
+        ("aegis: rollback to release 1", "the same again"),
+        ("aegis: automated rollback to release 1: it crashed", "aegis recover --stack s"),
+    ],
+)
+def test_a_rollback_that_could_not_be_begun_is_begun_again_by_what_does_it(
+    monkeypatch: pytest.MonkeyPatch, message: str, again: str
+) -> None:
+    actions, told = made(monkeypatch), list[str]()
+
+    def run(*_: object, again: str, **__: object) -> object:
+        told.append(again)
+        return MagicMock(outcome=outcome())
+
+    monkeypatch.setattr(actions.session, "export", dict, raising=False)
+    monkeypatch.setattr(actions, "_watched", MagicMock(run=run))
+    replay = MagicMock(adopted=(), prepares=False, jobs=cast("Sequence[object]", ()))
+    replay.owned = replay.freed = ()
+    actions.restore(replay, release(1), message, [], MagicMock())
+    assert told == [again]

@@ -1,0 +1,234 @@
+"""A bake time that the cluster spoilt begins anew; one that the release spoilt does not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from aegis_deploy.gate import analysis as module
+from aegis_deploy.gate.analysis import _Failed, _Gate
+from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.model.probe_metrics import Figures
+from aegis_deploy.model.verdict import Verdict
+
+GOOD = cast("Figures", object())
+BAD = Verdict(passed=False, kind="success-ratio", reason="4 of 9 probes failed", figures=GOOD)
+CRASH = Verdict(passed=False, kind="crash", reason="ended with exit code 1")
+
+
+@dataclass
+class Routes:
+    """Ways whose Service is behind as often as it is told."""
+
+    says: list[str] = field(default_factory=list)
+    refuses: ApiError | None = None
+    nudges: int = 0
+
+    def behind(self) -> str:
+        return self.says.pop(0) if self.says else ""
+
+    def nudge(self) -> None:
+        self.nudges += 1
+        if self.refuses is not None:
+            raise self.refuses
+
+
+@dataclass
+class Mirrored:
+    """A live copy that was never silent."""
+
+    silent: float = 0.0
+
+
+def baking(bakes: list[Verdict | None], says: list[str], astray: str = "") -> _Gate:
+    """A gate whose bake times come to what is given; None is good.
+
+    What failed in one was led astray where it is said how.
+    """
+    gate = _Gate.__new__(_Gate)
+    gate.settings, gate.notes, gate._dry = GateSettings(bake_seconds=1), [], False
+    stand_in = cast("Any", gate)
+    stand_in._routes, stand_in.mirror = Routes(says), Mirrored()
+    stand_in._evidence = lambda: None
+
+    def rounds() -> Iterator[float]:
+        while True:
+            yield time.monotonic()
+
+    def baked() -> Figures:
+        verdict = bakes.pop(0)
+        gate._astray = astray
+        if verdict is not None:
+            raise _Failed(verdict)
+        return GOOD
+
+    stand_in._rounds, stand_in._baked = rounds, baked
+    return gate
+
+
+def test_waits_for_the_service_first() -> None:
+    gate = baking([None], ["it leads nowhere", "it leads nowhere", ""])
+    assert gate.bake() is GOOD
+    assert gate.notes == []
+
+
+def test_begins_anew_when_the_service_led_nowhere() -> None:
+    gate = baking([BAD, None], [], "Service web leads to 2 that are gone")
+    assert gate.bake() is GOOD
+    assert gate.notes == [
+        "the bake time began anew: 4 of 9 probes failed, while Service web leads to 2 that are gone"
+    ]
+
+
+@pytest.mark.parametrize(("verdict", "astray"), [(BAD, ""), (CRASH, "it leads nowhere")])
+def test_fails_by_what_is_the_release_s_own(verdict: Verdict, astray: str) -> None:
+    with pytest.raises(_Failed) as failed:
+        baking([verdict], [], astray).bake()
+    assert failed.value.verdict is verdict
+
+
+def test_waits_for_no_service_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ENDPOINTS_SECONDS", 0.05)
+    gate = baking([BAD], ["it leads nowhere"] * 1_000_000, "it leads nowhere")
+    with pytest.raises(_Failed):
+        gate.bake()
+    assert gate.notes == ["it leads nowhere, for 0.05 s now"]
+
+
+@pytest.mark.parametrize(
+    ("refuses", "notes"),
+    [
+        (None, []),
+        (ApiError(0, "no answer"), []),
+        (
+            ApiError(403, "you may not"),
+            ["Kubernetes could not be made to look at a Service again: you may not"],
+        ),
+    ],
+)
+def test_nudges_what_is_behind_for_long(
+    monkeypatch: pytest.MonkeyPatch, refuses: ApiError | None, notes: list[str]
+) -> None:
+    monkeypatch.setattr(module, "_NUDGE_SECONDS", -1.0)
+    gate = baking([None], ["it leads nowhere"] * 3)
+    routes = cast("Routes", gate._routes)
+    routes.refuses = refuses
+    assert gate.bake() is GOOD
+    assert routes.nudges == 3
+    assert gate.notes == notes
+
+
+@pytest.mark.parametrize(("seconds", "dry"), [(60.0, False), (-1.0, True)])
+def test_nudges_nothing_at_once_nor_in_a_dry_run(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, dry: bool
+) -> None:
+    monkeypatch.setattr(module, "_NUDGE_SECONDS", seconds)
+    gate = baking([None], ["it leads nowhere"] * 3)
+    gate._dry = dry
+    assert gate.bake() is GOOD
+    assert cast("Routes", gate._routes).nudges == 0
+
+
+@dataclass
+class Copy:
+    """A live copy that saw a pod called unready by the control plane, or did not."""
+
+    doubted: bool = False
+
+    def doubted_since(self, _: float) -> bool:
+        return self.doubted
+
+
+@pytest.mark.parametrize(
+    ("failed", "doubted", "says", "astray"),
+    [
+        (0, True, ["it leads nowhere"], ""),
+        (1, False, [""], ""),
+        (1, True, [""], "the control plane did not hear of the node of a pod"),
+        (1, False, ["it leads nowhere"], "it leads nowhere"),
+    ],
+)
+def test_looks_where_the_service_leads_as_soon_as_something_fails(
+    failed: int, doubted: bool, says: list[str], astray: str
+) -> None:
+    gate = _Gate.__new__(_Gate)
+    gate._astray = ""
+    stand_in = cast("Any", gate)
+    stand_in._routes, stand_in.mirror = Routes(says), Copy(doubted)
+    gate._look_where_it_leads(Figures(total=9, failed=failed), 0.0)
+    assert gate._astray == astray
+
+
+@dataclass
+class Unread:
+    """A live copy that is never complete, and of which nothing says that it is lost."""
+
+    complete: bool = False
+    refusal: str | None = None
+    lost_for: float = 0.0
+    loss: str = "no answer"
+    silent: float = 0.0
+    beats: int = 0
+
+    def wait(self, seen: int, seconds: float) -> int:
+        time.sleep(min(seconds, 0.01))
+        return seen
+
+
+def looking(mirror: Unread, monkeypatch: pytest.MonkeyPatch) -> _Gate:
+    monkeypatch.setattr(module, "_LOST_SECONDS", 0.05)
+    gate = _Gate.__new__(_Gate)
+    gate.notes, gate._stop, gate._begun = [], None, time.monotonic()
+    cast("Any", gate).mirror = mirror
+    return gate
+
+
+def test_waits_for_no_reader_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(_Failed) as failed:
+        for _ in looking(Unread(), monkeypatch)._rounds():
+            pass
+    assert failed.value.verdict.lost
+    assert "could not be read for 0.05 s: no answer" in failed.value.verdict.reason
+
+
+def test_hears_the_api_server_out_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BEAT_SECONDS", 0.05)
+    mirror = Unread(complete=True)
+    looking(mirror, monkeypatch)._hear_out()
+    rounds = iter(range(1, 1000))
+    cast("Any", mirror).wait = lambda *_: setattr(mirror, "beats", next(rounds))
+    monkeypatch.setattr(module, "_BEAT_SECONDS", 600.0)
+    looking(mirror, monkeypatch)._hear_out()
+    assert mirror.beats == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(KeyError("port"), "no more probes could be sent: KeyError: 'port'"), (None, "")],
+)
+def test_notices_that_nothing_is_probed_any_more(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception | None, reason: str
+) -> None:
+    gate = looking(Unread(), monkeypatch)
+    prober = cast("Any", SimpleNamespace(fault=fault))
+    if fault is None:
+        gate._require_probes(prober)
+        return
+    with pytest.raises(_Failed) as failed:
+        gate._require_probes(prober)
+    assert failed.value.verdict.reason == reason
+
+
+def test_a_verdict_that_was_found_while_probing_is_the_gates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = looking(Unread(), monkeypatch)
+    with pytest.raises(_Failed) as failed:
+        gate._require_probes(cast("Any", SimpleNamespace(fault=_Failed(CRASH))))
+    assert failed.value.verdict is CRASH

@@ -1,0 +1,161 @@
+"""Which Services a gate probes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+import pytest
+
+from aegis_deploy.gate.routes import Routes
+from aegis_deploy.kubernetes.client import Cluster
+from aegis_deploy.kubernetes.informer import Mirror
+from aegis_deploy.model.rollout import Snapshot, Workload
+
+PATH = "/readyz"
+
+
+def deployment(name: str, replicas: int) -> dict[str, Any]:
+    labels = {"app": name}
+    return {
+        "metadata": {"name": name, "namespace": "n", "uid": name},
+        "spec": {
+            "replicas": replicas,
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{}]}},
+        },
+    }
+
+
+@dataclass
+class Held:
+    """A live copy of some Deployments, and the cluster that has a Service for each."""
+
+    replicas: dict[str, int]
+    silent: float = 0.0
+    asked: list[str] = field(default_factory=list)
+
+    def snapshot(self, workload: Workload) -> Snapshot:
+        return Snapshot(live=deployment(workload.name, self.replicas[workload.name]))
+
+    def get(self, path: str) -> dict[str, Any]:
+        self.asked.append(path)
+        return {
+            "items": [
+                {
+                    "metadata": {"name": name, "namespace": "n"},
+                    "spec": {
+                        "selector": {"app": name},
+                        "ports": [{"port": 80}],
+                        "clusterIP": "None",
+                    },
+                }
+                for name in self.replicas
+            ]
+        }
+
+
+def routes(**replicas: int) -> tuple[list[str], str]:
+    held = Held(replicas)
+    workloads = [Workload(namespace="n", name=name) for name in replicas]
+    made = Routes(
+        cast("Cluster", held), cast("Mirror", held), workloads, PATH, on_silence=pytest.fail
+    )
+    found, why = made.of_services()
+    return [it.name for it in found], why
+
+
+def test_one_for_each_that_runs_pods() -> None:
+    assert routes(web=1, api=3) == (["through the API server"] * 2, "")
+
+
+def test_where_no_pods_are_to_run_nothing_is_probed_and_it_is_said() -> None:
+    assert routes(web=0) == ([], "web is to run no pods")
+    assert routes(web=0, api=0) == ([], "api is to run no pods")
+
+
+def test_what_is_turned_off_keeps_nothing_else_from_being_probed() -> None:
+    assert routes(web=0, api=1) == (["through the API server"], "")
+
+
+@dataclass
+class Beside:
+    """A StatefulSet with a Service, beside what a gate is set for.
+
+    Attributes:
+        port: The Service's port.
+        reads: What its pods' readiness probe asks for; empty for none.
+        knows: The paths that it answers.
+    """
+
+    port: dict[str, Any]
+    reads: str = ""
+    knows: tuple[str, ...] = ()
+    silent: float = 0.0
+    asked: list[str] = field(default_factory=list)
+
+    def snapshot(self, workload: Workload) -> Snapshot:
+        live = deployment(workload.name, 1)
+        if self.reads:
+            probe = {"httpGet": {"path": self.reads, "port": self.port["port"]}}
+            live["spec"]["template"]["spec"]["containers"] = [{"readinessProbe": probe}]
+        return Snapshot(live=live, kind=workload.kind)
+
+    def get(self, path: str) -> dict[str, Any]:
+        service = {
+            "metadata": {"name": "db", "namespace": "n"},
+            "spec": {"selector": {"app": "db"}, "ports": [self.port], "clusterIP": "None"},
+        }
+        return {"items": [service]} if path.endswith("/services") else {"items": []}
+
+    def answer(self, path: str, **_: object) -> tuple[int, bytes]:
+        asked = path.rpartition("/proxy")[2]
+        self.asked.append(asked)
+        return (200 if asked in self.knows else 404), b""
+
+    def routes(self, kind: str = "StatefulSet") -> Routes:
+        workloads = [Workload(namespace="n", name="db", kind=kind)]
+        cluster, mirror = cast("Cluster", self), cast("Mirror", self)
+        return Routes(cluster, mirror, workloads, PATH, on_silence=pytest.fail)
+
+    def asks_for(self, kind: str = "StatefulSet") -> tuple[list[str], str, list[str]]:
+        """What a probe is sent to, why none is, and what is said of it."""
+        made = self.routes(kind)
+        found, why = made.of_services()
+        self.asked.clear()
+        for route in found:
+            route.send(PATH, fresh=True, seconds=1)
+        return self.asked, why, made.notes
+
+
+class TestASet:
+    """What runs beside a service may be a database, and need not know the gate's path."""
+
+    POSTGRES: ClassVar[dict[str, Any]] = {"port": 5432}
+    HTTP: ClassVar[dict[str, Any]] = {"port": 9200}
+
+    def test_that_speaks_no_http_is_judged_by_its_rollout(self) -> None:
+        it = Beside(self.POSTGRES)
+        assert it.asks_for() == ([], "nothing says that Service db speaks HTTP", [])
+        pod = {"metadata": {"name": "db-0"}, "spec": {"containers": [{}]}}
+        assert (
+            it.routes().of_pod(Workload(namespace="n", name="db", kind="StatefulSet"), pod) is None
+        )
+
+    @pytest.mark.parametrize(
+        "port", [{"port": 80}, {"port": 1, "name": "http"}, {"port": 1, "appProtocol": "HTTP"}]
+    )
+    def test_whose_port_is_one_of_http_is_asked(self, port: dict[str, Any]) -> None:
+        assert Beside(port).asks_for() == ([PATH], "", [])
+
+    def test_is_asked_what_the_gate_says_where_it_knows_it(self) -> None:
+        assert Beside(self.HTTP, "/_health", (PATH,)).asks_for() == ([PATH], "", [])
+
+    def test_that_does_not_know_it_is_asked_what_its_own_probe_asks(self) -> None:
+        note = f"Service db does not know {PATH}; /_health was asked for"
+        assert Beside(self.HTTP, "/_health").asks_for() == (["/_health"], "", [note])
+
+    def test_whose_own_probe_asks_the_same_has_to_know_it(self) -> None:
+        assert Beside(self.HTTP, PATH).asks_for() == ([PATH], "", [])
+
+    def test_a_deployment_has_to_know_it_as_ever(self) -> None:
+        assert Beside(self.POSTGRES, "/_health").asks_for("Deployment") == ([PATH], "", [])

@@ -1,0 +1,86 @@
+"""aegis_deploy.model.gate_settings: what `aegis:gate` may be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from aegis_deploy.model.gate_settings import FIELDS, GateSettings, Prometheus, gate_settings
+
+README = (Path(__file__).resolve().parents[4] / "README.md").read_text(encoding="utf-8")
+
+WRONG = [
+    ("[]", "is not a group of settings"),
+    ("15", "is not a group of settings"),
+    ("", "is not a group of settings"),
+    ('{"bakeSeconds": -1}', "out of range"),
+    ('{"bakeSeconds": true}', "is not a number"),
+    ('{"bakeSeconds": null}', "is not a number"),
+    ('{"bakeSeconds": "NaN"}', "is not a number"),
+    ('{"successRatio": 99}', "out of range"),
+    ('{"canary": 2.5}', "is not a whole number"),
+    ('{"crashes": 0}', "out of range"),
+    ('{"path": "version"}', "is not a path"),
+    ('{"path": "/a b"}', "is not a path"),
+    ('{"versionCheck": "maybe"}', "is neither true nor false"),
+    ('{"p99ms": 5}', "the nearest is p99Ms"),
+    ('{"prometheus": 5}', "is not a group"),
+    ('{"prometheus": {"url": "prom:9090", "query": "up", "most": 1}}', "has no url"),
+    ('{"prometheus": {"url": "http://prom", "most": 1}}', "has no query"),
+    ('{"prometheus": {"url": "http://prom", "query": "up"}}', "has neither most nor least"),
+    ('{"prometheus": {"url": "http://prom", "query": "up", "max": 1}}', "unknown member max"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), WRONG)
+def test_what_is_wrong_is_refused_and_said(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match="is ") as refused:
+        gate_settings(text)
+    assert why in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["canary", "crashes", "bakeSeconds", "p99Ms"])
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", float("inf"), float("nan"), "1e999"])
+def test_what_is_no_finite_number_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name}: .* is not a number"):
+        gate_settings({name: value})
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(ValueError, match="bakeSeconds") as refused:
+        gate_settings({"bakeSeconds": "long", "canary": -1, "color": "red"})
+    assert all(name in str(refused.value) for name in ("bakeSeconds", "canary", "color"))
+
+
+def test_nothing_means_the_defaults() -> None:
+    assert gate_settings("{}") == GateSettings()
+
+
+def test_numbers_may_be_text_as_the_command_line_leaves_them() -> None:
+    read = gate_settings({"successRatio": "0.5", "canary": "3", "versionCheck": "false"})
+    assert (read.success_ratio, read.canary, read.version_check) == (0.5, 3, False)
+
+
+def test_a_query_is_read_with_its_threshold() -> None:
+    asked = {"url": "http://prometheus:9090/", "query": "up", "least": 1}
+    read = gate_settings(json.dumps({"prometheus": asked}))
+    assert read.prometheus == Prometheus(url="http://prometheus:9090", query="up", least=1.0)
+
+
+def test_every_setting_can_be_set() -> None:
+    attributes = {field.name for field in dataclasses.fields(GateSettings)}
+    assert {field.attribute for field in FIELDS.values()} == attributes
+
+
+def test_the_readme_has_every_setting_with_its_default() -> None:
+    section = README.split("\n## The gate\n")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+    defaults = {row[0].strip().strip("`"): row[-1].strip() for row in rows}
+    assert defaults.keys() == FIELDS.keys()
+    for name, field in FIELDS.items():
+        default = getattr(GateSettings(), field.attribute)
+        said = "none" if default is None else json.dumps(default).removesuffix(".0").strip('"')
+        assert defaults[name] == said
