@@ -81,10 +81,11 @@ newest: venv ## the unit and integration tests with the newest Pulumi SDK there 
 	@$(VENV)/uv pip list --quiet --python .newest/bin/python | grep '^pulumi '
 	@$(VENV)/python -m lab exec -- .newest/bin/python -m pytest tests/unit tests/integration -q $(PARALLEL) $(args)
 
-check: venv ## lint, format, types, workflows
+check: venv ## lint, format, types, floors of the package, workflows
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
+	@$(VENV)/lint-imports --no-logo --no-cache
 	@$(VENV)/zizmor --offline --quiet .github/workflows
 	@"$$($(VENV)/python -m lab tool actionlint)"
 
