@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aegis_deploy.backend.object_store import Bucket
 
 
-class Shelf(Protocol):
+class ArtifactStore(Protocol):
     """Files by name; every error in using it is an OSError or an AegisError."""
 
     @property
@@ -43,7 +43,7 @@ class Shelf(Protocol):
 
 
 @dataclass(frozen=True)
-class DirectoryShelf:
+class DirectoryArtifacts:
     """A directory, made when the first file is written.
 
     Attributes:
@@ -72,7 +72,7 @@ class DirectoryShelf:
         (self.root / name).unlink(missing_ok=True)
 
 
-def own_shelf(environment: Mapping[str, str], kind: str, *names: str) -> DirectoryShelf:
+def own_shelf(environment: Mapping[str, str], kind: str, *names: str) -> DirectoryArtifacts:
     """Return a shelf of this machine's alone, for a store in which nothing of ours can be kept.
 
     Args:
@@ -83,11 +83,11 @@ def own_shelf(environment: Mapping[str, str], kind: str, *names: str) -> Directo
     home = environment.get("HOME") or str(Path.home())
     state = environment.get("XDG_STATE_HOME") or f"{home}/.local/state"
     name = sha256("\0".join(names).encode()).hexdigest()[:16]
-    return DirectoryShelf(Path(state) / "aegis" / kind / name, shared=False)
+    return DirectoryArtifacts(Path(state) / "aegis" / kind / name, shared=False)
 
 
 @dataclass(frozen=True)
-class BucketShelf:
+class BucketArtifacts:
     """Objects of a bucket.
 
     Attributes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.backend.object_store import Address, Entry, need, read_each, unreachable
+from aegis_deploy.backend.object_store import Address, ObjectEntry, need, read_each, unreachable
 from aegis_deploy.common.errors import AegisError
 
 _EXTRA = "azblob"
@@ -40,13 +40,13 @@ class AzblobBucket:
         except self._errors.AzureError as error:
             raise unreachable(self.url, error) from error
 
-    def list(self, start: str) -> list[Entry]:  # noqa: D102
+    def list(self, start: str) -> list[ObjectEntry]:  # noqa: D102
         try:
             listed = self._container.walk_blobs(
                 name_starts_with=self._at.prefix + start, delimiter="/"
             )
             return [
-                Entry(item.name.removeprefix(self._at.prefix), item.last_modified.timestamp())
+                ObjectEntry(item.name.removeprefix(self._at.prefix), item.last_modified.timestamp())
                 for item in listed
                 if isinstance(item, self._blobs.BlobProperties)
             ]

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from aegis_deploy.backend.artifacts import BucketShelf
+from aegis_deploy.backend.artifacts import BucketArtifacts
 from aegis_deploy.backend.cli_store import renamed
 from aegis_deploy.backend.history_files import (
     FAULTS,
@@ -33,7 +33,7 @@ from aegis_deploy.backend.history_files import (
     unpack,
     unreadable,
 )
-from aegis_deploy.backend.object_store import Bucket, Entry, swap
+from aegis_deploy.backend.object_store import Bucket, ObjectEntry, swap
 from aegis_deploy.backend.own_record import recorded_last
 from aegis_deploy.backend.protocol import Lock, Recorded
 from aegis_deploy.common.errors import AegisError
@@ -257,8 +257,8 @@ class BucketStore:
         return swap(self.bucket, self._claim, old, new)
 
     @property
-    def timelines(self) -> BucketShelf:  # noqa: D102
-        return BucketShelf(self.bucket, self._claim.removesuffix(".claim") + ".timelines")
+    def timelines(self) -> BucketArtifacts:  # noqa: D102
+        return BucketArtifacts(self.bucket, self._claim.removesuffix(".claim") + ".timelines")
 
     @cached_property
     def _scoped(self) -> bool:
@@ -294,7 +294,7 @@ class BucketStore:
     def _checkpoint_key(self, release: Release, ending: str) -> str:
         return f"{self._history}/{self.stack}-{release.key}.checkpoint{ending}"
 
-    def _state_entry(self) -> Entry | None:
+    def _state_entry(self) -> ObjectEntry | None:
         listed = self.bucket.list(f"{self._stacks}/{self.stack}.json")
         names = {f"{self.stack}.json{ending}" for ending in _ENDINGS}
         present = [entry for entry in listed if entry.name in names]
@@ -359,5 +359,5 @@ class BucketStore:
         )
 
 
-def _is_state(entry: Entry) -> bool:
+def _is_state(entry: ObjectEntry) -> bool:
     return _STATE.search(entry.name) is not None

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from aegis_deploy.backend.artifacts import DirectoryShelf
+from aegis_deploy.backend.artifacts import DirectoryArtifacts
 from aegis_deploy.backend.cli_store import renamed
 from aegis_deploy.backend.file_faults import damaged, damaged_tags, gone, unwritten
 from aegis_deploy.backend.history_files import (
@@ -276,8 +276,8 @@ class FileStore:
         return True
 
     @property
-    def timelines(self) -> DirectoryShelf:  # noqa: D102
-        return DirectoryShelf(self._claim.with_suffix(".timelines"))
+    def timelines(self) -> DirectoryArtifacts:  # noqa: D102
+        return DirectoryArtifacts(self._claim.with_suffix(".timelines"))
 
     @property
     def _tags(self) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.backend.object_store import Address, Entry, need, read_each, unreachable
+from aegis_deploy.backend.object_store import Address, ObjectEntry, need, read_each, unreachable
 
 _EXTRA = "gs"
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -45,13 +45,13 @@ class GsBucket:
         except self._failures as error:
             raise unreachable(self.url, error) from error
 
-    def list(self, start: str) -> list[Entry]:  # noqa: D102
+    def list(self, start: str) -> list[ObjectEntry]:  # noqa: D102
         try:
             listed = self._client.list_blobs(
                 self._at.host, prefix=self._at.prefix + start, delimiter="/"
             )
             return [
-                Entry(
+                ObjectEntry(
                     blob.name.removeprefix(self._at.prefix),
                     blob.updated.timestamp() if blob.updated else 0.0,
                 )

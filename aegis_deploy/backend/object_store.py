@@ -22,7 +22,7 @@ _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
 
 @dataclass(frozen=True)
-class Entry:
+class ObjectEntry:
     """An object in a listing.
 
     Attributes:
@@ -54,7 +54,7 @@ class Bucket(Protocol):
             AegisError: It cannot be reached.
         """
 
-    def list(self, start: str) -> list[Entry]:
+    def list(self, start: str) -> list[ObjectEntry]:
         """The objects whose keys begin so and have no slash after that, in order."""
 
     def read(self, key: str, size: int | None = None) -> bytes:

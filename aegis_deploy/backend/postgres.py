@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from aegis_deploy.backend.object_store import Address, Entry, need, unreachable
+from aegis_deploy.backend.object_store import Address, ObjectEntry, need, unreachable
 from aegis_deploy.common.errors import AegisError
 
 _ALIVE = {
@@ -58,7 +58,7 @@ class PostgresBucket:
     def require(self) -> None:  # noqa: D102 - the protocol says it
         self._ask(f"SELECT 1 FROM {self._table} LIMIT 0", ())  # noqa: S608 - checked above
 
-    def list(self, start: str) -> list[Entry]:  # noqa: D102
+    def list(self, start: str) -> list[ObjectEntry]:  # noqa: D102
         whole = self._at.prefix + start
         pattern = re.sub(r"([\\%_])", r"\\\1", whole) + "%"
         rows = self._ask(
@@ -66,7 +66,7 @@ class PostgresBucket:
             "WHERE key LIKE %s AND strpos(substr(key, %s), '/') = 0 ORDER BY key",
             (pattern, len(whole) + 1),
         )
-        return [Entry(key.removeprefix(self._at.prefix), float(when)) for key, when in rows]
+        return [ObjectEntry(key.removeprefix(self._at.prefix), float(when)) for key, when in rows]
 
     def read(self, key: str, size: int | None = None) -> bytes:  # noqa: D102
         found = self.read_many([key])[key]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from aegis_deploy.backend.artifacts import Shelf
+from aegis_deploy.backend.artifacts import ArtifactStore
 from aegis_deploy.model.release import Release
 
 
@@ -141,7 +141,7 @@ class Store(Protocol):
         """How often a claim should beat, given what writing one costs."""
 
     @property
-    def timelines(self) -> Shelf:
+    def timelines(self) -> ArtifactStore:
         """Where timelines of the stack's changes are kept."""
 
     def claim(self) -> str | None:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.backend.object_store import AT_ONCE, Address, Entry, need, read_each, unreachable
+from aegis_deploy.backend.object_store import (
+    AT_ONCE,
+    Address,
+    ObjectEntry,
+    need,
+    read_each,
+    unreachable,
+)
 
 _SETTLE_SECONDS = 2.0
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
@@ -38,15 +45,17 @@ class S3Bucket:
     def require(self) -> None:  # noqa: D102 - the protocol says it
         self._ask("list_objects_v2", Prefix=self._at.prefix, MaxKeys=1)
 
-    def list(self, start: str) -> list[Entry]:  # noqa: D102
-        found: list[Entry] = []
+    def list(self, start: str) -> list[ObjectEntry]:  # noqa: D102
+        found: list[ObjectEntry] = []
         more: dict[str, str] = {}
         while True:
             page = self._ask(
                 "list_objects_v2", Prefix=self._at.prefix + start, Delimiter="/", **more
             )
             found.extend(
-                Entry(item["Key"].removeprefix(self._at.prefix), item["LastModified"].timestamp())
+                ObjectEntry(
+                    item["Key"].removeprefix(self._at.prefix), item["LastModified"].timestamp()
+                )
                 for item in page.get("Contents", ())
             )
             if not page.get("IsTruncated"):

@@ -24,7 +24,7 @@ _FIRST_SPACE = "4026531836"
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningProcess:
     """A process that runs.
 
     Attributes:
@@ -88,29 +88,29 @@ class Machine:
         """Whether a host's name means this machine and can mean no other."""
         return host == self.host and host not in _NAMELESS
 
-    def find(self, pid: int) -> Running | None:
+    def find(self, pid: int) -> RunningProcess | None:
         """The process with this id; None when there is none, or only its remains."""
         if not (self.proc / "stat").exists():
-            return Running(pid) if _answers(pid) else None
+            return RunningProcess(pid) if _answers(pid) else None
         try:
             stat = (self.proc / str(pid) / "stat").read_text()
         except OSError:
             # What is hidden from this user can still be asked whether it is there.
             hidden = self.proc == _PROC and _answers(pid)
-            return Running(pid) if hidden else None
+            return RunningProcess(pid) if hidden else None
         # The name is in parentheses and may hold any character, parentheses too.
         name, fields = stat.partition("(")[2].rpartition(")")[0], stat.rpartition(")")[2].split()
         if fields[0] in {"Z", "X"}:
             return None
         ticks = int(fields[19])
-        return Running(pid, name, self._moment(ticks), ticks)
+        return RunningProcess(pid, name, self._moment(ticks), ticks)
 
-    def lives(self, process: Running) -> bool:
+    def lives(self, process: RunningProcess) -> bool:
         """Whether a process that was seen runs still; another one may have its id by now."""
         found = self.find(process.pid)
         return found is not None and found.ticks == process.ticks
 
-    def find_within(self, pid: int) -> Iterator[Running]:
+    def find_within(self, pid: int) -> Iterator[RunningProcess]:
         """The processes that have this number in a container's space, and another one here."""
         try:
             every = list(self.proc.glob("[0-9]*/status"))
@@ -146,7 +146,7 @@ def user() -> str:
         return str(os.getuid())
 
 
-def began_after(process: Running, moment: datetime | None) -> bool:
+def began_after(process: RunningProcess, moment: datetime | None) -> bool:
     """Whether a process began too late to have written something at that moment."""
     if process.started is None or moment is None:
         return False

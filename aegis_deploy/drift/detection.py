@@ -53,7 +53,7 @@ Same = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True)
-class Field:
+class FieldChange:
     """One field that is not as declared.
 
     Attributes:
@@ -110,7 +110,7 @@ class Drifted:
     urn: str
     gone: bool = False
     going: str = ""
-    fields: tuple[Field, ...] = ()
+    fields: tuple[FieldChange, ...] = ()
     path: str | None = None
     live: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     cluster: str = ""
@@ -196,7 +196,7 @@ def by_engine(step: Step) -> Drifted:
         gone=step.op == "delete",
         fields=()
         if step.op == "delete"
-        else tuple(Field(path, CHANGED) for path in sorted(step.paths) or step.diffs),
+        else tuple(FieldChange(path, CHANGED) for path in sorted(step.paths) or step.diffs),
     )
 
 
@@ -338,7 +338,7 @@ def _added(
     owners: Owners,
     *,
     hidden: bool,
-) -> Iterator[Field]:
+) -> Iterator[FieldChange]:
     """Find what somebody added that nobody declared."""
     told: set[Path] = set()
     for manager in owners.managers:
@@ -352,7 +352,7 @@ def _added(
                 continue
             told.add(path)
             shown = MASK if hidden and path[0] in {"data", "stringData"} else _shown(value)
-            yield Field(written(path), ADDED, "", shown, manager.name, manager.time, path)
+            yield FieldChange(written(path), ADDED, "", shown, manager.name, manager.time, path)
 
 
 def _is_declared(declared: Mapping[str, Any], path: Path) -> bool:
@@ -373,7 +373,7 @@ def _is_declared(declared: Mapping[str, Any], path: Path) -> bool:
     return inner is not None
 
 
-def _told(difference: _Difference, owners: Owners, *, hidden: bool) -> Field:
+def _told(difference: _Difference, owners: Owners, *, hidden: bool) -> FieldChange:
     by = owners.by_hand(difference.path)
     if by is None:
         # A removal leaves no owner: the last one who wrote is the best there is to know.
@@ -381,7 +381,7 @@ def _told(difference: _Difference, owners: Owners, *, hidden: bool) -> Field:
     mask = difference.secret or (hidden and difference.path[0] in {"data", "stringData"})
     gone = difference.live is _ABSENT
     live = "" if gone else MASK if mask else _shown(difference.live)
-    return Field(
+    return FieldChange(
         path=written(difference.path),
         change=REMOVED if gone else CHANGED,
         declared=MASK if mask else _shown(_unwrapped(difference.declared)),

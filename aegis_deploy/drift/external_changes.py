@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from aegis_deploy.drift.detection import CHANGED, REMOVED, Field, compare
+from aegis_deploy.drift.detection import CHANGED, REMOVED, FieldChange, compare
 from aegis_deploy.kubernetes.managed_fields import UNKNOWN, Manager, Owners, Scaling, written
 from aegis_deploy.kubernetes.rollout_failures import DELETED, NODE, REGISTRY
 from aegis_deploy.model.fingerprint import Place, only, workloads_of_state
@@ -273,7 +273,7 @@ def taken(verdict: Verdict, gone: Sequence[tuple[str, str, str]]) -> Verdict:
     )
 
 
-def _told(field: Field) -> str:
+def _told(field: FieldChange) -> str:
     now = f"is {field.live}" if field.live else "is gone"
     by = f" (by {field.by} at {field.at})" if field.by else ""
     return f"{field.path} {now}, {field.declared} was declared{by}"

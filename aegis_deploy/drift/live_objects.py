@@ -22,7 +22,7 @@ _AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveObject:
     """What a resource stands for.
 
     Attributes:
@@ -36,7 +36,7 @@ class Live:
     refused: str = ""
 
 
-def read(cluster: Cluster, resources: Iterable[Resource]) -> Mapping[str, Live]:
+def read(cluster: Cluster, resources: Iterable[Resource]) -> Mapping[str, LiveObject]:
     """Read what resources stand for.
 
     Args:
@@ -160,16 +160,16 @@ def gone(cluster: Cluster, wanted: Iterable[tuple[str, str, str]]) -> list[tuple
     return [it for it, live in found if live.object is None and not live.refused]
 
 
-def _get(cluster: Cluster, path: str | None) -> Live:
+def _get(cluster: Cluster, path: str | None) -> LiveObject:
     if path is None:
-        return Live(path, None)
+        return LiveObject(path, None)
     try:
-        return Live(path, cluster.get(path))
+        return LiveObject(path, cluster.get(path))
     except ApiError as error:
         if error.code == NOT_FOUND:
-            return Live(path, None)
+            return LiveObject(path, None)
         if error.code == FORBIDDEN:
-            return Live(path, None, refused=str(error))
+            return LiveObject(path, None, refused=str(error))
         raise
 
 

@@ -41,7 +41,7 @@ DIGEST_SETTING = "imageDigest"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class DeployRequest:
     """What was asked for.
 
     Attributes:
@@ -66,7 +66,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class DeployReport:
     """What a deploy came to.
 
     Attributes:
@@ -98,7 +98,7 @@ class Report:
         }
 
 
-def deploy(actions: Actions, request: Request) -> Report:
+def deploy(actions: Actions, request: DeployRequest) -> DeployReport:
     """Deploy what the program declares.
 
     Raises:
@@ -116,7 +116,7 @@ def deploy(actions: Actions, request: Request) -> Report:
         return _deploy(actions, request)
 
 
-def _deploy(actions: Actions, request: Request) -> Report:
+def _deploy(actions: Actions, request: DeployRequest) -> DeployReport:
     # Read once: what is refused, rolled out, judged and remembered is one and the same.
     settings = actions.settings()
     gate = actions.gate(settings)
@@ -171,7 +171,7 @@ def _deploy(actions: Actions, request: Request) -> Report:
             actions.keep_overrides()
         if images is not None:
             actions.pardon(fingerprint(images, settings), declared=actions.previewed)
-        return Report(
+        return DeployReport(
             release=newest,
             deployed=_told(actions, newest),
             changed=bool(changes),
@@ -198,7 +198,7 @@ def _told(actions: Actions, release: Release | None) -> Deployed:
         return Deployed()
 
 
-def _judge(actions: Actions, request: Request, gate: GateSettings) -> Verdict:
+def _judge(actions: Actions, request: DeployRequest, gate: GateSettings) -> Verdict:
     try:
         return actions.judge(actions.workloads(), gate)
     except Interrupted as signal:
@@ -222,13 +222,13 @@ def _not_verified(actions: Actions, verdict: Verdict) -> AegisError:
     )
 
 
-def _unchanged(actions: Actions, current: Release | None, gate: GateSettings) -> Report:
+def _unchanged(actions: Actions, current: Release | None, gate: GateSettings) -> DeployReport:
     """Nothing is to be changed: make sure that what runs has passed its gate."""
     deployed = Deployed() if current is None else actions.deployed(current)
     if current is None or current.verified or not current.succeeded:
         if current is not None and current.verified:
             actions.keep_overrides()
-        return Report(release=current, deployed=deployed, changed=False)
+        return DeployReport(release=current, deployed=deployed, changed=False)
     verdict = actions.judge(actions.workloads(), gate)
     if verdict.lost:
         nothing = "nothing was to be changed, and nothing was; what serves is not known"
@@ -253,7 +253,7 @@ def _unchanged(actions: Actions, current: Release | None, gate: GateSettings) ->
         actions.mark_verified(current)
     finally:
         actions.keep_overrides()
-    return Report(release=current, deployed=deployed, changed=False, verdict=verdict)
+    return DeployReport(release=current, deployed=deployed, changed=False, verdict=verdict)
 
 
 def refuse_forbidden(actions: Actions, changes: Changes) -> None:
@@ -304,7 +304,9 @@ def _rolled_back_before(actions: Actions, why: str, serving: str = "") -> AegisE
     )
 
 
-def _warn_of_no_way_back(actions: Actions, releases: Sequence[Release], request: Request) -> None:
+def _warn_of_no_way_back(
+    actions: Actions, releases: Sequence[Release], request: DeployRequest
+) -> None:
     """Warn when the release that a rollback would restore cannot be read any more."""
     if not request.roll_back:
         return

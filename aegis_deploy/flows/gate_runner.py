@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.clusters import Clusters, Way
-from aegis_deploy.locking.takeover import Turn
+from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.fingerprint import provider_of, rendered_of_state, ungated_of_state
 from aegis_deploy.model.gate_settings import UNSET, GateSettings, gate_settings
 from aegis_deploy.model.release import Release
@@ -24,7 +24,7 @@ from aegis_deploy.model.rollout import Workload, within
 from aegis_deploy.model.timeline import GATE
 from aegis_deploy.model.verdict import LOST, Verdict
 from aegis_deploy.model.workload_kinds import GATED
-from aegis_deploy.report.recorder import Recording
+from aegis_deploy.report.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ _CONTEXT, _KUBECONFIG, _CLUSTER = (
 """The provider's own settings that say which cluster is meant."""
 
 
-class Judging:
+class GateRunner:
     """Judges the releases of one stack.
 
     Args:
@@ -64,8 +64,8 @@ class Judging:
         self,
         session: Session,
         out: Output,
-        turn: Turn,
-        recording: Recording,
+        turn: Takeover,
+        recording: Recorder,
         interrupted: Callable[[], bool],
     ) -> None:
         self._session, self._out, self._turn, self._recording = session, out, turn, recording

@@ -19,13 +19,13 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.detection import is_object
 from aegis_deploy.flows.adopting import Adopting
-from aegis_deploy.flows.gate_runner import Judging
+from aegis_deploy.flows.gate_runner import GateRunner
 from aegis_deploy.flows.image_registry import Presence, look_up_all
 from aegis_deploy.flows.onward import Onward, revisions_of, sets_of
-from aegis_deploy.flows.update_runner import Ran, Watched
+from aegis_deploy.flows.update_runner import Ran, UpdateRunner
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.locking import lease, reconnect
-from aegis_deploy.locking.takeover import Turn
+from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model import declared
 from aegis_deploy.model.events import Changes, Event, Outcome
 from aegis_deploy.model.fingerprint import (
@@ -46,7 +46,7 @@ from aegis_deploy.pulumi_cli.cli_errors import BROKEN
 from aegis_deploy.pulumi_cli.project import qualified
 from aegis_deploy.replay import choices as replay_choices
 from aegis_deploy.report import timeline_store
-from aegis_deploy.report.recorder import Recording
+from aegis_deploy.report.recorder import Recorder
 
 if TYPE_CHECKING:
     from aegis_deploy.kubernetes.client import Cluster
@@ -80,12 +80,14 @@ class Actions:
         self.previewed = ""
         self._sets: Mapping[Workload, str] = {}
         self._refreshes = False
-        self._recording = Recording(session.name)
-        self._turn = Turn(session, out)
-        self._judging = Judging(session, out, self._turn, self._recording, lambda: self.interrupted)
+        self._recording = Recorder(session.name)
+        self._turn = Takeover(session, out)
+        self._judging = GateRunner(
+            session, out, self._turn, self._recording, lambda: self.interrupted
+        )
         self.clusters = self._judging.clusters
         self._adopting = Adopting(session, out, self.clusters)
-        self._watched = Watched(self._turn, out, signals, self.clusters.of, self._recording)
+        self._watched = UpdateRunner(self._turn, out, signals, self.clusters.of, self._recording)
 
     @property
     def stack(self) -> str:
@@ -101,7 +103,7 @@ class Actions:
 
     @property
     def cut_short(self) -> bool:
-        """Whether an update before this work ended unrecorded; see `locking.takeover.Turn`."""
+        """Whether an update before this work ended unrecorded; see `locking.takeover.Takeover`."""
         return self._turn.cut_short
 
     @property
@@ -111,7 +113,7 @@ class Actions:
 
     @contextmanager
     def claimed(self, intent: str, message: str, wait_seconds: float) -> Iterator[None]:
-        """Keep others away while the block runs; see `locking.takeover.Turn.claimed`."""
+        """Keep others away while the block runs; see `locking.takeover.Takeover.claimed`."""
         with self._turn.claimed(intent, message, wait_seconds), self._kept(intent):
             yield
 
@@ -119,7 +121,7 @@ class Actions:
     def recovering(
         self, message: str, *, take: bool = False, wait_seconds: float = 0.0
     ) -> Iterator[lease.Claimed]:
-        """Follow whoever died while the block runs; see `locking.takeover.Turn.recovering`."""
+        """Follow whoever died while the block runs; see `locking.takeover.Takeover.recovering`."""
         turn = self._turn.recovering(message, take=take, wait_seconds=wait_seconds)
         with turn as claim, self._kept(lease.RECOVERY):
             yield claim
@@ -150,7 +152,7 @@ class Actions:
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def settle(self) -> None:
-        """Settle what an update of this process left half-done; see `locking.takeover.Turn`."""
+        """Settle what an update of this process left half-done; see `locking.takeover.Takeover`."""
         self._turn.settle()
 
     # What there is
@@ -642,7 +644,7 @@ class Actions:
         whole: bool = False,
         apart: Collection[str] = (),
     ) -> Verdict:
-        """Let the gate judge what runs; see `flows.gate_runner.Judging.judge`."""
+        """Let the gate judge what runs; see `flows.gate_runner.GateRunner.judge`."""
         tell = self._watched.tell_gate
         return self._judging.judge(workloads, gate, tell, dry=dry, whole=whole, apart=apart)
 

@@ -16,7 +16,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.flows.onward import Onward
 from aegis_deploy.flows.stuck_pods import Lookout, Stuck
 from aegis_deploy.kubernetes.client import CONFLICT, NOT_FOUND, ApiError
-from aegis_deploy.kubernetes.informers import Where, mirrored, reach
+from aegis_deploy.kubernetes.informers import Where, informer_of, reach
 from aegis_deploy.model.events import Event
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Workload
@@ -71,7 +71,7 @@ class Replacement:
         self._keeps = f"it from going {'back' if onward is None else 'on'}"
         self._lookouts = {it: Lookout(it, settings, onward) for it in workloads}
         self._by_urn = {urn: it for it, urn in workloads.items()}
-        self._mirror = mirrored(cluster, workloads)
+        self._mirror = informer_of(cluster, workloads)
         self._done: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replace", daemon=True)

@@ -66,7 +66,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class PromoteRequest:
     """What was asked for.
 
     Attributes:
@@ -152,7 +152,7 @@ def candidate_image(source: Actions, digest: str, *, unverified: bool) -> Candid
     return Candidate(source.stack, None, Deployed(image_digest=digest))
 
 
-def promote(source: Actions, target: Actions, request: Request) -> deploy.Report:
+def promote(source: Actions, target: Actions, request: PromoteRequest) -> deploy.DeployReport:
     """Deploy to one stack the image that another one verified.
 
     Raises:
@@ -176,7 +176,7 @@ def promote(source: Actions, target: Actions, request: Request) -> deploy.Report
         return _preview(target, digest, request.policy_packs)
     return deploy.deploy(
         target,
-        deploy.Request(
+        deploy.DeployRequest(
             image_digest=digest,
             message=request.message or f"aegis: promote {found.label}",
             yes=request.yes,
@@ -222,7 +222,7 @@ def settings_that_differ(source: Config, target: Config) -> Sequence[Difference]
     ]
 
 
-def _preview(target: Actions, digest: str, policy_packs: Sequence[str]) -> deploy.Report:
+def _preview(target: Actions, digest: str, policy_packs: Sequence[str]) -> deploy.DeployReport:
     target.override(deploy.DIGEST_SETTING, digest)
     changes: Changes = target.preview(policy_packs)
     for line in ("what changes:", *change_lines(changes)):
@@ -230,7 +230,7 @@ def _preview(target: Actions, digest: str, policy_packs: Sequence[str]) -> deplo
     deploy.refuse_forbidden(target, changes)
     current = next((it for it in target.releases() if it.current), None)
     deployed = Deployed() if current is None else target.deployed(current)
-    return deploy.Report(
+    return deploy.DeployReport(
         release=current, deployed=replace(deployed, image_digest=digest), changed=False
     )
 

@@ -42,7 +42,7 @@ _KILLED = "somebody killed it"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class RollbackRequest:
     """What was asked for.
 
     Attributes:
@@ -63,7 +63,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class RollbackReport:
     """What a rollback came to.
 
     Attributes:
@@ -131,7 +131,7 @@ class Report:
         }
 
 
-def rollback(actions: Actions, request: Request) -> Report:
+def rollback(actions: Actions, request: RollbackRequest) -> RollbackReport:
     """Roll a stack back because a person wants it.
 
     Raises:
@@ -145,8 +145,8 @@ def rollback(actions: Actions, request: Request) -> Report:
 
 
 def roll_back(
-    actions: Actions, request: Request, first: Callable[[], None] | None = None
-) -> Report:
+    actions: Actions, request: RollbackRequest, first: Callable[[], None] | None = None
+) -> RollbackReport:
     """Roll a stack back that is claimed already.
 
     Args:
@@ -203,9 +203,11 @@ def roll_back(
     return finished(report, done)
 
 
-def announced(actions: Actions, target: Release, deployed: Deployed, replay: Replay) -> Report:
+def announced(
+    actions: Actions, target: Release, deployed: Deployed, replay: Replay
+) -> RollbackReport:
     """Say what a rollback means, before it is done; return its report as far as it is known."""
-    report = Report(
+    report = RollbackReport(
         target=target,
         deployed=deployed,
         secrets=secret_lines(replay),
@@ -502,7 +504,7 @@ def secret_lines(replay: Replay) -> tuple[str, ...]:
     )
 
 
-def summary_lines(report: Report) -> list[str]:
+def summary_lines(report: RollbackReport) -> list[str]:
     """Say what a rollback means, before it is done."""
     target = report.target
     mark = "verified" if target.verified else "NOT verified by a gate"
@@ -550,7 +552,7 @@ def _previewed(actions: Actions, replay: Replay, target: Release) -> tuple[str, 
     return more if more and shown == NOTHING else (*shown, *more)
 
 
-def finished(report: Report, done: Restored) -> Report:
+def finished(report: RollbackReport, done: Restored) -> RollbackReport:
     """Return a rollback's report with what came of it."""
     number = None if done.release is None else done.release.number
     return replace(

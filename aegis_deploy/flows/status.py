@@ -56,7 +56,7 @@ class Pod:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Live:
+class LiveWorkload:
     """One workload.
 
     Attributes:
@@ -77,7 +77,7 @@ class Live:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drift:
+class StackDrift:
     """How what is live differs from what was declared.
 
     Attributes:
@@ -129,10 +129,10 @@ class Status:
     stack: str
     release: Release | None
     deployed: Deployed | None
-    live: tuple[Live, ...] = ()
+    live: tuple[LiveWorkload, ...] = ()
     unreachable: str = ""
     holders: tuple[Holder, ...] = ()
-    drift: Drift = Drift(unknown="nobody asked")
+    drift: StackDrift = StackDrift(unknown="nobody asked")
     forgotten: Forgotten = NOTHING
 
     @property
@@ -194,7 +194,7 @@ class Status:
         return f"{self.release.number} ({version}), {part}{mark}{result}"
 
 
-def look(cluster: Cluster, workloads: Sequence[Workload]) -> tuple[Live, ...]:
+def look(cluster: Cluster, workloads: Sequence[Workload]) -> tuple[LiveWorkload, ...]:
     """Look at workloads in a cluster.
 
     Raises:
@@ -205,7 +205,7 @@ def look(cluster: Cluster, workloads: Sequence[Workload]) -> tuple[Live, ...]:
 
 def drift_of(
     objects: Sequence[Drifted], unread: Sequence[str] = (), unreached: Sequence[str] = ()
-) -> Drift:
+) -> StackDrift:
     """Word what `aegis drift` found.
 
     Args:
@@ -214,7 +214,7 @@ def drift_of(
         unreached: The clusters that could not be asked, and why.
     """
     found = tuple(map(_drifted, objects))
-    return Drift(found=found, unread=tuple(unread), unreached=tuple(unreached))
+    return StackDrift(found=found, unread=tuple(unread), unreached=tuple(unreached))
 
 
 def pods_of(snapshot: Snapshot) -> tuple[Pod, ...]:
@@ -251,7 +251,7 @@ def _indented(line: str) -> str:
     return f"    {line}"
 
 
-def _look(cluster: Cluster, workload: Workload) -> Live:
+def _look(cluster: Cluster, workload: Workload) -> LiveWorkload:
     snapshot = read_snapshot(cluster, workload)
     try:
         events = cluster.events(workload.namespace)
@@ -265,7 +265,7 @@ def _look(cluster: Cluster, workload: Workload) -> Live:
         if event.get("type") == "Warning"
         and event["involvedObject"].get("name") in {workload.name, *names}
     )
-    return Live(
+    return LiveWorkload(
         workload=workload,
         there=snapshot.live is not None,
         rollout=rollout(snapshot),
@@ -292,7 +292,7 @@ def _state(pod: Mapping[str, Any]) -> str:
     return "not ready"
 
 
-def _live_json(live: Live) -> dict[str, Any]:
+def _live_json(live: LiveWorkload) -> dict[str, Any]:
     return {
         "kind": live.workload.kind,
         "namespace": live.workload.namespace,
@@ -310,7 +310,7 @@ def _live_json(live: Live) -> dict[str, Any]:
     }
 
 
-def _live_lines(live: Live) -> list[str]:
+def _live_lines(live: LiveWorkload) -> list[str]:
     if not live.there:
         return [f"{live.workload}: NOT in the cluster"]
     it = live.rollout

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 
 from aegis_deploy.flows.onward import Onward
-from aegis_deploy.kubernetes.rollout_failures import NODE, REGISTRY, Failure, Observer
+from aegis_deploy.kubernetes.rollout_failures import NODE, REGISTRY, Observer, RolloutFailure
 from aegis_deploy.model import rollout_status
 from aegis_deploy.model.events import Step
 from aegis_deploy.model.gate_settings import GateSettings
@@ -132,7 +132,7 @@ class Lookout:
             self._before = seen
         return self._begun and snapshot.observed and (self._as_it_was or seen != self._before)
 
-    def _hanging(self, left: tuple[Object, ...], now: float) -> Failure | None:
+    def _hanging(self, left: tuple[Object, ...], now: float) -> RolloutFailure | None:
         said = {str(pod["metadata"]["uid"]): _told(pod) for pod in left}
         self._still = {
             uid: before if before[0] == what else (what, now)
@@ -145,7 +145,7 @@ class Lookout:
                 container, why = holdup(pod)
                 name = pod["metadata"]["name"]
                 reason = f"pod {name} is not ready, and nothing about it has changed for"
-                return Failure(
+                return RolloutFailure(
                     kind="unready",
                     reason=f"{reason} {STILL_SECONDS:g} s{why}",
                     pod=name,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.locking.takeover import Run, Turn
-from aegis_deploy.model.events import Event, Failure, Outcome
+from aegis_deploy.locking.takeover import Run, Takeover
+from aegis_deploy.model.events import Event, Outcome, UpdateFailure
 from aegis_deploy.model.fingerprint import called, is_shown
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Rollout, Workload
@@ -23,13 +23,13 @@ from aegis_deploy.model.timeline import UPDATE
 from aegis_deploy.model.verdict import Verdict
 from aegis_deploy.model.waits import Waits
 from aegis_deploy.report import timeline_store
-from aegis_deploy.report.recorder import Recording
+from aegis_deploy.report.recorder import Recorder
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.onward import Onward
     from aegis_deploy.gate.analysis import Progress
     from aegis_deploy.kubernetes.client import Cluster
-    from aegis_deploy.kubernetes.rollout_monitor import Watch
+    from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
     from aegis_deploy.stack.checkpoint import Resource
 
 _PATIENCE_SECONDS = 5.0
@@ -57,7 +57,7 @@ class Ran:
     replaced: tuple[str, ...] = ()
 
 
-class Watched:
+class UpdateRunner:
     """Runs the updates of one stack under watch.
 
     Args:
@@ -70,11 +70,11 @@ class Watched:
 
     def __init__(
         self,
-        turn: Turn,
+        turn: Takeover,
         out: Output,
         signals: Signals,
         where: Callable[[Workload], Cluster],
-        recording: Recording,
+        recording: Recorder,
     ) -> None:
         self._turn, self._out, self._signals = turn, out, signals
         self._where, self._recording = where, recording
@@ -161,7 +161,7 @@ class Watched:
         restores: Mapping[Workload, Resource],
         onward: Onward | None,
     ) -> Ran:
-        from aegis_deploy.kubernetes.rollout_monitor import Watch
+        from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
 
         run = self._turn.noting(run)
         self._turn.begins()
@@ -176,7 +176,7 @@ class Watched:
                 self._recording.judged(evidence)
                 self._end(evidence, stop)
 
-            watch = Watch(
+            watch = RolloutMonitor(
                 self._where,
                 list(workloads),
                 gate,
@@ -198,7 +198,7 @@ class Watched:
                     watch.reached(gives_up=self._is_interrupted)
                     if watch.failure is None:
                         # A provider says that pods are not ready, and not what they wait for.
-                        held = tuple(Failure("", line) for line in watch.held_up())
+                        held = tuple(UpdateFailure("", line) for line in watch.held_up())
                         outcome = replace(outcome, failures=(*outcome.failures, *held))
                 return Ran(outcome, watch.failure, watch.serving(), watch.silent, tuple(replaced))
 
@@ -247,7 +247,7 @@ class Watched:
     def _is_interrupted(self) -> bool:
         return self._signals.received is not None
 
-    def _reach(self, watch: Watch, patience: float) -> None:
+    def _reach(self, watch: RolloutMonitor, patience: float) -> None:
         """See that the cluster answers before anything is begun."""
         self._ended.clear()
         if watch.knows:

@@ -16,17 +16,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from aegis_deploy.gate.cutover import Handover
+from aegis_deploy.gate.cutover import Cutover
 from aegis_deploy.gate.prober import OnAnswer, Prober, Route
 from aegis_deploy.gate.prometheus import shortfall
 from aegis_deploy.gate.routes import NoServiceError, Routes
 from aegis_deploy.gate.version_check import Expected, VersionCheck
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.kubernetes.informer import Mirror
-from aegis_deploy.kubernetes.informers import Mirrors, Where, mirrored, reach
+from aegis_deploy.kubernetes.informer import Informer
+from aegis_deploy.kubernetes.informers import Informers, Where, informer_of, reach
 from aegis_deploy.kubernetes.rollout_monitor import Rollouts, detail
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.probe_metrics import Figures, shortcoming
+from aegis_deploy.model.probe_metrics import ProbeMetrics, shortcoming
 from aegis_deploy.model.rollout import Rollout, Workload, longest_rollout, version_of
 from aegis_deploy.model.verdict import LOST, Verdict
 
@@ -57,7 +57,7 @@ class Progress:
 
     phase: str
     rollouts: Mapping[Workload, Rollout]
-    figures: Figures | None = None
+    figures: ProbeMetrics | None = None
     seconds_left: float | None = None
 
 
@@ -104,7 +104,7 @@ def judge(
         AegisError: There is no way to a cluster.
     """
     started = time.monotonic()
-    with mirrored(cluster, workloads) as mirror:
+    with informer_of(cluster, workloads) as mirror:
         gate = _Gate(
             cluster,
             mirror,
@@ -145,7 +145,7 @@ class _Gate:
     def __init__(
         self,
         cluster: Where,
-        mirror: Mirror | Mirrors,
+        mirror: Informer | Informers,
         *,
         workloads: tuple[Workload, ...],
         settings: GateSettings,
@@ -207,7 +207,7 @@ class _Gate:
                         "timeout", f"the rollout of {', '.join(missing)} did not end in time"
                     )
 
-    def bake(self) -> Figures | None:
+    def bake(self) -> ProbeMetrics | None:
         """Probe the services for the bake time; None when there is nothing to probe."""
         if self.settings.bake_seconds <= 0:
             self._prometheus()
@@ -226,7 +226,7 @@ class _Gate:
                     f"the bake time began anew: {failed.verdict.reason}, while {self._astray}"
                 )
 
-    def _baked(self) -> Figures | None:
+    def _baked(self) -> ProbeMetrics | None:
         self._astray, began = "", time.monotonic()
         routes, why = self._routes.of_services()
         for note in self._routes.notes:
@@ -236,7 +236,7 @@ class _Gate:
         self.via = ", ".join(route.name for route in routes)
         prober = self._prober(lambda: routes)
         silent = self.mirror.silent
-        handover = Handover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
+        handover = Cutover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
         with prober:
             for now in self._rounds():
                 self._evidence()
@@ -313,7 +313,7 @@ class _Gate:
             if not error.silence:
                 self._note(f"Kubernetes could not be made to look at a Service again: {error}")
 
-    def _look_where_it_leads(self, figures: Figures, since: float) -> None:
+    def _look_where_it_leads(self, figures: ProbeMetrics, since: float) -> None:
         """Find out whether what failed was led astray: that can be seen only while it lasts."""
         if not figures.failed or self._astray:
             return
@@ -322,13 +322,13 @@ class _Gate:
         else:
             self._astray = self._routes.behind()
 
-    def _look(self, handover: Handover, now: float) -> None:
+    def _look(self, handover: Cutover, now: float) -> None:
         old = [pod for w in self.workloads for pod in self.mirror.snapshot(w).old_pods]
         serving = any(it.old for it in self.rollouts.progress().values())
         handover.look(now, ending=bool(old), serving=serving)
         handover.versions.update(filter(None, map(version_of, old)))
 
-    def _judged(self, prober: Prober, handover: Handover) -> Figures:
+    def _judged(self, prober: Prober, handover: Cutover) -> ProbeMetrics:
         """Sum up what the new release answered, as far as that can be told."""
         named = {version for version in self._version.named() if version}
         return prober.figures(since=handover.judged_from, naming=named - handover.versions)
@@ -361,7 +361,7 @@ class _Gate:
             lines = detail(self.cluster_of(workload), workload, failure)
             self._fail(failure.kind, failure.reason, lines)
 
-    def _figures(self, figures: Figures, planned: int, when: str = "") -> None:
+    def _figures(self, figures: ProbeMetrics, planned: int, when: str = "") -> None:
         short = shortcoming(figures, self.settings, planned)
         if short is not None:
             kind, why = short
@@ -411,7 +411,7 @@ class _Gate:
             self.notes.append(note)
 
     def _tell(
-        self, phase: str, figures: Figures | None = None, seconds_left: float | None = None
+        self, phase: str, figures: ProbeMetrics | None = None, seconds_left: float | None = None
     ) -> None:
         if self._on_progress is None or not self.mirror.complete:
             return
@@ -430,7 +430,7 @@ class _Gate:
         kind: str,
         reason: str,
         evidence: tuple[str, ...] = (),
-        figures: Figures | None = None,
+        figures: ProbeMetrics | None = None,
     ) -> NoReturn:
         raise _Failed(
             Verdict(

@@ -17,7 +17,7 @@ _MOST_WAIT_SECONDS = 30.0
 
 
 @dataclass(kw_only=True)
-class Handover:
+class Cutover:
     """The moments of one bake time, on one monotonic clock.
 
     Attributes:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from aegis_deploy.kubernetes.client import ApiError, Cluster, Object, routable
-from aegis_deploy.model.probe_metrics import Answer, Figures, Tally
+from aegis_deploy.model.probe_metrics import Answer, ProbeMetrics, Tally
 
 _GOOD = range(200, 400)
 _REFUSED = (401, 403)
@@ -286,7 +286,7 @@ class Prober:
         self._stop.set()
         self._thread.join(timeout=self._seconds + 1)
 
-    def figures(self, since: float = 0.0, naming: Collection[str] = ()) -> Figures:
+    def figures(self, since: float = 0.0, naming: Collection[str] = ()) -> ProbeMetrics:
         """Sum up the answers so far.
 
         Args:

@@ -19,8 +19,8 @@ from aegis_deploy.gate.prober import (
 )
 from aegis_deploy.kubernetes import endpoint_slices
 from aegis_deploy.kubernetes.client import NOT_FOUND, ApiError, Cluster, Object
-from aegis_deploy.kubernetes.informer import Mirror
-from aegis_deploy.kubernetes.informers import Mirrors, Where, reach
+from aegis_deploy.kubernetes.informer import Informer
+from aegis_deploy.kubernetes.informers import Informers, Where, reach
 from aegis_deploy.kubernetes.nudge import nudge
 from aegis_deploy.model.rollout import Workload, could_serve, is_ready, wanted
 from aegis_deploy.model.workload_kinds import DEPLOYMENT
@@ -52,7 +52,7 @@ class Routes:
     def __init__(
         self,
         cluster: Where,
-        mirror: Mirror | Mirrors,
+        mirror: Informer | Informers,
         workloads: Sequence[Workload],
         path: str,
         *,

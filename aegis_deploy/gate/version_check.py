@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aegis_deploy.gate.prober import identity
 from aegis_deploy.gate.routes import Routes
-from aegis_deploy.kubernetes.informer import Mirror
-from aegis_deploy.kubernetes.informers import Mirrors
+from aegis_deploy.kubernetes.informer import Informer
+from aegis_deploy.kubernetes.informers import Informers
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.probe_metrics import Figures
+from aegis_deploy.model.probe_metrics import ProbeMetrics
 from aegis_deploy.model.rollout import Snapshot, Workload, is_ready, template_version, version_of
 
 Expected = Mapping[str, str]
@@ -30,7 +30,7 @@ class VersionCheck:
 
     def __init__(
         self,
-        mirror: Mirror | Mirrors,
+        mirror: Informer | Informers,
         workloads: Sequence[Workload],
         *,
         settings: GateSettings,
@@ -82,7 +82,7 @@ class VersionCheck:
                     return f"{why}{workload.where}"
         return None
 
-    def wrong_answer(self, figures: Figures) -> str | None:
+    def wrong_answer(self, figures: ProbeMetrics) -> str | None:
         """Return which other version the service named, once the old pods were gone."""
         wanted = self.named()
         wrong = set(figures.versions) - wanted
@@ -93,7 +93,7 @@ class VersionCheck:
             f"{', '.join(sorted(filter(None, wanted)))} was deployed"
         )
 
-    def is_unheard(self, figures: Figures) -> bool:
+    def is_unheard(self, figures: ProbeMetrics) -> bool:
         """Return whether everything that answered says that it is another release.
 
         Nodes that were not told yet send requests to pods of the release before, which answer as

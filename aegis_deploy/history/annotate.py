@@ -22,7 +22,7 @@ NEAR = 8
 """So many updates around a moment are asked whether a gate passed in them."""
 
 
-def marked(found: Sequence[Release], book: verification_store.Ledger) -> list[Release]:
+def marked(found: Sequence[Release], book: verification_store.Verifications) -> list[Release]:
     """Say of each release whether it is verified, refused, current.
 
     Current is the newest that could change what is deployed, failed ones too: that is what a

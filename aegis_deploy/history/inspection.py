@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history import stack_history
-from aegis_deploy.history.listing import Entry, entry_of, find
+from aegis_deploy.history.listing import ReleaseEntry, entry_of, find
 from aegis_deploy.model.release import Deployed
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Shown:
     """
 
     stack: str
-    entry: Entry
+    entry: ReleaseEntry
     settings: Mapping[str, str]
     images: tuple[str, ...] = ()
     resources: tuple[Item, ...] = ()

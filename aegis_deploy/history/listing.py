@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReleaseEntry:
     """A release in the list.
 
     Attributes:
@@ -86,7 +86,7 @@ class Listing:
     """
 
     stack: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ReleaseEntry, ...]
     more: int = 0
     unreadable: tuple[str, ...] = ()
 
@@ -123,7 +123,7 @@ def collect(session: Session, *, limit: int | None) -> Listing:
             except AegisError as error:
                 unreadable.append(told(error))
         number = release.number
-        entries.append(Entry(release, deployed, replaced.get(number), replacing.get(number)))
+        entries.append(ReleaseEntry(release, deployed, replaced.get(number), replacing.get(number)))
     more = found[len(entries)].number if len(found) > len(entries) else 0
     return Listing(session.name, tuple(entries), more, tuple(unreadable))
 
@@ -163,14 +163,14 @@ def relations(releases: Sequence[Release]) -> dict[int, int]:
     }
 
 
-def entry_of(releases: Sequence[Release], release: Release, deployed: Deployed) -> Entry:
+def entry_of(releases: Sequence[Release], release: Release, deployed: Deployed) -> ReleaseEntry:
     """Make the entry of one release, looking at its neighbours alone."""
     before, after = neighbours(releases, release)
     if not release.deploys or release.begun:
-        return Entry(release, deployed)
+        return ReleaseEntry(release, deployed)
     took = before is not None and _takes_place(releases, release, before)
     lost = after is not None and _takes_place(releases, after, release)
-    return Entry(
+    return ReleaseEntry(
         release,
         deployed,
         before.number if before is not None and took else None,

@@ -47,7 +47,7 @@ def reading(session: Session) -> Sequence[Release]:
     return _reading(session, verification_store.read(session))
 
 
-def _reading(session: Session, book: verification_store.Ledger) -> Sequence[Release]:
+def _reading(session: Session, book: verification_store.Verifications) -> Sequence[Release]:
     count = session.store.count()
     if count is None:
         return _marked(session, book, None)
@@ -78,7 +78,9 @@ def legible(
     return found, fault
 
 
-def _marked(session: Session, book: verification_store.Ledger, limit: int | None) -> list[Release]:
+def _marked(
+    session: Session, book: verification_store.Verifications, limit: int | None
+) -> list[Release]:
     found, read = session.store.releases(limit), limit
     while read is not None and len(found) == read and _repeats_older(found):
         read *= 4

@@ -69,7 +69,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Verifications:
     """Everything the ledger says about a stack.
 
     Attributes:
@@ -88,12 +88,12 @@ class Ledger:
         return frozenset(refusal.key for refusal in self.refusals.values())
 
 
-def read(session: Session) -> Ledger:
+def read(session: Session) -> Verifications:
     """Read the ledger of a stack."""
     return parse(session.tags())
 
 
-def parse(tags: Mapping[str, str]) -> Ledger:
+def parse(tags: Mapping[str, str]) -> Verifications:
     """Read the ledger from a stack's tags; what is damaged is passed by."""
     verified: list[str] = []
     passed: list[datetime] = []
@@ -107,7 +107,7 @@ def parse(tags: Mapping[str, str]) -> Ledger:
             elif (moment := _moment(key)) is not None:
                 passed.append(moment)
     refusals = (_refusal(name, value) for name, value in tags.items())
-    return Ledger(
+    return Verifications(
         tuple(dict.fromkeys(verified)),
         {refusal.fingerprint: refusal for refusal in refusals if refusal is not None},
         tuple(passed),

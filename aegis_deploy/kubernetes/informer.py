@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from aegis_deploy.kubernetes.client import FORBIDDEN, Cluster, Object
-from aegis_deploy.kubernetes.liveness import Hearing
+from aegis_deploy.kubernetes.liveness import Liveness
 from aegis_deploy.model.rollout import Snapshot, Workload, could_serve, is_ready, owner_of
 from aegis_deploy.model.workload_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET
 
@@ -88,7 +88,7 @@ def _assembled(workload: Workload, listed: Callable[[str], list[Object]]) -> Sna
     )
 
 
-class Mirror:
+class Informer:
     """Some workloads and all that is of their kinds in their namespaces; a context manager."""
 
     def __init__(
@@ -114,7 +114,7 @@ class Mirror:
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
         self._lost: dict[tuple[str, str], tuple[float, str]] = {}
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
-        self._hearing = Hearing(clock())
+        self._hearing = Liveness(clock())
         self._beats = 0
         self._doubted: float | None = None
         self._renewal = threading.Event()

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from aegis_deploy.kubernetes.client import Cluster
-from aegis_deploy.kubernetes.informer import Mirror
+from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.model.rollout import Snapshot, Workload
 
 Where = Cluster | Callable[[Workload], Cluster]
@@ -22,7 +22,7 @@ def reach(where: Where) -> Callable[[Workload], Cluster]:
     return where if callable(where) else lambda _: where
 
 
-def mirrored(where: Where, workloads: Iterable[Workload]) -> Mirror | Mirrors:
+def informer_of(where: Where, workloads: Iterable[Workload]) -> Informer | Informers:
     """Return a live copy of what some workloads need, a context manager.
 
     Args:
@@ -38,11 +38,11 @@ def mirrored(where: Where, workloads: Iterable[Workload]) -> Mirror | Mirrors:
         cluster = cluster_of(workload)
         found.setdefault(id(cluster), (cluster, []))[1].append(workload)
     if len(found) == 1:
-        return Mirror(*next(iter(found.values())))
-    return Mirrors(found.values())
+        return Informer(*next(iter(found.values())))
+    return Informers(found.values())
 
 
-class Mirrors:
+class Informers:
     """One mirror for each of several clusters, which are judged together; a context manager.
 
     Nothing is known of the whole while it is not known of all of them.
@@ -54,10 +54,10 @@ class Mirrors:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._changed = threading.Condition()
-        self._mirrors: list[tuple[str, Mirror]] = []
-        self._of: dict[Workload, Mirror] = {}
+        self._mirrors: list[tuple[str, Informer]] = []
+        self._of: dict[Workload, Informer] = {}
         for cluster, workloads in clusters:
-            mirror = Mirror(cluster, workloads, clock, changed=self._changed)
+            mirror = Informer(cluster, workloads, clock, changed=self._changed)
             self._mirrors.append((workloads[0].where, mirror))
             self._of.update(dict.fromkeys(workloads, mirror))
         self._beaten = [0 for _ in self._mirrors]
@@ -116,7 +116,7 @@ class Mirrors:
         return sum(it.silent for it in self._all)
 
     def doubted_since(self, begin: float) -> bool:
-        """Return what `Mirror.doubted_since` does, of any of the clusters."""
+        """Return what `Informer.doubted_since` does, of any of the clusters."""
         return any(it.doubted_since(begin) for it in self._all)
 
     def was_heard(self, begin: float, end: float) -> bool:
@@ -151,7 +151,7 @@ class Mirrors:
         return frozenset().union(*(it.pods(namespace) for it in self._all))
 
     @property
-    def _all(self) -> list[Mirror]:
+    def _all(self) -> list[Informer]:
         return [mirror for _, mirror in self._mirrors]
 
     def _changes(self) -> int:

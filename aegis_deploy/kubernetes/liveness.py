@@ -14,7 +14,7 @@ SILENCE_SECONDS = 3.0
 
 
 @dataclass
-class Hearing:
+class Liveness:
     """One that is listened to.
 
     Attributes:

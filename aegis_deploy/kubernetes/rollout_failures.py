@@ -89,7 +89,7 @@ which the cluster has not yet taken back."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class RolloutFailure:
     """Evidence that a rollout can no longer succeed.
 
     Attributes:
@@ -126,7 +126,7 @@ class Observer:
         self._forgiven: dict[tuple[str, str], int] | None = None
         self._started: set[tuple[str, str]] = set()
 
-    def observe(self, snapshot: Snapshot, now: float) -> Failure | None:
+    def observe(self, snapshot: Snapshot, now: float) -> RolloutFailure | None:
         """Return the evidence there is at a moment.
 
         Args:
@@ -139,7 +139,7 @@ class Observer:
                 self._there = {pod["metadata"]["uid"] for pod in snapshot.pods}
         return self._first(self._failures(snapshot, now))
 
-    def observe_pods(self, pods: Sequence[Object], now: float) -> Failure | None:
+    def observe_pods(self, pods: Sequence[Object], now: float) -> RolloutFailure | None:
         """Return the evidence there is at a moment that some pods never become ready.
 
         Args:
@@ -149,7 +149,7 @@ class Observer:
         self._forgiven = self._forgiven or {}
         return self._first(self._of_pods(pods, now))
 
-    def _first(self, failures: Iterator[Failure]) -> Failure | None:
+    def _first(self, failures: Iterator[RolloutFailure]) -> RolloutFailure | None:
         self._seen = set()
         found = next(failures, None)
         if found is None:
@@ -162,7 +162,7 @@ class Observer:
         self._seen.add(key)
         return now - self._since.setdefault(key, now)
 
-    def _failures(self, snapshot: Snapshot, now: float) -> Iterator[Failure]:
+    def _failures(self, snapshot: Snapshot, now: float) -> Iterator[RolloutFailure]:
         if snapshot.live is None or not snapshot.observed:
             return
         if snapshot.kind == JOB:
@@ -176,7 +176,7 @@ class Observer:
         else:
             yield from self._of_set(snapshot, snapshot.live, now)
 
-    def _of_pods(self, pods: Sequence[Object], now: float) -> Iterator[Failure]:
+    def _of_pods(self, pods: Sequence[Object], now: float) -> Iterator[RolloutFailure]:
         self._started.update(
             (pod["metadata"]["uid"], status["name"])
             for pod in pods
@@ -189,7 +189,7 @@ class Observer:
             yield from self._unscheduled(pod, now)
             yield from self._unready(pod, now)
 
-    def _crashes(self, pods: Sequence[Object]) -> Iterator[Failure]:
+    def _crashes(self, pods: Sequence[Object]) -> Iterator[RolloutFailure]:
         ends, last = 0, None
         for pod in pods:
             for status, lasting in container_statuses(pod):
@@ -222,7 +222,7 @@ class Observer:
             kind, why = "crash", f"could not be started: {_line(state.get('message'))}"
         else:
             kind, why = "crash", f"ended with exit code {code}"
-        yield Failure(
+        yield RolloutFailure(
             kind=kind,
             reason=f"{who} {why}{times}",
             pod=name,
@@ -239,7 +239,7 @@ class Observer:
         period = float(probe_of(pod, container, "startupProbe").get("periodSeconds", 10))
         return ran_seconds(state) >= budget - period
 
-    def _waiting(self, pod: Object, now: float) -> Iterator[Failure]:
+    def _waiting(self, pod: Object, now: float) -> Iterator[RolloutFailure]:
         name = pod["metadata"]["name"]
         for status, _ in container_statuses(pod):
             waiting = (status.get("state") or {}).get("waiting") or {}
@@ -252,7 +252,7 @@ class Observer:
                 )
                 if final or held >= PULL_SECONDS:
                     image = status.get("image") or image_of(pod, container)
-                    yield Failure(
+                    yield RolloutFailure(
                         kind="image" if final else REGISTRY,
                         reason=f"the image {image} cannot be pulled ({reason}): {message}",
                         pod=name,
@@ -263,7 +263,7 @@ class Observer:
                 what = NODE if of_node else "configuration"
                 patience = NODE_SECONDS if of_node else self._patience(pod)
                 if self._held(now, name, container, what) >= patience:
-                    yield Failure(
+                    yield RolloutFailure(
                         kind=what,
                         reason=f"container {container} of pod {name} cannot be made "
                         f"({reason}): {message}",
@@ -274,20 +274,20 @@ class Observer:
     def _patience(self, pod: Object) -> float:
         return AGAIN_SECONDS if pod["metadata"]["uid"] in self._there else CONFIGURATION_SECONDS
 
-    def _unscheduled(self, pod: Object, now: float) -> Iterator[Failure]:
+    def _unscheduled(self, pod: Object, now: float) -> Iterator[RolloutFailure]:
         scheduled = condition(pod, "PodScheduled")
         if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
             return
         name = pod["metadata"]["name"]
         held = self._held(now, name, "unschedulable")
         if held >= self._settings.unschedulable_seconds:
-            yield Failure(
+            yield RolloutFailure(
                 kind="unschedulable",
                 reason=f"no node takes pod {name}: {_line(scheduled.get('message'))}",
                 pod=name,
             )
 
-    def _unready(self, pod: Object, now: float) -> Iterator[Failure]:
+    def _unready(self, pod: Object, now: float) -> Iterator[RolloutFailure]:
         name = pod["metadata"]["name"]
         for status in (pod.get("status") or {}).get("containerStatuses") or ():
             running = (status.get("state") or {}).get("running")
@@ -296,7 +296,7 @@ class Observer:
                 continue
             budget = max(self._settings.unready_seconds, readiness_budget(pod, status["name"]))
             if self._held(now, name, status["name"], "unready") >= budget:
-                yield Failure(
+                yield RolloutFailure(
                     kind="unready",
                     reason=f"container {status['name']} of pod {name} has started but has not "
                     f"become ready for {budget:g} s",
@@ -304,7 +304,7 @@ class Observer:
                     container=status["name"],
                 )
 
-    def _of_set(self, snapshot: Snapshot, live: Object, now: float) -> Iterator[Failure]:
+    def _of_set(self, snapshot: Snapshot, live: Object, now: float) -> Iterator[RolloutFailure]:
         """A StatefulSet and a DaemonSet have no conditions that say what their controller meets."""
         progress = rollout(snapshot)
         if progress.complete:
@@ -317,19 +317,19 @@ class Observer:
         # A pod is made once the one before it has been ready for so long.
         patience = MISSING_SECONDS + int(live["spec"].get("minReadySeconds", 0))
         if whole and lacks > 0 and self._held(now, "missing") >= patience:
-            yield Failure(
+            yield RolloutFailure(
                 kind="refused",
                 reason=f"{lacks} of {progress.wanted} pods of {snapshot.kind} "
                 f"{live['metadata']['name']} have not been made for {patience:g} s",
             )
 
-    def _of_job(self, snapshot: Snapshot, live: Object, now: float) -> Iterator[Failure]:
+    def _of_job(self, snapshot: Snapshot, live: Object, now: float) -> Iterator[RolloutFailure]:
         """Its pods may fail until it has: what can never start is all that they tell."""
         failed = condition(live, "Failed")
         if failed.get("status") == "True":
             last = max(snapshot.pods, key=_made, default=None)
             status = {} if last is None else next((it for it, _ in container_statuses(last)), {})
-            yield Failure(
+            yield RolloutFailure(
                 kind="job",
                 reason=f"Job {live['metadata']['name']} failed ({failed.get('reason')}): "
                 f"{_line(failed.get('message'))}",
@@ -340,11 +340,11 @@ class Observer:
             yield from self._waiting(pod, now)
             yield from self._unscheduled(pod, now)
 
-    def _late(self, pods: Sequence[Object], deadline: str) -> Failure:
+    def _late(self, pods: Sequence[Object], deadline: str) -> RolloutFailure:
         """Word that a rollout makes no progress, and what holds up the first pod of its own."""
         late = next((pod for pod in pods if not is_ready(pod)), None)
         container, why = (None, "") if late is None else holdup(late)
-        return Failure(
+        return RolloutFailure(
             kind="deadline",
             reason=f"the rollout made no progress for {deadline}{why}",
             pod=None if late is None else late["metadata"]["name"],
@@ -353,7 +353,7 @@ class Observer:
 
     def _of_controller(
         self, snapshot: Snapshot, deployment: Object, now: float
-    ) -> Iterator[Failure]:
+    ) -> Iterator[RolloutFailure]:
         progressing = condition(deployment, "Progressing")
         exceeded = progressing.get("reason") == "ProgressDeadlineExceeded"
         if exceeded and self._held(now, "deadline") >= DEADLINE_SECONDS:
@@ -362,7 +362,7 @@ class Observer:
         refused = condition(snapshot.replica_set or {}, "ReplicaFailure")
         is_refused = refused.get("status") == "True" and not any(map(is_going, snapshot.pods))
         if is_refused and self._held(now, "refused") >= REFUSED_SECONDS:
-            yield Failure(
+            yield RolloutFailure(
                 kind="refused",
                 reason=f"pods are refused ({refused.get('reason')}): "
                 f"{_line(refused.get('message'))}",
@@ -371,7 +371,7 @@ class Observer:
         unfinished = paused and not rollout(snapshot).complete
         if unfinished and self._held(now, "paused") >= REFUSED_SECONDS:
             name = deployment["metadata"]["name"]
-            yield Failure(
+            yield RolloutFailure(
                 kind="paused",
                 reason=f"Deployment {name} is paused in the middle of a rollout",
             )

@@ -1,6 +1,6 @@
 """Rollouts that are watched: how far they are, and evidence as soon as there is some.
 
-:class:`Watch` does it in a thread, beside an update that runs; a gate does it by itself.
+:class:`RolloutMonitor` does it in a thread, beside an update that runs; a gate does it by itself.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from aegis_deploy.kubernetes.client import ApiError, Cluster
-from aegis_deploy.kubernetes.informer import Mirror
-from aegis_deploy.kubernetes.informers import Mirrors, Where, mirrored, reach
-from aegis_deploy.kubernetes.rollout_failures import DELETED, Failure, Observer
+from aegis_deploy.kubernetes.informer import Informer
+from aegis_deploy.kubernetes.informers import Informers, Where, informer_of, reach
+from aegis_deploy.kubernetes.rollout_failures import DELETED, Observer, RolloutFailure
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import (
     Rollout,
@@ -46,7 +46,7 @@ class Rollouts:
 
     def __init__(
         self,
-        mirror: Mirror | Mirrors,
+        mirror: Informer | Informers,
         workloads: Sequence[Workload],
         settings: GateSettings,
         *,
@@ -71,7 +71,7 @@ class Rollouts:
         self._before: dict[Workload, tuple[str, int] | None] = {}
         self._alive: set[Workload] = set()
 
-    def failure(self) -> tuple[Workload, Failure] | None:
+    def failure(self) -> tuple[Workload, RolloutFailure] | None:
         """Return the evidence there is, and of which workload.
 
         The time in which the cluster does not answer counts against no pod: nobody knows what
@@ -83,7 +83,7 @@ class Rollouts:
         for workload in self._workloads:
             snapshot = self._mirror.snapshot(workload)
             if self._deleted(workload, snapshot):
-                return workload, Failure(
+                return workload, RolloutFailure(
                     kind=DELETED,
                     reason=f"somebody deleted {workload.kind} {workload.namespace}/{workload.name}"
                     f"{workload.where}",
@@ -156,7 +156,7 @@ class Rollouts:
         return seen is not None and self._before[workload] != seen
 
 
-class Watch:
+class RolloutMonitor:
     """Watches rollouts in a thread while something else changes them; a context manager.
 
     Start it before the update. Nothing that was there before counts as evidence.
@@ -186,7 +186,7 @@ class Watch:
             AegisError: There is no way to a cluster.
         """
         self._cluster_of = reach(cluster)
-        self._mirror = mirrored(cluster, workloads)
+        self._mirror = informer_of(cluster, workloads)
         self._rollouts = Rollouts(self._mirror, workloads, settings, upcoming=upcoming)
         self._upcoming = upcoming
         self._on_progress, self._on_failure = on_progress, on_failure
@@ -344,7 +344,7 @@ class Watch:
             self._on_failure(verdict)
 
 
-def detail(cluster: Cluster, workload: Workload, failure: Failure) -> tuple[str, ...]:
+def detail(cluster: Cluster, workload: Workload, failure: RolloutFailure) -> tuple[str, ...]:
     """Return the last log lines of what failed and the last warnings about it, as lines.
 
     It is known that it failed: nothing about the details keeps that from being told.
@@ -355,7 +355,7 @@ def detail(cluster: Cluster, workload: Workload, failure: Failure) -> tuple[str,
         return (f"its log and its events cannot be read: {type(error).__name__}: {error}",)
 
 
-def _detail(cluster: Cluster, workload: Workload, failure: Failure) -> tuple[str, ...]:
+def _detail(cluster: Cluster, workload: Workload, failure: RolloutFailure) -> tuple[str, ...]:
     lines: list[str] = []
     namespace = workload.namespace
     if failure.pod is not None and failure.container is not None:

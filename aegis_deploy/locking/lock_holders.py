@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from aegis_deploy.backend.protocol import Lock
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.common.process import Machine, Running, began_after
+from aegis_deploy.common.process import Machine, RunningProcess, began_after
 from aegis_deploy.history.verification_store import LONGEST
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _is_of(claim: Claim, lock: Lock) -> bool:
     return lock.automated and lock.since is not None and lock.since >= claimed - _CLOCKS
 
 
-def _judge_process(process: Running | None, lock: Lock) -> tuple[Life, str]:
+def _judge_process(process: RunningProcess | None, lock: Lock) -> tuple[Life, str]:
     if process is None:
         return Life.ORPHANED, f"its process {lock.pid} is gone"
     if not began_after(process, lock.since):
@@ -226,7 +226,7 @@ def _judge_process(process: Running | None, lock: Lock) -> tuple[Life, str]:
     return Life.ORPHANED, f"its process id {lock.pid} now belongs to {process.name}"
 
 
-def _is_cli(process: Running) -> bool:
+def _is_cli(process: RunningProcess) -> bool:
     return process.name.startswith(CLI)
 
 

@@ -20,14 +20,14 @@ from aegis_deploy.model.events import Event, Outcome
 from aegis_deploy.model.release import Release
 
 if TYPE_CHECKING:
-    from aegis_deploy.locking.watchdog import Guard
+    from aegis_deploy.locking.watchdog import Watchdog
     from aegis_deploy.stack.session import Session
 
 Run = Callable[[Callable[[Event], None]], Outcome]
 """An update: given what to tell its events to, it runs to its end and says what it came to."""
 
 
-class Turn:
+class Takeover:
     """One deployer's turn on one stack.
 
     Args:
@@ -49,7 +49,7 @@ class Turn:
         self.unjudged = False
         self._unfinished = self._changed = False
         self._claim: lease.Claimed | None = None
-        self._guard: Guard | None = None
+        self._guard: Watchdog | None = None
 
     @contextmanager
     def claimed(self, intent: str, message: str, wait_seconds: float) -> Iterator[None]:

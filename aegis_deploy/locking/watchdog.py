@@ -106,7 +106,7 @@ def end(pid: int, *, parent: Callable[[], int] = os.getppid) -> bool:
     return True
 
 
-class Guard:
+class Watchdog:
     """A guard at work, seen from whom it watches.
 
     Attributes:
@@ -171,7 +171,7 @@ class Guard:
 
 
 @contextmanager
-def guarding(session: Session, claim: Claimed, out: Output) -> Iterator[Guard]:
+def guarding(session: Session, claim: Claimed, out: Output) -> Iterator[Watchdog]:
     """Have a guard watch over the block.
 
     A signal that cuts the work short is the guard's business as well: it goes on once this
@@ -196,7 +196,7 @@ def guarding(session: Session, claim: Claimed, out: Output) -> Iterator[Guard]:
         guard.close()
 
 
-def start(session: Session, name: str) -> Guard:
+def start(session: Session, name: str) -> Watchdog:
     """Start a guard that watches this process.
 
     Args:
@@ -216,7 +216,7 @@ def start(session: Session, name: str) -> Guard:
             env=environment(os.environ),
             start_new_session=True,
         )
-    return Guard(ours, process, log)
+    return Watchdog(ours, process, log)
 
 
 def arguments(session: Session, log: Path) -> list[str]:

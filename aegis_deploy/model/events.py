@@ -156,7 +156,7 @@ class Changes:
 
 
 @dataclass(frozen=True)
-class Failure:
+class UpdateFailure:
     """One reason why an update failed.
 
     Attributes:
@@ -188,7 +188,7 @@ class Outcome:
     """
 
     succeeded: bool
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[UpdateFailure, ...] = ()
     summary: Mapping[str, int] = field(default_factory=dict)
     started: datetime
     duration: float
@@ -360,19 +360,19 @@ class Recorder:
             except Exception as error:
                 self.error = error
 
-    def failures(self, otherwise: str) -> tuple[Failure, ...]:
+    def failures(self, otherwise: str) -> tuple[UpdateFailure, ...]:
         """The reasons the update gave, or the text given when it gave none."""
         said = [
-            Failure(event.urn, _HOOK.sub("", event.message))
+            UpdateFailure(event.urn, _HOOK.sub("", event.message))
             for event in self.said
             if _severe(event)
         ]
         # The engine repeats at the stack's level that the update failed.
         causes = [item for item in said if item.urn and not _is_echo(item.message)] or said
         about = {item.urn for item in causes}
-        mute = [Failure(step.urn, f"{step.op} failed") for step in self.failed]
+        mute = [UpdateFailure(step.urn, f"{step.op} failed") for step in self.failed]
         return _unique([*causes, *(item for item in mute if item.urn not in about)]) or (
-            Failure("", otherwise or "the update failed and gave no reason"),
+            UpdateFailure("", otherwise or "the update failed and gave no reason"),
         )
 
     def warnings(self) -> tuple[str, ...]:
@@ -398,5 +398,5 @@ def _is_echo(message: str) -> bool:
     return message in {"update failed", "preview failed", "resource operation failed"}
 
 
-def _unique(failures: Sequence[Failure]) -> tuple[Failure, ...]:
+def _unique(failures: Sequence[UpdateFailure]) -> tuple[UpdateFailure, ...]:
     return tuple(dict.fromkeys(failures))

@@ -32,7 +32,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class ProbeMetrics:
     """What a number of probes saw.
 
     Attributes:
@@ -110,9 +110,9 @@ class Tally:
             insort(self._good, answer.milliseconds)
             self._slow += answer.milliseconds > self._p99_ms
 
-    def figures(self) -> Figures:
+    def figures(self) -> ProbeMetrics:
         """Return what they came to so far."""
-        return Figures(
+        return ProbeMetrics(
             total=self._total,
             failed=self._total - len(self._good),
             p99_ms=_ranked(self._good, 99),
@@ -122,7 +122,7 @@ class Tally:
         )
 
 
-def figures_of(answers: Iterable[Answer], p99_ms: float) -> Figures:
+def figures_of(answers: Iterable[Answer], p99_ms: float) -> ProbeMetrics:
     """Sum up answers."""
     tally = Tally(p99_ms)
     for answer in answers:
@@ -150,7 +150,9 @@ def allowed_slow(total: int) -> int:
     return max(total - math.ceil(99 * total / _PERCENT), min(1, total - 1), 0)
 
 
-def shortcoming(seen: Figures, settings: GateSettings, planned: int = 0) -> tuple[str, str] | None:
+def shortcoming(
+    seen: ProbeMetrics, settings: GateSettings, planned: int = 0
+) -> tuple[str, str] | None:
     """Return what makes figures not good enough: its kind and it in one line.
 
     Args:

@@ -85,7 +85,7 @@ class Judgement:
         evidence: Log lines and events.
         notes: What was not judged, and why.
         serving: What served then.
-        figures: What the probes saw, as :class:`model.probe_metrics.Figures` writes it.
+        figures: What the probes saw, as :class:`model.probe_metrics.ProbeMetrics` writes it.
     """
 
     at: float

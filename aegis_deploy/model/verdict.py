@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from aegis_deploy.model.probe_metrics import Figures
+from aegis_deploy.model.probe_metrics import ProbeMetrics
 
 LOST = "lost"
 """The kind of a verdict that is none: the cluster did not answer any more."""
@@ -21,7 +21,7 @@ class Verdict:
     Attributes:
         passed: Whether it is.
         reason: Why, in one line.
-        kind: What failed: an :class:`kubernetes.rollout_failures.Failure`'s kind, or success-ratio,
+        kind: What failed: a :class:`RolloutFailure`'s kind, or success-ratio,
             latency, version, prometheus, timeout, unreachable, lost; "passed" when nothing did.
         evidence: The failing container's last log lines and events, as lines.
         serving: What serves now, in a few words.
@@ -36,7 +36,7 @@ class Verdict:
     kind: str = "passed"
     evidence: tuple[str, ...] = ()
     serving: str = ""
-    figures: Figures | None = None
+    figures: ProbeMetrics | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     via: str = ""

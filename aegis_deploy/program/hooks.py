@@ -34,7 +34,7 @@ import pulumi
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.pod_images import containers_of
 from aegis_deploy.model.verdict import AGAIN
-from aegis_deploy.program.verification import OwnLedger
+from aegis_deploy.program.verification import ProgramVerification
 
 if TYPE_CHECKING:
     from aegis_deploy.model.verdict import Verdict
@@ -147,8 +147,8 @@ class GateHook:
         return os.environ.get(GATE_VARIABLE) == DEPLOYER
 
     @cached_property
-    def _own(self) -> OwnLedger:
-        return OwnLedger(
+    def _own(self) -> ProgramVerification:
+        return ProgramVerification(
             organization=pulumi.get_organization(),
             project=pulumi.get_project(),
             stack=pulumi.get_stack(),
@@ -208,7 +208,7 @@ class GateHook:
         from aegis_deploy.kubernetes.client import connect
         from aegis_deploy.model.rollout import Workload
         from aegis_deploy.model.timeline import GATE
-        from aegis_deploy.report.recorder import Recording
+        from aegis_deploy.report.recorder import Recorder
 
         workload = Workload(
             namespace=self.namespace, name=self.name, service=self.service, kind=self.kind
@@ -224,7 +224,7 @@ class GateHook:
                 rollout_only=True,
                 stop=stop,
             )
-        recording = Recording(self.stack, "pulumi up")
+        recording = Recorder(self.stack, "pulumi up")
         recording.asks(self.settings)
         with recording.phase(GATE):
             verdict = judge(

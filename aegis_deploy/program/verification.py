@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aegis_deploy.history.verification_store import Refusal
-    from aegis_deploy.report.recorder import Recording
+    from aegis_deploy.report.recorder import Recorder
     from aegis_deploy.stack.session import Session
 
 _PATIENCE = 30.0
 
 
 @dataclass(kw_only=True)
-class OwnLedger:
+class ProgramVerification:
     """The ledger of the stack that runs.
 
     Attributes:
@@ -75,7 +75,7 @@ class OwnLedger:
         if refused is not None:
             verification_store.pardon(session, refused.fingerprint, declared=_declared())
 
-    def keep(self, recording: Recording, warn: Callable[[str], None]) -> None:
+    def keep(self, recording: Recorder, warn: Callable[[str], None]) -> None:
         """Keep a timeline of the gate in this update; one that cannot be kept is a warning.
 
         Args:

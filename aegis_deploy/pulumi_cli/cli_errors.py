@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aegis_deploy.common.errors import AegisError
 
 if TYPE_CHECKING:
-    from aegis_deploy.model.events import Failure
+    from aegis_deploy.model.events import UpdateFailure
 
 _EXIT_STACK_NOT_FOUND = 6
 
@@ -148,7 +148,7 @@ def explain(done: Finished, what: str) -> AegisError:
     return AegisError(what=what, why=why)
 
 
-def unusable(done: Finished, what: str, reasons: Sequence[Failure]) -> AegisError:
+def unusable(done: Finished, what: str, reasons: Sequence[UpdateFailure]) -> AegisError:
     """Put a failed run that did nothing into the same form, with what its resources said.
 
     Args:

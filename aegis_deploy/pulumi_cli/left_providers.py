@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from aegis_deploy.common.process import Machine, Running
+from aegis_deploy.common.process import Machine, RunningProcess
 
 PROVIDER = "pulumi-resource"
 """How the names of providers begin; the kernel keeps 15 letters of them."""
@@ -48,7 +48,7 @@ def ended(directory: Path) -> tuple[str, ...]:
     )
 
 
-def _left(directory: Path, here: Machine) -> Iterator[Running]:
+def _left(directory: Path, here: Machine) -> Iterator[RunningProcess]:
     for path in here.proc.glob("[0-9]*"):
         with suppress(OSError, ValueError):
             process = here.find(int(path.name))
@@ -72,5 +72,5 @@ def _answers(port: int) -> bool:
     return True
 
 
-def _named(process: Running) -> str:
+def _named(process: RunningProcess) -> str:
     return f"{process.name} (process {process.pid})"

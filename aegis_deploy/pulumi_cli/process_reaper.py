@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from aegis_deploy.common.process import Machine, Running
+from aegis_deploy.common.process import Machine, RunningProcess
 
 HOST = "pulumi-language"
 """How the names of language hosts begin; the kernel keeps 15 letters of them."""
@@ -58,9 +58,9 @@ class Programs:
     def __init__(self, engine: int) -> None:
         self._engine = engine
         self._here = Machine.here()
-        self._seen: dict[int, tuple[Running, Running]] = {}
+        self._seen: dict[int, tuple[RunningProcess, RunningProcess]] = {}
 
-    def orphans(self) -> list[Running]:
+    def orphans(self) -> list[RunningProcess]:
         """Return the programs that are there still although their host is gone."""
         for host in self._below(self._engine):
             if host.name.startswith(HOST):
@@ -73,7 +73,7 @@ class Programs:
                 found.append(program)
         return found
 
-    def _below(self, pid: int) -> list[Running]:
+    def _below(self, pid: int) -> list[RunningProcess]:
         pids: list[str] = []
         with suppress(OSError):  # It may end while it is looked at, or one of its threads.
             for path in Path(f"/proc/{pid}/task").glob("*/children"):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.model.events import Failure, Outcome
+from aegis_deploy.model.events import Outcome, UpdateFailure
 from aegis_deploy.model.release import beginning
 from aegis_deploy.replay.program import clearing, registering
 
@@ -92,4 +92,4 @@ def _together(done: Sequence[Outcome]) -> Outcome:
 
 def _cut_off(outcome: Outcome) -> Outcome:
     why = "stopped once what could block the rest was gone"
-    return replace(outcome, succeeded=False, stopped=True, failures=(Failure("", why),))
+    return replace(outcome, succeeded=False, stopped=True, failures=(UpdateFailure("", why),))

@@ -39,7 +39,7 @@ def name_of(moment: float) -> str:
 
 
 @dataclass
-class Recording:
+class Recorder:
     """A change of a stack that is under way. Every method may be called from any thread.
 
     Attributes:

@@ -14,7 +14,7 @@ from aegis_deploy.report.timeline_plot import moments
 if TYPE_CHECKING:
     from aegis_deploy.history.compare import Compared
     from aegis_deploy.history.diff import Difference
-    from aegis_deploy.history.listing import Entry
+    from aegis_deploy.history.listing import ReleaseEntry
     from aegis_deploy.model.release import Release
 
 SUMMARY_LIMIT = 500_000
@@ -41,7 +41,7 @@ class ReleaseReport:
     """
 
     stack: str
-    entry: Entry
+    entry: ReleaseEntry
     before: int | None = None
     compared: Compared | None = None
     timeline: Timeline | None = None

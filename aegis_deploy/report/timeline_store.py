@@ -19,8 +19,8 @@ from aegis_deploy.model.timeline import Timeline
 from aegis_deploy.report.recorder import name_of
 
 if TYPE_CHECKING:
-    from aegis_deploy.backend.artifacts import Shelf
-    from aegis_deploy.report.recorder import Recording
+    from aegis_deploy.backend.artifacts import ArtifactStore
+    from aegis_deploy.report.recorder import Recorder
     from aegis_deploy.stack.session import Session
 
 MOST_KEPT = 100
@@ -36,7 +36,7 @@ _UNMASKED = "left out: the stack's secrets could not be read, so that none could
 
 @contextmanager
 def kept(
-    session: Session, recording: Recording, command: str, warn: Callable[[str], None]
+    session: Session, recording: Recorder, command: str, warn: Callable[[str], None]
 ) -> Iterator[None]:
     """Record what happens in the block, and keep it when the block ends, however it does.
 
@@ -60,7 +60,7 @@ def kept(
 
 
 def save(
-    session: Session, recording: Recording, warn: Callable[[str], None], *, finished: bool
+    session: Session, recording: Recorder, warn: Callable[[str], None], *, finished: bool
 ) -> None:
     """Keep what was recorded so far, when there is anything; what fails is a warning.
 
@@ -94,7 +94,7 @@ def _secrets(session: Session) -> frozenset[str] | None:
     return secrets_of([it.value for it in settings.values() if it.secret])
 
 
-def keep(shelf: Shelf, name: str, timeline: Timeline) -> None:
+def keep(shelf: ArtifactStore, name: str, timeline: Timeline) -> None:
     """Write a timeline, and let go of the oldest when there are too many.
 
     Raises:
@@ -108,7 +108,7 @@ def keep(shelf: Shelf, name: str, timeline: Timeline) -> None:
             shelf.remove(old)
 
 
-def find(shelf: Shelf, release: Release) -> Timeline | None:
+def find(shelf: ArtifactStore, release: Release) -> Timeline | None:
     """Find the timeline of the change that made a release; None when there is none.
 
     A stack is changed by one at a time, so the one that was under way with it is meant. Names say

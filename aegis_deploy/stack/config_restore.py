@@ -26,7 +26,7 @@ _INDENT = 2
 
 
 @dataclass(frozen=True)
-class Difference:
+class SettingChange:
     """A setting that the file and what runs do not agree on.
 
     Attributes:
@@ -48,7 +48,7 @@ class Difference:
         return f"~ {self.key}: {self.file.shown} -> {self.runs.shown}"
 
 
-def differences(stack: Config, project: Config, runs: Config) -> list[Difference]:
+def differences(stack: Config, project: Config, runs: Config) -> list[SettingChange]:
     """Return what has to change in a stack's file so that its next update is what runs.
 
     Args:
@@ -62,14 +62,14 @@ def differences(stack: Config, project: Config, runs: Config) -> list[Difference
         if _same(wanted, present):
             continue
         if wanted is None or not _same(wanted, inherited):
-            found.append(Difference(key, present, wanted))
+            found.append(SettingChange(key, present, wanted))
         elif present is not None:
             # The project's own value holds again once the stack's is gone.
-            found.append(Difference(key, present, None))
+            found.append(SettingChange(key, present, None))
     return found
 
 
-def rewritten(text: str, changes: list[Difference], project: str) -> str:
+def rewritten(text: str, changes: list[SettingChange], project: str) -> str:
     """Return a settings file's text with some settings changed.
 
     Args:
@@ -107,7 +107,7 @@ def rewritten(text: str, changes: list[Difference], project: str) -> str:
 
 
 @dataclass(frozen=True)
-class Restored:
+class RestoredConfig:
     """What was done to a settings file.
 
     Attributes:
@@ -118,7 +118,7 @@ class Restored:
 
     path: str
     release: Release
-    changes: tuple[Difference, ...]
+    changes: tuple[SettingChange, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines; secrets are masked."""
@@ -136,7 +136,9 @@ class Restored:
         }
 
 
-def restore(session: Session, releases: Sequence[Release], *, preview: bool = False) -> Restored:
+def restore(
+    session: Session, releases: Sequence[Release], *, preview: bool = False
+) -> RestoredConfig:
     """Bring a stack's settings file in line with the release that runs.
 
     Args:
@@ -156,7 +158,7 @@ def restore(session: Session, releases: Sequence[Release], *, preview: bool = Fa
     path = session.config_file
     stack = read_settings(path, session.project)
     changes = differences(stack, project, runs.config)
-    done = Restored(str(path), runs, tuple(changes))
+    done = RestoredConfig(str(path), runs, tuple(changes))
     if preview or not changes:
         return done
     before = path.read_text() if path.exists() else ""
@@ -221,7 +223,7 @@ def _dumped(key: str, value: ConfigValue, indent: int) -> list[str]:
     return [" " * indent + line for line in text.splitlines(keepends=True)]
 
 
-def _written_anew(text: str, changes: list[Difference]) -> str:
+def _written_anew(text: str, changes: list[SettingChange]) -> str:
     """Write the whole file, for one that has no settings in lines of their own."""
     content = yaml.safe_load(text) or {}
     settings = dict(content.get("config") or {})

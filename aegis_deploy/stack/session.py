@@ -25,7 +25,15 @@ from aegis_deploy.backend.object_store import password_of, shown_url
 from aegis_deploy.backend.protocol import Store
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.process import user
-from aegis_deploy.model.events import Changes, Event, Failure, OnEvent, Outcome, Recorder, Step
+from aegis_deploy.model.events import (
+    Changes,
+    Event,
+    OnEvent,
+    Outcome,
+    Recorder,
+    Step,
+    UpdateFailure,
+)
 from aegis_deploy.model.release import SECURE, ConfigValue
 from aegis_deploy.pulumi_cli import field_conflicts
 from aegis_deploy.pulumi_cli.cli_errors import Finished, explain, last_lines, unusable
@@ -421,9 +429,9 @@ class Session:
                     return release.key
         return None
 
-    def _failures(self, done: Finished, recorder: Recorder) -> tuple[Failure, ...]:
+    def _failures(self, done: Finished, recorder: Recorder) -> tuple[UpdateFailure, ...]:
         if done.code < 0:
-            return (Failure("", f"the pulumi CLI was ended by signal {-done.code}"),)
+            return (UpdateFailure("", f"the pulumi CLI was ended by signal {-done.code}"),)
         return recorder.failures(last_lines(done.stderr) or last_lines(done.stdout))
 
     def _run(

@@ -24,7 +24,7 @@ from aegis_deploy.kubernetes.client import Cluster, connect
 from aegis_deploy.kubernetes.endpoint_slices import SERVICE_LABEL
 from aegis_deploy.kubernetes.informer import read_snapshot
 from aegis_deploy.kubernetes.nudge import ANNOTATION
-from aegis_deploy.kubernetes.rollout_monitor import Watch
+from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
 from aegis_deploy.model.gate_settings import GateSettings, Prometheus
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import Verdict
@@ -308,7 +308,7 @@ def test_a_watch_tells_what_the_update_meanwhile_brings_and_nothing_of_before(
 ) -> None:
     _apply(_deployment("5", program=CRASHING))
     assert not judge(cluster, [WEB], PATIENT).passed
-    with Watch(cluster, [WEB], PATIENT) as watch:
+    with RolloutMonitor(cluster, [WEB], PATIENT) as watch:
         assert watch.wait(1.5) is None, "what hung before the update is not the update's"
         _apply(_deployment("1"))
         assert watch.wait(5) is None

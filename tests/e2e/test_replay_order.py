@@ -18,7 +18,7 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.flows.operations import Actions
-from aegis_deploy.flows.rollback import Report, Request, rollback
+from aegis_deploy.flows.rollback import RollbackReport, RollbackRequest, rollback
 from aegis_deploy.kubernetes.client import ApiError, Cluster, connect
 from aegis_deploy.kubernetes.informer import read_snapshot
 from aegis_deploy.model.release import ConfigValue
@@ -81,11 +81,11 @@ class Order:
             return False
         return True
 
-    def back(self, to: int) -> Report:
+    def back(self, to: int) -> RollbackReport:
         """Roll back as `aegis rollback --to N --yes` does."""
         session = Session.open(STACK, self.directory, self.environment)
         out = Output(results=io.StringIO(), messages=io.StringIO())
-        return rollback(Actions(session, out, Signals()), Request(to=to, yes=True))
+        return rollback(Actions(session, out, Signals()), RollbackRequest(to=to, yes=True))
 
     def _program(self, release: str, server: str) -> Callable[[], None]:
         def run() -> None:

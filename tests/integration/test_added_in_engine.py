@@ -14,7 +14,7 @@ import pytest
 from pulumi import ResourceOptions
 
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.flows.gate_runner import Judging
+from aegis_deploy.flows.gate_runner import GateRunner
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.model.release import BEGUN
 from aegis_deploy.model.verdict import Verdict
@@ -181,7 +181,7 @@ def test_a_recovery_that_only_judges_knows_what_stays_and_tells_it(
     assert not stack_history.releases(session)[0].verified
     capsys.readouterr()
     judged = MagicMock(return_value=Verdict(passed=True, reason="good"))
-    monkeypatch.setattr(Judging, "judge", judged)
+    monkeypatch.setattr(GateRunner, "judge", judged)
 
     assert stand.aegis("recover", "--json") == ExitCode.OK
 

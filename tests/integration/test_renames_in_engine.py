@@ -10,7 +10,7 @@ import pytest
 
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.history import stack_history, verification_store
-from aegis_deploy.model.events import Failure, Outcome
+from aegis_deploy.model.events import Outcome, UpdateFailure
 from aegis_deploy.stack import checkpoint, integrity
 from aegis_deploy.stack.session import Session
 from tests.integration.shop import Stand, maps, objects
@@ -100,7 +100,7 @@ def test_a_state_that_the_engine_could_not_write_is_put_back(
         why = "snapshot integrity failure; it was already written, but is invalid"
         return Outcome(
             succeeded=False,
-            failures=(Failure("", why),),
+            failures=(UpdateFailure("", why),),
             started=datetime.now(UTC),
             duration=1.0,
         )

@@ -22,7 +22,7 @@ from aegis_deploy.cli.commands.options import (
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
-    from aegis_deploy.flows.deploy import Report
+    from aegis_deploy.flows.deploy import DeployReport
 
 
 def deploy(
@@ -62,10 +62,10 @@ def deploy(
     Previews it, asks, updates the stack while its rollout is watched, lets the gate judge it and
     marks it as verified. A release that fails is replaced by the last verified one.
     """
-    from aegis_deploy.flows.deploy import Request
+    from aegis_deploy.flows.deploy import DeployRequest
     from aegis_deploy.flows.deploy import deploy as run
 
-    request = Request(
+    request = DeployRequest(
         image_digest=image_digest,
         message=message,
         yes=yes,
@@ -79,7 +79,7 @@ def deploy(
     tell(run(open_actions(context, stack, directory, force=force), request), out)
 
 
-def tell(report: Report, out: Output) -> None:
+def tell(report: DeployReport, out: Output) -> None:
     """Show what a deploy came to."""
     out.document(report.as_json())
     release = report.release

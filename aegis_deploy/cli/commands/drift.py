@@ -27,7 +27,7 @@ from aegis_deploy.model.rollout import within
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
     from aegis_deploy.drift.clusters import Part
-    from aegis_deploy.drift.detection import Drifted, Field
+    from aegis_deploy.drift.detection import Drifted, FieldChange
     from aegis_deploy.flows.operations import Actions
     from aegis_deploy.model.release import Release
     from aegis_deploy.stack.checkpoint import Resource
@@ -42,7 +42,7 @@ _SIGNS = {"changed": "~", "removed": "-", "added": "+"}
 
 
 @dataclass(frozen=True)
-class Drift:
+class DriftReport:
     """What differs between a stack and its cluster.
 
     Attributes:
@@ -115,7 +115,7 @@ class Drift:
             head = f"**{md.text(self.stack)}**: {said}; {self.compared} objects are as declared"
             return md.fitted(chain([head], unread), _ISSUE)
         head = f"**{md.text(self.stack)}**: {self._head}"
-        found: list[tuple[str, Field | None]] = []
+        found: list[tuple[str, FieldChange | None]] = []
         for item in self.objects:
             if item.gone or item.going:
                 found.append((item.label + _fate(item), None))
@@ -126,7 +126,7 @@ class Drift:
         return md.fitted(chain([head, fix, table], unread), _ISSUE)
 
 
-def inspect(actions: Actions, lost: Forgotten | None = None) -> Drift:
+def inspect(actions: Actions, lost: Forgotten | None = None) -> DriftReport:
     """Compare what a stack's last good release declared with the cluster.
 
     Not its state: a refresh brings that in line with the cluster, drift and all.
@@ -151,14 +151,16 @@ def inspect(actions: Actions, lost: Forgotten | None = None) -> Drift:
     actions.clusters.learn(declared, anew=False)
     parts = actions.clusters.of_resources(wanted)
     if not parts:
-        return Drift(actions.stack, 0, elsewhere, unread=unasked)  # It need not have a cluster.
+        return DriftReport(
+            actions.stack, 0, elsewhere, unread=unasked
+        )  # It need not have a cluster.
     found = [_compared(actions.stack, part) for part in parts]
     refused = [it for it in found if it.error is not None]
     if len(refused) == len(found):
         raise _unreadable(actions.stack, refused)
     if lost is None:
         lost = forgotten.look(actions.session, actions.releases())
-    return Drift(
+    return DriftReport(
         actions.stack,
         sum(it.compared for it in found),
         (*(thing for it in found for thing in it.objects), *elsewhere),
@@ -300,7 +302,7 @@ def put_back(actions: Actions, wait_seconds: float) -> None:
         AegisError: Somebody else works on the stack, there is no succeeded release to put back, or
             it does not come up healthy.
     """
-    from aegis_deploy.flows.rollback import Request, roll_back
+    from aegis_deploy.flows.rollback import RollbackRequest, roll_back
 
     with actions.claimed(_INTENT, "drift --fix", wait_seconds):
         found = inspect(actions)
@@ -315,10 +317,10 @@ def put_back(actions: Actions, wait_seconds: float) -> None:
                 if _take_away(actions, item, taken):
                     taken.append(item.label)
 
-        roll_back(actions, Request(to=release.number, yes=True), take_away)
+        roll_back(actions, RollbackRequest(to=release.number, yes=True), take_away)
 
 
-def _require_all(found: Drift) -> None:
+def _require_all(found: DriftReport) -> None:
     """See that all of a stack's clusters could be asked.
 
     Raises:
@@ -355,7 +357,7 @@ def _take_away(actions: Actions, item: Drifted, taken: Sequence[str]) -> bool:
     return True
 
 
-def render(drift: Drift, out: Output, *, markdown: bool) -> None:
+def render(drift: DriftReport, out: Output, *, markdown: bool) -> None:
     """Show what drifted."""
     out.document(drift.as_json())
     for line in [drift.markdown()] if markdown else drift.lines():
@@ -413,7 +415,7 @@ def _fate(item: Drifted) -> str:
     return ": deleted" if item.gone else ""
 
 
-def _row(found: tuple[str, Field | None]) -> tuple[str, ...]:
+def _row(found: tuple[str, FieldChange | None]) -> tuple[str, ...]:
     from aegis_deploy.common import markdown as md
 
     label, field = found
@@ -425,7 +427,7 @@ def _row(found: tuple[str, Field | None]) -> tuple[str, ...]:
     return (md.code(label), md.code(field.path), declared, live, by)
 
 
-def _field(field: Field) -> str:
+def _field(field: FieldChange) -> str:
     both = f": {field.declared} -> {field.live}" if field.declared or field.live else ""
     shown = {
         "changed": f"{field.path}{both}",

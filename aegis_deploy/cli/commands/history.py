@@ -11,7 +11,7 @@ from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, outp
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
-    from aegis_deploy.history.listing import Entry, Listing
+    from aegis_deploy.history.listing import Listing, ReleaseEntry
 
 SHOWN = 20
 ON_PAGE = 200
@@ -33,7 +33,7 @@ def render(listing: Listing, out: Output) -> None:
         out.warn(fault)
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: ReleaseEntry) -> tuple[str, ...]:
     release, deployed = entry.release, entry.deployed
     message = " ".join(release.message.split())
     if len(message) > _LONGEST_MESSAGE:

@@ -58,7 +58,7 @@ def promote(
     release that fails is replaced by the target's last verified one.
     """
     from aegis_deploy.common.errors import AegisError, ExitCode
-    from aegis_deploy.flows.promote import Request
+    from aegis_deploy.flows.promote import PromoteRequest
     from aegis_deploy.flows.promote import promote as run
 
     if source == target:
@@ -67,7 +67,7 @@ def promote(
             next="aegis promote SOURCE TARGET, such as: aegis promote staging production",
             code=ExitCode.USAGE,
         )
-    request = Request(
+    request = PromoteRequest(
         image_digest=image_digest,
         preview=preview,
         yes=yes,

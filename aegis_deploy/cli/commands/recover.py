@@ -13,7 +13,7 @@ from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
     from aegis_deploy.flows.operations import Actions
-    from aegis_deploy.flows.rollback import Report
+    from aegis_deploy.flows.rollback import RollbackReport
     from aegis_deploy.locking.diagnosis import Decision, Diagnosis
     from aegis_deploy.locking.lock_holders import Holder
     from aegis_deploy.locking.state_repair import Settled
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aegis_deploy.replay.model import Replay
     from aegis_deploy.replay.retained import Stay
 
-    _Done = tuple[Report | None, Sequence[Stay]]
+    _Done = tuple[RollbackReport | None, Sequence[Stay]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis, by: str) ->
     return None, ()
 
 
-def _restore(actions: Actions, target: Release, why: str) -> Report:
+def _restore(actions: Actions, target: Release, why: str) -> RollbackReport:
     from aegis_deploy.flows.rollback import announced, finished, going_back, refuse_gone, restore
 
     replay = actions.replay(target)

@@ -71,11 +71,11 @@ def rollback(
     What was recorded is applied again as a new update, and judged by the gate. Nothing is built
     and no old code runs. What is rolled back is remembered and not deployed again by mistake.
     """
-    from aegis_deploy.flows.rollback import Request
+    from aegis_deploy.flows.rollback import RollbackRequest
     from aegis_deploy.flows.rollback import rollback as run
     from aegis_deploy.replay.choices import Choices
 
-    request = Request(
+    request = RollbackRequest(
         to=to,
         preview=preview,
         yes=yes,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
     from aegis_deploy.drift.forgotten import Forgotten
     from aegis_deploy.flows.operations import Actions
-    from aegis_deploy.flows.status import Drift, Live, Status
+    from aegis_deploy.flows.status import LiveWorkload, StackDrift, Status
     from aegis_deploy.locking.lock_holders import Holder
     from aegis_deploy.model.release import Release
     from aegis_deploy.model.rollout import Workload
@@ -29,7 +29,7 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
     """
     from aegis_deploy.common.errors import AegisError
     from aegis_deploy.drift.clusters import Part
-    from aegis_deploy.flows.status import Drift, Status, look
+    from aegis_deploy.flows.status import StackDrift, Status, look
     from aegis_deploy.history import stack_history
     from aegis_deploy.kubernetes.client import ApiError
     from aegis_deploy.locking import lock_holders
@@ -38,7 +38,7 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
     release = next((it for it in releases if it.current), None)
     if unmarked is not None:
         actions.out.warn(f"which releases are verified is not known\n{unmarked}")
-    live: list[Live] = []
+    live: list[LiveWorkload] = []
     unreachable: list[str] = []
     workloads: list[Workload] = []
     try:
@@ -56,7 +56,7 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
             unreachable.append(part.told(error))
     holders = tuple(lock_holders.holders(actions.session))
     lost = _forgotten(actions, releases, holders)
-    found = Drift(unknown="nobody asked")
+    found = StackDrift(unknown="nobody asked")
     if drift:
         alone = unreachable and len(unreachable) == len(parts)
         found = _drift(actions, "; ".join(unreachable) if alone else "", holders, lost)
@@ -94,22 +94,22 @@ def _drift(
     unreachable: str,
     holders: Sequence[Holder],
     lost: Forgotten | None = None,
-) -> Drift:
+) -> StackDrift:
     """Look for drift, unless the answer could only be late or about the middle of something."""
     from aegis_deploy.cli.commands.drift import inspect as compared
     from aegis_deploy.common.errors import AegisError
-    from aegis_deploy.flows.status import Drift, drift_of
+    from aegis_deploy.flows.status import StackDrift, drift_of
     from aegis_deploy.locking.lock_holders import Life
 
     if unreachable:
-        return Drift(unknown="the cluster was not asked")
+        return StackDrift(unknown="the cluster was not asked")
     if any(it.life is Life.HELD for it in holders):
-        return Drift(unknown="somebody changes the stack just now")
+        return StackDrift(unknown="somebody changes the stack just now")
     try:
         with actions.out.progress(f"comparing {actions.stack} with what is live"):
             found = compared(actions, lost)
     except AegisError as error:
-        return Drift(unknown=f"{error.what}: {error.why}")
+        return StackDrift(unknown=f"{error.what}: {error.why}")
     drifted = drift_of(found.objects, found.unread, found.unreached)
     return replace(drifted, found=(*drifted.found, *found.forgotten.lines))
 

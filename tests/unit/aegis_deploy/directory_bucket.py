@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aegis_deploy.backend.object_store import Entry
+from aegis_deploy.backend.object_store import ObjectEntry
 from aegis_deploy.common import directory_lock
 from aegis_deploy.common.errors import AegisError
 
@@ -33,12 +33,12 @@ class DirectoryBucket:
                 next="see that PULUMI_BACKEND_URL names the backend, and that its disk is there",
             )
 
-    def list(self, start: str) -> list[Entry]:
+    def list(self, start: str) -> list[ObjectEntry]:
         directory, _, name = start.rpartition("/")
         try:
             with os.scandir(self.root / directory) as entries:
                 found = [
-                    Entry(f"{directory}/{entry.name}", entry.stat().st_mtime if name else 0.0)
+                    ObjectEntry(f"{directory}/{entry.name}", entry.stat().st_mtime if name else 0.0)
                     for entry in entries
                     if entry.name.startswith(name)
                 ]

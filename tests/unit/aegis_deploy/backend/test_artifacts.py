@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aegis_deploy.backend.artifacts import BucketShelf, DirectoryShelf, Shelf
+from aegis_deploy.backend.artifacts import ArtifactStore, BucketArtifacts, DirectoryArtifacts
 from aegis_deploy.backend.cloud_store import ServiceStore
 from aegis_deploy.pulumi_cli.engine import Engine
 from tests.unit.aegis_deploy.directory_bucket import DirectoryBucket
@@ -14,13 +14,13 @@ from tests.unit.aegis_deploy.made_backend import MadeBackend
 
 
 @pytest.fixture(params=["directory", "bucket"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
     if request.param == "directory":
-        return DirectoryShelf(tmp_path / "deep" / "shelf")
-    return BucketShelf(DirectoryBucket(tmp_path), ".pulumi/aegis/shop/staging.timelines")
+        return DirectoryArtifacts(tmp_path / "deep" / "shelf")
+    return BucketArtifacts(DirectoryBucket(tmp_path), ".pulumi/aegis/shop/staging.timelines")
 
 
-def test_what_is_put_there_is_there_in_order(shelf: Shelf) -> None:
+def test_what_is_put_there_is_there_in_order(shelf: ArtifactStore) -> None:
     assert shelf.names() == []
     for name in ("2.json", "1.json"):
         shelf.write(name, name.encode())
@@ -36,7 +36,7 @@ def test_what_is_put_there_is_there_in_order(shelf: Shelf) -> None:
 
 
 def test_a_draft_is_neither_listed_nor_left(tmp_path: Path) -> None:
-    shelf = DirectoryShelf(tmp_path)
+    shelf = DirectoryArtifacts(tmp_path)
     (tmp_path / ".1.json.77.77").touch()
     assert shelf.names() == []
     (tmp_path / "1.json").mkdir()
@@ -55,7 +55,7 @@ def test_a_service_has_none_so_each_machine_keeps_its_own(tmp_path: Path) -> Non
     environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "PATH": ""}
     engine = Engine(tmp_path, environment)
 
-    def shelf(name: str, url: str = "https://api.pulumi.com") -> DirectoryShelf:
+    def shelf(name: str, url: str = "https://api.pulumi.com") -> DirectoryArtifacts:
         return ServiceStore(engine, name, url, None).timelines
 
     whole, short = shelf("acme/shop/staging"), shelf("staging")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aegis_deploy.backend.bucket_store import BucketStore
-from aegis_deploy.backend.object_store import Entry
+from aegis_deploy.backend.object_store import ObjectEntry
 from aegis_deploy.history import stack_history
 from aegis_deploy.history.inspection import inspect
 from aegis_deploy.pulumi_cli.engine import Engine
@@ -27,7 +27,7 @@ class Counted(DirectoryBucket):
     reads: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
 
-    def list(self, start: str) -> list[Entry]:
+    def list(self, start: str) -> list[ObjectEntry]:
         found = super().list(start)
         if "/history/" not in start:
             return found
@@ -36,7 +36,7 @@ class Counted(DirectoryBucket):
         first = 1_790_000_000_000_000_000
         ends = ("checkpoint", "history")
         return [
-            Entry(f"{stem}-{first + number}.{end}.json")
+            ObjectEntry(f"{stem}-{first + number}.{end}.json")
             for number in range(UPDATES)
             for end in ends
         ]

@@ -12,10 +12,10 @@ from typing import Any, cast
 import pytest
 
 from aegis_deploy.cli.commands import drift
-from aegis_deploy.cli.commands.drift import Drift, put_back
+from aegis_deploy.cli.commands.drift import DriftReport, put_back
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.clusters import Clusters
-from aegis_deploy.drift.detection import ADDED, CHANGED, Drifted, Field
+from aegis_deploy.drift.detection import ADDED, CHANGED, Drifted, FieldChange
 from aegis_deploy.drift.forgotten import Forgotten
 from aegis_deploy.flows.image_registry import Presence
 from aegis_deploy.flows.update_runner import Ran
@@ -29,13 +29,13 @@ PDB = Drifted("PodDisruptionBudget", "shop", "api", "urn", gone=True)
 GITHUB_TAKES = 65_536
 
 
-def deployment(*fields: Field) -> Drifted:
+def deployment(*fields: FieldChange) -> Drifted:
     return Drifted("Deployment", "shop", "api", "urn", fields=fields)
 
 
 def test_each_field_is_told_with_both_values_and_who_and_when() -> None:
-    field = Field("spec.replicas", CHANGED, "2", "5", "kubectl", "2026-01-02T03:04:05Z")
-    drift = Drift("staging", 9, (deployment(field), PDB))
+    field = FieldChange("spec.replicas", CHANGED, "2", "5", "kubectl", "2026-01-02T03:04:05Z")
+    drift = DriftReport("staging", 9, (deployment(field), PDB))
     text = "\n".join(drift.lines())
     assert "2 of 9 objects drifted" in text
     assert "~ spec.replicas: 2 -> 5   by kubectl, 2026-01-02T03:04:05Z" in text
@@ -45,7 +45,7 @@ def test_each_field_is_told_with_both_values_and_who_and_when() -> None:
 
 
 def test_what_may_not_be_read_is_named_and_is_no_drift() -> None:
-    drift = Drift("staging", 8, unread=("Secret shop/api",))
+    drift = DriftReport("staging", 8, unread=("Secret shop/api",))
     text = "\n".join(drift.lines())
     assert "no drift; 8 objects" in text
     assert "not compared, for it may not be read: Secret shop/api" in text
@@ -56,7 +56,7 @@ def test_what_may_not_be_read_is_named_and_is_no_drift() -> None:
 
 def test_what_is_out_of_the_state_is_drift_and_says_how_to_go_on() -> None:
     lost = Forgotten(release(3), (outline(thing(CONFIG_KIND, "beta")),))
-    drift = Drift("staging", 8, forgotten=lost)
+    drift = DriftReport("staging", 8, forgotten=lost)
     text = "\n".join(drift.lines())
     assert text.startswith("staging: the state lacks 1 of what was deployed")
     assert "ConfigMap shop/beta is not in the state any more, and release 3 has it" in text
@@ -67,8 +67,8 @@ def test_what_is_out_of_the_state_is_drift_and_says_how_to_go_on() -> None:
 
 
 def test_an_issue_has_room_for_it_however_much_it_is() -> None:
-    fields = [Field(f"metadata.labels.l{i}", ADDED, "", "x" * 150, "me") for i in range(2000)]
-    text = Drift("staging", 1, (deployment(*fields),)).markdown()
+    fields = [FieldChange(f"metadata.labels.l{i}", ADDED, "", "x" * 150, "me") for i in range(2000)]
+    text = DriftReport("staging", 1, (deployment(*fields),)).markdown()
     assert len(text) < GITHUB_TAKES
     assert "metadata.labels.l0<" in text
     assert re.search(r"_\d+ more_", text)
@@ -76,8 +76,8 @@ def test_an_issue_has_room_for_it_however_much_it_is() -> None:
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_nothing_that_comes_from_the_cluster_is_markup(hostile: str) -> None:
-    field = Field(hostile, CHANGED, hostile, hostile, hostile, hostile)
-    drift = Drift(hostile, 1, (deployment(field),), unread=(hostile,))
+    field = FieldChange(hostile, CHANGED, hostile, hostile, hostile, hostile)
+    drift = DriftReport(hostile, 1, (deployment(field),), unread=(hostile,))
     text = "\n" + drift.markdown()
     assert tags(text) <= {"code"}
     assert not MENTION.search(html.unescape(without_code(text)))
@@ -112,7 +112,7 @@ class Patched(Stage):
 def added(name: str) -> Drifted:
     """An object to which somebody added a label."""
     live = {"metadata": {"resourceVersion": "7", "labels": {"x": "y"}}}
-    label = Field("metadata.labels.x", ADDED, "", "y", where=("metadata", "labels", "x"))
+    label = FieldChange("metadata.labels.x", ADDED, "", "y", where=("metadata", "labels", "x"))
     return Drifted("Service", "n", name, "urn", fields=(label,), path=f"/{name}", live=live)
 
 
@@ -121,9 +121,9 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Patched:
     made = Patched(history=[release(1, verified=True)], restores=[Ran(outcome())])
     made.presences, made.verdicts = [Presence(GOOD, True)], [PASSED]
 
-    def inspect(actions: Patched) -> Drift:
+    def inspect(actions: Patched) -> DriftReport:
         actions.did.append("inspect")
-        return Drift("s", 2, (added("a"), added("b")))
+        return DriftReport("s", 2, (added("a"), added("b")))
 
     monkeypatch.setattr(drift, "inspect", inspect)
     return made
@@ -150,7 +150,7 @@ def test_the_release_that_has_what_the_state_lacks_is_the_one_to_restore(
     whole = release(1, verified=True)
     stage.history = [release(2, kind="destroy", **part), whole]
     lost = Forgotten(whole, (outline(thing(CONFIG_KIND, "beta")),))
-    monkeypatch.setattr(drift, "inspect", lambda _: Drift("s", 2, forgotten=lost))
+    monkeypatch.setattr(drift, "inspect", lambda _: DriftReport("s", 2, forgotten=lost))
     put_back(stage, 0)
     assert "replay 1" in stage.did
 

@@ -13,7 +13,7 @@ from aegis_deploy.drift.detection import (
     CHANGED,
     REMOVED,
     Drifted,
-    Field,
+    FieldChange,
     compare,
     is_object,
     removal,
@@ -68,7 +68,7 @@ def same(first: str, second: str) -> bool:
     return {first, second} == {"1", "1000m"}
 
 
-def fields(declared: Resource, found: Mapping[str, Any] | None) -> tuple[Field, ...]:
+def fields(declared: Resource, found: Mapping[str, Any] | None) -> tuple[FieldChange, ...]:
     drifted = compare(declared, found, same)
     return () if drifted is None else drifted.fields
 
@@ -93,7 +93,7 @@ class TestAChangedField:
             live(containers(image="a:2"), (PULUMI, IMAGE), ("kubectl-set", IMAGE)),
         )
         assert found == (
-            Field(
+            FieldChange(
                 "spec.template.spec.containers[api].image",
                 CHANGED,
                 "a:1",
@@ -238,7 +238,7 @@ class TestTakingAwayWhatWasAdded:
     """The patch that removes what was added."""
 
     def drifted(self, there: Mapping[str, Any], *paths: tuple[str, ...]) -> Drifted:
-        told = tuple(Field(written(path), ADDED, where=path) for path in paths)
+        told = tuple(FieldChange(written(path), ADDED, where=path) for path in paths)
         return Drifted("Deployment", "shop", "api", "urn", fields=told, live=there)
 
     def test_items_of_a_list_go_from_its_end(self) -> None:

@@ -14,7 +14,7 @@ from aegis_deploy.drift.external_changes import (
     read_by_pods,
     taken,
 )
-from aegis_deploy.model.events import Failure
+from aegis_deploy.model.events import UpdateFailure
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.signatures import SECRET, SIGNATURE
 from aegis_deploy.model.verdict import LOST, Verdict
@@ -142,7 +142,9 @@ class TestExcuse:
         for it in (
             excuse(outcome(False), verdict, resources=[brought]),
             # A program's own gate may be the first to see it.
-            excuse(outcome(False, failures=(Failure("u", reason),)), None, resources=[brought]),
+            excuse(
+                outcome(False, failures=(UpdateFailure("u", reason),)), None, resources=[brought]
+            ),
         ):
             assert it == f"somebody deleted {token} c"
 
@@ -161,10 +163,12 @@ class TestExcuse:
         ],
     )
     def test_and_so_is_one_whose_provider_says_that_nobody_answered(self, message: str) -> None:
-        assert excuse(outcome(False, failures=(Failure("u", message),)), None)
+        assert excuse(outcome(False, failures=(UpdateFailure("u", message),)), None)
 
     def test_one_that_the_cluster_refused_is_not(self) -> None:
-        refused = outcome(False, failures=(Failure("u", "Deployment is invalid: spec.replicas"),))
+        refused = outcome(
+            False, failures=(UpdateFailure("u", "Deployment is invalid: spec.replicas"),)
+        )
         assert excuse(refused, None) is None
 
 

@@ -14,7 +14,7 @@ from aegis_deploy.flows.decisions import (
     gate_of_rollback,
     headline,
 )
-from aegis_deploy.model.events import Failure, Outcome
+from aegis_deploy.model.events import Outcome, UpdateFailure
 from aegis_deploy.model.gate_settings import UNSET, GateSettings, Prometheus
 from aegis_deploy.model.verdict import LOST, Verdict
 from tests.unit.aegis_deploy.stage import CRASHED, FAILED, PASSED, outcome, step
@@ -75,7 +75,7 @@ def test_components_and_builds_are_nothing_that_runs() -> None:
 
 
 def test_the_cause_is_what_was_seen_rather_than_that_the_update_was_stopped() -> None:
-    stopped = outcome(False, failures=(Failure("", "update cancelled"),))
+    stopped = outcome(False, failures=(UpdateFailure("", "update cancelled"),))
     assert cause(stopped, CRASHED).splitlines() == ["CrashLoopBackOff of a-1", "ValueError: boom"]
     assert cause(stopped, None) == "update cancelled"
     assert cause(outcome(False), None) != ""

@@ -11,10 +11,10 @@ import pytest
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.drift.external_changes import standing
-from aegis_deploy.flows.deploy import Request, deploy
+from aegis_deploy.flows.deploy import DeployRequest, deploy
 from aegis_deploy.flows.image_registry import Presence
 from aegis_deploy.flows.update_runner import Ran
-from aegis_deploy.model.events import Changes, Failure, Violation
+from aegis_deploy.model.events import Changes, UpdateFailure, Violation
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.release import Release
 from aegis_deploy.model.rollout import Workload
@@ -36,7 +36,7 @@ from tests.unit.aegis_deploy.stage import (
 )
 from tests.unit.aegis_deploy.states import CONFIG_KIND, thing
 
-YES = Request(yes=True)
+YES = DeployRequest(yes=True)
 GOOD_HISTORY = [release(1, verified=True)]
 
 
@@ -47,7 +47,7 @@ def _stage(**settings: object) -> Stage:
     return stage
 
 
-def _failure(stage: Stage, request: Request = YES) -> AegisError:
+def _failure(stage: Stage, request: DeployRequest = YES) -> AegisError:
     with pytest.raises(AegisError) as caught:
         deploy(stage, request)
     return caught.value
@@ -74,7 +74,7 @@ ILLEGIBLE = AegisError(what="its secrets cannot be decrypted", next="give the pa
 def test_that_there_is_no_way_back_is_said_before_anything_begins() -> None:
     stage = _stage(illegible=ILLEGIBLE)
     with pytest.raises(AegisError, match="nobody is there to confirm"):
-        deploy(stage, Request())
+        deploy(stage, DeployRequest())
     said = stage.messages.getvalue()
     assert "if this release is bad, release 1 cannot be restored by itself" in said
     assert "give the passphrase of before" in said
@@ -85,12 +85,12 @@ def test_that_there_is_no_way_back_is_said_before_anything_begins() -> None:
     ("stage", "request_"),
     [
         (_stage(), YES),
-        (_stage(illegible=ILLEGIBLE), Request(yes=True, roll_back=False)),
+        (_stage(illegible=ILLEGIBLE), DeployRequest(yes=True, roll_back=False)),
         (_stage(illegible=ILLEGIBLE, history=[]), YES),
     ],
     ids=["legible", "nobody wants a rollback", "there is none to go back to"],
 )
-def test_elsewhere_nothing_is_said_of_it(stage: Stage, request_: Request) -> None:
+def test_elsewhere_nothing_is_said_of_it(stage: Stage, request_: DeployRequest) -> None:
     stage.updates, stage.verdicts = [Ran(outcome())], [PASSED]
     deploy(stage, request_)
     assert "cannot be restored" not in stage.messages.getvalue()
@@ -98,7 +98,7 @@ def test_elsewhere_nothing_is_said_of_it(stage: Stage, request_: Request) -> Non
 
 def test_a_good_release_is_previewed_updated_judged_and_marked() -> None:
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
-    report = deploy(stage, Request(yes=True, message="hello"))
+    report = deploy(stage, DeployRequest(yes=True, message="hello"))
     assert stage.did == [
         "claim deploy",
         "preview",
@@ -197,7 +197,7 @@ def test_the_jobs_that_a_deploy_runs_are_watched_with_what_it_rolls_out() -> Non
     stage = _stage(
         updates=[Ran(outcome())], verdicts=[PASSED], changes=Changes((step(), job), {}, ())
     )
-    deploy(stage, Request(yes=True))
+    deploy(stage, DeployRequest(yes=True))
     assert stage.watched == [
         [
             Workload(namespace="n", name="a"),
@@ -223,12 +223,12 @@ def test_a_rollback_that_does_not_come_up_is_told_loudest() -> None:
 
 def test_without_rollback_a_failed_release_is_left_as_it_is() -> None:
     stage = _stage(updates=[Ran(outcome())], verdicts=[FAILED])
-    error = _failure(stage, Request(yes=True, roll_back=False))
+    error = _failure(stage, DeployRequest(yes=True, roll_back=False))
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert error.state == "not rolled back, as asked; the new one"
     assert error.next == "aegis rollback --stack s"
     first = _stage(history=[], updates=[Ran(outcome())], verdicts=[FAILED])
-    error = _failure(first, Request(yes=True, roll_back=False))
+    error = _failure(first, DeployRequest(yes=True, roll_back=False))
     assert error.next == "correct it, then: aegis deploy --stack s", "there is nothing before it"
 
 
@@ -241,7 +241,7 @@ def test_the_first_release_has_nothing_to_go_back_to() -> None:
 
 
 def test_a_build_that_fails_changed_nothing_and_needs_no_rollback() -> None:
-    built = outcome(False, failures=(Failure("urn::image", "no space left"),))
+    built = outcome(False, failures=(UpdateFailure("urn::image", "no space left"),))
     stage = _stage(updates=[Ran(built)])
     error = _failure(stage)
     assert error.code is ExitCode.REFUSED
@@ -304,7 +304,7 @@ def test_what_was_rolled_back_is_refused_until_somebody_insists() -> None:
     assert error.code is ExitCode.REFUSED
     assert error.why == "CrashLoopBackOff"
     assert stage.did == ["claim deploy", "preview"]
-    deploy(stage, Request(yes=True, force=True))
+    deploy(stage, DeployRequest(yes=True, force=True))
     assert stage.refusals == {}, "it passed its gate after all"
 
 
@@ -318,7 +318,7 @@ def test_a_release_with_an_image_yet_to_be_built_is_not_taken_for_another() -> N
 
 def test_an_image_that_turns_out_to_be_refused_once_it_is_built_needs_no_rollback() -> None:
     said = f"error: this release {AGAIN}: CrashLoopBackOff"
-    failed = outcome(False, steps=[step("create")], failures=(Failure("urn::a", said),))
+    failed = outcome(False, steps=[step("create")], failures=(UpdateFailure("urn::a", said),))
     stage = _stage(updates=[Ran(failed, serving="the release before still serves")])
     stage.changes = Changes((step(image=""),), {}, ())
     error = _failure(stage)
@@ -339,7 +339,7 @@ def test_an_image_built_by_the_update_is_remembered_when_it_fails() -> None:
 
 def test_nobody_to_ask_is_refused_before_any_change() -> None:
     stage = _stage()
-    error = _failure(stage, Request())
+    error = _failure(stage, DeployRequest())
     assert error.code is ExitCode.REFUSED
     assert "--yes" in error.next
     assert stage.did == ["claim deploy", "preview"]
@@ -363,7 +363,7 @@ def test_who_insists_deploys_while_something_is_held_and_nothing_is_verified() -
     held = standing(PASSED, ("Service n/web is being deleted",), ())
     stage = _stage(updates=[Ran(outcome())], verdicts=[held])
     stage.standing = AegisError(what="what is declared in s is being deleted")
-    error = _failure(stage, Request(yes=True, force=True))
+    error = _failure(stage, DeployRequest(yes=True, force=True))
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert error.what == "what was deployed to s is not verified"
     assert "Service n/web is being deleted" in error.why
@@ -438,7 +438,7 @@ def test_what_is_in_the_cluster_already_is_taken_back_before_the_update() -> Non
 
 
 def test_a_digest_that_was_asked_for_stays_in_the_settings_only_when_it_is_good() -> None:
-    request = Request(yes=True, image_digest="sha256:1")
+    request = DeployRequest(yes=True, image_digest="sha256:1")
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
     deploy(stage, request)
     assert stage.did[1] == "override imageDigest=sha256:1"
@@ -456,7 +456,9 @@ def test_a_digest_that_runs_and_is_good_is_in_the_settings_though_it_could_not_b
             raise AegisError(what="the disk is full")
 
     stage = Unmarked(history=[release(1)], updates=[Ran(outcome())], verdicts=[PASSED])
-    assert _failure(stage, Request(yes=True, image_digest="sha256:1")).what == "the disk is full"
+    assert (
+        _failure(stage, DeployRequest(yes=True, image_digest="sha256:1")).what == "the disk is full"
+    )
     assert "keep imageDigest=sha256:1" in stage.did
 
 
@@ -466,7 +468,7 @@ def test_a_digest_that_runs_already_comes_into_the_settings_once_it_is_verified(
 ) -> None:
     stage = _stage(changes=Changes((), {}, ()), history=[release(1, verified=verified)])
     stage.verdicts = [PASSED] * (not verified)
-    deploy(stage, Request(yes=True, image_digest="sha256:1"))
+    deploy(stage, DeployRequest(yes=True, image_digest="sha256:1"))
     assert "keep imageDigest=sha256:1" in stage.did
 
 
@@ -476,7 +478,7 @@ def test_an_image_the_registry_does_not_have_is_refused_until_somebody_insists()
     assert error.code is ExitCode.REFUSED
     assert BAD in error.why
     assert stage.did == ["claim deploy", "preview"]
-    assert deploy(stage, Request(yes=True, force=True)).changed
+    assert deploy(stage, DeployRequest(yes=True, force=True)).changed
 
 
 def test_a_cluster_that_does_not_know_who_asks_is_found_out_before_anything_is_changed() -> None:
@@ -492,7 +494,7 @@ def test_a_registry_that_does_not_answer_is_refused_and_one_that_only_asks_who_i
     assert error.code is ExitCode.REFUSED
     assert "does not answer" in error.why
     assert stage.did == ["claim deploy", "preview"]
-    assert deploy(stage, Request(yes=True, force=True)).changed
+    assert deploy(stage, DeployRequest(yes=True, force=True)).changed
     private = Presence(BAD, None, "the registry answers 401")
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], presences=[private])
     assert deploy(stage, YES).changed
@@ -503,7 +505,7 @@ def test_one_that_was_refused_for_a_field_of_another_says_how_to_leave_it() -> N
         'Apply failed with 1 conflict: conflict with "kube-controller-manager" with subresource '
         '"scale" using apps/v1: .spec.replicas'
     )
-    failed = outcome(False, steps=[step()], failures=(Failure("urn::web", refused),))
+    failed = outcome(False, steps=[step()], failures=(UpdateFailure("urn::web", refused),))
     stage = _stage(
         updates=[Ran(failed)],
         restores=[Ran(outcome())],
@@ -532,7 +534,7 @@ def test_what_befell_a_release_from_outside_is_not_held_against_it() -> None:
 
 
 def test_what_an_update_left_half_done_is_settled_before_the_release_before_is_restored() -> None:
-    killed = Ran(outcome(False, killed=True, failures=(Failure("", "ended by signal 9"),)))
+    killed = Ran(outcome(False, killed=True, failures=(UpdateFailure("", "ended by signal 9"),)))
     stage = _stage(updates=[killed], restores=[Ran(outcome())], verdicts=[PASSED])
     assert _failure(stage).code is ExitCode.ROLLED_BACK
     assert stage.did[3:6] == ["settle", "replay 1", "becomes rollback 1"]
@@ -547,7 +549,7 @@ def test_what_an_update_did_not_hear_the_end_of_is_settled_too() -> None:
 
 
 def test_what_cannot_be_settled_is_not_rolled_back_and_says_so() -> None:
-    killed = Ran(outcome(False, killed=True, failures=(Failure("", "ended by signal 9"),)))
+    killed = Ran(outcome(False, killed=True, failures=(UpdateFailure("", "ended by signal 9"),)))
     stage = _stage(updates=[killed], unsettled=AegisError(what="no refresh", why="no answer"))
     error = _failure(stage)
     assert error.code is ExitCode.NOT_ROLLED_BACK

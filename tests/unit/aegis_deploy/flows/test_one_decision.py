@@ -13,7 +13,7 @@ from aegis_deploy.cli.commands import drift, status
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.external_changes import hands
-from aegis_deploy.flows.gate_runner import Judging
+from aegis_deploy.flows.gate_runner import GateRunner
 from aegis_deploy.flows.operations import Actions
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.locking import lock_holders
@@ -131,7 +131,7 @@ class Stand:
 
     def by_gate(self) -> set[str]:
         nobody = cast("Any", None)
-        judging = Judging(cast("Any", self), self.out, nobody, nobody, lambda: False)
+        judging = GateRunner(cast("Any", self), self.out, nobody, nobody, lambda: False)
         judging.connected = self.connected  # type: ignore[method-assign]
         passed = Verdict(passed=True, reason="good")
         verdict = judging._compared(passed, [Workload(namespace="shop", name="web")])

@@ -11,7 +11,7 @@ import pytest
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.flows.promote import (
     Candidate,
-    Request,
+    PromoteRequest,
     candidate,
     promote,
     settings_that_differ,
@@ -34,7 +34,7 @@ def stages(**source: Any) -> tuple[Stage, Stage]:
 
 def error(staging: Stage, production: Stage, **request: Any) -> AegisError:
     with pytest.raises(AegisError) as caught:
-        promote(staging, production, Request(yes=True, **request))
+        promote(staging, production, PromoteRequest(yes=True, **request))
     return caught.value
 
 
@@ -64,7 +64,7 @@ class TestWhatMayBePromoted:
     def test_what_is_not_verified_goes_when_somebody_insists_and_is_said(self) -> None:
         staging, production = stages(verified=False)
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
-        promote(staging, production, Request(yes=True, unverified=True))
+        promote(staging, production, PromoteRequest(yes=True, unverified=True))
         assert "never verified" in staging.messages.getvalue()
 
     def test_an_image_without_a_digest_is_refused(self) -> None:
@@ -87,7 +87,7 @@ class TestAnImageThatIsNamed:
         staging, production = stages()
         staging.history.insert(0, release(4, result="failed"))
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
-        promote(staging, production, Request(yes=True, image_digest=DIGEST))
+        promote(staging, production, PromoteRequest(yes=True, image_digest=DIGEST))
         assert "keep version=1.3" in production.did
         assert f"keep imageDigest={DIGEST}" in production.did
 
@@ -104,7 +104,9 @@ class TestAnImageThatIsNamed:
     def test_it_goes_when_somebody_insists_and_is_said(self) -> None:
         staging, production = Stage(), stages()[1]
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
-        promote(staging, production, Request(yes=True, image_digest=self.OTHER, unverified=True))
+        promote(
+            staging, production, PromoteRequest(yes=True, image_digest=self.OTHER, unverified=True)
+        )
         assert f"{self.OTHER} was never verified in" in staging.messages.getvalue()
         assert f"keep imageDigest={self.OTHER}" in production.did
         assert not any("version" in it for it in production.did)
@@ -131,7 +133,7 @@ class TestPromoting:
     def test_the_digest_and_its_version_become_the_targets_settings(self) -> None:
         staging, production = stages()
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
-        report = promote(staging, production, Request(yes=True))
+        report = promote(staging, production, PromoteRequest(yes=True))
         assert production.did[:3] == [
             "override version=1.3",
             "claim deploy",
@@ -151,7 +153,7 @@ class TestPromoting:
 
     def test_a_preview_changes_nothing(self) -> None:
         staging, production = stages()
-        promote(staging, production, Request(preview=True))
+        promote(staging, production, PromoteRequest(preview=True))
         assert production.did == [
             "override version=1.3",
             f"override imageDigest={DIGEST}",
@@ -176,5 +178,5 @@ class TestWhatIsShown:
 
     def test_another_checkout_is_warned_of(self) -> None:
         staging, production = stages(git_commit="f00d" * 9)
-        promote(staging, production, Request(preview=True))
+        promote(staging, production, PromoteRequest(preview=True))
         assert "not what" in production.messages.getvalue()

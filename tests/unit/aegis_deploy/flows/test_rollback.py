@@ -9,9 +9,9 @@ import pytest
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.flows.image_registry import Presence
-from aegis_deploy.flows.rollback import Request, message, rollback
+from aegis_deploy.flows.rollback import RollbackRequest, message, rollback
 from aegis_deploy.flows.update_runner import Ran
-from aegis_deploy.model.events import Changes, Failure, Step
+from aegis_deploy.model.events import Changes, Step, UpdateFailure
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.replay.choices import Choices
@@ -52,7 +52,7 @@ def test_what_a_person_restored_is_refused_no_longer() -> None:
     ]
     refused = fingerprint(GOOD, release(2).config)
     stage.refusals = {refused: "it crashed", "another": "it was slow"}
-    rollback(stage, Request(to=2, yes=True))
+    rollback(stage, RollbackRequest(to=2, yes=True))
     assert stage.refusals == {"another": "it was slow"}
     assert stage.pardoned == [release(2).key]
 
@@ -71,8 +71,8 @@ MISSING = (
     ],
 )
 def test_one_that_failed_before_it_changed_anything_says_so(why: str, following: str) -> None:
-    failed = outcome(False, failures=(Failure("", why),))
-    error = _refusal(_stage(restores=[Ran(failed)]), Request(to=1, yes=True))
+    failed = outcome(False, failures=(UpdateFailure("", why),))
+    error = _refusal(_stage(restores=[Ran(failed)]), RollbackRequest(to=1, yes=True))
     assert error.code is ExitCode.REFUSED
     assert error.what == "the rollback of s to release 1 could not begin"
     assert error.state == "nothing that runs was changed"
@@ -80,8 +80,8 @@ def test_one_that_failed_before_it_changed_anything_says_so(why: str, following:
 
 
 def test_one_that_had_changed_something_says_that_it_is_between_releases() -> None:
-    failed = outcome(False, steps=[step()], failures=(Failure("", MISSING),))
-    error = _refusal(_stage(restores=[Ran(failed)]), Request(to=1, yes=True))
+    failed = outcome(False, steps=[step()], failures=(UpdateFailure("", MISSING),))
+    error = _refusal(_stage(restores=[Ran(failed)]), RollbackRequest(to=1, yes=True))
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert "NOT at a verified release" in error.state
 
@@ -100,7 +100,7 @@ def test_what_is_no_whole_release_is_nothing_that_could_be_refused(last: dict[st
         restores=[Ran(outcome())],
         verdicts=[PASSED],
     )
-    rollback(stage, Request(yes=True))
+    rollback(stage, RollbackRequest(yes=True))
     assert not [did for did in stage.did if did.startswith("refuse")]
     assert "cannot be recognised again" not in stage.messages.getvalue()
 
@@ -108,7 +108,7 @@ def test_what_is_no_whole_release_is_nothing_that_could_be_refused(last: dict[st
 def test_what_did_not_come_up_healthy_stays_refused() -> None:
     stage = _stage(restores=[Ran(outcome())], verdicts=[FAILED])
     stage.refusals = {fingerprint(GOOD, release(1).config): "it crashed"}
-    _refusal(stage, Request(to=1, yes=True))
+    _refusal(stage, RollbackRequest(to=1, yes=True))
     assert stage.refusals
     assert not stage.pardoned
 
@@ -118,11 +118,11 @@ def test_what_runs_on_is_not_refused_when_it_is_restored_once_more(more: dict[st
     stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED])
     present = release(3, verified=True, **more)
     stage.history = [present, release(2, verified=True), release(1, verified=True)]
-    rollback(stage, Request(to=2 if more else 3, yes=True))
+    rollback(stage, RollbackRequest(to=2 if more else 3, yes=True))
     assert not stage.refusals
 
 
-def _refusal(stage: Stage, request: Request) -> AegisError:
+def _refusal(stage: Stage, request: RollbackRequest) -> AegisError:
     with pytest.raises(AegisError) as caught:
         rollback(stage, request)
     return caught.value
@@ -130,7 +130,7 @@ def _refusal(stage: Stage, request: Request) -> AegisError:
 
 def test_the_last_verified_release_is_restored_judged_and_the_present_one_refused() -> None:
     stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED])
-    report = rollback(stage, Request(yes=True))
+    report = rollback(stage, RollbackRequest(yes=True))
     assert stage.did == [
         "claim rollback",
         "replay 1",
@@ -148,7 +148,7 @@ def test_the_last_verified_release_is_restored_judged_and_the_present_one_refuse
 def test_a_lax_gate_of_the_release_does_not_weaken_the_judgement() -> None:
     gates = {1: GateSettings(bake_seconds=0), 2: GateSettings(bake_seconds=30)}
     stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED], gates=gates)
-    rollback(stage, Request(yes=True))
+    rollback(stage, RollbackRequest(yes=True))
     assert [gate.bake_seconds for gate in stage.judged_by] == [30]
 
 
@@ -156,7 +156,7 @@ def test_the_gate_of_a_release_that_never_passed_one_has_no_say() -> None:
     gates = {1: GateSettings(bake_seconds=5), 2: GateSettings(bake_seconds=30, p99_ms=1)}
     stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED], gates=gates)
     stage.history = [release(2), release(1, verified=True)]
-    rollback(stage, Request(yes=True))
+    rollback(stage, RollbackRequest(yes=True))
     assert stage.judged_by == [gates[1]]
 
 
@@ -172,7 +172,7 @@ def test_a_preview_shows_and_changes_nothing() -> None:
         unjudged=("StatefulSet d",),
     )
     stage = _stage(replayed=replayed)
-    report = rollback(stage, Request(preview=True))
+    report = rollback(stage, RollbackRequest(preview=True))
     assert stage.did == ["claim rollback", "replay 1", "preview replay 1", "release"]
     shown = stage.results.getvalue()
     assert "Secret s: data.PASSWORD gets the release's value back" in shown
@@ -190,25 +190,25 @@ def test_a_preview_shows_and_changes_nothing() -> None:
 def test_a_preview_tells_of_what_is_in_the_cluster_and_not_in_the_state() -> None:
     replayed = Replayed(adopted=("ConfigMap a", "ConfigMap b"), altered=("ConfigMap b",))
     stage = _stage(replayed=replayed, changes=Changes((), {}, ()))
-    report = rollback(stage, Request(preview=True))
+    report = rollback(stage, RollbackRequest(preview=True))
     assert report.changes == ("  change ConfigMap b, which is taken back into the state",)
     assert report.as_json()["adopted"] == ["ConfigMap a", "ConfigMap b"]
     stage.replayed = Replayed(foreign=("ConfigMap c: theirs",), altered=("ConfigMap b",))
     stage.changes = Changes((step(),), {}, ())
-    report = rollback(stage, Request(preview=True))
+    report = rollback(stage, RollbackRequest(preview=True))
     assert len(report.changes) == 2
     assert "FOREIGN ConfigMap c: theirs" in stage.results.getvalue()
 
 
 def test_without_yes_somebody_has_to_confirm_after_the_preview() -> None:
     stage = _stage()
-    error = _refusal(stage, Request())
+    error = _refusal(stage, RollbackRequest())
     assert error.code is ExitCode.REFUSED
     assert stage.did[-1] == "preview replay 1"
 
 
 def test_an_image_that_is_gone_is_refused() -> None:
-    error = _refusal(_stage(presences=[Presence(GOOD, False)]), Request(yes=True))
+    error = _refusal(_stage(presences=[Presence(GOOD, False)]), RollbackRequest(yes=True))
     assert error.code is ExitCode.REFUSED
     assert GOOD in error.why
 
@@ -219,17 +219,17 @@ def test_a_registry_that_does_not_answer_is_no_reason_to_refuse() -> None:
         restores=[Ran(outcome())],
         verdicts=[PASSED],
     )
-    rollback(stage, Request(yes=True))
+    rollback(stage, RollbackRequest(yes=True))
     assert "nobody can say whether" in stage.messages.getvalue()
 
 
 def test_data_is_destroyed_only_when_somebody_insists() -> None:
     refuses = AegisError(what="the rollback would destroy data")
     stage = _stage(replayed=Replayed(refuses=refuses))
-    assert _refusal(stage, Request(yes=True)) is refuses
+    assert _refusal(stage, RollbackRequest(yes=True)) is refuses
     assert stage.did[-1] == "replay 1"
     stage = _stage(replayed=Replayed(refuses=refuses), restores=[Ran(outcome())], verdicts=[PASSED])
-    rollback(stage, Request(yes=True, choices=LOSING))
+    rollback(stage, RollbackRequest(yes=True, choices=LOSING))
     assert "replay 1 losing data" in stage.did
 
 
@@ -239,7 +239,7 @@ def test_what_stays_and_what_goes_first_is_said_before_anything_is_done() -> Non
         first=First(goes=((GUARD,),)),
     )
     stage = _stage(replayed=replayed)
-    report = rollback(stage, Request(preview=True))
+    report = rollback(stage, RollbackRequest(preview=True))
     shown = stage.results.getvalue()
     assert "stays   PersistentVolumeClaim data: the volume's data" in shown
     assert "--allow-data-loss" in shown
@@ -254,10 +254,10 @@ def test_what_stays_and_what_goes_first_is_said_before_anything_is_done() -> Non
 def test_where_what_goes_first_blocks_the_preview_the_records_tell() -> None:
     blocked = AegisError(what="the preview failed", why="failed calling webhook guard")
     stage = _stage(blocked=blocked)
-    assert _refusal(stage, Request(preview=True)) is blocked
+    assert _refusal(stage, RollbackRequest(preview=True)) is blocked
     replayed = Replayed(first=First(goes=((GUARD,),)), edits=("update Deployment a",))
     stage = _stage(blocked=blocked, replayed=replayed)
-    report = rollback(stage, Request(preview=True))
+    report = rollback(stage, RollbackRequest(preview=True))
     assert report.changes == ("  delete ResourceQuota guard (first)", "  update Deployment a")
     assert "failed calling webhook guard" in stage.messages.getvalue()
 
@@ -268,14 +268,14 @@ def test_a_restore_that_is_tried_once_more_spares_no_data_that_may_go() -> None:
         verdicts=[PASSED],
         outside=["the cluster did not answer for 20 s meanwhile"],
     )
-    rollback(stage, Request(yes=True, choices=LOSING))
+    rollback(stage, RollbackRequest(yes=True, choices=LOSING))
     assert [it for it in stage.did if it.startswith("replay")] == ["replay 1 losing data"] * 2
 
 
 def test_what_is_protected_is_not_said_to_go_when_somebody_insists() -> None:
     kept = Stay("Secret keys", "urn", "it is protected", protected=True)
     stage = _stage(replayed=Replayed(stays=(kept,)))
-    rollback(stage, Request(preview=True))
+    rollback(stage, RollbackRequest(preview=True))
     assert "stays   Secret keys: it is protected" in stage.results.getvalue()
     assert "--allow-data-loss" not in stage.results.getvalue()
 
@@ -284,14 +284,14 @@ def test_what_is_protected_is_not_said_to_go_when_somebody_insists() -> None:
 def test_a_release_that_is_failed_or_unknown_is_refused(to: int) -> None:
     stage = _stage()
     stage.history.insert(0, release(3, result="failed"))
-    error = _refusal(stage, Request(yes=True, to=to))
+    error = _refusal(stage, RollbackRequest(yes=True, to=to))
     assert error.code is ExitCode.REFUSED
     assert stage.did == ["claim rollback"]
 
 
 def test_a_rollback_whose_update_fails_is_told_loudest() -> None:
     stage = _stage(restores=[Ran(outcome(False, steps=[step()]), None, "nothing serves")])
-    error = _refusal(stage, Request(yes=True))
+    error = _refusal(stage, RollbackRequest(yes=True))
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert "DID NOT COME UP HEALTHY" in error.what
     assert "nothing serves" in error.state
@@ -299,7 +299,7 @@ def test_a_rollback_whose_update_fails_is_told_loudest() -> None:
 
 def test_a_rollback_that_is_not_healthy_marks_nothing() -> None:
     stage = _stage(restores=[Ran(outcome())], verdicts=[FAILED])
-    assert _refusal(stage, Request(yes=True)).code is ExitCode.NOT_ROLLED_BACK
+    assert _refusal(stage, RollbackRequest(yes=True)).code is ExitCode.NOT_ROLLED_BACK
     assert not any(it.startswith(("verify", "refuse")) for it in stage.did)
 
 
@@ -311,14 +311,14 @@ def test_a_signal_during_the_update_leaves_the_rest_to_recover(
     steps: tuple[Step, ...], state: str
 ) -> None:
     stage = _stage(restores=[Ran(outcome(False, steps=steps))], signalled=True)
-    error = _refusal(stage, Request(yes=True))
+    error = _refusal(stage, RollbackRequest(yes=True))
     assert error.code is ExitCode.INTERRUPTED
     assert (error.state, error.next) == (state, "aegis recover --stack s")
 
 
 def test_a_signal_during_the_gate_leaves_the_judgement_to_recover() -> None:
     stage = _stage(restores=[Ran(outcome())], verdicts=[Interrupted(15)])
-    error = _refusal(stage, Request(yes=True))
+    error = _refusal(stage, RollbackRequest(yes=True))
     assert error.code is ExitCode.INTERRUPTED
     assert error.state == "release 1 is restored; nobody has seen yet that it is healthy"
     assert error.next == "aegis recover --stack s lets the gate judge it"
@@ -327,7 +327,7 @@ def test_a_signal_during_the_gate_leaves_the_judgement_to_recover() -> None:
 def test_what_cannot_be_read_after_the_update_is_no_refusal_before_any_change() -> None:
     damaged = AegisError(what="the state cannot be read", why="it ends in its middle")
     stage = _stage(restores=[Ran(outcome())], verdicts=[damaged])
-    error = _refusal(stage, Request(yes=True))
+    error = _refusal(stage, RollbackRequest(yes=True))
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert error.state == "the stack is NOT at a verified release"
     assert error.why == "the state cannot be read: it ends in its middle"
@@ -342,16 +342,16 @@ def test_credentials_that_cannot_be_learnt_after_a_change_are_no_refusal_either(
 
     stage = _stage(restores=[Ran(outcome(False, steps=(step(),)))])
     monkeypatch.setattr(stage, "reconnected", fail)
-    assert _refusal(stage, Request(yes=True)).code is ExitCode.NOT_ROLLED_BACK
+    assert _refusal(stage, RollbackRequest(yes=True)).code is ExitCode.NOT_ROLLED_BACK
     stage = _stage(restores=[Ran(outcome(False))])
     monkeypatch.setattr(stage, "reconnected", fail)
-    error = _refusal(stage, Request(yes=True))
+    error = _refusal(stage, RollbackRequest(yes=True))
     assert (error.code, error.state) == (ExitCode.REFUSED, "nothing that runs was changed")
 
 
 def test_what_cannot_be_recognised_again_is_said_and_not_remembered() -> None:
     stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED], running=None)
-    rollback(stage, Request(yes=True))
+    rollback(stage, RollbackRequest(yes=True))
     assert stage.refusals == {}
     assert "cannot be recognised" in stage.messages.getvalue()
 
@@ -369,7 +369,7 @@ def test_a_rollback_that_an_outage_made_fail_is_tried_once_more() -> None:
         verdicts=[PASSED],
         outside=["the cluster did not answer for 20 s meanwhile"],
     )
-    report = rollback(stage, Request(yes=True))
+    report = rollback(stage, RollbackRequest(yes=True))
     assert report.release == 4
     assert [it for it in stage.did if it.startswith(("replay", "restore"))] == [
         "replay 1",
@@ -391,7 +391,7 @@ def test_one_that_cannot_begin_once_more_does_not_say_that_nothing_was_changed(s
         restores=[Ran(outcome(False, steps=(step(),)), silent=20.0), gone],
         outside=["the cluster did not answer for 20 s meanwhile"],
     )
-    error = _refusal(stage, Request(yes=True))
+    error = _refusal(stage, RollbackRequest(yes=True))
     assert error.state == "the stack is NOT at a verified release"
     assert error.why == "the cluster of s does not answer: connection refused"
     assert error.code is ExitCode.NOT_ROLLED_BACK
@@ -403,7 +403,7 @@ def test_one_that_somebody_changes_again_and_again_is_given_up() -> None:
         verdicts=[FAILED] * 3,
         outside=["kubectl-set set the image"] * 3,
     )
-    error = _refusal(stage, Request(yes=True))
+    error = _refusal(stage, RollbackRequest(yes=True))
     assert "DID NOT COME UP HEALTHY" in error.what
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert stage.did.count("restore: aegis: rollback to release 1") == 3
@@ -411,7 +411,7 @@ def test_one_that_somebody_changes_again_and_again_is_given_up() -> None:
 
 def test_one_that_fails_by_itself_is_not_tried_again() -> None:
     stage = _stage(restores=[Ran(outcome())], verdicts=[FAILED])
-    assert "DID NOT COME UP HEALTHY" in _refusal(stage, Request(yes=True)).what
+    assert "DID NOT COME UP HEALTHY" in _refusal(stage, RollbackRequest(yes=True)).what
     assert stage.did.count("judge") == 1
 
 
@@ -420,7 +420,7 @@ def test_one_whose_cli_was_killed_is_settled_and_tried_once_more() -> None:
         restores=[Ran(outcome(False, killed=True)), Ran(outcome())],
         verdicts=[PASSED],
     )
-    assert rollback(stage, Request(yes=True)).release == 4
+    assert rollback(stage, RollbackRequest(yes=True)).release == 4
     assert [it for it in stage.did if it.startswith(("replay", "restore", "settle"))] == [
         "replay 1",
         "restore: aegis: rollback to release 1",
@@ -433,7 +433,7 @@ def test_one_whose_cli_was_killed_is_settled_and_tried_once_more() -> None:
 
 def test_one_whose_cli_is_killed_again_and_again_is_left_to_recover() -> None:
     stage = _stage(restores=[Ran(outcome(False, killed=True))] * 3)
-    error = _refusal(stage, Request(yes=True))
+    error = _refusal(stage, RollbackRequest(yes=True))
     assert "was cut short" in error.what
     assert error.next == "see to what kills it; aegis recover --stack s goes on with it"
     assert error.code is ExitCode.NOT_ROLLED_BACK
@@ -446,7 +446,7 @@ def test_what_an_outage_left_pending_is_settled_before_another_try() -> None:
         outside=["the cluster did not answer for 20 s meanwhile"],
         replayed=Replayed(pending=1),
     )
-    assert rollback(stage, Request(yes=True)).release == 4
+    assert rollback(stage, RollbackRequest(yes=True)).release == 4
     assert [it for it in stage.did if it.startswith(("replay", "settle"))] == [
         "replay 1",
         "replay 1",
@@ -458,7 +458,7 @@ def test_what_an_outage_left_pending_is_settled_before_another_try() -> None:
 def test_what_cannot_be_settled_is_no_refusal_before_any_change() -> None:
     away = AegisError(what="s could not be refreshed", why="no answer")
     stage = _stage(restores=[Ran(outcome(False, killed=True))], unsettled=away)
-    error = _refusal(stage, Request(yes=True))
+    error = _refusal(stage, RollbackRequest(yes=True))
     assert "DID NOT COME UP HEALTHY" in error.what
     assert "not restored once more: s could not be refreshed: no answer" in error.why
     assert error.code is ExitCode.NOT_ROLLED_BACK
@@ -467,14 +467,16 @@ def test_what_cannot_be_settled_is_no_refusal_before_any_change() -> None:
 REFUSED = Ran(
     outcome(
         False,
-        failures=(Failure("urn:a", "the server has asked for the client to provide credentials"),),
+        failures=(
+            UpdateFailure("urn:a", "the server has asked for the client to provide credentials"),
+        ),
     )
 )
 
 
 def test_credentials_that_were_rotated_since_do_not_lock_a_person_out() -> None:
     stage = _stage(rotated=True, restores=[REFUSED, Ran(outcome())], verdicts=[PASSED])
-    assert rollback(stage, Request(to=1, yes=True)).verdict == PASSED
+    assert rollback(stage, RollbackRequest(to=1, yes=True)).verdict == PASSED
     did = [it for it in stage.did if it.startswith(("re", "verified"))]
     back = "restore: aegis: rollback to release 1"
     assert did[:5] == ["replay 1", back, "reconnect", "replay 1", back]
@@ -483,7 +485,7 @@ def test_credentials_that_were_rotated_since_do_not_lock_a_person_out() -> None:
 def test_those_that_the_settings_have_may_be_refused_as_well() -> None:
     stage = _stage(restores=[REFUSED])
     with pytest.raises(AegisError, match="could not begin") as caught:
-        rollback(stage, Request(to=1, yes=True))
+        rollback(stage, RollbackRequest(to=1, yes=True))
     assert caught.value.state == "nothing that runs was changed"
 
 
@@ -493,7 +495,7 @@ def test_pods_that_were_replaced_are_reported_of_every_attempt() -> None:
         Ran(outcome(), replaced=("pod db-0",)),
     ]
     stage = _stage(restores=tries, verdicts=[PASSED], outside=["the cluster did not answer"])
-    report = rollback(stage, Request(yes=True))
+    report = rollback(stage, RollbackRequest(yes=True))
     assert report.as_json()["podsReplaced"] == ["pod db-1", "pod db-0"]
 
 

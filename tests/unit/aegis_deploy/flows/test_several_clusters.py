@@ -23,8 +23,8 @@ from aegis_deploy.flows.status import Status
 from aegis_deploy.gate.analysis import judge
 from aegis_deploy.gate.routes import Routes
 from aegis_deploy.kubernetes.client import ApiError, Cluster
-from aegis_deploy.kubernetes.informer import Mirror
-from aegis_deploy.kubernetes.rollout_monitor import Watch
+from aegis_deploy.kubernetes.informer import Informer
+from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
 from aegis_deploy.model.events import Changes, Event
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Snapshot, Workload
@@ -215,7 +215,7 @@ class TestTheGate:
 
         routes = Routes(
             at(apis),
-            cast("Mirror", Copy()),
+            cast("Informer", Copy()),
             [workload("east"), workload("west")],
             "/readyz",
             on_silence=pytest.fail,
@@ -225,7 +225,11 @@ class TestTheGate:
         assert [it.name for it in ways] == ["through the API server"] * 2
         assert [cast("Any", it)._route._cluster.name for it in ways] == ["east", "west"]
         (alone,) = Routes(
-            at(apis), cast("Mirror", Copy()), [workload("east")], "/readyz", on_silence=pytest.fail
+            at(apis),
+            cast("Informer", Copy()),
+            [workload("east")],
+            "/readyz",
+            on_silence=pytest.fail,
         ).of_services()[0]
         assert alone.name == f"directly to http://127.0.0.1:{answering}"
 
@@ -233,7 +237,9 @@ class TestTheGate:
 def test_the_watch_of_an_update_sees_what_fails_in_either(apis: dict[str, Api]) -> None:
     place(apis["east"], "complete")
     place(apis["west"], "crash-loop")
-    with Watch(at(apis), [workload("east"), workload("west")], GATE, upcoming=False) as watch:
+    with RolloutMonitor(
+        at(apis), [workload("east"), workload("west")], GATE, upcoming=False
+    ) as watch:
         verdict = watch.wait(60)
     assert verdict is not None
     assert verdict.reason.endswith(" (provider west)")
@@ -372,7 +378,7 @@ class Stack:
     def require(self) -> None:
         """It is whose turn it was."""
 
-    def drift(self) -> drift.Drift:
+    def drift(self) -> drift.DriftReport:
         return drift.inspect(self.actions, Forgotten())
 
 

@@ -19,9 +19,9 @@ from aegis_deploy.drift.external_changes import ALTERED, GOING, standing
 from aegis_deploy.drift.live_objects import Standing
 from aegis_deploy.drift.live_objects import standing as standing_of
 from aegis_deploy.flows import gate_runner as module
-from aegis_deploy.flows.gate_runner import Judging
+from aegis_deploy.flows.gate_runner import GateRunner
 from aegis_deploy.flows.operations import Actions
-from aegis_deploy.flows.rollback import Request, rollback
+from aegis_deploy.flows.rollback import RollbackRequest, rollback
 from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.signatures import SECRET, SIGNATURE
@@ -157,7 +157,7 @@ def judged(
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.001)
     it = _Streams()
     nobody = cast("Any", None)
-    made = Judging(cast("Any", Session()), it.out, nobody, nobody, lambda: False)
+    made = GateRunner(cast("Any", Session()), it.out, nobody, nobody, lambda: False)
     monkeypatch.setattr(made, "connected", lambda: api)
     return made._standing(GOOD, whole=whole, apart=apart), it.messages.getvalue()
 
@@ -224,14 +224,14 @@ class TestRollback:
     def test_once_it_is_gone_it_is_made_by_restoring_once_more(self) -> None:
         stage = self.stage(standing(GOOD, (), ("Service n/web",)), PASSED)
         stage.outside = ["somebody changed what was deployed"]
-        assert rollback(stage, Request(yes=True)).verdict == PASSED
+        assert rollback(stage, RollbackRequest(yes=True)).verdict == PASSED
         assert sum(it.startswith("restore:") for it in stage.did) == 2
 
     def test_while_it_is_held_it_is_told_and_nothing_is_verified(self) -> None:
         held = f"Service n/web is being deleted since {SINCE}, held by example.com/cleanup"
         stage = self.stage(standing(GOOD, (held,), ()))
         with pytest.raises(AegisError) as failed:
-            rollback(stage, Request(yes=True))
+            rollback(stage, RollbackRequest(yes=True))
         assert failed.value.code is ExitCode.NOT_ROLLED_BACK
         assert "is not complete" in failed.value.what
         assert held in failed.value.why
@@ -244,7 +244,7 @@ def test_a_stack_without_objects_needs_no_cluster(monkeypatch: pytest.MonkeyPatc
     nobody = cast("Any", None)
     session = Session()
     monkeypatch.setattr(session, "resources", lambda: STATE[3:4])
-    made = Judging(cast("Any", session), Output(), nobody, nobody, lambda: False)
+    made = GateRunner(cast("Any", session), Output(), nobody, nobody, lambda: False)
     monkeypatch.setattr(made, "connected", lambda: pytest.fail("it was asked for"))
     assert made.standing() == Standing()
 
@@ -253,7 +253,7 @@ def test_nobody_is_waited_for_once_a_signal_came(monkeypatch: pytest.MonkeyPatch
     told = threading.Event()
     told.set()
     nobody = cast("Any", None)
-    made = Judging(cast("Any", Session()), Output(), nobody, nobody, told.is_set)
+    made = GateRunner(cast("Any", Session()), Output(), nobody, nobody, told.is_set)
     monkeypatch.setattr(made, "connected", lambda: Api(going={"web": ()}))
     assert made.standing().going == (f"Service n/web is being deleted since {SINCE}",)
 

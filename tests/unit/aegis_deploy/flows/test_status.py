@@ -12,9 +12,9 @@ import pytest
 from aegis_deploy.cli.commands.gate import changed, render
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.drift.detection import CHANGED, Drifted, Field
+from aegis_deploy.drift.detection import CHANGED, Drifted, FieldChange
 from aegis_deploy.drift.forgotten import Forgotten
-from aegis_deploy.flows.status import Drift, Live, Status, drift_of, look
+from aegis_deploy.flows.status import LiveWorkload, StackDrift, Status, drift_of, look
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Workload
@@ -51,7 +51,7 @@ class RecordedCluster:
         return self._events
 
 
-def live(name: str, events: list[dict[str, Any]] | None = None) -> Live:
+def live(name: str, events: list[dict[str, Any]] | None = None) -> LiveWorkload:
     (found,) = look(cast(Cluster, RecordedCluster(name, events)), [WEB])
     return found
 
@@ -209,7 +209,9 @@ class TestDrift:
         going = {"metadata": {"finalizers": ["example.com/a"]}}
         drift = drift_of(
             [
-                Drifted("Deployment", "n", "web", "u", fields=(Field("spec.replicas", CHANGED),)),
+                Drifted(
+                    "Deployment", "n", "web", "u", fields=(FieldChange("spec.replicas", CHANGED),)
+                ),
                 Drifted("Service", "n", "web-1f", "u", gone=True),
                 Drifted("ConfigMap", "n", "c", "u", going="2026-01-02T03:04:05Z", live=going),
             ],
@@ -229,6 +231,8 @@ class TestDrift:
         assert drift_of([]).lines() == ["drift     none: what was declared is live"]
 
     def test_is_unknown_when_nobody_could_look(self) -> None:
-        found = Status(stack="s", release=None, deployed=None, drift=Drift(unknown="no cluster"))
+        found = Status(
+            stack="s", release=None, deployed=None, drift=StackDrift(unknown="no cluster")
+        )
         assert found.as_json()["drift"]["drifted"] is None
         assert "drift     not looked for: no cluster" in found.lines()

@@ -14,7 +14,7 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.flows.operations import Actions
 from aegis_deploy.history import verification_store
-from aegis_deploy.locking.takeover import Turn
+from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.release import Release
 from aegis_deploy.stack.session import Session
 from tests.unit.aegis_deploy.stage import outcome, release
@@ -26,7 +26,7 @@ class _Session:
 
 def made(monkeypatch: pytest.MonkeyPatch) -> Actions:
     out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
-    monkeypatch.setattr(Turn, "require", lambda _: None)
+    monkeypatch.setattr(Takeover, "require", lambda _: None)
     return Actions(cast("Session", _Session()), out, cast("Signals", None))
 
 

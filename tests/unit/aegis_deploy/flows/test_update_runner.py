@@ -16,15 +16,15 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.flows import update_runner as module
 from aegis_deploy.flows.onward import Onward
-from aegis_deploy.flows.update_runner import Ran, Watched
+from aegis_deploy.flows.update_runner import Ran, UpdateRunner
 from aegis_deploy.kubernetes.client import Cluster
-from aegis_deploy.locking.takeover import Turn
-from aegis_deploy.model.events import Event, Failure, Outcome
+from aegis_deploy.locking.takeover import Takeover
+from aegis_deploy.model.events import Event, Outcome, UpdateFailure
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Rollout, Workload
 from aegis_deploy.model.timeline import UPDATE
 from aegis_deploy.model.verdict import LOST, Verdict
-from aegis_deploy.report.recorder import Recording
+from aegis_deploy.report.recorder import Recorder
 from tests.unit.aegis_deploy.stage import outcome
 
 WEB = Workload(namespace="team", name="web")
@@ -97,7 +97,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
         def held_up(self) -> list[str]:
             return ["StatefulSet db is not rolled out; init container wait still runs"]
 
-    monkeypatch.setattr("aegis_deploy.kubernetes.rollout_monitor.Watch", _Watch)
+    monkeypatch.setattr("aegis_deploy.kubernetes.rollout_monitor.RolloutMonitor", _Watch)
     monkeypatch.setattr("aegis_deploy.report.timeline_store.save", lambda *_, **__: None)
     return made
 
@@ -133,8 +133,8 @@ def run(script: Script, came_to: Callable[[], Outcome], onward: Onward | None = 
         return came_to()
 
     out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
-    turn, signals = cast("Turn", _Turn()), cast("Signals", _Signals())
-    watched = Watched(turn, out, signals, lambda _: cast("Cluster", None), Recording("s"))
+    turn, signals = cast("Takeover", _Turn()), cast("Signals", _Signals())
+    watched = UpdateRunner(turn, out, signals, lambda _: cast("Cluster", None), Recorder("s"))
     gate, stop = GateSettings(), script.stop
     return watched.run(UPDATE, "updating", update, [WEB], gate, stop=stop, onward=onward)
 
@@ -169,7 +169,7 @@ def test_after_an_update_that_failed_the_cluster_is_waited_for(script: Script) -
 
 def test_what_holds_up_a_rollout_is_said_of_an_update_that_only_timed_out(script: Script) -> None:
     script.answers = [True]
-    ran = run(script, lambda: outcome(False, failures=(Failure("urn::db", "timed out"),)))
+    ran = run(script, lambda: outcome(False, failures=(UpdateFailure("urn::db", "timed out"),)))
     assert ran.outcome.why.splitlines() == [
         "db: timed out",
         "StatefulSet db is not rolled out; init container wait still runs",

@@ -14,10 +14,10 @@ from aegis_deploy.gate import analysis as module
 from aegis_deploy.gate.analysis import _Failed, _Gate
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.probe_metrics import Figures
+from aegis_deploy.model.probe_metrics import ProbeMetrics
 from aegis_deploy.model.verdict import Verdict
 
-GOOD = cast("Figures", object())
+GOOD = cast("ProbeMetrics", object())
 BAD = Verdict(passed=False, kind="success-ratio", reason="4 of 9 probes failed", figures=GOOD)
 CRASH = Verdict(passed=False, kind="crash", reason="ended with exit code 1")
 
@@ -61,7 +61,7 @@ def baking(bakes: list[Verdict | None], says: list[str], astray: str = "") -> _G
         while True:
             yield time.monotonic()
 
-    def baked() -> Figures:
+    def baked() -> ProbeMetrics:
         verdict = bakes.pop(0)
         gate._astray = astray
         if verdict is not None:
@@ -161,7 +161,7 @@ def test_looks_where_the_service_leads_as_soon_as_something_fails(
     gate._astray = ""
     stand_in = cast("Any", gate)
     stand_in._routes, stand_in.mirror = Routes(says), Copy(doubted)
-    gate._look_where_it_leads(Figures(total=9, failed=failed), 0.0)
+    gate._look_where_it_leads(ProbeMetrics(total=9, failed=failed), 0.0)
     assert gate._astray == astray
 
 

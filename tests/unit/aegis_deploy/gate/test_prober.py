@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aegis_deploy.gate.prober import Prober
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.model.probe_metrics import Answer, Figures, figures_of
+from aegis_deploy.model.probe_metrics import Answer, ProbeMetrics, figures_of
 from lab.command import wait_until
 
 
@@ -28,7 +28,7 @@ class _Way:
         raise ApiError(0, f"no answer {fresh} {seconds}")
 
 
-def _figures(*, proxied: bool, was_heard: Callable[[float, float], bool]) -> Figures:
+def _figures(*, proxied: bool, was_heard: Callable[[float, float], bool]) -> ProbeMetrics:
     ways = [_Way(proxied=proxied)]
     sent: list[float] = []
 

@@ -9,7 +9,7 @@ import pytest
 
 from aegis_deploy.gate.routes import Routes
 from aegis_deploy.kubernetes.client import Cluster
-from aegis_deploy.kubernetes.informer import Mirror
+from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.model.rollout import Snapshot, Workload
 
 PATH = "/readyz"
@@ -58,7 +58,7 @@ def routes(**replicas: int) -> tuple[list[str], str]:
     held = Held(replicas)
     workloads = [Workload(namespace="n", name=name) for name in replicas]
     made = Routes(
-        cast("Cluster", held), cast("Mirror", held), workloads, PATH, on_silence=pytest.fail
+        cast("Cluster", held), cast("Informer", held), workloads, PATH, on_silence=pytest.fail
     )
     found, why = made.of_services()
     return [it.name for it in found], why
@@ -114,7 +114,7 @@ class Beside:
 
     def routes(self, kind: str = "StatefulSet") -> Routes:
         workloads = [Workload(namespace="n", name="db", kind=kind)]
-        cluster, mirror = cast("Cluster", self), cast("Mirror", self)
+        cluster, mirror = cast("Cluster", self), cast("Informer", self)
         return Routes(cluster, mirror, workloads, PATH, on_silence=pytest.fail)
 
     def asks_for(self, kind: str = "StatefulSet") -> tuple[list[str], str, list[str]]:

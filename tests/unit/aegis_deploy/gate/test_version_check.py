@@ -11,7 +11,7 @@ import pytest
 
 from aegis_deploy.gate.version_check import VersionCheck
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.probe_metrics import Figures
+from aegis_deploy.model.probe_metrics import ProbeMetrics
 from aegis_deploy.model.rollout import Snapshot, Workload
 from tests.unit.aegis_deploy.sets import OLD, stateful_set
 from tests.unit.aegis_deploy.sets import pod as set_pod
@@ -166,7 +166,7 @@ class TestAnswers:
 
     def test_another_version_is_wrong(self) -> None:
         check, _ = checking(Copy())
-        assert check.wrong_answer(Figures(total=3, versions={"1": 1, "2": 2})) == (
+        assert check.wrong_answer(ProbeMetrics(total=3, versions={"1": 1, "2": 2})) == (
             "the service answered as version 1; 2 was deployed"
         )
 
@@ -181,7 +181,7 @@ class TestAnswers:
     )
     def test_nothing_is_wrong(self, versions: dict[str, int], label: str, on: bool) -> None:
         check, _ = checking(Copy(label=label), on=on)
-        assert check.wrong_answer(Figures(total=9, versions=versions)) is None
+        assert check.wrong_answer(ProbeMetrics(total=9, versions=versions)) is None
 
     @pytest.mark.parametrize(
         ("versions", "path", "unheard"),
@@ -197,7 +197,7 @@ class TestAnswers:
     ) -> None:
         # As while kube-proxy still sends everything to pods that end.
         check, _ = checking(Copy(), path=path)
-        figures = Figures(total=sum(versions.values()), versions=versions)
+        figures = ProbeMetrics(total=sum(versions.values()), versions=versions)
         assert check.is_unheard(figures) is unheard
 
 
@@ -214,6 +214,6 @@ def test_pods_that_a_strategy_leaves_at_a_release_before_answer_as_that_one() ->
 
     check, _ = checking(cast("Any", _Set()))
     assert check.named() == {"1", "2"}
-    assert check.wrong_answer(Figures(total=9, versions={"1": 9})) is None
-    assert check.wrong_answer(Figures(total=9, versions={"0": 9})) is not None
-    assert not check.is_unheard(Figures(total=9, versions={"1": 9}))
+    assert check.wrong_answer(ProbeMetrics(total=9, versions={"1": 9})) is None
+    assert check.wrong_answer(ProbeMetrics(total=9, versions={"0": 9})) is not None
+    assert not check.is_unheard(ProbeMetrics(total=9, versions={"1": 9}))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aegis_deploy.history.annotate import marked
 from aegis_deploy.history.lazy_releases import Reading
 from aegis_deploy.history.rollback_target import choose
-from aegis_deploy.history.verification_store import Ledger
+from aegis_deploy.history.verification_store import Verifications
 from aegis_deploy.model.release import Release
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -46,15 +46,15 @@ class Store:
         self.read.update(it.number for it in found)
         return found
 
-    def reading(self, book: Ledger) -> Reading:
+    def reading(self, book: Verifications) -> Reading:
         """The history, to be read as far as somebody looks."""
         return Reading(len(self.all), self.releases, lambda found: marked(found, book))
 
 
-def book(*verified: int, moments: Sequence[int] = ()) -> Ledger:
+def book(*verified: int, moments: Sequence[int] = ()) -> Verifications:
     """A ledger with releases verified by key, and by a moment in the middle of some."""
     passed = tuple(NOON + timedelta(seconds=10 * number + 6) for number in moments)
-    return Ledger(tuple(map(str, verified)), {}, passed)
+    return Verifications(tuple(map(str, verified)), {}, passed)
 
 
 KINDS = st.sampled_from(["update", "update", "same", "same", "same", "failed", "refresh"])

@@ -10,7 +10,7 @@ import pytest
 
 from aegis_deploy.history import stack_history
 from aegis_deploy.history.annotate import marked, passed
-from aegis_deploy.history.verification_store import Ledger, Refusal, passed_after
+from aegis_deploy.history.verification_store import Refusal, Verifications, passed_after
 from aegis_deploy.model.release import Release
 from tests.unit.aegis_deploy.made_backend import START, MadeBackend
 
@@ -32,7 +32,7 @@ def release(number: int, began: float, ended: float | None, **more: Any) -> Rele
 
 def test_a_state_that_was_imported_is_not_what_runs() -> None:
     found = [release(3, 60, 60, kind="import"), release(2, 40, 50), release(1, 20, 30)]
-    assert [it.number for it in marked(found, Ledger((), {})) if it.current] == [2]
+    assert [it.number for it in marked(found, Verifications((), {})) if it.current] == [2]
 
 
 class TestAGateThatPassedInsideAnUpdate:
@@ -88,7 +88,7 @@ class TestAnUpdateThatChangedNothing:
         refusals = {"f": Refusal("f", refused, "why", NOON)} if refused else {}
         return {
             it.key: f"{'v' if it.verified else ''}{'r' if it.refused else ''}"
-            for it in marked(found, Ledger(verified, refusals))
+            for it in marked(found, Verifications(verified, refusals))
         }
 
     def test_is_as_verified_as_that(self) -> None:

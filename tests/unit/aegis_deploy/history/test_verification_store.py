@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aegis_deploy.history.verification_store import (
     LONGEST,
     MOST_CHUNKS,
-    Ledger,
+    Verifications,
     is_refused,
     pardon,
     parse,
@@ -61,7 +61,7 @@ def test_the_oldest_marks_are_let_go_and_the_newest_never() -> None:
 
 @given(st.dictionaries(st.text(max_size=40), st.text(max_size=40), max_size=8))
 def test_tags_of_others_never_break_it(tags: dict[str, str]) -> None:
-    assert isinstance(parse(tags), Ledger)
+    assert isinstance(parse(tags), Verifications)
 
 
 def test_damaged_marks_are_passed_by() -> None:
@@ -92,7 +92,7 @@ class TestAGateThatPassedInsideAnUpdate:
             assert value is not None
             tags[name] = value
         apply(tags, "37")
-        assert parse(tags) == Ledger(("36", "37"), {}, (self.NOW,))
+        assert parse(tags) == Verifications(("36", "37"), {}, (self.NOW,))
 
     def test_is_passed_by_when_its_moment_is_none(self) -> None:
         assert parse({"aegis:verified.0": "@" + "z" * 40 + ",@,@!"}).passed == ()

@@ -10,7 +10,7 @@ import pytest
 from aegis_deploy.gate.routes import Routes
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.kubernetes.endpoint_slices import behind
-from aegis_deploy.kubernetes.informer import Mirror
+from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.model.rollout import Snapshot, Workload
 
 WEB = Workload(namespace="team", name="web")
@@ -138,7 +138,7 @@ def ways(
     workload = Workload(namespace="team", name="web", service=service)
     return Routes(
         cast("Cluster", api),
-        cast("Mirror", Copy(labels, status)),
+        cast("Informer", Copy(labels, status)),
         [workload],
         "",
         on_silence=lambda: None,

@@ -13,7 +13,7 @@ import pytest
 
 from aegis_deploy.kubernetes import informer as module
 from aegis_deploy.kubernetes.client import ApiError, Cluster
-from aegis_deploy.kubernetes.informer import Mirror, read_snapshot
+from aegis_deploy.kubernetes.informer import Informer, read_snapshot
 from aegis_deploy.model.rollout import Workload
 from lab.command import wait_until
 
@@ -77,8 +77,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 @contextmanager
-def mirrored(server: Server) -> Iterator[Mirror]:
-    with Mirror(cast("Cluster", server), [WEB]) as it:
+def mirrored(server: Server) -> Iterator[Informer]:
+    with Informer(cast("Cluster", server), [WEB]) as it:
         becomes(lambda: it.complete and it.beats > 0, "complete")
         yield it
 
@@ -138,7 +138,7 @@ def test_a_probe_during_a_silence_is_not_known_to_have_been_answered(server: Ser
 @pytest.mark.parametrize("code", [401, 403])
 def test_one_that_may_never_read_says_so_at_once(server: Server, code: int) -> None:
     server.refuses = code
-    with Mirror(cast("Cluster", server), [WEB]) as it:
+    with Informer(cast("Cluster", server), [WEB]) as it:
         becomes(lambda: it.refusal is not None, "refused")
         assert it.refusal == "you may not list pods"
 
@@ -210,7 +210,7 @@ class TestAnAnswerThatIsNone:
             return json.loads("<html>502</html>") if path.endswith("/pods") else {"items": 7}
 
         cast("Any", server).get = get
-        with Mirror(cast("Cluster", server), [WEB]) as it:
+        with Informer(cast("Cluster", server), [WEB]) as it:
             becomes(lambda: it.lost_for > 0.1, "lost")
             assert not it.complete
             assert "cannot be read" in it.loss
@@ -238,7 +238,7 @@ def test_no_more_is_read_than_what_is_of_the_kinds_that_run(
     server: Server, kind: str, read: set[str]
 ) -> None:
     # A role need not allow more than what a stack has.
-    with Mirror(cast("Cluster", server), [Workload(namespace="team", name="a", kind=kind)]) as it:
+    with Informer(cast("Cluster", server), [Workload(namespace="team", name="a", kind=kind)]) as it:
         becomes(lambda: it.complete, "complete")
         assert {path.rpartition("/")[2] for path in server.lists} == read
 
@@ -266,7 +266,7 @@ def test_workloads_of_one_name_and_other_kinds_are_told_apart(server: Server) ->
 
     cast("Any", server).get = listed
     both = [Workload(namespace="team", name="a", kind=it) for it in ("Deployment", "StatefulSet")]
-    with Mirror(cast("Cluster", server), both) as it:
+    with Informer(cast("Cluster", server), both) as it:
         becomes(lambda: it.complete, "complete")
         snapshots = [it.snapshot(workload) for workload in both]
     for workload, found in zip(both, snapshots, strict=True):

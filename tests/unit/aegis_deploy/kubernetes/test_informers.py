@@ -10,8 +10,8 @@ import pytest
 
 from aegis_deploy.kubernetes import informer as module
 from aegis_deploy.kubernetes.client import Cluster
-from aegis_deploy.kubernetes.informer import Mirror
-from aegis_deploy.kubernetes.informers import Mirrors, mirrored, reach
+from aegis_deploy.kubernetes.informer import Informer
+from aegis_deploy.kubernetes.informers import Informers, informer_of, reach
 from aegis_deploy.model.rollout import Workload
 from tests.unit.aegis_deploy.kubernetes.test_informer import Server, becomes
 
@@ -40,9 +40,9 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Named]:
     return {name: Named(name=name) for name in ("east", "west")}
 
 
-def both(servers: dict[str, Named]) -> Mirrors:
-    found = mirrored(lambda it: cast("Cluster", servers[it.cluster]), [EAST, WEST])
-    assert isinstance(found, Mirrors)
+def both(servers: dict[str, Named]) -> Informers:
+    found = informer_of(lambda it: cast("Cluster", servers[it.cluster]), [EAST, WEST])
+    assert isinstance(found, Informers)
     return found
 
 
@@ -96,6 +96,6 @@ def test_an_answer_counts_that_came_while_all_were_heard(servers: dict[str, Name
 
 def test_what_is_in_one_cluster_has_one_copy(servers: dict[str, Named]) -> None:
     one = cast("Cluster", servers["east"])
-    assert isinstance(mirrored(one, [EAST, WEST]), Mirror)
-    assert isinstance(mirrored(lambda _: one, [EAST, WEST]), Mirror)
+    assert isinstance(informer_of(one, [EAST, WEST]), Informer)
+    assert isinstance(informer_of(lambda _: one, [EAST, WEST]), Informer)
     assert reach(one)(WEST) is one

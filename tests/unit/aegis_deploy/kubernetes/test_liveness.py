@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from aegis_deploy.kubernetes.liveness import SILENCE_SECONDS, Hearing
+from aegis_deploy.kubernetes.liveness import SILENCE_SECONDS, Liveness
 
 
-def _heard(*moments: float) -> Hearing:
-    it = Hearing(0.0)
+def _heard(*moments: float) -> Liveness:
+    it = Liveness(0.0)
     for moment in moments:
         it.hear(moment)
     return it
@@ -24,7 +24,7 @@ def test_a_gap_counts_as_silence_and_only_as_that() -> None:
 
 
 def test_time_in_which_a_part_was_not_known_is_a_gap_however_short() -> None:
-    it = Hearing(0.0)
+    it = Liveness(0.0)
     it.hear(1.0, whole=False)
     it.hear(2.0)
     assert (it.heard, it.silent) == (1.0, 1.0)

@@ -21,8 +21,8 @@ from aegis_deploy.kubernetes.rollout_failures import (
     NODE_SECONDS,
     PULL_SECONDS,
     REFUSED_SECONDS,
-    Failure,
     Observer,
+    RolloutFailure,
 )
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Snapshot, rollout, serving
@@ -60,7 +60,7 @@ def snapshot(found: dict[str, Any]) -> Snapshot:
 
 def seen(
     found: dict[str, Any], *moments: float, settings: GateSettings = SETTINGS
-) -> Failure | None:
+) -> RolloutFailure | None:
     """Look at the same thing at some moments; return what was evidence at the last one."""
     observer, failure = Observer(settings), None
     for moment in moments:

@@ -9,9 +9,9 @@ import pytest
 
 from aegis_deploy.kubernetes import rollout_monitor as module
 from aegis_deploy.kubernetes.client import Cluster
-from aegis_deploy.kubernetes.informer import Mirror
-from aegis_deploy.kubernetes.rollout_failures import DELETED, Failure
-from aegis_deploy.kubernetes.rollout_monitor import LOST_SECONDS, Rollouts, Watch, detail
+from aegis_deploy.kubernetes.informer import Informer
+from aegis_deploy.kubernetes.rollout_failures import DELETED, RolloutFailure
+from aegis_deploy.kubernetes.rollout_monitor import LOST_SECONDS, RolloutMonitor, Rollouts, detail
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Snapshot, Workload
 from aegis_deploy.model.verdict import Verdict
@@ -40,7 +40,7 @@ class _Mirror:
 def _rollouts(name: str, *, upcoming: bool = False) -> tuple[_Mirror, Rollouts]:
     found: dict[str, Any] = recorded(name)
     mirror = _Mirror(snapshot(found))
-    return mirror, Rollouts(cast("Mirror", mirror), [WEB], SETTINGS, upcoming=upcoming)
+    return mirror, Rollouts(cast("Informer", mirror), [WEB], SETTINGS, upcoming=upcoming)
 
 
 def test_the_time_in_which_the_cluster_does_not_answer_counts_against_no_pod() -> None:
@@ -121,9 +121,9 @@ class _Heard(_Mirror):
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-def _watch(mirror: _Heard) -> Watch:
-    watch = Watch(cast("Cluster", _Cluster()), [WEB], SETTINGS)
-    watch._mirror = cast("Mirror", mirror)
+def _watch(mirror: _Heard) -> RolloutMonitor:
+    watch = RolloutMonitor(cast("Cluster", _Cluster()), [WEB], SETTINGS)
+    watch._mirror = cast("Informer", mirror)
     return watch
 
 
@@ -183,7 +183,7 @@ class _Saying:
 def test_what_the_cluster_says_of_it_keeps_no_failure_from_being_told(
     events: Any, said: tuple[str, ...]
 ) -> None:
-    failure = Failure(kind="deadline", reason="x")
+    failure = RolloutFailure(kind="deadline", reason="x")
     found = detail(cast("Cluster", _Saying(events)), WEB, failure)
     assert len(found) == len(said)
     assert all(line.startswith(start) for line, start in zip(found, said, strict=True))
@@ -194,7 +194,7 @@ def test_a_look_that_fails_ends_no_watch_and_lasting_blindness_is_the_verdict(
     monkeypatch: pytest.MonkeyPatch, recovers: bool
 ) -> None:
     monkeypatch.setattr(module, "LOST_SECONDS", 600.0 if recovers else 0.2)
-    watch = Watch(cast("Cluster", None), [WEB], SETTINGS)
+    watch = RolloutMonitor(cast("Cluster", None), [WEB], SETTINGS)
     looks: list[int] = []
 
     def look() -> Verdict | None:
@@ -220,7 +220,7 @@ class TestAJob:
 
     def _rollouts(self, state: Snapshot) -> tuple[_Mirror, Rollouts]:
         mirror = _Mirror(state)
-        watched = Rollouts(cast("Mirror", mirror), [self.MIGRATE], SETTINGS, upcoming=True)
+        watched = Rollouts(cast("Informer", mirror), [self.MIGRATE], SETTINGS, upcoming=True)
         assert watched.failure() is None, "what failed before is the past"
         return mirror, watched
 
@@ -256,7 +256,7 @@ class TestAJob:
 def test_what_is_deleted_in_its_rollout_is_called_by_its_kind() -> None:
     db = Workload(namespace="shop", name="db", kind="StatefulSet")
     mirror = _Mirror(stateful_set(generation=1))
-    watched = Rollouts(cast("Mirror", mirror), [db], SETTINGS, upcoming=True)
+    watched = Rollouts(cast("Informer", mirror), [db], SETTINGS, upcoming=True)
     assert watched.failure() is None
     mirror.state = stateful_set(pod("db-0"), pod("db-1"))
     assert watched.failure() is None
@@ -270,7 +270,7 @@ def test_what_a_rollout_waits_for_is_said_of_its_own_pods_alone() -> None:
     db = Workload(namespace="shop", name="db", kind="StatefulSet")
     hangs = pod("db-1", ready=False, state=HANGING, initial=RUNNING)
     mirror = _Mirror(stateful_set(pod("db-0"), hangs, generation=1))
-    watched = Rollouts(cast("Mirror", mirror), [db], SETTINGS, upcoming=True)
+    watched = Rollouts(cast("Informer", mirror), [db], SETTINGS, upcoming=True)
     assert watched.failure() is None
     assert watched.held_up() == [], "it was so before"
     mirror.state = stateful_set(pod("db-0"), hangs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aegis_deploy.locking.reconnect import is_refused
-from aegis_deploy.model.events import Failure
+from aegis_deploy.model.events import UpdateFailure
 from tests.unit.aegis_deploy.stage import outcome, step
 
 
@@ -23,7 +23,7 @@ from tests.unit.aegis_deploy.stage import outcome, step
     ],
 )
 def test_refused_credentials_are_told_from_what_a_provider_says(said: str) -> None:
-    assert is_refused(outcome(False, failures=(Failure("urn:a", said),)))
+    assert is_refused(outcome(False, failures=(UpdateFailure("urn:a", said),)))
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ def test_refused_credentials_are_told_from_what_a_provider_says(said: str) -> No
     ],
 )
 def test_other_failures_are_not(said: str) -> None:
-    assert not is_refused(outcome(False, failures=(Failure("urn:a", said),)))
+    assert not is_refused(outcome(False, failures=(UpdateFailure("urn:a", said),)))
 
 
 def test_an_update_that_changed_something_was_let_in() -> None:
-    failures = (Failure("urn:a", "Unauthorized"),)
+    failures = (UpdateFailure("urn:a", "Unauthorized"),)
     assert not is_refused(outcome(False, failures=failures, steps=(step(),)))
     assert not is_refused(outcome(True))

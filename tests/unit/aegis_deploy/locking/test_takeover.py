@@ -11,7 +11,7 @@ import pytest
 
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.locking.takeover import Turn
+from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.events import Outcome
 from aegis_deploy.stack.session import Session
 from tests.unit.aegis_deploy.stage import outcome, step
@@ -21,7 +21,7 @@ MISSING = AegisError(what="the backend cannot be reached", next="see that it is 
 
 def worded(came_to: Outcome | None, error: AegisError) -> AegisError:
     """What is told of an error once the work had an update; None for one that did not end."""
-    turn = Turn(cast("Session", None), cast("Output", None))
+    turn = Takeover(cast("Session", None), cast("Output", None))
 
     def run(_: object) -> Outcome:
         if came_to is None:
@@ -68,7 +68,7 @@ def test_an_error_that_knows_better_is_left_alone() -> None:
 def test_a_recovery_that_is_refused_does_not_say_that_nothing_was_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    turn = Turn(cast("Session", None), cast("Output", None))
+    turn = Takeover(cast("Session", None), cast("Output", None))
     monkeypatch.setattr(turn, "_claimed", lambda *_, **__: nullcontext(SimpleNamespace()))
     with pytest.raises(AegisError) as caught, turn.recovering("recovery"):
         raise replace(MISSING)

@@ -11,10 +11,10 @@ import pytest
 from aegis_deploy.model.events import (
     Changes,
     Event,
-    Failure,
     Outcome,
     Recorder,
     Step,
+    UpdateFailure,
     Violation,
     translate,
 )
@@ -111,7 +111,7 @@ class TestTranslation:
 class TestTheRecord:
     """Why an update failed."""
 
-    def failures(self, *events: SimpleNamespace) -> tuple[Failure, ...]:
+    def failures(self, *events: SimpleNamespace) -> tuple[UpdateFailure, ...]:
         recorder = Recorder()
         for event in events:
             recorder(event)
@@ -119,24 +119,26 @@ class TestTheRecord:
 
     def test_is_what_was_said_of_a_resource_not_that_the_update_failed(self) -> None:
         found = self.failures(said("it crashed", urn=URN), said("update failed"))
-        assert found == (Failure(URN, "it crashed"),)
+        assert found == (UpdateFailure(URN, "it crashed"),)
 
     def test_is_what_was_said_of_the_stack_when_nothing_else_was(self) -> None:
-        assert self.failures(said("no such program")) == (Failure("", "no such program"),)
+        assert self.failures(said("no such program")) == (UpdateFailure("", "no such program"),)
 
     def test_a_hooks_own_words_are_the_reason(self) -> None:
         message = 'after hook "web-gate" failed: 3 of 40 probes failed\nlast events:'
         found = self.failures(said(message, urn=URN))
-        assert found == (Failure(URN, "3 of 40 probes failed\nlast events:"),)
+        assert found == (UpdateFailure(URN, "3 of 40 probes failed\nlast events:"),)
 
     def test_is_a_step_that_failed_without_a_word(self) -> None:
-        assert self.failures(raw(res_op_failed_event=step())) == (Failure(URN, "update failed"),)
+        assert self.failures(raw(res_op_failed_event=step())) == (
+            UpdateFailure(URN, "update failed"),
+        )
 
     def test_is_said_once(self) -> None:
         assert len(self.failures(said("a", urn=URN), said("a", urn=URN))) == 1
 
     def test_is_the_last_lines_when_nothing_was_said(self) -> None:
-        assert self.failures() == (Failure("", "the last lines"),)
+        assert self.failures() == (UpdateFailure("", "the last lines"),)
 
     def test_keeps_what_a_listener_raises_for_the_one_who_can_act_on_it(self) -> None:
         def fail(_: Event) -> None:
@@ -169,7 +171,7 @@ class TestTheRecord:
 def test_an_outcome_words_its_failures_with_the_resource_they_are_about() -> None:
     outcome = Outcome(
         succeeded=False,
-        failures=(Failure(URN, "it crashed"), Failure("", "and so on")),
+        failures=(UpdateFailure(URN, "it crashed"), UpdateFailure("", "and so on")),
         started=datetime(2026, 1, 1, tzinfo=UTC),
         duration=1.0,
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.probe_metrics import (
     Answer,
-    Figures,
+    ProbeMetrics,
     allowed_failures,
     allowed_slow,
     figures_of,
@@ -116,6 +116,8 @@ class TestShortcoming:
 
 
 def test_what_got_no_answer_is_lost_and_a_bad_answer_is_not() -> None:
-    figures = Figures(total=9, failed=5, outcomes={"200": 4, "503": 3, "connection refused": 2})
+    figures = ProbeMetrics(
+        total=9, failed=5, outcomes={"200": 4, "503": 3, "connection refused": 2}
+    )
     assert figures.lost == 2
-    assert Figures().lost == 0
+    assert ProbeMetrics().lost == 0

@@ -9,8 +9,8 @@ import pytest
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.release import ConfigValue
 from aegis_deploy.model.verdict import Verdict
-from aegis_deploy.program.verification import OwnLedger
-from aegis_deploy.report.recorder import Recording
+from aegis_deploy.program.verification import ProgramVerification
+from aegis_deploy.report.recorder import Recorder
 from tests.unit.aegis_deploy.made_backend import MadeBackend
 
 IMAGE = "registry:5000/a@sha256:" + "a" * 64
@@ -21,7 +21,7 @@ SETTINGS = {
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnLedger:
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProgramVerification:
     """The ledger of a stack that refuses one image with one set of settings."""
     backend = MadeBackend(tmp_path)
     mark = fingerprint(IMAGE, SETTINGS)
@@ -31,29 +31,31 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnLedger:
     )
     monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path / 'backend'}")
     monkeypatch.setenv("PATH", "/nowhere")
-    return OwnLedger(
+    return ProgramVerification(
         organization="organization", project="shop", stack="staging", directory=backend.project
     )
 
 
-def test_the_same_image_with_the_same_settings_is_refused_with_the_reason(own: OwnLedger) -> None:
+def test_the_same_image_with_the_same_settings_is_refused_with_the_reason(
+    own: ProgramVerification,
+) -> None:
     assert own.refusal([IMAGE]) == "it crashed (2026-01-02 03:04 UTC)"
 
 
-def test_another_image_is_not(own: OwnLedger) -> None:
+def test_another_image_is_not(own: ProgramVerification) -> None:
     assert own.refusal([IMAGE.replace("a" * 64, "b" * 64)]) is None
     assert own.refusal([]) is None
     assert own.refusal([""]) is None
 
 
-def test_the_same_image_with_other_settings_is_not(own: OwnLedger) -> None:
+def test_the_same_image_with_other_settings_is_not(own: ProgramVerification) -> None:
     settings = own.directory / "Pulumi.staging.yaml"
     settings.write_text(settings.read_text().replace("size: 2", "size: 3"))
     assert own.refusal([IMAGE]) is None
 
 
 def test_a_backend_that_cannot_be_asked_is_told_to_whoever_asks(
-    own: OwnLedger, monkeypatch: pytest.MonkeyPatch
+    own: ProgramVerification, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
     with pytest.raises(Exception, match="no pulumi CLI on PATH"):
@@ -69,12 +71,16 @@ def test_a_backend_that_cannot_be_asked_is_told_to_whoever_asks(
     ],
 )
 def test_a_service_is_told_whose_stack_it_is(url: str, reference: str, tmp_path: Path) -> None:
-    own = OwnLedger(organization="acme", project="shop", stack="staging", directory=tmp_path)
+    own = ProgramVerification(
+        organization="acme", project="shop", stack="staging", directory=tmp_path
+    )
     assert own._reference(url) == reference
 
 
-def test_a_gate_that_spoke_in_an_update_keeps_its_timeline(own: OwnLedger, tmp_path: Path) -> None:
-    recording = Recording("staging", "pulumi up")
+def test_a_gate_that_spoke_in_an_update_keeps_its_timeline(
+    own: ProgramVerification, tmp_path: Path
+) -> None:
+    recording = Recorder("staging", "pulumi up")
     recording.judged(Verdict(passed=True, reason="good"))
     own.keep(recording, pytest.fail)
     kept = tmp_path / "backend" / ".pulumi" / "aegis" / "shop" / "staging.timelines"
@@ -83,10 +89,10 @@ def test_a_gate_that_spoke_in_an_update_keeps_its_timeline(own: OwnLedger, tmp_p
 
 
 def test_a_timeline_that_cannot_be_kept_is_told_and_no_more(
-    own: OwnLedger, monkeypatch: pytest.MonkeyPatch
+    own: ProgramVerification, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///nowhere")
-    recording, told = Recording("staging", "pulumi up"), list[str]()
+    recording, told = Recorder("staging", "pulumi up"), list[str]()
     recording.judged(Verdict(passed=True, reason="good"))
     own.keep(recording, told.append)
     assert len(told) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aegis_deploy.model.events import Failure
+from aegis_deploy.model.events import UpdateFailure
 from aegis_deploy.pulumi_cli.cli_errors import Finished, explain, is_locked, last_lines, unusable
 
 LOCKED = """error: the stack is currently locked by 1 lock(s). Either wait for the other process(es)
@@ -56,22 +56,24 @@ class TestWhatDidNothing:
 
     def test_tells_a_resource_s_own_words_beside_the_cause(self) -> None:
         done = Finished(255, "", self.LONG)
-        error = unusable(done, "the preview of s failed", [Failure("urn:image", self.LONG)])
+        error = unusable(done, "the preview of s failed", [UpdateFailure("urn:image", self.LONG)])
         assert "the Docker daemon" in error.what
         assert error.why == self.LONG
 
     def test_tells_what_was_printed_where_no_resource_spoke(self) -> None:
         done = Finished(255, "", "error: incorrect passphrase")
-        error = unusable(done, "the preview of s failed", [Failure("", "preview failed")])
+        error = unusable(done, "the preview of s failed", [UpdateFailure("", "preview failed")])
         assert error.why == "error: incorrect passphrase"
 
     def test_tells_the_engine_s_reasons_where_the_cause_is_not_known(self) -> None:
         done = Finished(255, "", "error: something")
-        error = unusable(done, "the preview of s failed", [Failure("", "logLevel is wrong")])
+        error = unusable(done, "the preview of s failed", [UpdateFailure("", "logLevel is wrong")])
         assert (error.what, error.why) == ("the preview of s failed", "logLevel is wrong")
 
     def test_tells_who_holds_a_lock_and_no_more(self) -> None:
-        error = unusable(Finished(255, "", LOCKED), "x", [Failure("urn:image", "never begun")])
+        error = unusable(
+            Finished(255, "", LOCKED), "x", [UpdateFailure("urn:image", "never begun")]
+        )
         assert "ann@ci-7" in error.why
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aegis_deploy.drift.external_changes import excuse
-from aegis_deploy.model.events import Failure
+from aegis_deploy.model.events import UpdateFailure
 from aegis_deploy.pulumi_cli.field_conflicts import advice, told
 from tests.unit.aegis_deploy.stage import CRASHED, outcome
 
@@ -49,6 +49,6 @@ def test_the_way_on_names_both_who_may_have_set_it() -> None:
 
 
 def test_a_release_that_was_refused_for_it_is_not_bad() -> None:
-    failed = outcome(False, failures=(Failure("urn::web", ONE),))
+    failed = outcome(False, failures=(UpdateFailure("urn::web", ONE),))
     assert excuse(failed, None) == told(ONE)
     assert excuse(failed, CRASHED) is None, "what its pods did themselves comes first"

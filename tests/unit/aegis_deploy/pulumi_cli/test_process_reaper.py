@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aegis_deploy.common.process import Machine, Running
+from aegis_deploy.common.process import Machine, RunningProcess
 from aegis_deploy.pulumi_cli import process_reaper as module
 from aegis_deploy.pulumi_cli.process_reaper import HOST, Programs, ended
 from lab.command import wait_until
@@ -37,7 +37,7 @@ def test_a_program_is_ended_once_its_host_was_killed(
     looks: list[int] = []
     look = Programs.orphans
 
-    def counted(programs: Programs) -> list[Running]:
+    def counted(programs: Programs) -> list[RunningProcess]:
         found = look(programs)
         looks.append(len(found))
         return found

@@ -9,7 +9,7 @@ from aegis_deploy.model.probe_metrics import Answer
 from aegis_deploy.model.rollout import Group, Rollout, Workload
 from aegis_deploy.model.timeline import GATE, PREVIEW, ROLLBACK, UPDATE
 from aegis_deploy.model.verdict import Verdict
-from aegis_deploy.report.recorder import Recording
+from aegis_deploy.report.recorder import Recorder
 
 WEB = Workload(namespace="shop", name="web")
 
@@ -29,8 +29,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def recording(clock: Clock) -> Recording:
-    return Recording("staging", "deploy", clock)
+def recording(clock: Clock) -> Recorder:
+    return Recorder("staging", "deploy", clock)
 
 
 def rollout(*groups: Group, wanted: int = 2) -> dict[Workload, Rollout]:
@@ -38,7 +38,7 @@ def rollout(*groups: Group, wanted: int = 2) -> dict[Workload, Rollout]:
 
 
 def test_phases_and_steps_have_their_times_and_how_they_ended(
-    recording: Recording, clock: Clock
+    recording: Recorder, clock: Clock
 ) -> None:
     with recording.phase(UPDATE):
         clock.now += 1
@@ -61,13 +61,13 @@ def test_phases_and_steps_have_their_times_and_how_they_ended(
     assert (found.seconds, found.finished, found.restored_at) == (7.0, True, 5.0)
 
 
-def test_a_phase_that_still_runs_has_no_end(recording: Recording) -> None:
+def test_a_phase_that_still_runs_has_no_end(recording: Recorder) -> None:
     with recording.phase(UPDATE):
         assert recording.timeline().phases[0].seconds is None
 
 
 def test_pods_are_noted_when_they_change_and_told_apart_by_workload(
-    recording: Recording, clock: Clock
+    recording: Recorder, clock: Clock
 ) -> None:
     one, two = (Group(key="abc", name="1.0", pods=1, ready=it) for it in (0, 1))
     recording.rollouts(rollout(one))
@@ -80,7 +80,7 @@ def test_pods_are_noted_when_they_change_and_told_apart_by_workload(
     assert found[0].groups[0].key == "shop/web/abc"
 
 
-def test_workloads_of_one_name_have_keys_of_their_own(recording: Recording) -> None:
+def test_workloads_of_one_name_have_keys_of_their_own(recording: Recorder) -> None:
     group = Group(key="abc", name="1.0", pods=1, ready=1)
     kinds = ("Deployment", "StatefulSet")
     found = rollout(group)
@@ -93,13 +93,13 @@ def test_workloads_of_one_name_have_keys_of_their_own(recording: Recording) -> N
     ]
 
 
-def test_probes_are_placed_by_when_they_were_due(recording: Recording) -> None:
+def test_probes_are_placed_by_when_they_were_due(recording: Recorder) -> None:
     recording.answer(103.5, Answer(ok=False, what="500", milliseconds=5))
     [sample] = recording.timeline().probes
     assert (sample.at, sample.sent, sample.failed) == (3.0, 1, 1)
 
 
-def test_a_verdict_after_a_rollback_began_is_the_rollbacks(recording: Recording) -> None:
+def test_a_verdict_after_a_rollback_began_is_the_rollbacks(recording: Recorder) -> None:
     recording.asks(GateSettings())
     bad = Verdict(passed=False, reason="it crashed", kind="crash", evidence=("boom",))
     with recording.phase(UPDATE):
@@ -117,7 +117,7 @@ def test_a_verdict_after_a_rollback_began_is_the_rollbacks(recording: Recording)
     assert found.asked["p99Ms"] == 1000.0
 
 
-def test_a_look_alone_is_not_worth_keeping(recording: Recording) -> None:
+def test_a_look_alone_is_not_worth_keeping(recording: Recorder) -> None:
     with recording.phase(PREVIEW):
         pass
     assert not recording.changed

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from aegis_deploy.backend.artifacts import DirectoryShelf
+from aegis_deploy.backend.artifacts import DirectoryArtifacts
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history.stack_history import releases
 from aegis_deploy.model.release import MASK, ConfigValue
 from aegis_deploy.model.timeline import UPDATE
 from aegis_deploy.model.verdict import Verdict
 from aegis_deploy.report import timeline_store
-from aegis_deploy.report.recorder import Recording, name_of
+from aegis_deploy.report.recorder import Recorder, name_of
 from aegis_deploy.stack.session import Session
 from tests.unit.aegis_deploy.made_backend import MadeBackend
 from tests.unit.aegis_deploy.made_timeline import made_timeline, now, put
@@ -48,7 +48,7 @@ class TestKept:
     """A block that is recorded."""
 
     def test_is_kept_with_how_it_ended(self, session: Session) -> None:
-        recording, warned = Recording(session.name), list[str]()
+        recording, warned = Recorder(session.name), list[str]()
         with (
             pytest.raises(AegisError),
             timeline_store.kept(session, recording, "deploy", warned.append),
@@ -64,7 +64,7 @@ class TestKept:
         assert warned == []
 
     def test_in_which_nothing_was_changed_is_not(self, session: Session) -> None:
-        with timeline_store.kept(session, Recording(session.name), "deploy", pytest.fail):
+        with timeline_store.kept(session, Recorder(session.name), "deploy", pytest.fail):
             pass
         assert kept(session) == []
 
@@ -74,8 +74,8 @@ class TestKept:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(DirectoryShelf, "write", full)
-        recording, warned = Recording(session.name), list[str]()
+        monkeypatch.setattr(DirectoryArtifacts, "write", full)
+        recording, warned = Recorder(session.name), list[str]()
         with (
             timeline_store.kept(session, recording, "deploy", warned.append),
             recording.phase(UPDATE),
@@ -88,8 +88,8 @@ class TestKept:
 class TestSecrets:
     """What a container wrote may hold them."""
 
-    def recorded(self, session: Session) -> Recording:
-        recording = Recording(session.name)
+    def recorded(self, session: Session) -> Recorder:
+        recording = Recorder(session.name)
         with recording.phase(UPDATE):
             recording.judged(CRASHED)
         return recording
@@ -182,7 +182,7 @@ class TestFind:
 
 def test_only_the_newest_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeline_store, "MOST_KEPT", 5)
-    shelf = DirectoryShelf(tmp_path / "shelf")
+    shelf = DirectoryArtifacts(tmp_path / "shelf")
     names = [name_of(float(it)) for it in range(timeline_store.MOST_KEPT + 5)]
     for name in names:
         timeline_store.keep(shelf, name, made_timeline(now()))

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from aegis_deploy.model.release import ConfigValue
-from aegis_deploy.stack.config_restore import Difference, differences, rewritten
+from aegis_deploy.stack.config_restore import SettingChange, differences, rewritten
 
 FILE = """\
 # The stack.
@@ -69,19 +69,19 @@ def test_a_setting_of_the_project_holds_again_once_the_stacks_own_is_gone() -> N
 
 
 def test_a_setting_is_changed_in_its_place_and_the_comments_stay() -> None:
-    changes = [Difference("shop:level", None, ConfigValue("info"))]
+    changes = [SettingChange("shop:level", None, ConfigValue("info"))]
     assert rewritten(FILE, changes, "shop") == FILE.replace("warning", "info")
 
 
 def test_a_comment_behind_a_value_stays_behind_the_new_one() -> None:
     text = FILE.replace("warning", "'warning'  # for now")
-    changes = [Difference("shop:level", None, ConfigValue("info"))]
+    changes = [SettingChange("shop:level", None, ConfigValue("info"))]
     assert rewritten(text, changes, "shop") == FILE.replace("warning", "info  # for now")
 
 
 def test_a_ciphertext_comes_back_as_it_was_recorded() -> None:
     recorded = ConfigValue.recorded({"secure": "v1:old"})
-    changed = rewritten(FILE, [Difference("shop:token", None, recorded)], "shop")
+    changed = rewritten(FILE, [SettingChange("shop:token", None, recorded)], "shop")
     assert changed == FILE.replace("v1:new", "v1:old")
 
 
@@ -99,7 +99,7 @@ def test_settings_come_and_go_while_everything_else_stays() -> None:
     "text", ["", "encryptionsalt: v1:salt\n", "config: {}\n", "config: {level: a}\n", "config:\n"]
 )
 def test_a_file_without_lines_of_settings_gets_them(text: str) -> None:
-    changes = [Difference("shop:level", None, ConfigValue("info"))]
+    changes = [SettingChange("shop:level", None, ConfigValue("info"))]
     changed = yaml.safe_load(rewritten(text, changes, "shop"))
     assert changed["config"] == {"shop:level": "info"}
     assert ("encryptionsalt" in changed) == ("salt" in text)
@@ -107,6 +107,6 @@ def test_a_file_without_lines_of_settings_gets_them(text: str) -> None:
 
 def test_a_file_without_a_last_line_break_stays_readable() -> None:
     text = "config:\n  shop:level: warning"
-    changes = [Difference("shop:more", None, ConfigValue("x"))]
+    changes = [SettingChange("shop:more", None, ConfigValue("x"))]
     changed = yaml.safe_load(rewritten(text, changes, "shop"))["config"]
     assert changed == {"shop:level": "warning", "shop:more": "x"}
