@@ -70,7 +70,7 @@ class Adopting:
             AegisError: There is something, and it is not this stack's.
         """
         from aegis_deploy.drift import forgotten
-        from aegis_deploy.replay import entries
+        from aegis_deploy.replay.edits import entering
         from aegis_deploy.stack import checkpoint
 
         created = {it.urn for it in changes.steps if it.op == "create" and it.custom}
@@ -94,7 +94,7 @@ class Adopting:
         if found.foreign:
             raise adoption.taken(found.foreign)
         ours = found.ours
-        return tuple(entries.absent(*both, lambda it: it.urn in ours, ours).values())
+        return tuple(entering.absent(*both, lambda it: it.urn in ours, ours).values())
 
     def _look(
         self,

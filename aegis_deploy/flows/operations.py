@@ -401,9 +401,9 @@ class Actions:
     def adopt(self, records: Sequence[Resource]) -> None:
         """Take objects back into the state, for the next update to look at and to change."""
         if records:
-            from aegis_deploy.replay import entries
+            from aegis_deploy.replay.edits import entering
 
-            self.session.import_state(entries.put(self.session.export(), records))
+            self.session.import_state(entering.put(self.session.export(), records))
             self._refreshes = True
 
     def override(self, key: str, value: str) -> None:
@@ -432,7 +432,7 @@ class Actions:
 
     def replay(self, target: Release, choices: Choices = replay_choices.NONE) -> Replay:
         """Plan the restoring of a release; see `replay.planning.plan` and `flows.adopting`."""
-        from aegis_deploy.replay import config as replay_settings
+        from aegis_deploy.replay import config as replay_config
         from aegis_deploy.replay import planning
         from aegis_deploy.stack import checkpoint
 
@@ -448,7 +448,7 @@ class Actions:
         providers = {it.provider_urn for it in planned.resources if is_object(it)}
         planned = replace(planned, places={it: self.clusters.place(it) for it in providers})
         planned = self._leaving(planned, current)
-        return replay_settings.completed(planned, target.config, self.session)
+        return replay_config.completed(planned, target.config, self.session)
 
     def beside(self, target: Release) -> Replay:
         """Plan the restoring of a release that was restored, to learn what stays beside it.

@@ -14,15 +14,14 @@ from aegis_deploy.kubernetes.managed_fields import Path, written
 from aegis_deploy.model.release import ConfigValue
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.workload_kinds import JOB, gated, is_job, is_ungated
-from aegis_deploy.replay import adoption, references
-from aegis_deploy.replay import entries as replay_entry
+from aegis_deploy.replay import adoption
 from aegis_deploy.replay import providers as replay_providers
-from aegis_deploy.replay import revivals as replay_revival
 from aegis_deploy.replay.adoption import is_whole_object
 from aegis_deploy.replay.data_loss import Loss, Rerun
+from aegis_deploy.replay.edits import entering, references, reviving
+from aegis_deploy.replay.edits.reviving import Revival
 from aegis_deploy.replay.ordering import First
 from aegis_deploy.replay.retained import Stay
-from aegis_deploy.replay.revivals import Revival
 from aegis_deploy.replay.secrets import SecretChange
 from aegis_deploy.stack.checkpoint import Checkpoint, Resource
 
@@ -198,7 +197,7 @@ class Replay:
 
     def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state to begin from; see the modules that it is made by. Has secrets in it."""
-        entered = replay_entry.put(replay_revival.revive(state, self.revivals), self.entries)
+        entered = entering.put(reviving.revive(state, self.revivals), self.entries)
         if not (self.kept or self.first.goes):
             return entered
         return references.cut(entered, self.first.urns, self.going if self.kept else ())

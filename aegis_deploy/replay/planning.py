@@ -17,18 +17,16 @@ from typing import Any
 from aegis_deploy.model.signatures import SIGNATURE
 from aegis_deploy.replay import adoption, charts, data_loss, ignored, ordering
 from aegis_deploy.replay import choices as replay_choices
-from aegis_deploy.replay import entries as replay_entry
-from aegis_deploy.replay import images as replay_images
 from aegis_deploy.replay import providers as replay_providers
-from aegis_deploy.replay import retained as replay_stays
-from aegis_deploy.replay import revivals as replay_revival
+from aegis_deploy.replay import retained as replay_retained
 from aegis_deploy.replay import secrets as replay_secrets
 from aegis_deploy.replay.adoption import Adoption, kind_of
 from aegis_deploy.replay.choices import Choices
+from aegis_deploy.replay.edits import built_images, entering, reviving
+from aegis_deploy.replay.edits.reviving import Revival
 from aegis_deploy.replay.model import Replay
 from aegis_deploy.replay.ordering import First
 from aegis_deploy.replay.retained import Stay
-from aegis_deploy.replay.revivals import Revival
 from aegis_deploy.stack.checkpoint import STACK, Checkpoint, Resource
 
 _HOOKS_OF_A_DELETION = ("BeforeDelete", "AfterDelete", "OnError")
@@ -70,13 +68,13 @@ def plan(
         and item.urn in present
         and present[item.urn].inputs == item.inputs
     }
-    entered = replay_entry.absent(checkpoint, current, replay_images.is_image)
+    entered = entering.absent(checkpoint, current, built_images.is_image)
     # One that can be neither left nor entered could only be built anew, from another tree: nothing
     # needs it, for what runs the image names its digest.
     excluded = there | (images & set(entered))
     dropped = images - excluded
     targets = [
-        replay_images.as_recorded(present[item.urn], item)
+        built_images.as_recorded(present[item.urn], item)
         if item.urn in there
         else entered[item.urn]
         if item.urn in excluded
@@ -113,7 +111,7 @@ def plan(
         ignored.restoring(_without(item, known), now.get(item.urn)) for item in kept.resources
     )
     gone = _gone(current, registered, set(now_called.values()))
-    staying = replay_stays.staying(gone, allow_data_loss=choices.allow_data_loss)
+    staying = replay_retained.staying(gone, allow_data_loss=choices.allow_data_loss)
     gone = [item for item in gone if item.urn not in staying.urns]
     first = ordering.first(resources, gone, now, present)
     revivals, beside = _revivals(resources, current, first, choices)
@@ -124,15 +122,13 @@ def plan(
         for revival in revivals
         if left.delete and (left.urn, left.id) == (revival.urn, revival.id)
     }
-    left = replay_entry.absent(
+    left = entering.absent(
         checkpoint,
         current,
-        lambda it: (
-            it.urn in adopted or (replay_entry.is_left(it) and it.urn not in (*now, *revived))
-        ),
+        lambda it: it.urn in adopted or (entering.is_left(it) and it.urn not in (*now, *revived)),
         adopted,
     )
-    retained = {urn for urn, item in left.items() if replay_entry.is_left(item)}
+    retained = {urn for urn, item in left.items() if entering.is_left(item)}
     fresh = [item for item in resources if item.urn not in revived]
     known |= {item.urn for item in staying.asleep}
     asleep = [_without(item, known) for item in staying.asleep]
@@ -150,7 +146,7 @@ def plan(
             *(
                 item
                 for item in resources
-                if item.urn in there and replay_images.differs(present[item.urn], item)
+                if item.urn in there and built_images.differs(present[item.urn], item)
             ),
         ),
         absent=frozenset(excluded - there) | retained | {*adopted},
@@ -257,7 +253,7 @@ def _revivals(
 ) -> tuple[tuple[Revival, ...], tuple[Stay, ...]]:
     """What is taken back, and what of that which replaced it stays, for it holds data."""
     revivals, stays = [], []
-    for revival in replay_revival.find(resources, current):
+    for revival in reviving.find(resources, current):
         if revival.urn in first.urns:
             continue
         other = current.alive[revival.urn] if revival.instead_of else None

@@ -8,9 +8,9 @@ import pytest
 
 from aegis_deploy.model.signatures import is_secret
 from aegis_deploy.replay.choices import Choices
+from aegis_deploy.replay.edits.references import cut
 from aegis_deploy.replay.model import Replay
 from aegis_deploy.replay.planning import plan
-from aegis_deploy.replay.references import cut
 from aegis_deploy.stack.checkpoint import plain
 from tests.unit.aegis_deploy.states import (
     CONFIG_KIND,

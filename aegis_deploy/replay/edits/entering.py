@@ -1,7 +1,7 @@
 """Putting records of a release into the state, before the update that restores it.
 
 For what must not be created by the update, since it is there already: an image that was built
-(`images`), an object that the program told Pulumi to leave when it went
+(`built_images`), an object that the program told Pulumi to leave when it went
 (``retainOnDelete``), and one that somebody took out of the state alone (`adoption`): the cluster
 has it still, and creating it would fail ("already exists"). The refresh finds out whether it is:
 one that is gone after all is created.
