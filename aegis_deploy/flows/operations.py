@@ -20,8 +20,6 @@ from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.detection import is_object
 from aegis_deploy.flows.adopting import Adopting
 from aegis_deploy.flows.gate_runner import GateRunner
-from aegis_deploy.flows.image_registry import Presence, look_up_all
-from aegis_deploy.flows.onward import Onward, revisions_of, sets_of
 from aegis_deploy.flows.update_runner import Ran, UpdateRunner
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.locking import lease, reconnect
@@ -42,8 +40,10 @@ from aegis_deploy.model.release import AUTOMATED, ConfigValue, Deployed, Release
 from aegis_deploy.model.rollout import Workload, within
 from aegis_deploy.model.timeline import PREVIEW, ROLLBACK, UPDATE
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.pods.onward import Onward, revisions_of, sets_of
 from aegis_deploy.pulumi_cli.cli_errors import BROKEN
 from aegis_deploy.pulumi_cli.project import qualified
+from aegis_deploy.registry.image_registry import Presence, look_up_all
 from aegis_deploy.replay import choices as replay_choices
 from aegis_deploy.report import timeline_store
 from aegis_deploy.report.recorder import Recorder

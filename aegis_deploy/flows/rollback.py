@@ -18,11 +18,11 @@ from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.drift.external_changes import GOING
 from aegis_deploy.flows.change_lines import NOTHING, in_order, stay_lines
 from aegis_deploy.flows.decisions import cause, gate_of_rollback, headline, lost
-from aegis_deploy.flows.image_registry import Presence
 from aegis_deploy.history.rollback_target import again, choose
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay import choices as replay_choices
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from aegis_deploy.report import timeline_store
 from aegis_deploy.report.recorder import Recorder
 
 if TYPE_CHECKING:
-    from aegis_deploy.flows.onward import Onward
     from aegis_deploy.gate.analysis import Progress
     from aegis_deploy.kubernetes.client import Cluster
     from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
+    from aegis_deploy.pods.onward import Onward
     from aegis_deploy.stack.checkpoint import Resource
 
 _PATIENCE_SECONDS = 5.0
@@ -218,7 +218,7 @@ class UpdateRunner:
             gate: What is evidence.
             replaced: Gets a line for each pod.
         """
-        from aegis_deploy.flows.pod_replacement import Replacement, concerned
+        from aegis_deploy.pods.pod_replacement import Replacement, concerned
 
         concerns = concerned(restores) if onward is None else onward.sets
         if not concerns:

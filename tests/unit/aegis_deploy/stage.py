@@ -12,7 +12,6 @@ from typing import Any
 
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.flows.image_registry import Presence
 from aegis_deploy.flows.operations import Actions
 from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.locking.reconnect import is_refused
@@ -22,6 +21,7 @@ from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import ConfigValue, Deployed, Release
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay.choices import NONE, Choices
 from aegis_deploy.replay.ordering import First
 from aegis_deploy.stack.checkpoint import Resource

@@ -17,9 +17,9 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.detection import ADDED, CHANGED, Drifted, FieldChange
 from aegis_deploy.drift.forgotten import Forgotten
-from aegis_deploy.flows.image_registry import Presence
 from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.stack.checkpoint import outline
 from tests.unit.aegis_deploy.hostile import HOSTILE, MENTION, rows_of, tags, without_code
 from tests.unit.aegis_deploy.stage import GOOD, PASSED, Replayed, Stage, outcome, release

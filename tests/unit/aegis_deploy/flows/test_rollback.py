@@ -8,12 +8,12 @@ import pytest
 
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
-from aegis_deploy.flows.image_registry import Presence
 from aegis_deploy.flows.rollback import RollbackRequest, message, rollback
 from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.model.events import Changes, Step, UpdateFailure
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay.choices import Choices
 from aegis_deploy.replay.data_loss import Loss, Rerun
 from aegis_deploy.replay.ordering import First

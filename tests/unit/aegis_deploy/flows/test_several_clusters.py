@@ -18,7 +18,6 @@ from aegis_deploy.drift import live_objects
 from aegis_deploy.drift.external_changes import ALTERED, hands
 from aegis_deploy.drift.forgotten import Forgotten, lacking
 from aegis_deploy.flows.operations import Actions
-from aegis_deploy.flows.pod_replacement import Replacement, concerned
 from aegis_deploy.flows.status import Status
 from aegis_deploy.gate.analysis import judge
 from aegis_deploy.gate.routes import Routes
@@ -29,6 +28,7 @@ from aegis_deploy.model.events import Changes, Event
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Snapshot, Workload
 from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.pods.pod_replacement import Replacement, concerned
 from aegis_deploy.replay import owned_fields
 from aegis_deploy.replay.planning import plan
 from aegis_deploy.stack.checkpoint import outline, parse

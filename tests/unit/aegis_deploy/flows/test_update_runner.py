@@ -15,7 +15,6 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.flows import update_runner as module
-from aegis_deploy.flows.onward import Onward
 from aegis_deploy.flows.update_runner import Ran, UpdateRunner
 from aegis_deploy.kubernetes.client import Cluster
 from aegis_deploy.locking.takeover import Takeover
@@ -24,6 +23,7 @@ from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Rollout, Workload
 from aegis_deploy.model.timeline import UPDATE
 from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.pods.onward import Onward
 from aegis_deploy.report.recorder import Recorder
 from tests.unit.aegis_deploy.stage import outcome
 
@@ -195,7 +195,7 @@ def test_pods_in_the_way_of_what_goes_forward_are_replaced_beside_it(
         def hear(self, _: Event) -> None:
             pass
 
-    monkeypatch.setattr("aegis_deploy.flows.pod_replacement.Replacement", _Replacement)
+    monkeypatch.setattr("aegis_deploy.pods.pod_replacement.Replacement", _Replacement)
     database = Workload(namespace="team", name="db", kind="StatefulSet")
     ran = run(script, outcome, Onward({database: "urn"}))
     assert ran.replaced == ("pod db-1",)

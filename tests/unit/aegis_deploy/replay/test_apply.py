@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.flows.stuck_pods import Lookout
 from aegis_deploy.model.events import Event, Outcome
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Workload
+from aegis_deploy.pods.stuck_pods import Lookout
 from aegis_deploy.replay.apply import carry_out
 from aegis_deploy.replay.planning import plan
 from tests.unit.aegis_deploy.sets import CRASHED, pod, stateful_set

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from aegis_deploy.flows.image_registry import look_up_all
-from aegis_deploy.flows.registry_login import HUB, Login, api_host, authorization, login
+from aegis_deploy.registry.image_registry import look_up_all
+from aegis_deploy.registry.registry_login import HUB, Login, api_host, authorization, login
 
 DIGEST = "sha256:" + "a" * 64
 ANN = "Basic " + base64.b64encode(b"ann:s3cret").decode()

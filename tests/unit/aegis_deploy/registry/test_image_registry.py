@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from aegis_deploy.flows.image_registry import Reference, look_up, look_up_all, parse
+from aegis_deploy.registry.image_registry import Reference, look_up, look_up_all, parse
 
 DIGEST = "sha256:" + "a" * 64
 

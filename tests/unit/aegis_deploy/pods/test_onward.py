@@ -11,13 +11,13 @@ import pytest
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows.onward import Onward, revisions_of, sets_of
 from aegis_deploy.flows.operations import Actions
 from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.model.events import Changes, Step
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import Release
 from aegis_deploy.model.rollout import Workload
+from aegis_deploy.pods.onward import Onward, revisions_of, sets_of
 from aegis_deploy.stack.session import Session
 from tests.unit.aegis_deploy.sets import NEW, OLD, pod
 from tests.unit.aegis_deploy.stage import outcome, release, step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from aegis_deploy.flows.registry_login import api_host, authorization, login
+from aegis_deploy.registry.registry_login import api_host, authorization, login
 
 _ACCEPT = ", ".join(
     (

@@ -11,13 +11,13 @@ from typing import Any, cast
 import pytest
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.flows.onward import Onward
-from aegis_deploy.flows.pod_replacement import Replacement, concerned
-from aegis_deploy.flows.stuck_pods import Stuck
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.events import Event
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Workload
+from aegis_deploy.pods.onward import Onward
+from aegis_deploy.pods.pod_replacement import Replacement, concerned
+from aegis_deploy.pods.stuck_pods import Stuck
 from aegis_deploy.stack.checkpoint import Resource
 from lab.command import wait_until
 from tests.unit.aegis_deploy.sets import CRASHED, NEW, OLD, pod, stateful_set

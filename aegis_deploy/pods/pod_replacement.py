@@ -1,6 +1,6 @@
 """Replacing the pods that keep a workload from going back, or on, beside the update that takes it.
 
-What is in the way is decided by :mod:`flows.stuck_pods`. Exactly that pod is deleted, and only
+What is in the way is decided by :mod:`pods.stuck_pods`. Exactly that pod is deleted, and only
 while it is the very one that was looked at; its controller makes it anew at the release that comes.
 """
 
@@ -13,14 +13,14 @@ from typing import Self
 from urllib.parse import quote
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.flows.onward import Onward
-from aegis_deploy.flows.stuck_pods import Lookout, Stuck
 from aegis_deploy.kubernetes.client import CONFLICT, NOT_FOUND, ApiError
 from aegis_deploy.kubernetes.informers import Where, informer_of, reach
 from aegis_deploy.model.events import Event
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.workload_kinds import DEPLOYMENT
+from aegis_deploy.pods.onward import Onward
+from aegis_deploy.pods.stuck_pods import Lookout, Stuck
 from aegis_deploy.stack.checkpoint import Resource
 
 _LOOK_SECONDS = 0.25

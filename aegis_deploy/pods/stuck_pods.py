@@ -4,7 +4,7 @@ A StatefulSet's controller waits for each pod to be ready before it goes on, als
 template was taken back since: a pod that never becomes ready keeps its set from ever going back
 (kubernetes/kubernetes#67250; Kubernetes' own documentation calls it a forced rollback, and has
 people delete the pod). With ``OnDelete`` nobody but a person replaces a pod in any case. Where an
-update goes back, whose pod it is does not matter; where it goes forward, see `flows.onward`.
+update goes back, whose pod it is does not matter; where it goes forward, see `pods.onward`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from aegis_deploy.flows.onward import Onward
 from aegis_deploy.kubernetes.rollout_failures import NODE, REGISTRY, Observer, RolloutFailure
 from aegis_deploy.model import rollout_status
 from aegis_deploy.model.events import Step
@@ -27,6 +26,7 @@ from aegis_deploy.model.rollout import (
     is_ready,
 )
 from aegis_deploy.model.workload_kinds import DEPLOYMENT
+from aegis_deploy.pods.onward import Onward
 
 STILL_SECONDS = 30.0
 """How long nothing about a pod may change that is not ready, until it counts as one that hangs: an

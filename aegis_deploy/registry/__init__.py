@@ -1,0 +1,1 @@
+"""Image registries: whether an image is still there, asked without pulling it."""
