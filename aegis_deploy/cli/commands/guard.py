@@ -14,9 +14,9 @@ import typer
 from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open_actions, output_of
 
 if TYPE_CHECKING:
-    from aegis_deploy.cli.commands.recover import Recovered
     from aegis_deploy.common.console import Output
     from aegis_deploy.flows.operations import Actions
+    from aegis_deploy.flows.recovery import Recovered
 
 _WAIT_SECONDS = 600.0
 
@@ -62,8 +62,9 @@ def guard(
     """
     import socket
 
-    from aegis_deploy.cli.commands.recover import put_in_order, render
+    from aegis_deploy.cli.commands.recover import render
     from aegis_deploy.common.errors import AegisError, ExitCode
+    from aegis_deploy.flows.recovery import put_in_order
     from aegis_deploy.locking.watchdog import BY, PAUSES, Ending, end, ready, watch
 
     out, parent = output_of(context), os.getppid()

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from aegis_deploy.cli.commands import drift, status
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.external_changes import hands
+from aegis_deploy.flows import drift_report, stack_status
 from aegis_deploy.flows.gate_runner import GateRunner
 from aegis_deploy.flows.operations import Actions
 from aegis_deploy.kubernetes.client import ApiError
@@ -115,13 +115,13 @@ class Stand:
     # Who looks
 
     def by_drift(self) -> set[str]:
-        found = drift.inspect(cast("Actions", self))
+        found = drift_report.inspect(cast("Actions", self))
         return {it.path for item in found.objects for it in item.fields} | {
             "gone" for item in found.objects if item.gone
         }
 
     def by_status(self) -> set[str]:
-        found = status._drift(cast("Actions", self), "", ())
+        found = stack_status._drift(cast("Actions", self), "", ())
         assert not found.unknown
         return {
             path
@@ -266,9 +266,9 @@ class TestWhatIsNoObject:
 
     def test_where_it_cannot_be_compared_that_is_said(self) -> None:
         stand = self.stand(AegisError(what="no", why="no plugin"))
-        found = drift.inspect(cast("Actions", stand))
+        found = drift_report.inspect(cast("Actions", stand))
         assert (found.objects, found.unread) == ((), ("RandomPet pet",))
-        shown = status._drift(cast("Actions", stand), "", ())
+        shown = stack_status._drift(cast("Actions", stand), "", ())
         assert shown.lines()[-1].strip() == "not compared: RandomPet pet"
 
     def test_nobody_is_asked_where_all_are_objects(self) -> None:
@@ -277,7 +277,7 @@ class TestWhatIsNoObject:
         assert stand.asked == []
 
     def test_a_field_without_values_is_told_by_its_path(self) -> None:
-        lines = drift.inspect(cast("Actions", self.stand([self.STEP]))).lines()
+        lines = drift_report.inspect(cast("Actions", self.stand([self.STEP]))).lines()
         assert lines[-1] == "    ~ length"
 
 
@@ -286,11 +286,11 @@ class TestStatusWithoutAnAnswer:
 
     def test_while_somebody_works_or_nobody_can_be_asked(self) -> None:
         actions = cast("Actions", Stand(live()))
-        assert status._drift(actions, "no answer", ()).unknown == "the cluster was not asked"
+        assert stack_status._drift(actions, "no answer", ()).unknown == "the cluster was not asked"
         held = cast("Any", type("H", (), {"life": lock_holders.Life.HELD}))
-        assert "somebody" in status._drift(actions, "", [held]).unknown
+        assert "somebody" in stack_status._drift(actions, "", [held]).unknown
 
     def test_where_nothing_was_deployed(self) -> None:
         stand = Stand(live())
         stand.releases = list  # type: ignore[method-assign]
-        assert "no succeeded release" in status._drift(cast("Actions", stand), "", ()).unknown
+        assert "no succeeded release" in stack_status._drift(cast("Actions", stand), "", ()).unknown

@@ -500,7 +500,7 @@ def test_pods_that_were_replaced_are_reported_of_every_attempt() -> None:
 
 
 def test_a_recovery_says_what_runs_again_as_a_rollback_by_hand_does() -> None:
-    from aegis_deploy.cli.commands.recover import Recovered, _restore
+    from aegis_deploy.flows.recovery import Recovered, _restore
 
     again = Rerun("Job migrate", "urn", "it is not there any more")
     stage = _stage(

@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from aegis_deploy.cli.commands import drift, status
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift import live_objects
 from aegis_deploy.drift.external_changes import ALTERED, hands
 from aegis_deploy.drift.forgotten import Forgotten, lacking
+from aegis_deploy.flows import drift_fix, drift_report, stack_status
 from aegis_deploy.flows.operations import Actions
 from aegis_deploy.flows.status import Status
 from aegis_deploy.gate.analysis import judge
@@ -378,8 +378,8 @@ class Stack:
     def require(self) -> None:
         """It is whose turn it was."""
 
-    def drift(self) -> drift.DriftReport:
-        return drift.inspect(self.actions, Forgotten())
+    def drift(self) -> drift_report.DriftReport:
+        return drift_report.inspect(self.actions, Forgotten())
 
 
 @pytest.fixture
@@ -416,7 +416,7 @@ class TestDrift:
         touched = there(config(WEST), labels={"x": "y"}, managedFields=[fields])
         stack.apis["west"].lists[CONFIGS] = [touched]
         (item,) = stack.drift().objects
-        assert drift._take_away(stack.actions, item, ())
+        assert drift_fix._take_away(stack.actions, item, ())
         assert stack.apis["west"].changed == [f"{CONFIGS}/settings remove /metadata/labels/x"]
         assert stack.apis["east"].changed == []
 
@@ -438,7 +438,7 @@ class TestDrift:
         assert "provider west" in found.markdown()
         assert found.as_json()["unreached"] == [why]
         with pytest.raises(AegisError, match="not all of s"):
-            drift._require_all(found)
+            drift_report.require_all(found)
 
     def test_no_drift_is_not_said_of_what_was_not_seen(self, stack: Stack) -> None:
         stack.apis["west"].silent = True
@@ -470,8 +470,8 @@ class TestStatus:
             "aegis_deploy.history.stack_history.legible", lambda _: ([], None)
         )
         stack.monkeypatch.setattr("aegis_deploy.locking.lock_holders.holders", lambda _: ())
-        stack.monkeypatch.setattr(status, "_forgotten", lambda *_: Forgotten())
-        return status.inspect(stack.actions, drift=compared)
+        stack.monkeypatch.setattr(stack_status, "_forgotten", lambda *_: Forgotten())
+        return stack_status.inspect(stack.actions, drift=compared)
 
     def test_each_is_told_where_it_is(self, stack: Stack) -> None:
         for it, what in (("east", "complete"), ("west", "crash-loop")):

@@ -15,9 +15,9 @@ import pytest
 
 from aegis_deploy.cli import main as cli
 from aegis_deploy.cli.commands.guard import go_on
-from aegis_deploy.cli.commands.recover import Recovered
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.flows.recovery import Recovered
 from aegis_deploy.locking.lease import claimed
 from aegis_deploy.locking.watchdog import (
     Ending,

@@ -11,12 +11,13 @@ from typing import Any, cast
 
 import pytest
 
-from aegis_deploy.cli.commands import drift
-from aegis_deploy.cli.commands.drift import DriftReport, put_back
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.detection import ADDED, CHANGED, Drifted, FieldChange
 from aegis_deploy.drift.forgotten import Forgotten
+from aegis_deploy.flows import drift_fix
+from aegis_deploy.flows.drift_fix import put_back
+from aegis_deploy.flows.drift_report import DriftReport
 from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.registry.image_registry import Presence
@@ -125,7 +126,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Patched:
         actions.did.append("inspect")
         return DriftReport("s", 2, (added("a"), added("b")))
 
-    monkeypatch.setattr(drift, "inspect", inspect)
+    monkeypatch.setattr(drift_fix, "inspect", inspect)
     return made
 
 
@@ -150,7 +151,7 @@ def test_the_release_that_has_what_the_state_lacks_is_the_one_to_restore(
     whole = release(1, verified=True)
     stage.history = [release(2, kind="destroy", **part), whole]
     lost = Forgotten(whole, (outline(thing(CONFIG_KIND, "beta")),))
-    monkeypatch.setattr(drift, "inspect", lambda _: DriftReport("s", 2, forgotten=lost))
+    monkeypatch.setattr(drift_fix, "inspect", lambda _: DriftReport("s", 2, forgotten=lost))
     put_back(stage, 0)
     assert "replay 1" in stage.did
 
