@@ -164,9 +164,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     except CoverageException as error:
         terminalreporter.line(f"there is none: {error}")
         return
-    terminalreporter.line(f"{'part':<20}{'lines, branches':>17}{'not run':>9}{'%':>7}")
+    terminalreporter.line(f"{'part':<28}{'lines, branches':>17}{'not run':>9}{'%':>7}")
     for part, every, missed, share in by_part(json.loads(report.read_text())["files"]):
-        terminalreporter.line(f"{part:<20}{every:>17}{missed:>9}{share:>7.1f}")
+        terminalreporter.line(f"{part:<28}{every:>17}{missed:>9}{share:>7.1f}")
 
 
 def _coverage(config: pytest.Config) -> coverage.Coverage:
