@@ -149,7 +149,8 @@ def test_a_deploy_that_makes_again_what_is_gone_goes_on_with_those_of_now(
     emptied.tell("journal")
     assert emptied.aegis("deploy", "--yes") == ExitCode.OK
     said = capsys.readouterr().err
-    assert "is gone, and is made again: ConfigMap shop/a, ConfigMap shop/b" in said
+    gone = "ConfigMap shop/a (provider cluster), ConfigMap shop/b"
+    assert f"is gone, and is made again: {gone}" in said
     assert "the credentials that were recorded are refused" in said
     assert sorted(emptied.done().splitlines()) == ["create ConfigMap a", "create ConfigMap b"]
     assert _data(emptied) == [{"x": "3"}, {"x": "3"}]
