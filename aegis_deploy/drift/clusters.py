@@ -24,7 +24,7 @@ from aegis_deploy.model import declared
 from aegis_deploy.model.events import KUBERNETES_PROVIDER, MASKED, Step
 from aegis_deploy.model.fingerprint import provider_of, remains
 from aegis_deploy.model.rollout import Workload, within
-from aegis_deploy.model.signatures import SECRET, SIGNATURE
+from aegis_deploy.model.signatures import is_secret
 from aegis_deploy.stack import decryption
 from aegis_deploy.stack.checkpoint import UNMADE, Resource
 
@@ -412,7 +412,7 @@ class Clusters:
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """A value without the envelopes of its secrets, which are decrypted."""
     if isinstance(value, Mapping):
-        if value.get(SIGNATURE) == SECRET:
+        if is_secret(value):
             return _plain(value["value"] if "value" in value else json.loads(value["plaintext"]))
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list) else value
@@ -421,7 +421,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 def _holds(value: Any, what: str) -> bool:  # noqa: ANN401 - any JSON value
     """Whether a value has an envelope with something, at any depth."""
     if isinstance(value, Mapping):
-        found = value.get(SIGNATURE) == SECRET and what in value
+        found = is_secret(value) and what in value
         return found or any(_holds(inner, what) for inner in value.values())
     return isinstance(value, list) and any(_holds(inner, what) for inner in value)
 

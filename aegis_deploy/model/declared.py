@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from aegis_deploy.model.release import MASK
-from aegis_deploy.model.signatures import SECRET, SIGNATURE
+from aegis_deploy.model.signatures import is_secret
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine writes in place of a text that only the update will know."""
@@ -66,7 +66,7 @@ def _short(value: object) -> str:
 
 def _legible(value: Any, name: str = "") -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, Mapping):
-        if value.get(SIGNATURE) == SECRET:
+        if is_secret(value):
             return MASK
         return {key: _legible(inner, key) for key, inner in value.items()}
     if isinstance(value, list):

@@ -5,6 +5,7 @@ The marks are Pulumi's own (``sdk/go/common/resource/sig``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -14,4 +15,4 @@ SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - the mark of a secret
 
 def is_secret(value: Any) -> bool:  # noqa: ANN401 - any property value
     """Whether a property value is a secret in its envelope."""
-    return isinstance(value, dict) and value.get(SIGNATURE) == SECRET
+    return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET

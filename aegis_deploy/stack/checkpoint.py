@@ -359,7 +359,7 @@ def _resource(raw: Mapping[str, Any]) -> Resource:
 def _values(raw: Any) -> Any:  # noqa: ANN401 - any property value
     """Turn the state's form of a secret into the one that the engine is told secrets in."""
     if isinstance(raw, dict):
-        if raw.get(SIGNATURE) == SECRET:
+        if is_secret(raw):
             if "plaintext" not in raw:
                 raise AegisError(
                     what="a secret of the state is still encrypted",

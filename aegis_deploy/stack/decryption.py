@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common import temp_dir
-from aegis_deploy.model.signatures import SECRET, SIGNATURE
+from aegis_deploy.model.signatures import SECRET, SIGNATURE, is_secret
 from aegis_deploy.pulumi_cli.cli_errors import Finished, explain
 from aegis_deploy.stack.passphrases import with_any_passphrase
 
@@ -90,7 +90,7 @@ def _key(deployment: Mapping[str, Any]) -> str:
 
 def _ciphertexts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
     if isinstance(value, dict):
-        if value.get(SIGNATURE) == SECRET and isinstance(value.get("ciphertext"), str):
+        if is_secret(value) and isinstance(value.get("ciphertext"), str):
             yield value["ciphertext"]
             return
         value = list(value.values())
@@ -100,7 +100,7 @@ def _ciphertexts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
 
 def _filled(value: Any, plain: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, dict):
-        if value.get(SIGNATURE) == SECRET and isinstance(value.get("ciphertext"), str):
+        if is_secret(value) and isinstance(value.get("ciphertext"), str):
             return {SIGNATURE: SECRET, "plaintext": plain[value["ciphertext"]]}
         return {key: _filled(inner, plain) for key, inner in value.items()}
     return [_filled(inner, plain) for inner in value] if isinstance(value, list) else value
