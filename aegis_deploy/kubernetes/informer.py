@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
@@ -88,7 +89,35 @@ def _assembled(workload: Workload, listed: Callable[[str], list[Object]]) -> Sna
     )
 
 
-class Informer:
+class LiveCopy(ABC):
+    """What is read once as a whole, and then kept current."""
+
+    @property
+    @abstractmethod
+    def complete(self) -> bool:
+        """Whether everything has been read once."""
+
+    @property
+    @abstractmethod
+    def refusal(self) -> str | None:
+        """Why something may not be watched; None when all may."""
+
+    @abstractmethod
+    def wait(self, seen: int, seconds: float) -> int:
+        """Wait until something has changed since ``seen`` changes, or some time has passed.
+
+        Returns:
+            How many changes there have been.
+        """
+
+    def first(self) -> None:
+        """Wait until everything was read once, may not be read, or some seconds have passed."""
+        seen, end = 0, time.monotonic() + _FIRST_SECONDS
+        while not self.complete and time.monotonic() < end and not self.refusal:
+            seen = self.wait(seen, _FIRST_LOOK_SECONDS)
+
+
+class Informer(LiveCopy):
     """Some workloads and all that is of their kinds in their namespaces; a context manager."""
 
     def __init__(
@@ -143,12 +172,6 @@ class Informer:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(timeout=2)
-
-    def first(self) -> None:
-        """Wait until everything was read once, may not be read, or some seconds have passed."""
-        seen, end = 0, time.monotonic() + _FIRST_SECONDS
-        while not self.complete and time.monotonic() < end and not self.refusal:
-            seen = self.wait(seen, _FIRST_LOOK_SECONDS)
 
     @property
     def complete(self) -> bool:

@@ -9,12 +9,11 @@ from types import TracebackType
 from typing import Self
 
 from aegis_deploy.kubernetes.client import Cluster
-from aegis_deploy.kubernetes.informer import Informer
+from aegis_deploy.kubernetes.informer import Informer, LiveCopy
 from aegis_deploy.model.rollout import Snapshot, Workload
 
 Where = Cluster | Callable[[Workload], Cluster]
 """The cluster that workloads are in, or what returns the one of each."""
-_FIRST_SECONDS, _FIRST_LOOK_SECONDS = 5.0, 0.25
 
 
 def reach(where: Where) -> Callable[[Workload], Cluster]:
@@ -42,7 +41,7 @@ def informer_of(where: Where, workloads: Iterable[Workload]) -> Informer | Infor
     return Informers(found.values())
 
 
-class Informers:
+class Informers(LiveCopy):
     """One mirror for each of several clusters, which are judged together; a context manager.
 
     Nothing is known of the whole while it is not known of all of them.
@@ -76,12 +75,6 @@ class Informers:
     ) -> None:
         for mirror in self._all:
             mirror.__exit__(kind, error, trace)
-
-    def first(self) -> None:
-        """Wait until everything was read once, may not be read, or some seconds have passed."""
-        seen, end = 0, time.monotonic() + _FIRST_SECONDS
-        while not self.complete and time.monotonic() < end and not self.refusal:
-            seen = self.wait(seen, _FIRST_LOOK_SECONDS)
 
     @property
     def complete(self) -> bool:
