@@ -152,16 +152,22 @@ def test_a_lock_of_the_dead_is_seen_and_taken_away_and_a_claim_is_had_by_one(sta
     assert store.claim() is None
 
 
-@no_service
-def test_what_a_machine_recorded_whose_clock_is_ahead_gets_no_mark_of_anothers(
-    stand: Stand,
-) -> None:
+def updated(stand: Stand, message: str) -> tuple[Session, BucketStore]:
+    """A stack with a verified release, and another update after it."""
     session = stand.open()
     store = session.store
     assert isinstance(store, BucketStore)
     assert session.update(program=objects("a"), message="good").succeeded
     verification_store.mark_verified(session, stack_history.releases(session)[0])
-    assert session.update(program=objects("a", "b"), message="bad").succeeded
+    assert session.update(program=objects("a", "b"), message=message).succeeded
+    return session, store
+
+
+@no_service
+def test_what_a_machine_recorded_whose_clock_is_ahead_gets_no_mark_of_anothers(
+    stand: Stand,
+) -> None:
+    session, store = updated(stand, "bad")
     written = stack_history.releases(session)[0].key
     shift(store, written, 120)
 
@@ -182,12 +188,7 @@ def test_what_a_machine_recorded_whose_clock_is_ahead_gets_no_mark_of_anothers(
 def test_an_update_that_a_dead_machine_recorded_whose_clock_is_behind_is_not_passed_over(
     stand: Stand,
 ) -> None:
-    session = stand.open()
-    store = session.store
-    assert isinstance(store, BucketStore)
-    assert session.update(program=objects("a"), message="good").succeeded
-    verification_store.mark_verified(session, stack_history.releases(session)[0])
-    assert session.update(program=objects("a", "b"), message="unjudged").succeeded
+    session, store = updated(stand, "unjudged")
     # It died after the CLI had recorded that, and before it saw to its place in the history.
     shift(store, stack_history.releases(session)[0].key, -120)
     store.swap_claim(None, left("deploy").encode())
@@ -206,12 +207,7 @@ def test_an_update_that_a_dead_machine_recorded_whose_clock_is_behind_is_not_pas
 
 @no_service
 def test_a_state_that_the_last_record_does_not_have_is_not_taken_for_it(stand: Stand) -> None:
-    session = stand.open()
-    store = session.store
-    assert isinstance(store, BucketStore)
-    assert session.update(program=objects("a"), message="good").succeeded
-    verification_store.mark_verified(session, stack_history.releases(session)[0])
-    assert session.update(program=objects("a", "b"), message="unjudged").succeeded
+    session, store = updated(stand, "unjudged")
     # Nobody says whose it was.
     shift(store, stack_history.releases(session)[0].key, -120)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aegis_deploy.cli.advice import named, stack_of
-from aegis_deploy.cli.main import main
+from aegis_deploy.cli.main import COMMANDS, main
 from aegis_deploy.common.errors import ExitCode
 
 
@@ -79,3 +79,11 @@ def test_the_stack_is_the_one_that_was_typed(words: list[str], stack: str | None
 def test_the_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["guard", "--stack", "far"]) == ExitCode.USAGE
     assert "aegis deploy --stack far --detach-guard" in capsys.readouterr().err
+
+
+def test_every_command_of_one_stack_is_known() -> None:
+    of_several = {"preview", "promote", "github comment", "github issue"}
+    known = {it.words for it in COMMANDS if not it.hidden} - of_several
+    assert [
+        it for it in sorted(known) if named(f"aegis {it}", "s") != f"aegis {it} --stack s"
+    ] == []
