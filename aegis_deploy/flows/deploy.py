@@ -26,6 +26,7 @@ from aegis_deploy.flows.rollback import (
     restore,
 )
 from aegis_deploy.history.rollback_target import choose
+from aegis_deploy.locking.lock_holders import DEPLOY
 from aegis_deploy.model.fingerprint import fingerprint, images_of_steps, is_shown
 from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.verdict import AGAIN, Verdict
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from aegis_deploy.model.events import Changes
     from aegis_deploy.model.gate_settings import GateSettings
 
-INTENT = "deploy"
 DIGEST_SETTING = "imageDigest"
 
 
@@ -106,7 +106,7 @@ def deploy(actions: Actions, request: DeployRequest) -> DeployReport:
             verified release is restored.
     """
     with (
-        actions.claimed(INTENT, request.message, request.wait_seconds),
+        actions.claimed(DEPLOY, request.message, request.wait_seconds),
         actions.guarded(request.guard),
     ):
         if request.image_digest is not None:

@@ -10,13 +10,11 @@ from aegis_deploy.drift.detection import removal
 from aegis_deploy.flows.drift_report import declared_by, inspect, require_all
 from aegis_deploy.flows.rollback import RollbackRequest, roll_back
 from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.locking.lock_holders import DRIFT_FIX
 
 if TYPE_CHECKING:
     from aegis_deploy.drift.detection import Drifted
     from aegis_deploy.flows.operations import Actions
-
-_INTENT = "drift"
-"""Not a rollback's: what is taken away first is done before there is a release that it restores."""
 
 
 def put_back(actions: Actions, wait_seconds: float) -> None:
@@ -29,7 +27,7 @@ def put_back(actions: Actions, wait_seconds: float) -> None:
         AegisError: Somebody else works on the stack, there is no succeeded release to put back, or
             it does not come up healthy.
     """
-    with actions.claimed(_INTENT, "drift --fix", wait_seconds):
+    with actions.claimed(DRIFT_FIX, "drift --fix", wait_seconds):
         found = inspect(actions)
         require_all(found)
         release, drifted = found.forgotten.release, found.objects

@@ -138,9 +138,8 @@ def inspect(actions: Actions, lost: Forgotten | None = None) -> DriftReport:
     actions.clusters.learn(declared, anew=False)
     parts = actions.clusters.of_resources(wanted)
     if not parts:
-        return DriftReport(
-            actions.stack, 0, elsewhere, unread=unasked
-        )  # It need not have a cluster.
+        # It need not have a cluster.
+        return DriftReport(actions.stack, 0, elsewhere, unread=unasked)
     found = [_compared(actions.stack, part) for part in parts]
     refused = [it for it in found if it.error is not None]
     if len(refused) == len(found):

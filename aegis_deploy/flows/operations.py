@@ -23,6 +23,7 @@ from aegis_deploy.flows.gate_runner import GateRunner
 from aegis_deploy.flows.update_runner import Ran, UpdateRunner
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.locking import lease, reconnect
+from aegis_deploy.locking.lock_holders import RECOVERY
 from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model import declared
 from aegis_deploy.model.events import Changes, Event, Outcome
@@ -123,7 +124,7 @@ class Actions:
     ) -> Iterator[lease.Claimed]:
         """Follow whoever died while the block runs; see `locking.takeover.Takeover.recovering`."""
         turn = self._turn.recovering(message, take=take, wait_seconds=wait_seconds)
-        with turn as claim, self._kept(lease.RECOVERY):
+        with turn as claim, self._kept(RECOVERY):
             yield claim
 
     def guarded(self, wanted: bool) -> AbstractContextManager[None]:

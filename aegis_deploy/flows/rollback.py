@@ -19,6 +19,7 @@ from aegis_deploy.drift.external_changes import GOING
 from aegis_deploy.flows.change_lines import NOTHING, in_order, stay_lines
 from aegis_deploy.flows.decisions import cause, gate_of_rollback, headline, lost
 from aegis_deploy.history.rollback_target import again, choose
+from aegis_deploy.locking.lock_holders import ROLLBACK
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.verdict import Verdict
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from aegis_deploy.replay.model import Replay
     from aegis_deploy.replay.retained import Stay
 
-INTENT = "rollback"
 _ATTEMPTS = 3
 """A restore that an outage or somebody's hand made fail is tried so often, for nobody may watch."""
 _INSTALL = re.compile(r"pulumi plugin install \w+ [\w.-]+ \S*[\w]")
@@ -138,7 +138,7 @@ def rollback(actions: Actions, request: RollbackRequest) -> RollbackReport:
         AegisError: It was refused before any change, or did not come up healthy.
     """
     with (
-        actions.claimed(INTENT, "rollback", request.wait_seconds),
+        actions.claimed(ROLLBACK, "rollback", request.wait_seconds),
         actions.guarded(request.guard),
     ):
         return roll_back(actions, request)
@@ -271,7 +271,7 @@ def restore(
     Raises:
         AegisError: It did not come up healthy, or a signal ended it.
     """
-    actions.becomes(INTENT, target)
+    actions.becomes(ROLLBACK, target)
     last = None if standard is None else actions.recorded_gate(standard)
     gate = gate_of_rollback(actions.recorded_gate(target), last)
     began = False

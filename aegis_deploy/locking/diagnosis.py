@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aegis_deploy.backend.history_files import UNREADABLE
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history import stack_history
-from aegis_deploy.locking.lock_holders import Holder, Life, holders
+from aegis_deploy.locking.lock_holders import DEPLOY, ROLLBACK, Holder, Life, holders
 from aegis_deploy.model.release import Release
 from aegis_deploy.stack import integrity
 
@@ -180,9 +180,9 @@ def decide(diagnosis: Diagnosis) -> Decision:
     whole = not (diagnosis.pending or diagnosis.unrecorded or diagnosis.broken)
     complete = whole and not failed
     if complete and last is not None and not _has_lock(diagnosis):
-        if last.verified and ("deploy" in intents or _was_only_meant(diagnosis)):
+        if last.verified and (DEPLOY in intents or _was_only_meant(diagnosis)):
             return Decision(Action.NOTHING, None, f"release {last.number} is verified")
-        if "deploy" in intents:
+        if DEPLOY in intents:
             return Decision(Action.JUDGE, last, "its deployer died before the gate's verdict")
     if diagnosis.aimed is not None:
         return Decision(Action.RESTORE, diagnosis.aimed, "a rollback did not come to its end")
@@ -228,7 +228,7 @@ def pending_of(operation: Mapping[str, Any]) -> Pending:
 def _was_only_meant(diagnosis: Diagnosis) -> bool:
     """Whether whoever died was about to roll back: a claim gets its aim before anything is done."""
     claims = [holder.claim for holder in diagnosis.left_behind if holder.claim is not None]
-    meant = all(it.intent == "rollback" and it.target is None for it in claims)
+    meant = all(it.intent == ROLLBACK and it.target is None for it in claims)
     return bool(claims) and meant
 
 

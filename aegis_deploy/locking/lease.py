@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.process import Machine, user
 from aegis_deploy.locking.lock_holders import (
+    RECOVERY,
     Claim,
     Holder,
     Life,
@@ -31,8 +32,6 @@ from aegis_deploy.locking.lock_holders import (
 if TYPE_CHECKING:
     from aegis_deploy.stack.session import Session
 
-RECOVERY = "recover"
-"""The intent of whoever puts in order what a dead deployer left."""
 _LOOK_SECONDS = 1.0
 
 

@@ -2,8 +2,8 @@
 
 Two things say so. The CLI's own lock names a process and lasts for one operation. `aegis` adds a
 claim (:mod:`locking.lease`) that lasts from the preview to the verdict of the gate, with a heart
-that
-beats: it tells other machines that its holder lives, by changing, so that no two clocks need agree.
+that beats: it tells other machines that its holder lives, by changing, so that no two clocks need
+agree.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ _CLOCKS = timedelta(seconds=10)
 """How far the clock of a claim's holder and a service's may differ."""
 PATIENCE = 4
 """After this many beats that did not come, a claim's holder is dead."""
+DEPLOY, ROLLBACK, DRIFT_FIX, RECOVERY = "deploy", "rollback", "drift", "recover"
+"""What a claim says that its holder is about; `locking.diagnosis` decides by it. A rollback has its
+target before it changes anything; ``drift --fix`` patches before it has one."""
 
 
 class Life(Enum):
@@ -51,7 +54,7 @@ class Claim:
         ticks: When the process began, in ticks since the boot.
         since: When the work began, ISO 8601.
         message: What it is for.
-        intent: ``deploy``, ``rollback`` or ``drift``.
+        intent: What its holder is about, such as `ROLLBACK`.
         target: The number of the release a rollback restores.
         beat: Counts up as long as the holder lives.
         text: What was read; empty for a claim that was not.

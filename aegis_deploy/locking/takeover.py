@@ -16,6 +16,7 @@ from aegis_deploy.common import temp_dir
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import NOTHING, AegisError, ExitCode
 from aegis_deploy.locking import diagnosis, lease, state_repair
+from aegis_deploy.locking.lock_holders import DEPLOY, RECOVERY
 from aegis_deploy.model.events import Event, Outcome
 from aegis_deploy.model.release import Release
 
@@ -73,7 +74,7 @@ class Takeover:
                 # Either nothing was begun yet that would replace what the dead one left half-done,
                 # or what was begun still waits for its verdict; the claim is how `recover` knows.
                 waits = self._unfinished or self.unjudged
-                claim.leaves = waits or claim.claim.intent == lease.RECOVERY
+                claim.leaves = waits or claim.claim.intent == RECOVERY
                 if isinstance(error, AegisError):
                     self._word(error)
                 raise
@@ -94,7 +95,7 @@ class Takeover:
         Raises:
             AegisError: Somebody alive works on the stack.
         """
-        with self._claimed(lease.RECOVERY, message, wait_seconds, take=take) as claim:
+        with self._claimed(RECOVERY, message, wait_seconds, take=take) as claim:
             claim.leaves = True
             try:
                 yield claim
@@ -125,8 +126,8 @@ class Takeover:
 
     def deploys(self) -> None:
         """Say of a recovery that from now on an update is what the next one would judge."""
-        if self._claim is not None and self._claim.claim.intent == lease.RECOVERY:
-            self._claim.becomes("deploy")
+        if self._claim is not None and self._claim.claim.intent == RECOVERY:
+            self._claim.becomes(DEPLOY)
 
     def begins(self) -> None:
         """Tell the guard, when there is one, that an update begins; go no further if overtaken."""

@@ -17,8 +17,9 @@ from aegis_deploy.backend.protocol import Lock
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.process import Machine
 from aegis_deploy.history.verification_store import LONGEST
-from aegis_deploy.locking.lease import RECOVERY, claimed
+from aegis_deploy.locking.lease import claimed
 from aegis_deploy.locking.lock_holders import (
+    RECOVERY,
     Claim,
     Holder,
     Life,
