@@ -107,8 +107,15 @@ class Snapshot:
 
     @property
     def new_pods(self) -> tuple[Object, ...]:
-        """The new release's pods, without those that are going."""
-        return tuple(p for p in self.pods if self.is_new(p) and not is_going(p))
+        """The new release's pods, without those that are going or about to.
+
+        A cluster tells of a workload and of its pods in no order: one that was told to run fewer
+        is seen before the pods that it then deletes are, and what those go through is over.
+        """
+        new = tuple(p for p in self.pods if self.is_new(p) and not is_going(p))
+        if self.live is None:
+            return new
+        return rollout_status.lasting(self.kind, self.live, new, last=_goes_last)
 
     @property
     def old_pods(self) -> tuple[Object, ...]:
@@ -274,6 +281,11 @@ def template_version(workload: Object) -> str | None:
 def is_ready(pod: Object) -> bool:
     """Return whether a pod is ready."""
     return condition(pod, "Ready").get("status") == "True"
+
+
+def _goes_last(pod: Object) -> tuple[bool, int, str]:
+    """Order pods as a ReplicaSet keeps them: what serves, what restarted less, what is older."""
+    return not is_ready(pod), restarts(pod), str(pod["metadata"].get("creationTimestamp") or "")
 
 
 def restarts(pod: Object) -> int:

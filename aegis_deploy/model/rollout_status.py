@@ -8,7 +8,7 @@ leaves undecided: which pods are the new release's, and pods that a strategy lea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aegis_deploy.model.workload_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET
@@ -104,8 +104,30 @@ def below_partition(kind: str, live: Object, pod: Object) -> bool:
     place = ordinal(pod)
     if kind != STATEFUL_SET or on_delete(live) or place is None:
         return False
-    start = int((live["spec"].get("ordinals") or {}).get("start", 0))
-    return place < start + _partition(live)
+    return place < _start(live) + _partition(live)
+
+
+def lasting(
+    kind: str, live: Object, pods: Sequence[Object], *, last: Callable[[Object], Any]
+) -> tuple[Object, ...]:
+    """Return those of the new release's pods that stay at the size that a workload is to have.
+
+    A StatefulSet deletes the pods of the highest places, a Deployment's ReplicaSet those that serve
+    least (``getPodsToDelete`` in its ``replica_set.go``). A DaemonSet has no size to exceed.
+
+    Args:
+        kind: The workload's kind.
+        live: The workload, of which the cluster has taken note.
+        pods: The new release's pods, without those that are going.
+        last: Orders pods of a ReplicaSet: what is kept longest comes first.
+    """
+    size = wanted(kind, live)
+    if kind == STATEFUL_SET:
+        end = _start(live) + size
+        return tuple(pod for pod in pods if (ordinal(pod) or 0) < end)
+    if kind == DEPLOYMENT and len(pods) > size:
+        return tuple(sorted(pods, key=last)[:size])
+    return tuple(pods)
 
 
 def ordinal(pod: Object) -> int | None:
@@ -198,6 +220,10 @@ def _stripped(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 def _strategy(live: Object) -> Object:
     found: Object = live["spec"].get("updateStrategy") or {}
     return found
+
+
+def _start(live: Object) -> int:
+    return int((live["spec"].get("ordinals") or {}).get("start", 0))
 
 
 def _partition(live: Object) -> int:

@@ -48,7 +48,7 @@ class Copy:
         return Snapshot(
             live={
                 "metadata": {"annotations": REVISION},
-                "spec": {"template": {"metadata": labelled(self.label)}},
+                "spec": {"replicas": 2, "template": {"metadata": labelled(self.label)}},
             },
             revisions=({"metadata": {"annotations": REVISION, "uid": "new"}},),
             pods=self.pods,

@@ -389,6 +389,10 @@ class TestASet:
         old = pod("db-1", OLD, ready=False, state=CRASHED, restarts=1)
         assert Observer(SETTINGS).observe(stateful_set(pod("db-0"), old), 0.0) is None
 
+    def test_that_was_told_to_run_fewer_is_not_blamed_for_those_it_is_about_to_delete(self) -> None:
+        crashes = pod("db-0", ready=False, state=CRASHED, restarts=1)
+        assert Observer(SETTINGS).observe(stateful_set(crashes, replicas=0), 0.0) is None
+
     def test_that_makes_no_progress_fails_and_names_what_holds_it_up(self) -> None:
         hangs = pod("db-1", ready=False, state=HANGING, initial=RUNNING)
         observer = Observer(SETTINGS)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aegis_deploy.model.rollout import Snapshot, Workload, left_as_they_are, rollout, serving
-from tests.unit.aegis_deploy.sets import NEW, OLD, daemon_set, pod, revision, stateful_set
+from tests.unit.aegis_deploy.sets import NEW, OLD, daemon_set, live, pod, revision, stateful_set
 
 ON_DELETE: dict[str, Any] = {"updateStrategy": {"type": "OnDelete"}}
 
@@ -79,6 +79,42 @@ class TestAStatefulSet:
         found = stateful_set(pod("db-0", OLD), pod("db-1", OLD), **spec)
         assert left_as_they_are(found).startswith(why)
         assert len(found.old_pods) + len(found.kept_pods) == 2
+
+    @pytest.mark.parametrize(
+        ("spec", "stays"),
+        [
+            ({"replicas": 0}, []),
+            ({"replicas": 1}, ["db-0"]),
+            ({"replicas": 1, "ordinals": {"start": 1}}, ["db-0", "db-1"]),
+            ({"replicas": 3}, ["db-0", "db-1"]),
+        ],
+    )
+    def test_pods_beyond_its_size_are_about_to_go(
+        self, spec: dict[str, Any], stays: list[str]
+    ) -> None:
+        # Seen before its pods are: the set was told to run fewer, and they are not going yet.
+        found = stateful_set(pod("db-0"), pod("db-1", ready=False), **spec)
+        assert [it["metadata"]["name"] for it in found.new_pods] == stays
+
+
+def test_of_a_deployments_pods_those_that_serve_least_are_about_to_go() -> None:
+    owner = {"name": "web-1", "uid": "r", "annotations": {"deployment.kubernetes.io/revision": "1"}}
+    pods = [pod("young", ready=False), pod("crashing", ready=False, restarts=2), pod("ready")]
+    for it in pods:
+        it["metadata"]["ownerReferences"] = [{"controller": True, "uid": "r"}]
+
+    def stays(size: int) -> list[str]:
+        shown = Snapshot(
+            live=live({"replicas": size}, {}, annotations=owner["annotations"]),
+            revisions=({"metadata": owner},),
+            pods=tuple(pods),
+        )
+        return sorted(it["metadata"]["name"] for it in shown.new_pods)
+
+    assert stays(0) == []
+    assert stays(1) == ["ready"]
+    assert stays(2) == ["ready", "young"]
+    assert stays(3) == ["crashing", "ready", "young"]
 
 
 class TestADaemonSet:
