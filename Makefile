@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv/bin
 # End-to-end tests wait most of their time: there is work for more workers than processors.
 workers ?= 4
-PYTEST = $(VENV)/python -m lab exec -- $(VENV)/python -m pytest
+PYTEST = $(VENV)/python -m lab exec -- $(VENV)/python -m pytest $(PLUGINS)
 # A worker that dies ends the run: pytest-xdist 3.8 may wait for ever for one that it starts anew.
 PARALLEL = -n $(workers) --max-worker-restart=0
 # Beside the service also the package and the program, in the processes that tests start as well.
@@ -11,7 +11,10 @@ COVERAGE = --cov --cov-report=term:skip-covered
 PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 PLUGINS = $(if $(plugins),--plugins='$(plugins)')
-WHOLE = tests/ -v --cov=app $(COVERAGE) $(PARALLEL) $(PLUGINS) $(args)
+# Only who types `make up` asks for downloads: tests run on what the machine has.
+DOWNLOAD = $(PLUGINS)
+test everything deaths faults affected: DOWNLOAD =
+WHOLE = tests/ -v --cov=app $(COVERAGE) $(PARALLEL) $(args)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit newest check format requirements
@@ -32,11 +35,11 @@ scan: ## run checkov over the manifests of every stack (makes policy/.checkov)
 	@$(PYTHON) lab/bootstrap.py scan
 	@$(VENV)/python -m pytest tests/integration/test_manifests_scanned.py -q $(args)
 
-plugins: venv ## say which of Pulumi's plugins there are  (plugins=official: refuse stand-ins)
+plugins: venv ## say which of Pulumi's plugins there are  (plugins=official: refuse when none is official)
 	@$(VENV)/python -m lab plugins $(PLUGINS)
 
 up: venv ## bring up the lab and deploy development  (plugins=official: download providers that are missing)
-	@$(VENV)/python -m lab up $(PLUGINS)
+	@$(VENV)/python -m lab up $(DOWNLOAD)
 
 down: venv ## stop the lab  (purge=1: forget its state and history too)
 	@$(VENV)/python -m lab down $(if $(purge),--purge)
@@ -53,20 +56,20 @@ test: plugins up policy browser ## everything: pytest tests/ -v --cov=app, with 
 everything: plugins up policy browser scan ## `make test` with all deaths and all faults in it (hours)
 	@AEGIS_FAULTS=all AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) $(WHOLE)
 
-deaths: up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
+deaths: plugins up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
 	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/e2e/test_recover.py \
 		tests/integration/test_two_deployers.py -v -s $(args)
 
-faults: up ## end what a deploy talks to, and change by hand what it deploys, in its middle
+faults: plugins up ## end what a deploy talks to, and change by hand what it deploys, in its middle
 	@AEGIS_FAULTS=all $(PYTEST) tests/e2e/test_faults_cluster.py tests/e2e/test_faults_by_hand.py \
 		tests/e2e/test_rollback.py -v -s $(args)
 
 e2e: venv ## the end-to-end tests of a name, on the lab  (name=rollback)
 	@$(VENV)/python -m tests.e2e.by_name '$(name)'
-	@$(MAKE) --no-print-directory plugins up policy browser
-	@$(PYTEST) $$($(VENV)/python -m tests.e2e.by_name '$(name)') -v $(PARALLEL) $(PLUGINS) $(args)
+	@$(MAKE) --no-print-directory plugins up policy browser DOWNLOAD=
+	@$(PYTEST) $$($(VENV)/python -m tests.e2e.by_name '$(name)') -v $(PARALLEL) $(args)
 
-affected: venv $(if $(e2e),plugins up policy browser) ## the tests whose subject changed  (since=COMMIT; e2e=1: those on the lab, too)
+affected: venv $(if $(plugins),plugins) $(if $(e2e),plugins up policy browser) ## the tests whose subject changed  (since=COMMIT; e2e=1: those on the lab, too)
 	@files="$$($(VENV)/python -m tests.affected --since='$(since)' $(if $(e2e),--e2e))" && \
 		{ test -z "$$files" || $(VENV)/python -m pytest $$files -q $(if $(e2e),$(PARALLEL)) $(PLUGINS) $(args); }
 

@@ -26,7 +26,8 @@ Choice = Annotated[
     str,
     typer.Option(
         "--plugins",
-        help="`found`: official ones on this machine, else stand-ins; `official`: those only.",
+        help="`found`: official ones on this machine, else stand-ins; "
+        "`official`: refused when none is there.",
     ),
 ]
 
@@ -43,9 +44,9 @@ def up(
 ) -> None:
     """Bring the lab up and deploy the development stack; quick when it is up already.
 
-    With official plugins only, providers that are not on this machine are downloaded.
+    When official plugins are asked for, providers that are not on this machine are downloaded.
     """
-    official = plugin_cache.only_official(plugins)
+    official = plugin_cache.asks_for_official(plugins)
     lab_settings = settings.load(os.environ, CHECKOUT)
     with lifecycle.exclusive(lab_settings):
         running = lifecycle.up(lab_settings, official_plugins=official, deploy=deploy)
@@ -80,13 +81,13 @@ def down(
 def which_plugins(plugins: Choice = plugin_cache.FOUND) -> None:
     """Say which plugins the lab takes on this machine; download and change nothing.
 
-    With official plugins only, it is refused where one of them is missing.
+    When official plugins are asked for, it is refused where none is.
     """
-    official = plugin_cache.only_official(plugins)
+    official = plugin_cache.asks_for_official(plugins)
     found = plugin_cache.find(settings.load(os.environ, CHECKOUT))
     if official:
         plugin_cache.require_official(found)
-    typer.echo("\n".join(["Pulumi's plugins:", *(f"  {plugin}" for plugin in found)]))
+    typer.echo("\n".join(plugin_cache.said(found)))
 
 
 @app.command()

@@ -24,7 +24,8 @@ PROVIDERS = {"kubernetes": "4.32.0", "docker": "5.2.0"}
 LANGUAGE = "pulumi-language-python"
 LANGUAGE_NAME = "Python language host"
 FOUND, OFFICIAL = "found", "official"
-"""What may be asked for: official plugins where they are, else stand-ins; or official ones only."""
+"""What may be asked for: official plugins where they are, else stand-ins; the same, but refused
+when all are stand-ins."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Plugin:
         return f"{self.name:<22}{'official' if self.official else 'stand-in':<10}{self.path}"
 
 
-def only_official(choice: str) -> bool:
-    """Return whether `plugins=...` asks for official plugins only.
+def asks_for_official(choice: str) -> bool:
+    """Return whether `plugins=...` asks for official plugins.
 
     Args:
         choice: What a person typed after `plugins=`.
@@ -58,8 +59,8 @@ def only_official(choice: str) -> bool:
     if choice not in (FOUND, OFFICIAL):
         raise LabError(
             what=f"plugins={choice} cannot be used",
-            why=f"known are plugins={OFFICIAL} (official plugins only) and plugins={FOUND} "
-            "(official ones where they are, else the lab's stand-ins)",
+            why=f"known are plugins={OFFICIAL} (refused when no official one is there) and "
+            f"plugins={FOUND} (official ones where they are, else the lab's stand-ins)",
             next=f"type plugins={OFFICIAL}, or leave it out, which is plugins={FOUND}",
             code=EXIT_USAGE,
         )
@@ -103,35 +104,57 @@ def _plugin(name: str, official: Path | None, stand_in: Path) -> Plugin:
     return Plugin(name, official is not None, path)
 
 
-def require_official(plugins: Sequence[Plugin], *, next_step: str = "") -> None:
-    """Check that plugins are official, every one.
+def said(plugins: Sequence[Plugin]) -> list[str]:
+    """Return the lines that say which plugins are official: all in the first, then one each.
 
     Args:
         plugins: What `find` or `in_use` returned.
-        next_step: What a person may do; by default, how to get the official ones.
-
-    Raises:
-        LabError: Some are stand-ins; the message names them.
     """
     missing = [plugin.name for plugin in plugins if not plugin.official]
-    if not missing:
-        return
-    there = [plugin.name for plugin in plugins if plugin.official]
-    ways = {
-        "the official language host comes in the Pulumi CLI's release archive: put that on PATH": (
-            LANGUAGE_NAME in missing
-        ),
-        f"`make up plugins={OFFICIAL}` downloads the official providers": (
-            missing != [LANGUAGE_NAME]
-        ),
-        "without plugins= the lab's stand-ins are used": True,
-    }
-    raise refused(
-        f"official plugins were asked for, and missing are: {', '.join(missing)}",
-        "looked for on PATH, beside the pulumi CLI and in PULUMI_HOME"
-        + (f"; found: {', '.join(there)}" if there else ""),
-        next_step or ";\n".join(way for way, fits in ways.items() if fits),
+    kind = {0: "all official", len(plugins): "the lab's stand-ins"}.get(
+        len(missing), f"official, but stand-ins for: {', '.join(missing)}"
     )
+    return [f"Pulumi's plugins: {kind}", *(f"  {plugin}" for plugin in plugins)]
+
+
+def require_official(plugins: Sequence[Plugin]) -> None:
+    """Check that official plugins are there to run on; one that is missing has its stand-in.
+
+    Args:
+        plugins: What `find` or `in_use` returned.
+
+    Raises:
+        LabError: All are stand-ins; the message says how to get official ones.
+    """
+    if any(plugin.official for plugin in plugins):
+        return
+    raise refused(
+        "official plugins were asked for, and none is there",
+        "looked for on PATH, beside the pulumi CLI and in PULUMI_HOME: "
+        + ", ".join(plugin.name for plugin in plugins),
+        "the official language host comes in the Pulumi CLI's release archive: put that on PATH;\n"
+        f"`make up plugins={OFFICIAL}` downloads the official providers;\n"
+        "without plugins= the lab's stand-ins are used",
+    )
+
+
+def require_brought_up(settings: LabSettings) -> None:
+    """Check that a lab that is up runs the official plugins that this machine has.
+
+    Args:
+        settings: The lab.
+
+    Raises:
+        LabError: It was brought up without some of them; the message names them.
+    """
+    there = {plugin.name for plugin in find(settings) if plugin.official}
+    behind = [p.name for p in in_use(settings) if p.name in there and not p.official]
+    if behind:
+        raise refused(
+            f"the lab runs stand-ins for what is there officially: {', '.join(behind)}",
+            "it was brought up before these were on this machine, or from a shell without them",
+            f"make test plugins={OFFICIAL}, which brings it up with them",
+        )
 
 
 def official_language(cli: Path, search_path: str) -> Path | None:

@@ -1,8 +1,9 @@
 """Which of Pulumi's plugins a run of the tests is on: said first, and refused when not as asked.
 
 The lab runs official plugins wherever they are, so a green run tells of them only if it says so.
-`make test plugins=official` looks for them before anything is started, brings the lab up with them
-and hands the choice on to pytest, where it is held against what the lab really runs.
+`make test plugins=official` looks for them before anything is started, brings the lab up with
+those that are there and hands the choice on to pytest, where it is held against what the lab really
+runs. One that is missing has its stand-in, and the first line names it; without any it is refused.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from lab.settings import LabSettings
 
 _plugins = pytest.StashKey[Sequence[Plugin]]()
 OPTION = "pulumi_plugins"
-NEXT = "make test plugins=official"
-"""Brings the lab up with what is found now; one that is up may still have stand-ins."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--plugins",
         dest=OPTION,  # `plugins` is what pytest calls its own.
         default=plugin_cache.FOUND,
-        help="found: whatever the lab runs; official: refuse to run on stand-ins",
+        help="found: whatever the lab runs; official: refuse to run on stand-ins of what is there "
+        "officially, or on nothing else",
     )
 
 
@@ -43,29 +43,20 @@ def choose(config: pytest.Config, lab: LabSettings, *, is_up: bool) -> None:
             is found.
     """
     try:
-        official = plugin_cache.only_official(config.getoption(OPTION))
+        official = plugin_cache.asks_for_official(config.getoption(OPTION))
         plugins = plugin_cache.in_use(lab) if is_up else plugin_cache.find(lab)
         config.stash[_plugins] = plugins
+        if official and is_up:
+            plugin_cache.require_brought_up(lab)
         if official:
-            plugin_cache.require_official(plugins, next_step=NEXT if is_up else "")
+            plugin_cache.require_official(plugins)
     except LabError as error:
         pytest.exit(f"\n{error}", returncode=error.code)
 
 
-def said(plugins: Sequence[Plugin]) -> list[str]:
-    """Return the lines with which a run begins.
-
-    Args:
-        plugins: What it runs on.
-    """
-    official = sum(plugin.official for plugin in plugins)
-    kind = {0: "the lab's stand-ins", len(plugins): "all official"}.get(official, "some official")
-    return [f"Pulumi's plugins: {kind}", *(f"  {plugin}" for plugin in plugins)]
-
-
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say it where pytest says which Python it runs on."""
-    return said(config.stash[_plugins]) if _plugins in config.stash else []
+    return plugin_cache.said(config.stash[_plugins]) if _plugins in config.stash else []
 
 
 def outlive_their_engine(lab: LabSettings) -> bool:

@@ -15,12 +15,13 @@ import pytest
 
 from lab import plugin_cache, settings
 from lab.errors import EXIT_REFUSED, EXIT_USAGE
-from lab.plugin_cache import STAND_IN_MARK, Plugin
+from lab.plugin_cache import STAND_IN_MARK
 from lab.settings import LabSettings
 from tests.e2e.doomed_stand import HOST, PROVIDER, Doomed
-from tests.pulumi_plugins import OPTION, choose, named, pytest_report_header, said
+from tests.pulumi_plugins import OPTION, choose, named, pytest_report_header
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCKER = plugin_cache.PROVIDERS["docker"]
 PROGRAMS = ("pulumi-language-python", "pulumi-resource-kubernetes", "pulumi-resource-docker")
 
 
@@ -73,16 +74,57 @@ class TestRun:
             ["official", str(directory / name)] for name in PROGRAMS
         ]
 
-    def test_is_refused_before_anything_when_one_is_missing_or_a_stand_in(
+    def test_on_those_that_are_there_says_first_for_which_it_has_stand_ins(
         self, environment: dict[str, str]
     ) -> None:
         place(environment, PROGRAMS[:1])
         place(environment, PROGRAMS[1:2], STAND_IN_MARK)
         done = run(environment, "--plugins=official")
+        assert done.returncode == 0, done.stdout + done.stderr
+        head, _, _ = done.stdout.partition("collected")
+        first = "official, but stand-ins for: kubernetes provider, docker provider"
+        assert f"Pulumi's plugins: {first}\n" in head
+
+    def test_is_refused_before_anything_when_there_are_only_stand_ins(
+        self, environment: dict[str, str]
+    ) -> None:
+        place(environment, PROGRAMS, STAND_IN_MARK)
+        done = run(environment, "--plugins=official")
         assert done.returncode == EXIT_REFUSED
         assert "collected" not in done.stdout
-        assert "missing are: kubernetes provider, docker provider\n" in done.stderr
+        assert "official plugins were asked for, and none is there\n" in done.stderr
         assert "state: nothing was changed\n" in done.stderr
+
+
+class TestMake:
+    """What each target that tests does with `plugins=official`, said by `make -n`."""
+
+    @staticmethod
+    def would_run(*words: str) -> list[str]:
+        environment = {it: os.environ[it] for it in ("PATH", "HOME") if it in os.environ}
+        argv = ["make", "--dry-run", "--no-print-directory", *words, "plugins=official"]
+        done = subprocess.run(
+            argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.replace("\\\n", "").splitlines()
+
+    @pytest.mark.parametrize(
+        "target", ["test", "everything", "deaths", "faults", "e2e name=gate", "affected e2e=1"]
+    )
+    def test_says_it_first_downloads_nothing_and_tells_pytest(self, target: str) -> None:
+        lines = self.would_run(*target.split())
+        asked = "--plugins='official'"
+        said, up = (
+            next(i for i, line in enumerate(lines) if f"-m lab {it}" in line)
+            for it in ("plugins", "up")
+        )
+        assert said < up
+        assert lines[said].endswith(asked)
+        assert asked not in lines[up]
+        assert any("-m pytest" in line and asked in line for line in lines[up:])
+
+    def test_downloads_for_whoever_brings_the_lab_up_by_hand(self) -> None:
+        assert self.would_run("up")[-1].endswith("-m lab up --plugins='official'")
 
 
 class Config:
@@ -120,11 +162,16 @@ class TestChoice:
         choose(config, brought_up, is_up=False)
         assert pytest_report_header(config)[0] == "Pulumi's plugins: all official"
 
-    def test_of_official_plugins_is_refused_on_a_lab_with_stand_ins(
+    def test_of_official_plugins_is_refused_on_a_lab_that_runs_stand_ins_of_them(
         self, brought_up: LabSettings
     ) -> None:
         config: Any = Config("official")
-        with pytest.raises(pytest.exit.Exception, match="missing are") as caught:
+        plugin_cache.install(brought_up, download=False)
+        choose(config, brought_up, is_up=True)
+        docker = brought_up.pulumi_home.joinpath("plugins", f"resource-docker-v{DOCKER}")
+        docker.joinpath(PROGRAMS[2]).unlink()
+        docker.joinpath(PROGRAMS[2]).write_text(f"#!/bin/sh\n{STAND_IN_MARK}\n")
+        with pytest.raises(pytest.exit.Exception, match="officially: docker provider") as caught:
             choose(config, brought_up, is_up=True)
         assert caught.value.returncode == EXIT_REFUSED
         assert "next:  make test plugins=official" in str(caught.value)
@@ -139,16 +186,6 @@ class TestChoice:
         with pytest.raises(pytest.exit.Exception, match="plugins=offical cannot be used") as caught:
             choose(config, brought_up, is_up=True)
         assert caught.value.returncode == EXIT_USAGE
-
-
-@pytest.mark.parametrize(
-    ("official", "kind"), [(0, "the lab's stand-ins"), (1, "some official"), (3, "all official")]
-)
-def test_the_first_line_says_what_kind_they_are(official: int, kind: str) -> None:
-    plugins = [Plugin(str(i), i < official, Path(f"/bin/{i}")) for i in range(3)]
-    first, *lines = said(plugins)
-    assert first == f"Pulumi's plugins: {kind}"
-    assert [line.split()[-1] for line in lines] == ["/bin/0", "/bin/1", "/bin/2"]
 
 
 @pytest.mark.parametrize(

@@ -72,16 +72,20 @@ class TestPlugins:
         monkeypatch.delenv("PULUMI_HOME", raising=False)
         assert ended(monkeypatch, "plugins") == 0
         first, language, *providers = capsys.readouterr().out.splitlines()
-        assert first == "Pulumi's plugins:"
+        kind = "official, but stand-ins for: kubernetes provider, docker provider"
+        assert first == f"Pulumi's plugins: {kind}"
         assert language.split() == ["Python", "language", "host", "official", str(host)]
         assert [line.split()[:3] for line in providers] == [
             ["kubernetes", "provider", "stand-in"],
             ["docker", "provider", "stand-in"],
         ]
+        assert ended(monkeypatch, "plugins", "--plugins", "official") == 0
+        assert capsys.readouterr().out.splitlines() == [first, language, *providers]
+        host.unlink()
         assert ended(monkeypatch, "plugins", "--plugins", "official") == EXIT_REFUSED
         written = capsys.readouterr()
         assert written.out == ""
-        assert "missing are: kubernetes provider, docker provider\n" in written.err
+        assert "error: official plugins were asked for, and none is there\n" in written.err
         assert not (tmp_path / "it is home").exists()
 
 

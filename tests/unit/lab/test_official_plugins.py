@@ -115,35 +115,68 @@ class TestInUse:
         assert official(plugin_cache.in_use(elsewhere)) == []
 
 
+class TestSaid:
+    """The first line tells a green run's reader what it ran on."""
+
+    @pytest.mark.parametrize(
+        ("there", "kind"),
+        [
+            (NAMES, "all official"),
+            ([], "the lab's stand-ins"),
+            (NAMES[1:], f"official, but stand-ins for: {LANGUAGE_NAME}"),
+            (NAMES[:1], f"official, but stand-ins for: {NAMES[1]}, {NAMES[2]}"),
+        ],
+    )
+    def test_is_of_which_kind_all_are_and_then_each_with_its_path(
+        self, there: list[str], kind: str
+    ) -> None:
+        plugins = [Plugin(it, it in there, Path(f"/bin/{i}")) for i, it in enumerate(NAMES)]
+        first, *lines = plugin_cache.said(plugins)
+        assert first == f"Pulumi's plugins: {kind}"
+        assert [line.split()[-1] for line in lines] == ["/bin/0", "/bin/1", "/bin/2"]
+
+
 class TestRequired:
-    """Who asks for official plugins does not get stand-ins."""
+    """Who asks for official plugins gets those that are there, and no run on stand-ins alone."""
 
-    def test_is_content_with_all(self) -> None:
-        plugin_cache.require_official([Plugin(name, official=True) for name in NAMES])
+    @pytest.mark.parametrize("there", [NAMES, *([name] for name in NAMES)])
+    def test_is_content_with_those_that_are_there(self, there: list[str]) -> None:
+        plugin_cache.require_official([Plugin(name, official=name in there) for name in NAMES])
 
-    @pytest.mark.parametrize("missing", NAMES)
-    def test_names_what_is_missing_and_how_to_get_it(self, missing: str) -> None:
-        plugins = [Plugin(name, official=name != missing) for name in NAMES]
+    def test_says_where_it_looked_for_what_and_how_to_get_it(self) -> None:
         with pytest.raises(LabError) as caught:
-            plugin_cache.require_official(plugins)
+            plugin_cache.require_official([Plugin(name, official=False) for name in NAMES])
         error = caught.value
         assert error.code == EXIT_REFUSED
-        assert error.what.endswith(f"missing are: {missing}")
-        assert all(name in error.why for name in NAMES if name != missing)
-        assert ("release archive" in error.next) == (missing == LANGUAGE_NAME)
-        assert ("downloads" in error.next) == (missing != LANGUAGE_NAME)
+        assert all(name in error.why for name in NAMES)
+        assert "release archive" in error.next
+        assert "make up plugins=official" in error.next
+
+    def test_names_what_the_lab_was_brought_up_without(
+        self, lab: LabSettings, script: Script
+    ) -> None:
+        plugin_cache.install(lab, download=False)
+        plugin_cache.require_brought_up(lab)
+        script(f"path/{LANGUAGE}", "exit 0")
+        script("path/pulumi-resource-docker", "exit 0")  # On PATH: the engine takes it as it is.
+        with pytest.raises(LabError) as caught:
+            plugin_cache.require_brought_up(lab)
+        assert caught.value.what.endswith(f"officially: {LANGUAGE_NAME}")
+        assert caught.value.code == EXIT_REFUSED
+        plugin_cache.install(lab, download=False)
+        plugin_cache.require_brought_up(lab)
 
 
 class TestChoice:
     """`plugins=` knows two words."""
 
     def test_is_one_of_two(self) -> None:
-        assert plugin_cache.only_official("official")
-        assert not plugin_cache.only_official("found")
+        assert plugin_cache.asks_for_official("official")
+        assert not plugin_cache.asks_for_official("found")
 
     @pytest.mark.parametrize("word", ["offical", "Official", "", "stand-in"])
     def test_is_refused_otherwise(self, word: str) -> None:
         with pytest.raises(LabError) as caught:
-            plugin_cache.only_official(word)
+            plugin_cache.asks_for_official(word)
         assert caught.value.what == f"plugins={word} cannot be used"
         assert caught.value.code == EXIT_USAGE
