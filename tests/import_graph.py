@@ -8,6 +8,9 @@ It also needs what it names in a string: a module that it starts (``-m lab.plugi
 A test needs the fixtures of the ``conftest.py`` files above it that it names, and what these need;
 what a ``conftest.py`` does besides decides which tests run, not what they find.
 
+The command line has all commands, and runs one. A test that runs it may need any; the program,
+which starts itself, needs those that it names. What an end-to-end test types is declared.
+
 Strings are guessed at, so a file may be taken to need more than it does. It is taken to need less
 where a name is put together in a way that is not one of these.
 """
@@ -23,6 +26,7 @@ from pathlib import PurePosixPath
 
 SOURCE_ROOTS = ("", "policy/")
 """Where modules are imported from; the policy pack runs in its own directory."""
+_COMMAND_LINE, _COMMANDS = "aegis_deploy.cli.main", "aegis_deploy.cli.commands"
 _STARTED = re.compile(r"-m ([A-Za-z_]\w*(?:\.\w+)*)")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[\w*]+)+")
 _PATHS = ("Path", "PurePath", "joinpath", "with_name", "glob", "rglob")
@@ -40,6 +44,7 @@ class _Named:
         paths: Paths or patterns of files and directories, from the repository's root.
         beside: The same, from the directory of the code or from the root.
         copied: Rows of files and directories; of the repository's only when a test has them.
+        words: Strings that may be a command's name.
         names: Arguments and what else may name a fixture.
         defined: Functions; a fixture among them hides one of a ``conftest.py``.
     """
@@ -48,6 +53,7 @@ class _Named:
     paths: set[str] = field(default_factory=set)
     beside: set[str] = field(default_factory=set)
     copied: set[str] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     defined: set[str] = field(default_factory=set)
 
@@ -173,6 +179,8 @@ class _Reader(ast.NodeVisitor):
             self.found.modules |= {text, f"{text}.__main__"}
         if "/" in text and "*" not in text:
             self.found.paths.add(text)
+        if text.isidentifier():
+            self.found.words.add(text)
 
 
 def _text(node: ast.AST) -> str | None:
@@ -296,13 +304,23 @@ def _read(path: str, nodes: Iterable[ast.AST]) -> _Named:
 
 def _needed(path: str, named: _Named, places: _Places) -> set[str]:
     directory = str(PurePosixPath(path).parent)
-    found = {it for name in named.modules for it in places.modules(name)}
+    found = {it for name in _run(path, named) for it in places.modules(name)}
     copied = named.copied if path.startswith("tests/") else set()
     for name in named.paths | named.beside | copied:
         found |= places.paths(name)
     for name in named.beside:
         found |= places.paths(name, directory)
     return found - {path}
+
+
+def _run(path: str, named: _Named) -> set[str]:
+    """Return the modules that a file names, and the commands that it runs rather than lists."""
+    if path == f"{_COMMAND_LINE.replace('.', '/')}.py":
+        return named.modules - {f"{_COMMANDS}.*"}
+    if _COMMAND_LINE not in named.modules:
+        return named.modules
+    words = ["*"] if path.startswith("tests/") else named.words
+    return named.modules | {f"{_COMMANDS}.{word}" for word in words}
 
 
 def _above(path: str, named: _Named, fixtures: Mapping[str, Mapping[str, _Named]]) -> set[str]:

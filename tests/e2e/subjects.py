@@ -17,12 +17,14 @@ _WORKFLOWS = (".github/workflows/", "docs/pipeline-reader.yaml", "policy/")
 
 
 def _commands(*names: str) -> tuple[str, ...]:
-    return tuple(f"aegis_deploy/cli/commands/{name}.py" for name in names)
+    commands = (f"aegis_deploy/cli/commands/{name}.py" for name in names)
+    return ("aegis_deploy/cli/main.py", *commands)
 
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/stand.py": _PROGRAM,
     "tests/e2e/doomed_stand.py": _commands("history"),
+    "tests/e2e/pipeline_stand.py": _commands("history"),
     "tests/e2e/guarded_stand.py": _commands("deploy", "history"),
     "tests/e2e/faulty_stand.py": _commands("deploy", "rollback", "recover"),
     "tests/languages/programs.py": ("tests/languages/",),
@@ -53,7 +55,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     ),
     "tests/e2e/test_rollback_report.py": (
         "aegis_deploy/report/templates/",
-        *_commands("deploy", "rollback", "report", "history"),
+        *_commands("deploy", "rollback", "report", "history", "config"),
     ),
     "tests/e2e/test_sets.py": _commands("deploy", "rollback", "status"),
     "tests/e2e/test_two_clusters.py": _commands("deploy", "rollback", "drift", "status", "gate"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import os
 import subprocess
@@ -209,6 +210,22 @@ def repository() -> tuple[dict[str, str], dict[str, set[str]]]:
     return texts, edges(texts, SUBJECTS)
 
 
+def typed_in(path: str) -> set[str]:
+    """Return the commands of `aegis` that a file types: the paths of their modules."""
+    found = set()
+    for call in ast.walk(ast.parse((ROOT / path).read_text())):
+        if not isinstance(call, ast.Call):
+            continue
+        words = [str(it.value) if isinstance(it, ast.Constant) else "" for it in call.args]
+        if "aegis" in words:
+            found.update(words[words.index("aegis") + 1 :])
+        elif ast.unparse(call.func).endswith("aegis"):
+            found.update(words)
+    files, _ = repository()
+    commands = {f"aegis_deploy/cli/commands/{word}.py" for word in found}
+    return commands & set(files)
+
+
 class TestSubjects:
     """Every end-to-end test says what it is about, and that exists."""
 
@@ -217,6 +234,13 @@ class TestSubjects:
         tests = {path for path in files if fnmatch(path, "tests/e2e/test_*.py")}
         assert tests - set(SUBJECTS) == set()
         assert set(SUBJECTS) - set(files) == set()
+
+    @pytest.mark.parametrize("path", [it for it in SUBJECTS if "/test_" in it])
+    def test_have_every_command_that_is_typed(self, path: str) -> None:
+        files, needs = repository()
+        stands = {it for it in needs[path] if fnmatch(it, "tests/e2e/*.py")}
+        typed = {command for it in {path, *stands} for command in typed_in(it)}
+        assert {it for it in typed if path not in choose(files, needs, [it]).reasons} == set()
 
     @pytest.mark.parametrize("path", SUBJECTS)
     def test_exist(self, path: str) -> None:
@@ -231,6 +255,10 @@ class TestSubjects:
             ("aegis_deploy/flows/rollback.py", "tests/unit/aegis_deploy/flows/test_rollback.py"),
             ("aegis_deploy/flows/rollback.py", "tests/e2e/test_rollback.py"),
             ("aegis_deploy/gate/analysis.py", "tests/e2e/test_gate.py"),
+            ("aegis_deploy/cli/main.py", "tests/e2e/test_sets.py"),
+            ("aegis_deploy/cli/commands/guard.py", "tests/e2e/test_sets.py"),
+            ("aegis_deploy/cli/commands/show.py", "tests/unit/aegis_deploy/cli/test_main.py"),
+            ("aegis_deploy/cli/commands/show.py", "tests/integration/test_state_faults.py"),
             ("components/sizing.py", "tests/unit/components/test_api_service.py"),
             ("components/sizing.py", "tests/integration/test_settings_in_engine.py"),
             ("components/sizing.py", "tests/e2e/test_deploy.py"),
@@ -264,6 +292,8 @@ class TestSubjects:
             ("lab/lifecycle.py", "tests/unit/aegis_deploy/flows/test_rollback.py"),
             ("app/service.py", "tests/unit/aegis_deploy/flows/test_rollback.py"),
             ("docs/policy.md", "tests/unit/aegis_deploy/flows/test_rollback.py"),
+            ("aegis_deploy/cli/commands/github.py", "tests/e2e/test_sets.py"),
+            ("aegis_deploy/cli/commands/github.py", "tests/unit/aegis_deploy/flows/test_deploy.py"),
             ("lab/pki.py", "tests/e2e/test_manifests.py"),
         ],
     )

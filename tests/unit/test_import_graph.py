@@ -26,6 +26,9 @@ FILES = {
     "policy/pack/__init__.py": "",
     "policy/pack/rule.py": "",
     "tests/unit/recorded/one.json": "",
+    "aegis_deploy/cli/main.py": "",
+    "aegis_deploy/cli/commands/show.py": "",
+    "aegis_deploy/cli/commands/guard.py": "",
 }
 PACKAGE = "ops/__init__.py"
 
@@ -108,6 +111,27 @@ class TestStarted:
 
     def test_is_not_seen_in_documentation(self) -> None:
         assert needed("def f():\n    'ops.cli'\n") == set()
+
+
+class TestCommands:
+    """The command line has all commands; who runs it needs what it may run."""
+
+    MAIN = "aegis_deploy/cli/main.py"
+    GUARD, SHOW = (f"aegis_deploy/cli/commands/{it}.py" for it in ("guard", "show"))
+    START = '[sys.executable, "-m", "aegis_deploy.cli.main", *words()]'
+
+    def test_are_not_needed_by_the_list_of_them(self) -> None:
+        text = 'import_module(f"aegis_deploy.cli.commands.{self.module}")'
+        assert needed(text, self.MAIN) == set()
+        assert needed("import aegis_deploy.cli.commands.show", self.MAIN) == {self.SHOW}
+
+    @pytest.mark.parametrize("text", [START, "from aegis_deploy.cli import main"])
+    def test_are_all_needed_by_a_test_that_runs_any(self, text: str) -> None:
+        assert needed(text) == {self.MAIN, self.GUARD, self.SHOW}
+
+    def test_are_needed_by_the_program_that_names_them(self) -> None:
+        text = f'{self.START}\ndef words():\n    return ["guard", "--log", "show it"]'
+        assert needed(text, "aegis_deploy/locking/watchdog.py") == {self.MAIN, self.GUARD}
 
 
 class TestRead:
