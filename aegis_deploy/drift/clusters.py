@@ -314,11 +314,14 @@ class Clusters:
         }
         others = any(it is None or not (it.own or it.renders) for it in there.values())
         ways = {repr([it.inputs.get(name) for name in _WAY]) for it in made.values()}
-        if len(ways) + others < 2:  # noqa: PLR2004 - one, or none
+        # One that only the update can tell is a further one until then, or what is told of the
+        # others meanwhile is told as if they were alone.
+        untold = any(it is not None and it.own and it.unknown for it in there.values())
+        if len(ways) + others + untold < 2:  # noqa: PLR2004 - one, or none
             return {}
         keys = {urn: self._key(partial(self._way, it), urn) for urn, it in made.items()}
         ambient = self._key(self._own_way, _OTHERS) if others else None
-        if len({*keys.values(), *([ambient] if others else [])}) == 1:
+        if len({*keys.values(), *([ambient] if others else [])}) + untold == 1:
             return {}
         names: dict[str | None, str] = {ambient: ""} if others else {}
         for urn, key in keys.items():

@@ -344,13 +344,17 @@ class TestAnUpdate:
         job = thing("kubernetes:batch/v1:Job", "once", provider=f"{hidden['urn']}::1")
         steps = [*preview(EAST, hidden, web(EAST), web(hidden)), *preview(job)]
         assert stand.clusters.expect(steps) == ("west",)
-        assert self.named(stand, steps) == ["shop/web"]
+        # What is seen meanwhile is told of where it is, as it is afterwards.
+        assert self.named(stand, steps) == ["shop/web (provider east)"]
         assert jobs_of_steps(steps, stand.clusters.place) == []
         with pytest.raises(AegisError, match="not known yet"):
             stand.clusters.at(hidden["urn"])
         # Afterwards the state says it.
         after = provider("west", kubeconfig=closed(f"v1:{TEXT['west']}"))
-        assert len(stand.addresses(EAST, after, web(EAST), web(after))) == 2
+        assert set(stand.addresses(EAST, after, web(EAST), web(after))) == {
+            "shop/web (provider east)",
+            "shop/web (provider west)",
+        }
 
     @pytest.mark.parametrize(
         ("op", "diffs"), [("same", ()), ("update", ("namespace",))], ids=["same", "another input"]
