@@ -127,8 +127,9 @@ def _deploy(actions: Actions, request: DeployRequest) -> DeployReport:
         actions.out.show(line)
     releases = actions.releases()
     current = next((it for it in releases if it.current), None)
-    # After a targeted update, or an import, one that changes nothing is the whole release.
-    if not changes and (current is None or current.whole or not current.succeeded):
+    # After a targeted update, an import, or one that failed once all was changed, one that changes
+    # nothing is the whole release: a record of the others is none to verify or to go back to.
+    if not changes and (current is None or (current.whole and current.succeeded)):
         return _unchanged(actions, current, gate)
     refuse_forbidden(actions, changes)
     adopted = actions.adoptable(changes)
@@ -225,8 +226,8 @@ def _not_verified(actions: Actions, verdict: Verdict) -> AegisError:
 def _unchanged(actions: Actions, current: Release | None, gate: GateSettings) -> DeployReport:
     """Nothing is to be changed: make sure that what runs has passed its gate."""
     deployed = Deployed() if current is None else actions.deployed(current)
-    if current is None or current.verified or not current.succeeded:
-        if current is not None and current.verified:
+    if current is None or current.verified:
+        if current is not None:
             actions.keep_overrides()
         return DeployReport(release=current, deployed=deployed, changed=False)
     verdict = actions.judge(actions.workloads(), gate)

@@ -414,9 +414,12 @@ def test_one_that_is_good_and_whose_record_cannot_be_read_is_good() -> None:
         {"environment": {"pulumi.flag.target": "set"}},
         {"kind": "resource-import"},
         {"kind": "destroy", "environment": {"pulumi.flag.target": "set"}},
+        {"result": "failed"},
     ],
 )
-def test_nothing_to_change_after_a_part_makes_a_whole_release_of_it(last: dict[str, Any]) -> None:
+def test_nothing_to_change_after_a_part_or_a_failure_makes_a_whole_release_of_it(
+    last: dict[str, Any],
+) -> None:
     stage = _stage(
         history=[release(2, **last), release(1, verified=True)],
         changes=Changes((), {}, ()),
