@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import settings
+from tests.e2e.running import below, name_of
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import ROOT, Finished, execute
 from tests.e2e.traffic import PER_SECOND, Seen, traffic
@@ -213,9 +214,9 @@ class Doomed:
         return found
 
     def _doomed(self, pid: int, victim: str) -> list[int]:
-        below = _below(pid)
-        clis = [it for it in below if _name(it) == "pulumi"]
-        plugins = [it for cli in clis for it in _below(cli)]
+        under = below(pid)
+        clis = [it for it in under if name_of(it) == "pulumi"]
+        plugins = [it for cli in clis for it in below(cli)]
         providers = [it for it in plugins if named(_words(it), *PROVIDER)]
         hosts = [it for it in plugins if named(_words(it), *HOST)]
         return {
@@ -224,7 +225,7 @@ class Doomed:
             "provider": providers,
             "language": hosts,
             "aegis-and-cli": [pid, *clis],
-            "everything": [pid, *below],
+            "everything": [pid, *under],
         }[victim]
 
 
@@ -268,23 +269,6 @@ def doomed(directory: Path, name: str = "deaths") -> Iterator[Doomed]:
         raise
     finally:
         it.run("kubectl", "delete", "namespace", it.namespace, "--ignore-not-found", expect=None)
-
-
-def _below(pid: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid and fields[0] != "Z":
-                found.append(int(path.parent.name))
-    return [*found, *(deeper for child in found for deeper in _below(child))]
-
-
-def _name(pid: int) -> str:
-    try:
-        return (Path("/proc") / str(pid) / "comm").read_text().strip()
-    except OSError:
-        return ""
 
 
 def _words(pid: int) -> list[str]:

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,18 @@ class Running:
     def wait(self) -> int:
         """Wait for its end; return its exit code."""
         return self.process.wait(timeout=self.seconds)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the CLI that it is or has begun stand still: its update lasts meanwhile."""
+        [cli] = [
+            it for it in (self.process.pid, *below(self.process.pid)) if name_of(it) == "pulumi"
+        ]
+        os.kill(cli, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(cli, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it and everything in its process group, at once."""
@@ -63,3 +76,22 @@ def begin(
             start_new_session=True,
         )
     return Running(process, log, seconds)
+
+
+def below(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they did."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid and fields[0] != "Z":
+                found.append(int(path.parent.name))
+    return [*found, *(deeper for child in found for deeper in below(child))]
+
+
+def name_of(pid: int) -> str:
+    """Return the name of a process's program; empty when it has ended."""
+    try:
+        return (Path("/proc") / str(pid) / "comm").read_text().strip()
+    except OSError:
+        return ""
