@@ -521,7 +521,7 @@ def summary_lines(report: RollbackReport) -> list[str]:
         lines.append("          to restore these as well: --restore-providers")
     lines += [f"  first   {it} goes before the rest, which it could block" for it in report.first]
     lines += [f"  stays   {line}" for line in report.stays]
-    if any(not it.protected for it in report.stays):
+    if any(it.for_its_data for it in report.stays):
         lines.append("          to delete what holds data as well: --allow-data-loss")
     lines += [f"  stays   {line}" for line in report.owned]
     lines += [f"  DATA    {line}" for line in report.losses]
