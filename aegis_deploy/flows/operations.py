@@ -486,6 +486,7 @@ class Actions:
                     exclude=replay.preview_exclude,
                     refresh=True,
                     config=replay.settings,
+                    again=f"aegis rollback --to {target.number}",
                 )
             except AegisError as error:
                 if reconnect.says_refused(error.why):

@@ -93,7 +93,11 @@ def _spared(current: Resource, *, allow_data_loss: bool) -> bool:
     What runs pods has to be the release's own.
     """
     runs = gated(current.type) or is_job(current.type) or is_ungated(current.type, current.inputs)
-    if runs or not current.type.startswith("kubernetes:") or current.options.get(data_loss.RETAINED):
+    if (
+        runs
+        or not current.type.startswith("kubernetes:")
+        or current.options.get(data_loss.RETAINED)
+    ):
         return False
     return current.protected or (not allow_data_loss and bool(data_loss.held(current)))
 
