@@ -514,6 +514,8 @@ class Actions:
         from aegis_deploy.replay.apply import carry_out
 
         self._expect(replay)
+        if replay.dying:
+            self._judging.let_go(replay.dying)
         before = self.session.export()
         if replay.adopted:
             self.out.say(f"taken back into the state: {', '.join(replay.adopted)}")

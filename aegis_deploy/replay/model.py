@@ -75,6 +75,7 @@ class Replay:
         stays: What the release does not have either and is not deleted, or has otherwise.
         retained: The URNs, as they are now, of what is replaced and stays in the cluster.
         kept: The URNs of what it does not have and is not deleted, with what it cannot be without.
+        dying: The URNs, as they are now, of what is being deleted and has to be gone before.
         going: The URNs of all that goes, what only groups or connects too.
         outputs_now: The stack's outputs as they are now.
         losses: Data that would be destroyed.
@@ -114,6 +115,7 @@ class Replay:
     stays: tuple[Stay, ...] = ()
     retained: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
+    dying: tuple[str, ...] = ()
     going: frozenset[str] = frozenset()
     outputs_now: Mapping[str, Any] = field(default_factory=dict, repr=False)
     losses: tuple[Loss, ...] = ()
