@@ -1,8 +1,8 @@
 """What is being deleted and would be in a replay's way: it is waited for, and made again. Pure.
 
-An object that is on its way out takes changes and does nothing about them: a Deployment rolls out no
-more, what is replaced is deleted no sooner. Nothing can be made in a namespace that ends, nor of a
-kind whose definition does. What the replay leaves as it is holds nothing up; the gate waits for it.
+An object on its way out takes changes and does nothing about them: a Deployment rolls out no more,
+what is replaced is deleted no sooner. Nothing can be made in a namespace that ends, nor of a kind
+whose definition does. What the replay leaves as it is holds nothing up; the gate waits for it.
 """
 
 from __future__ import annotations
