@@ -395,7 +395,8 @@ class Actions:
             AegisError: It is somebody else's.
         """
         found = self._adopting.of_update(changes)
-        for it in found:
+        # Their providers and components come with them, which no cluster has.
+        for it in filter(is_object, found):
             self.out.show(f"  adopted {it.label}: the cluster has it, the state no more")
         return found
 
