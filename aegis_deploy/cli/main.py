@@ -58,32 +58,34 @@ class _Bound(NamedTuple):
         return found
 
 
-_FLOW = (
+_BACK = (
     ExitCode.OK,
     ExitCode.NOT_ROLLED_BACK,
     ExitCode.REFUSED,
-    ExitCode.ROLLED_BACK,
     ExitCode.INTERRUPTED,
 )
+"""Going back is what was asked for: done, it is 0, also where something stays that holds data."""
+_RELEASE = (*_BACK, ExitCode.ROLLED_BACK)
+"""Going forward was asked for, and a rollback is not that."""
 _LOOK = (ExitCode.OK, ExitCode.REFUSED)
 
 COMMANDS: tuple[_Bound, ...] = (
-    _Bound("deploy", "deploy", _FLOW),
+    _Bound("deploy", "deploy", _RELEASE),
     _Bound("preview", "preview", _LOOK),
-    _Bound("rollback", "rollback", _FLOW),
-    _Bound("promote", "promote", _FLOW),
+    _Bound("rollback", "rollback", _BACK),
+    _Bound("promote", "promote", _RELEASE),
     _Bound("history", "history", _LOOK),
     _Bound("show", "show", _LOOK),
     _Bound("report", "report", _LOOK),
     _Bound("diff", "diff", _LOOK),
-    _Bound("recover", "recover", _FLOW),
+    _Bound("recover", "recover", _BACK),
     _Bound("status", "status", _LOOK),
-    _Bound("drift", "drift", (*_FLOW, ExitCode.DIFFERENT)),
+    _Bound("drift", "drift", (*_BACK, ExitCode.DIFFERENT)),
     _Bound("gate check", "gate", (*_LOOK, ExitCode.GATE_FAILED)),
     _Bound("github comment", "github", _LOOK),
     _Bound("github issue", "github", _LOOK),
     _Bound("config restore", "config", _LOOK),
-    _Bound("guard", "guard", _FLOW, hidden=True),
+    _Bound("guard", "guard", _BACK, hidden=True),
 )
 """The commands, in the order of the help."""
 

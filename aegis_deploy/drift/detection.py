@@ -45,6 +45,7 @@ _KEYS = (
     ("key",),
 )
 """By which keys the API server merges lists of objects; the first that all items have is taken."""
+_EXTENSION = "x_kubernetes_"
 _NOT_DECLARED = frozenset({"apiVersion", "kind", "status"})
 _OF_THE_SERVER = frozenset(
     {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"}
@@ -400,7 +401,21 @@ def _declared(resource: Resource) -> dict[str, Any]:
             text = str(plain(value))
             data[key] = base64.b64encode(text.encode()).decode()
         declared["data"] = data
-    return declared
+    spelled: dict[str, Any] = _spelled(declared)
+    return spelled
+
+
+def _spelled(value: Any) -> Any:  # noqa: ANN401 - any property value
+    """Properties as the cluster spells them: Pulumi's schemas have no dash in a name.
+
+    As the provider does it (`mapReplUnderscoreToDash` in its `provider/pkg/provider/util.go`).
+    """
+    if isinstance(value, Mapping):
+        return {
+            key.replace("_", "-") if key.startswith(_EXTENSION) else key: _spelled(inner)
+            for key, inner in value.items()
+        }
+    return [_spelled(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _pointer(live: Any, path: Path) -> list[str | int] | None:  # noqa: ANN401 - any JSON value

@@ -58,14 +58,16 @@ def stay_lines(replay: Replay, stack: str, command: str) -> list[str]:
         stack: The stack's name.
         command: What carries the rollback out.
     """
-    if not replay.stays:
-        return []
-    lines = ["not deleted:", *(f"  {it}" for it in replay.stays)]
-    if any(not it.protected for it in replay.stays):
-        lines += [
-            f"to delete what holds data as well: {command} --allow-data-loss",
-            "a deploy of a program that does not declare it deletes it, too",
-        ]
+    gone = [it for it in replay.stays if not it.own]
+    own = [it for it in replay.stays if it.own]
+    lines = ["not deleted:", *(f"  {it}" for it in gone)] if gone else []
+    lines += ["not as the release has it:", *(f"  {it}" for it in own)] if own else []
+    if any(it.for_its_data for it in replay.stays):
+        lines.append(f"to delete what holds data as well: {command} --allow-data-loss")
+    if any(it.for_its_data for it in gone):
+        lines.append("a deploy of a program that does not declare it deletes it, too")
+    if own:
+        lines.append("the next deploy's program has to declare that as it is now")
     return lines + [
         "a deploy of a program that does not declare what is protected fails before: "
         f"pulumi state unprotect '{it.urn}' --stack {stack}"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from aegis_deploy.flows.operations import Actions, Config
     from aegis_deploy.model.events import Changes
     from aegis_deploy.model.gate_settings import GateSettings
+    from aegis_deploy.replay.model import Replay
 
 DIGEST_SETTING = "imageDigest"
 
@@ -401,15 +402,7 @@ def _restored(
     return AegisError(
         what=f"the release failed on {actions.stack}",
         why=why,
-        state="; not deleted: ".join(
-            filter(
-                None,
-                (
-                    f"rolled back to {named(target, deployed)}, verified",
-                    ", ".join(it.resource for it in done.replay.stays),
-                ),
-            )
-        ),
+        state=_state(f"rolled back to {named(target, deployed)}, verified", done.replay),
         next=_next(actions.stack, target, failed)
         if outside is None
         else _once_more(actions.stack, why),
@@ -419,6 +412,14 @@ def _restored(
             "rollback": finished(report, done).as_json(),
         },
     )
+
+
+def _state(state: str, replay: Replay) -> str:
+    """Say what is true after a rollback, with what stays beside the release."""
+    for words, own in (("not deleted", False), ("not as it was", True)):
+        these = ", ".join(it.resource for it in replay.stays if it.own is own)
+        state += f"; {words}: {these}" if these else ""
+    return state
 
 
 def _once_more(stack: str, why: str) -> str:

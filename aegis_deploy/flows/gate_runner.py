@@ -238,6 +238,18 @@ class GateRunner:
         """
         return self._waited()[0]
 
+    def let_go(self, urns: Collection[str]) -> None:
+        """Wait for what is being deleted to be gone, for some time; it is gone on with after that.
+
+        Args:
+            urns: What is waited for.
+        """
+        from aegis_deploy.kubernetes.client import ApiError
+
+        # Whoever cannot look finds out more in the update that follows.
+        with suppress(ApiError, AegisError):
+            self._waited(only=urns)
+
     def _standing(self, verdict: Verdict, *, whole: bool, apart: Collection[str]) -> Verdict:
         """What is declared and on its way out is soon missing, however well the rest runs."""
         from aegis_deploy.drift import external_changes
@@ -252,7 +264,9 @@ class GateRunner:
         verdict = replace(verdict, notes=(*verdict.notes, *unknown))
         return external_changes.standing(verdict, found.going, found.gone if whole or went else ())
 
-    def _waited(self, apart: Collection[str] = ()) -> tuple[Standing, bool]:
+    def _waited(
+        self, apart: Collection[str] = (), only: Collection[str] | None = None
+    ) -> tuple[Standing, bool]:
         """Look at what is declared until none of it is on its way, for some time at most.
 
         Returns:
@@ -264,7 +278,11 @@ class GateRunner:
 
         resources = self._session.resources()
         self.clusters.see(resources)
-        declared = [it for it in map(outline, resources) if is_object(it) and it.urn not in apart]
+        declared = [
+            it
+            for it in map(outline, resources)
+            if is_object(it) and it.urn not in apart and (only is None or it.urn in only)
+        ]
         parts = self.clusters.of_resources(declared)
         if not parts:
             return live_objects.Standing(), False  # It need not even have a cluster.

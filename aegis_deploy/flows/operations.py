@@ -395,7 +395,8 @@ class Actions:
             AegisError: It is somebody else's.
         """
         found = self._adopting.of_update(changes)
-        for it in found:
+        # Their providers and components come with them, which no cluster has.
+        for it in filter(is_object, found):
             self.out.show(f"  adopted {it.label}: the cluster has it, the state no more")
         return found
 
@@ -486,6 +487,7 @@ class Actions:
                     exclude=replay.preview_exclude,
                     refresh=True,
                     config=replay.settings,
+                    again=f"aegis rollback --to {target.number}",
                 )
             except AegisError as error:
                 if reconnect.says_refused(error.why):
@@ -513,6 +515,8 @@ class Actions:
         from aegis_deploy.replay.apply import carry_out
 
         self._expect(replay)
+        if replay.dying:
+            self._judging.let_go(replay.dying)
         before = self.session.export()
         if replay.adopted:
             self.out.say(f"taken back into the state: {', '.join(replay.adopted)}")

@@ -6,7 +6,6 @@ by the gate itself: one that does not come up healthy is the loudest thing this 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -23,6 +22,7 @@ from aegis_deploy.locking.lock_holders import ROLLBACK
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.pulumi_cli.cli_errors import installing
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay import choices as replay_choices
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 3
 """A restore that an outage or somebody's hand made fail is tried so often, for nobody may watch."""
-_INSTALL = re.compile(r"pulumi plugin install \w+ [\w.-]+ \S*[\w]")
-"""What the CLI says is to be typed when a provider is not installed."""
 _KILLED = "somebody killed it"
 
 
@@ -521,7 +519,7 @@ def summary_lines(report: RollbackReport) -> list[str]:
         lines.append("          to restore these as well: --restore-providers")
     lines += [f"  first   {it} goes before the rest, which it could block" for it in report.first]
     lines += [f"  stays   {line}" for line in report.stays]
-    if any(not it.protected for it in report.stays):
+    if any(it.for_its_data for it in report.stays):
         lines.append("          to delete what holds data as well: --allow-data-loss")
     lines += [f"  stays   {line}" for line in report.owned]
     lines += [f"  DATA    {line}" for line in report.losses]
@@ -571,8 +569,8 @@ def _serving(state: str, serving: str) -> str:
 
 def _not_begun(actions: Actions, target: Release, why: str) -> AegisError:
     """Word a rollback whose update failed before it changed anything that runs."""
-    missing = _INSTALL.search(why)
-    following = f"{missing[0]}, then" if missing else "correct that, then"
+    missing = installing(why)
+    following = f"{missing}, then" if missing else "correct that, then"
     return AegisError(
         what=f"the rollback of {actions.stack} to release {target.number} could not begin",
         why=why,

@@ -423,6 +423,16 @@ def same_quantity(first: str, second: str) -> bool:
         return False
 
 
+def smaller_quantity(first: str, second: str) -> bool:
+    """Return whether one quantity is less than another; no where one is none."""
+    from kubernetes.utils.quantity import parse_quantity
+
+    try:
+        return bool(parse_quantity(first) < parse_quantity(second))
+    except ValueError:
+        return False
+
+
 def routable(host: str, port: int, seconds: float = 0.5) -> bool:
     """Return whether a connection to an address can be made from here."""
     try:

@@ -114,6 +114,26 @@ _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
 )
 
 
+_INSTALL = re.compile(r"pulumi plugin install \w+ [\w.-]+ \S*[\w]")
+_MISSING = re.compile(
+    r"no (?P<kind>\w+) plugin 'pulumi-\w+-(?P<name>[\w-]+)' found in the workspace"
+    r"(?: at version (?P<version>v\S*\w))?"
+)
+"""How the engine says it of a plugin that it looked for (`MissingError`, workspace/plugins.go)."""
+
+
+def installing(text: str) -> str:
+    """Return the command that installs the plugin which a run lacked; empty when it lacked none.
+
+    Args:
+        text: What the run said.
+    """
+    said, missing = _INSTALL.search(text), _MISSING.search(text)
+    if said:
+        return said[0]
+    return " ".join(["pulumi plugin install", *filter(None, missing.groups())]) if missing else ""
+
+
 def is_locked(done: Finished) -> bool:
     """Whether a run was refused because somebody else holds the stack's lock."""
     return bool(done.code and _LOCKED.search(done.stderr + done.stdout))

@@ -10,6 +10,8 @@ from aegis_deploy.replay import object_kinds
 from aegis_deploy.stack.checkpoint import Resource, plain
 from aegis_deploy.stack.property_path import found, steps_of
 
+RETAINED = "retainOnDelete"
+"""The option that leaves an object where it is when its resource goes."""
 _HOLDS_DATA = {
     "Namespace": "everything in the namespace, volumes included",
     "PersistentVolumeClaim": "the volume's data",
@@ -83,7 +85,7 @@ def locked(targets: Sequence[Resource], now: Mapping[str, Resource]) -> list[Res
         current
         for target in targets
         for current in [now.get(target.urn)]
-        if current is not None and current.protected and _replaced(target, current)
+        if current is not None and current.protected and replaced(target, current)
     ]
 
 
@@ -101,13 +103,13 @@ def losses(
         Loss(item.label, item.urn, what, "the release does not have it")
         for item in gone
         for what in [held(item)]
-        if what and not item.options.get("retainOnDelete")
+        if what and not item.options.get(RETAINED)
     ]
     for target in targets:
         current = now.get(target.urn)
-        if current is None or not held(current) or current.options.get("retainOnDelete"):
+        if current is None or not held(current) or current.options.get(RETAINED):
             continue
-        reason = _replaced(target, current)
+        reason = replaced(target, current)
         if reason:
             found.append(Loss(current.label, current.urn, held(current), reason))
     return found
@@ -155,9 +157,14 @@ def held(item: Resource) -> str:
     return ", ".join(sorted({_HOLDS_DATA[kind] for kind in kinds if kind in _HOLDS_DATA}))
 
 
-def _replaced(target: Resource, current: Resource) -> str:
-    """Why the replay replaces a resource, as far as the records tell; empty when it does not."""
-    if _identity(target) != _identity(current):
+def replaced(target: Resource, current: Resource) -> str:
+    """Say why the replay replaces a resource, as far as the records tell; empty when it does not.
+
+    Args:
+        target: What is registered.
+        current: What it is at present.
+    """
+    if not same_object(target, current):
         return f"the release calls it {_identity(target)[1]}"
     if target.type.endswith(":PersistentVolumeClaim"):
         old, new = _spec(current), _spec(target)
@@ -169,6 +176,16 @@ def _replaced(target: Resource, current: Resource) -> str:
         if changed:
             return f"its {', '.join(changed)} cannot be changed in place"
     return _replaced_as_asked(target, current)
+
+
+def same_object(target: Resource, current: Resource) -> bool:
+    """Say whether both are called the same in the cluster.
+
+    Args:
+        target: What is registered.
+        current: What it is at present.
+    """
+    return _identity(target) == _identity(current)
 
 
 def _replaced_as_asked(target: Resource, current: Resource) -> str:

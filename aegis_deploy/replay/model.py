@@ -18,7 +18,7 @@ from aegis_deploy.replay import adoption
 from aegis_deploy.replay import providers as replay_providers
 from aegis_deploy.replay.adoption import is_whole_object
 from aegis_deploy.replay.data_loss import Loss, Rerun
-from aegis_deploy.replay.edits import entering, references, reviving
+from aegis_deploy.replay.edits import entering, references, retaining, reviving
 from aegis_deploy.replay.edits.reviving import Revival
 from aegis_deploy.replay.ordering import First
 from aegis_deploy.replay.retained import Stay
@@ -72,8 +72,10 @@ class Replay:
         deletes: What there is now and the release does not have; deleted last.
         first: What goes, and what comes back, before the rest.
         edits: What is made and what is changed, in words, as far as the records tell.
-        stays: What the release does not have either and is not deleted.
-        kept: Its URNs, with what it cannot be without.
+        stays: What the release does not have either and is not deleted, or has otherwise.
+        retained: The URNs, as they are now, of what is replaced and stays in the cluster.
+        kept: The URNs of what it does not have and is not deleted, with what it cannot be without.
+        dying: The URNs, as they are now, of what is being deleted and has to be gone before.
         going: The URNs of all that goes, what only groups or connects too.
         outputs_now: The stack's outputs as they are now.
         losses: Data that would be destroyed.
@@ -111,7 +113,9 @@ class Replay:
     first: First = field(default_factory=First)
     edits: tuple[str, ...] = ()
     stays: tuple[Stay, ...] = ()
+    retained: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
+    dying: tuple[str, ...] = ()
     going: frozenset[str] = frozenset()
     outputs_now: Mapping[str, Any] = field(default_factory=dict, repr=False)
     losses: tuple[Loss, ...] = ()
@@ -132,7 +136,8 @@ class Replay:
     @property
     def prepares(self) -> bool:
         """Whether the state has to be changed by `prepare` before the update."""
-        return bool(self.revivals or self.unmade or self.entries or self.kept or self.first.goes)
+        edits = (self.revivals, self.unmade, self.entries, self.retained, self.kept)
+        return any(edits) or bool(self.first.goes)
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -197,7 +202,8 @@ class Replay:
 
     def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state to begin from; see the modules that it is made by. Has secrets in it."""
-        entered = entering.put(reviving.revive(state, self.revivals), self.entries)
+        revived = reviving.revive(state, self.revivals)
+        entered = retaining.retain(entering.put(revived, self.entries), self.retained)
         if not (self.kept or self.first.goes):
             return entered
         return references.cut(entered, self.first.urns, self.going if self.kept else ())

@@ -25,6 +25,7 @@ from aegis_deploy.drift.detection import is_object
 from aegis_deploy.history.rollback_target import numbered
 from aegis_deploy.kubernetes import autoscalers
 from aegis_deploy.kubernetes.managed_fields import REPLICAS, Owners, Path, put_at, value_at
+from aegis_deploy.replay.dying import in_the_way
 from aegis_deploy.replay.model import Owned, Replay
 from aegis_deploy.stack.checkpoint import Checkpoint, Resource, plain
 from aegis_deploy.stack.property_path import steps_of
@@ -42,7 +43,7 @@ _PROVIDER = "pulumi-kubernetes"
 
 
 def looked_at(replay: Replay, current: Checkpoint, clusters: Clusters) -> Replay:
-    """Look at who owns what a replay would restore.
+    """Look at who owns what a replay would restore, and at what of it is being deleted.
 
     Args:
         replay: The replay.
@@ -50,7 +51,7 @@ def looked_at(replay: Replay, current: Checkpoint, clusters: Clusters) -> Replay
         clusters: The stack's; none is connected to where there is nothing to look at.
 
     Returns:
-        The replay, which leaves to control loops what is theirs.
+        The replay, which leaves to control loops what is theirs, and waits for what is going.
 
     Raises:
         ApiError: A cluster does not answer.
@@ -66,7 +67,9 @@ def looked_at(replay: Replay, current: Checkpoint, clusters: Clusters) -> Replay
             if is_object(it) and clusters.place(it.provider_urn) == part.name
         ]
         scaled = autoscalers.read(cluster, live.values())
+        dying = in_the_way(replay, current, live)
         replay = leaving(replay, current, live, scaled, gone)
+        replay = replace(replay, dying=(*replay.dying, *dying))
     return replay
 
 

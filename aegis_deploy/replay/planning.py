@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from aegis_deploy.kubernetes.client import smaller_quantity
 from aegis_deploy.model.signatures import SIGNATURE
-from aegis_deploy.replay import adoption, charts, data_loss, ignored, ordering
+from aegis_deploy.replay import adoption, charts, data_loss, ignored, one_way, ordering
 from aegis_deploy.replay import choices as replay_choices
 from aegis_deploy.replay import providers as replay_providers
 from aegis_deploy.replay import retained as replay_retained
@@ -113,6 +114,14 @@ def plan(
     gone = _gone(current, registered, set(now_called.values()))
     staying = replay_retained.staying(gone, allow_data_loss=choices.allow_data_loss)
     gone = [item for item in gone if item.urn not in staying.urns]
+    again = {it.urn for it in reviving.find(resources, current)}
+    spared = one_way.leaving(
+        resources,
+        {urn: item for urn, item in now.items() if urn not in again},
+        smaller_quantity,
+        allow_data_loss=choices.allow_data_loss,
+    )
+    resources, now = spared.resources, {**now, **spared.now}
     first = ordering.first(resources, gone, now, present)
     revivals, beside = _revivals(resources, current, first, choices)
     revived = {item.urn for item in revivals}
@@ -164,13 +173,14 @@ def plan(
         deletes=tuple(item for item in gone if item.custom and not item.is_provider),
         first=first,
         edits=tuple(_edits(resources, now, {*excluded, *retained})),
-        stays=(*staying.stays, *beside),
+        stays=(*staying.stays, *beside, *spared.stays),
+        retained=spared.left,
         kept=staying.urns,
         going=frozenset(item.urn for item in gone),
         outputs_now=current.outputs,
         losses=tuple(data_loss.losses(fresh, gone, now)),
         reruns=tuple(data_loss.reruns(resources, {**now, **was})),
-        secrets=tuple(it for it in kept.changes if it.urn not in staying.urns),
+        secrets=tuple(it for it in kept.changes if it.urn not in staying.urns | spared.as_now),
         protected=tuple(item.urn for item in data_loss.locked(fresh, now)),
         missing=(
             *_files(resources),

@@ -37,6 +37,8 @@ class Stay:
         why: Why it stays: what would be lost with it, or what needs it.
         protected: Whether it would stay also where a person lets data go.
         asleep: Whether its pods go.
+        own: Whether the release has it, and it only is not as that has it.
+        final: Whether it stays so whatever a person lets go.
     """
 
     resource: str
@@ -44,6 +46,13 @@ class Stay:
     why: str
     protected: bool = False
     asleep: bool = False
+    own: bool = False
+    final: bool = False
+
+    @property
+    def for_its_data(self) -> bool:
+        """Whether it would go, or be as the release has it, where a person lets data go."""
+        return not (self.protected or self.final)
 
     def __str__(self) -> str:
         """Say what stays and why."""

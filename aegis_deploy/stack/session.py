@@ -36,7 +36,13 @@ from aegis_deploy.model.events import (
 )
 from aegis_deploy.model.release import SECURE, ConfigValue
 from aegis_deploy.pulumi_cli import field_conflicts
-from aegis_deploy.pulumi_cli.cli_errors import Finished, explain, last_lines, unusable
+from aegis_deploy.pulumi_cli.cli_errors import (
+    Finished,
+    explain,
+    installing,
+    last_lines,
+    unusable,
+)
 from aegis_deploy.pulumi_cli.engine import Engine
 from aegis_deploy.pulumi_cli.project import (
     Project,
@@ -156,6 +162,7 @@ class Session:
         config: Mapping[str, ConfigValue] | None = None,
         overrides: Mapping[str, str] | None = None,
         policy_packs: Sequence[str] = (),
+        again: str = "aegis preview",
     ) -> Changes:
         """Say what an update would change, and change nothing.
 
@@ -167,6 +174,7 @@ class Session:
             config: Settings to use in place of the stack's config file.
             overrides: Settings to use in place of some in that file; see `temp_config`.
             policy_packs: Directories of policy packs to ask as well.
+            again: What is typed, once it is mended, when it failed.
 
         Raises:
             AegisError: When the preview failed, for another reason than a policy.
@@ -189,8 +197,9 @@ class Session:
                 done, f"the preview of {self.name} failed", self._failures(done, recorder)
             )
             mended = field_conflicts.advice(error.why, self.name)
-            first = f"{mended}\nthen" if mended else "correct it, then"
-            error.next = error.next or f"{first}: aegis preview --stack {self.name}"
+            missing = installing(error.why)
+            first = f"{mended}\nthen" if mended else f"{missing or 'correct it'}, then"
+            error.next = error.next or f"{first}: {again} --stack {self.name}"
             raise error
         return changes
 

@@ -100,6 +100,58 @@ if adds == "data":
             opts=pulumi.ResourceOptions(depends_on=[settings]),
         ),
     ]
+if config.get_bool("grows"):
+    grown = adds == "more"
+    classed = kubernetes.storage.v1.StorageClass(
+        "grows",
+        metadata={"name": f"grows-{namespace}"},
+        provisioner="kubernetes.io/no-provisioner",
+        allow_volume_expansion=True,
+    )
+    disk = kubernetes.core.v1.PersistentVolume(
+        "disk",
+        metadata={"name": f"disk-{namespace}"},
+        spec={
+            "capacity": {"storage": "10Mi"},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": f"grows-{namespace}",
+            "hostPath": {"path": f"/tmp/{namespace}"},
+        },
+        opts=pulumi.ResourceOptions(depends_on=[classed]),
+    )
+    versions = [
+        {
+            "name": name,
+            "served": True,
+            "storage": (name == "v2") is grown,
+            "schema": {
+                "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+            },
+        }
+        for name in ("v1", "v2")[: 1 + grown]
+    ]
+    before = [
+        kubernetes.core.v1.PersistentVolumeClaim(
+            "data",
+            metadata={"name": "data", "namespace": namespace},
+            spec={
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": f"grows-{namespace}",
+                "resources": {"requests": {"storage": "20Mi" if grown else "10Mi"}},
+            },
+            opts=pulumi.ResourceOptions(depends_on=[disk]),
+        ),
+        kubernetes.apiextensions.v1.CustomResourceDefinition(
+            "things",
+            metadata={"name": f"things.{namespace}.example.com"},
+            spec={
+                "group": f"{namespace}.example.com",
+                "scope": "Namespaced",
+                "names": {"plural": "things", "singular": "thing", "kind": "Thing"},
+                "versions": versions,
+            },
+        ),
+    ]
 if adds == "guards":
     webhook = {
         "name": f"guard.{namespace}.example.com",
@@ -213,6 +265,10 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         gone = ("--ignore-not-found", "--wait=false")
         guard = f"guard.{it.namespace}.example.com"
         it.run("kubectl", "delete", "validatingwebhookconfigurations", guard, *gone)
+        it.run("kubectl", "delete", "persistentvolume", f"disk-{it.namespace}", *gone)
+        it.run("kubectl", "delete", "storageclass", f"grows-{it.namespace}", "--ignore-not-found")
+        things = f"things.{it.namespace}.example.com"
+        it.run("kubectl", "delete", "customresourcedefinition", things, *gone)
         it.run("kubectl", "delete", "namespace", it.namespace, f"{it.namespace}-more", *gone)
 
 
@@ -256,6 +312,25 @@ def test_everything_else_is_restored_and_data_stays_in_the_state(shop: Shop) -> 
     assert shop.live("persistentvolumeclaim") == []
     assert shop.live("statefulset") == []
     assert "kept" in shop.live("configmap"), "what is protected stays"
+
+
+def test_a_volume_that_grew_and_a_stored_version_stay_and_all_else_is_restored(shop: Shop) -> None:
+    shop.choose(grows="true")
+    shop.run("aegis", "deploy", "--yes", *STACK)
+    assert shop.told("drift")["drift"] is False, "a definition is as it was declared"
+    shop.choose(adds="more", broken="true")
+    error = shop.told("deploy", "--yes", expect=4)["error"]
+    things = f"things.{shop.namespace}.example.com"
+    assert error["state"].startswith("rolled back to release 2, verified; not as it was: ")
+    for name in ("PersistentVolumeClaim data", f"CustomResourceDefinition {things}"):
+        assert name in error["state"]
+    assert shop.served_by() == "nothing 1"
+    shown = ("--output", "jsonpath={.spec.versions[*].name} {.status.storedVersions}")
+    kept = shop.run("kubectl", "get", "customresourcedefinition", things, *shown)
+    assert kept.standard_output == 'v1 v2 ["v1","v2"]'
+    assert shop.told("drift")["drift"] is False
+    again = shop.told("rollback", "--to", "2", "--preview")
+    assert len(again["stays"]) == 2, "it would be left so again"
 
 
 def test_what_refuses_every_change_goes_first(shop: Shop) -> None:

@@ -161,6 +161,47 @@ def test_data_stays_with_all_that_it_needs_and_the_state_is_whole(
     assert "delete" not in counts
 
 
+def _claim(name: str, size: str, seen: str) -> Callable[[], None]:
+    """A program of two claims, one of which has a name of its own."""
+
+    def program() -> None:
+        for resource, called in (("data", name), ("more", "more")):
+            options = ResourceOptions(version=VERSION, replacement_trigger=called)
+            inputs = {
+                "metadata": {"name": called, "namespace": "shop"},
+                "spec": {"resources": {"requests": {"storage": size}}},
+            }
+            pulumi.CustomResource(f"kubernetes:{CLAIM}", resource, inputs, options)
+        objects("a", data=seen)()
+
+    return program
+
+
+def test_what_holds_data_and_cannot_go_back_is_left_and_all_else_is_restored(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = stand.open()
+    assert session.update(program=_claim("data", "1Gi", "1"), message="first").succeeded
+    verification_store.mark_verified(session, stack_history.releases(session)[0])
+    assert session.update(program=_claim("data-2", "2Gi", "2"), message="second").succeeded
+    stand.tell("journal")
+
+    assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
+
+    assert sorted(stand.done().splitlines()) == [
+        "create PersistentVolumeClaim data",
+        "update ConfigMap a",
+    ], "nothing is deleted, and what grew is not touched"
+    now = {it["urn"].rpartition("::")[2]: it for it in session.resources()}
+    assert now["data"]["inputs"]["metadata"]["name"] == "data"
+    assert now["data"]["inputs"]["spec"]["resources"]["requests"]["storage"] == "1Gi"
+    assert "retainOnDelete" not in now["data"]
+    assert now["more"]["inputs"]["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    said = capsys.readouterr().err
+    assert "PersistentVolumeClaim data-2: the volume's data; in the cluster alone" in said
+    assert "PersistentVolumeClaim more: 2Gi as it is now" in said
+
+
 def test_a_recovery_that_only_judges_knows_what_stays_and_tells_it(
     stand: Stand,
     two: Callable[[Callable[[], None]], Session],

@@ -116,6 +116,16 @@ class TestAChangedField:
     def test_the_same_in_another_notation_is_no_drift(self, declared: Any, there: Any) -> None:
         assert fields(resource({"spec": {"a": declared}}), live({"spec": {"a": there}})) == ()
 
+    def test_what_pulumi_spells_with_underscores_is_the_clusters_with_dashes(self) -> None:
+        spelled = {"x_kubernetes_int_or_string": True, "x_y": 1}
+        there = {"x-kubernetes-int-or-string": True, "x_y": 1}
+        declared = resource({"spec": {"versions": [{"name": "v1", "schema": {"a": spelled}}]}})
+        versions = [{"name": "v1", "schema": {"a": there}}]
+        assert fields(declared, live({"spec": {"versions": versions}})) == ()
+        versions = [{"name": "v1", "schema": {"a": {**there, "x-kubernetes-int-or-string": False}}}]
+        [found] = fields(declared, live({"spec": {"versions": versions}}))
+        assert found.path == "spec.versions[v1].schema.a.x-kubernetes-int-or-string"
+
     @pytest.mark.parametrize(("declared", "there"), [(2, 3), ("a", "b"), (True, False), ("1", 2)])
     def test_another_value_is(self, declared: Any, there: Any) -> None:
         [found] = fields(resource({"spec": {"a": declared}}), live({"spec": {"a": there}}))

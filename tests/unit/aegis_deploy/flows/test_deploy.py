@@ -164,6 +164,22 @@ def test_what_a_failed_release_added_and_stays_is_named_and_all_else_is_restored
     assert stage.apart == {"urn-1", "urn-2"}
 
 
+def test_what_of_its_own_the_release_before_is_not_given_back_is_named_apart() -> None:
+    grown = Stay("PersistentVolumeClaim data", "urn-1", "2Gi as it is now", own=True, final=True)
+    stage = _stage(updates=[Ran(outcome())], restores=[Ran(outcome())], verdicts=[FAILED, PASSED])
+    stage.replayed = Replayed(stays=(grown,))
+    error = _failure(stage)
+    assert error.code is ExitCode.ROLLED_BACK
+    assert error.state == (
+        "rolled back to release 1 (1.1), verified; not as it was: PersistentVolumeClaim data"
+    )
+    warned = stage.messages.getvalue()
+    assert "not as the release has it:\n    PersistentVolumeClaim data: 2Gi as it is now" in warned
+    assert "the next deploy's program has to declare that as it is now" in warned
+    assert "not deleted" not in warned
+    assert "--allow-data-loss" not in warned, "that would not help"
+
+
 def test_one_that_would_lose_the_data_of_the_release_before_says_how_to_go_on() -> None:
     refuses = AegisError(what="the rollback would destroy data", next="COMMAND --allow-data-loss")
     stage = _stage(updates=[Ran(outcome())], verdicts=[FAILED])

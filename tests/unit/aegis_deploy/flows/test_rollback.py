@@ -58,8 +58,8 @@ def test_what_a_person_restored_is_refused_no_longer() -> None:
 
 
 MISSING = (
-    "no resource plugin 'pulumi-resource-kubernetes' found in the workspace at version v4.10.0 or "
-    "on your $PATH, install the plugin using `pulumi plugin install resource kubernetes v4.10.0`"
+    "cluster: no resource plugin 'pulumi-resource-kubernetes' found in the workspace at version "
+    "v4.10.0 or on your $PATH"
 )
 
 

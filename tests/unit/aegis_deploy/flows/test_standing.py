@@ -249,6 +249,22 @@ def test_a_stack_without_objects_needs_no_cluster(monkeypatch: pytest.MonkeyPatc
     assert made.standing() == Standing()
 
 
+def test_before_a_rollback_only_what_is_in_its_way_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.001)
+    it, nobody = _Streams(), cast("Any", None)
+    made = GateRunner(cast("Any", Session()), it.out, nobody, nobody, lambda: False)
+    api = Api(going={"web": (), "settings": ("example.com/cleanup",)}, answers=3)
+    monkeypatch.setattr(made, "connected", lambda: api)
+    web = next(it["urn"] for it in STATE if it.get("id") == "n/web")
+    made.let_go([web])
+    said = it.messages.getvalue()
+    assert said == f"waiting until it is gone: Service n/web is being deleted since {SINCE}\n"
+    monkeypatch.setattr(made, "connected", lambda: Api(silent=True))
+    made.let_go([web])
+
+
 def test_nobody_is_waited_for_once_a_signal_came(monkeypatch: pytest.MonkeyPatch) -> None:
     told = threading.Event()
     told.set()

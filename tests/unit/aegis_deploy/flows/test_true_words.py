@@ -18,6 +18,8 @@ from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.release import Release
 from aegis_deploy.stack.session import Session
 from tests.unit.aegis_deploy.stage import outcome, release
+from tests.unit.aegis_deploy.states import CONFIG_KIND, thing, urn
+from tests.unit.aegis_deploy.states import made as states
 
 
 class _Session:
@@ -68,6 +70,20 @@ def test_a_rollback_that_could_not_be_begun_is_begun_again_by_what_does_it(
     monkeypatch.setattr(actions.session, "export", dict, raising=False)
     monkeypatch.setattr(actions, "_watched", MagicMock(run=run))
     replay = MagicMock(adopted=(), prepares=False, jobs=cast("Sequence[object]", ()))
-    replay.owned = replay.freed = ()
+    replay.owned = replay.freed = replay.dying = ()
     actions.restore(replay, release(1), message, [], MagicMock())
     assert told == [again]
+
+
+def test_what_is_taken_back_is_told_where_the_cluster_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    actions = made(monkeypatch)
+    provider = thing("pulumi:providers:kubernetes", "second")
+    component = {"urn": urn("shop:a:Group", "group"), "type": "shop:a:Group", "custom": False}
+    settings = thing(CONFIG_KIND, "settings")
+    found = tuple(it for it in states(provider, component, settings).resources[2:])
+    monkeypatch.setattr(actions, "_adopting", MagicMock(of_update=lambda _: found))
+    assert actions.adoptable(MagicMock()) == found
+    shown = cast("StringIO", actions.out._results).getvalue()
+    assert shown == "  adopted ConfigMap settings: the cluster has it, the state no more\n"

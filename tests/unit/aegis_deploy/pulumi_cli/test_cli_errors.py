@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from aegis_deploy.model.events import UpdateFailure
-from aegis_deploy.pulumi_cli.cli_errors import Finished, explain, is_locked, last_lines, unusable
+from aegis_deploy.pulumi_cli.cli_errors import (
+    Finished,
+    explain,
+    installing,
+    is_locked,
+    last_lines,
+    unusable,
+)
 
 LOCKED = """error: the stack is currently locked by 1 lock(s). Either wait for the other process(es)
   file:///b/.pulumi/locks/x.json: created by ann@ci-7 (pid 41) at 2026-01-02T03:04:05Z"""
@@ -108,3 +115,23 @@ def test_where_a_go_program_was_is_no_news_to_a_person() -> None:
 def test_what_a_person_is_told_stays(line: str) -> None:
     assert last_lines(line) == line.rstrip()
     assert last_lines(f"first\n{line}") == f"first\n{line}"
+
+
+_WANTED = "no resource plugin 'pulumi-resource-random-id' found in the workspace"
+
+
+@pytest.mark.parametrize(
+    ("said", "command"),
+    [
+        (f"x: {_WANTED} at version v4.1.0-rc.1 or on your $PATH", "random-id v4.1.0-rc.1"),
+        (f"{_WANTED} at version v4.1.0.", "random-id v4.1.0"),
+        (f"{_WANTED} or on your $PATH", "random-id"),
+        ("run `pulumi plugin install resource random v4.1.0`", "random v4.1.0"),
+        ("the provider's settings are wrong", ""),
+    ],
+)
+def test_a_plugin_that_is_not_installed_is_told_with_what_installs_it(
+    said: str, command: str
+) -> None:
+    wanted = f"pulumi plugin install resource {command}" if command else ""
+    assert installing(said) == wanted

@@ -307,14 +307,15 @@ class TestPlan:
             urn(CONFIG_KIND, "a"),
         ]
 
-    def test_what_would_be_replaced_and_holds_data_is_a_loss(self) -> None:
+    def test_what_would_be_replaced_and_holds_data_stays_as_it_is(self) -> None:
         kind = "kubernetes:core/v1:PersistentVolumeClaim"
         release = made(recorded("a", "1", kind, spec={"accessModes": ["ReadWriteOnce"]}))
         last = parse(state(recorded("a", "1", kind, spec={"accessModes": ["ReadOnlyMany"]})))
         planned = plan(
             release, made(), adopting=Adoption({last.resources[-1].urn: last.resources[-1]})
         )
-        assert [loss.what for loss in planned.losses] == ["the volume's data"]
+        assert [it.own for it in planned.stays] == [True]
+        assert planned.resources[0].inputs["spec"] == {"accessModes": ["ReadOnlyMany"]}
 
     def test_a_job_that_is_there_does_not_run_again(self) -> None:
         kind = "kubernetes:batch/v1:Job"

@@ -201,8 +201,10 @@ class TestLosses:
     """What would be destroyed."""
 
     def test_replacing_what_holds_data_is_refused_unless_insisted_on(self) -> None:
-        before, after = ({"spec": {"storageClassName": it}} for it in "ab")
-        planned = plan(made(thing(CLAIM, "data", before)), made(thing(CLAIM, "data", after)))
+        taking = {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}
+        before, after = ({"spec": {**taking, "serviceName": it}} for it in "ab")
+        kind = "kubernetes:apps/v1:StatefulSet"
+        planned = plan(made(thing(kind, "db", before)), made(thing(kind, "db", after)))
         with pytest.raises(AegisError, match="destroy data") as refused:
             planned.require(command="aegis rollback --to 1")
         assert refused.value.next.endswith("aegis rollback --to 1 --allow-data-loss")
@@ -225,11 +227,11 @@ class TestLosses:
         self, before: Any, after: Any, lost: bool
     ) -> None:
         recorded, now = (made(thing(CLAIM, "data", {"spec": spec})) for spec in (before, after))
-        assert bool(plan(recorded, now).losses) is lost
+        assert bool(plan(recorded, now, LOSING).losses) is lost
 
     def test_a_claim_under_another_name_is_another_claim(self) -> None:
         named = {"metadata": {"name": "data-2", "namespace": "shop"}}
-        assert plan(made(thing(CLAIM, "data")), made(thing(CLAIM, "data", named))).losses
+        assert plan(made(thing(CLAIM, "data")), made(thing(CLAIM, "data", named)), LOSING).losses
 
     @pytest.mark.parametrize(
         ("options", "now", "lost"),
@@ -246,7 +248,8 @@ class TestLosses:
     ) -> None:
         labelled = {"metadata": {"name": "data", "namespace": "shop", "labels": {"a": "b"}}}
         recorded = made(thing(CLAIM, "data", **options))
-        assert bool(plan(recorded, made(thing(CLAIM, "data", labelled, **now))).losses) is lost
+        present = made(thing(CLAIM, "data", labelled, **now))
+        assert bool(plan(recorded, present, LOSING).losses) is lost
 
     @pytest.mark.parametrize(
         ("policy", "service", "lost"),
