@@ -74,7 +74,7 @@ class ServiceStore:
             if done.code:
                 raise explain(done, f"the stack {self.reference} could not be opened")
             whole = done.stdout.strip()
-        return Service(self.url, self.token, whole, self.insecure, self.sleep)
+        return Service(self.url, self.token, whole, self.insecure)
 
     def require(self) -> None:  # noqa: D102 - the protocol says it
         self.service.described()
