@@ -382,7 +382,9 @@ class _Azure(_Handler):
             "ETag": _etag(there),
             "Last-Modified": formatdate(there.written, usegmt=True),
             "Content-Type": "application/octet-stream",
+            "Content-MD5": base64.b64encode(hashlib.md5(there.content).digest()).decode(),  # noqa: S324
             "x-ms-blob-type": "BlockBlob",
+            "x-ms-creation-time": formatdate(there.written, usegmt=True),
             "x-ms-version": "2021-12-02",
             "x-ms-request-id": "1",
         }

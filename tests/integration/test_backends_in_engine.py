@@ -1,4 +1,4 @@
-"""History and rollback on the kinds of backend there is a server for, by the real CLI."""
+"""History and rollback on every kind of backend that is far away, by the real CLI."""
 
 from __future__ import annotations
 
@@ -30,13 +30,21 @@ from tests.integration.test_recover_in_engine import left
 from tests.integration.waiting import SECONDS
 from tests.rendering import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # What Google's library says of a library that it does without.
+    pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning"),
+]
 KINDS: dict[str, Callable[[], AbstractContextManager[Server]]] = {
     "postgres": servers.postgres,
     "s3": servers.s3,
+    "gs": servers.gs,
+    "azblob": servers.azblob,
     "cloud": servers.cloud,
 }
-no_service = pytest.mark.parametrize("kind", [*KINDS][:2], indirect=True, scope="module")
+no_service = pytest.mark.parametrize(
+    "kind", [it for it in KINDS if it != "cloud"], indirect=True, scope="module"
+)
 """What a service has not, or has in a way of its own: test_cloud_in_engine.py."""
 _numbers = itertools.count()
 
