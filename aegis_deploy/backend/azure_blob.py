@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.backend.object_store import Address, ObjectEntry, need, read_each, unreachable
+from aegis_deploy.backend.cloud_bucket import CloudBucket, Refusal
+from aegis_deploy.backend.object_store import Address, ObjectEntry, need
 from aegis_deploy.common.errors import AegisError
 
 _EXTRA = "azblob"
@@ -16,90 +17,53 @@ _LOCAL = ("127.0.0.1", "localhost")
 
 
 @dataclass
-class AzblobBucket:
-    """A container of Azure Blob Storage.
-
-    Attributes:
-        url: Its address, ``azblob://container/prefix?storage_account=...``.
-        environment: The environment the CLI runs with.
-    """
-
-    url: str
-    environment: Mapping[str, str] = field(repr=False)
-    beat_seconds: float = 10.0
-    copy_command: str = ""
+class AzblobBucket(CloudBucket):
+    """A container of Azure Blob Storage: ``azblob://container/prefix?storage_account=...``."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._blobs = need("azure.storage.blob", _EXTRA)
         self._errors = need("azure.core.exceptions", _EXTRA)
-        self._at = Address.of(self.url)
 
-    def require(self) -> None:  # noqa: D102 - the protocol says it
-        try:
-            next(iter(self._container.list_blobs(results_per_page=1)), None)
-        except self._errors.AzureError as error:
-            raise unreachable(self.url, error) from error
+    def _listed(self, start: str, *, first: bool = False) -> Iterator[ObjectEntry]:
+        if first:
+            listed = self._container.list_blobs(name_starts_with=start, results_per_page=1)
+        else:
+            listed = self._container.walk_blobs(name_starts_with=start, delimiter="/")
+        for item in listed:
+            if isinstance(item, self._blobs.BlobProperties):
+                yield ObjectEntry(item.name, item.last_modified.timestamp())
 
-    def list(self, start: str) -> list[ObjectEntry]:  # noqa: D102
-        try:
-            listed = self._container.walk_blobs(
-                name_starts_with=self._at.prefix + start, delimiter="/"
-            )
-            return [
-                ObjectEntry(item.name.removeprefix(self._at.prefix), item.last_modified.timestamp())
-                for item in listed
-                if isinstance(item, self._blobs.BlobProperties)
-            ]
-        except self._errors.AzureError as error:
-            raise unreachable(self.url, error) from error
+    def _content(self, key: str, size: int | None) -> bytes:
+        part = {} if size is None else {"offset": 0, "length": size}
+        return bytes(self._container.download_blob(key, **part).readall())
 
-    def read(self, key: str, size: int | None = None) -> bytes:  # noqa: D102
-        try:
-            part = {} if size is None else {"offset": 0, "length": size}
-            found = self._container.download_blob(self._at.prefix + key, **part)
-            return bytes(found.readall())
-        except self._errors.ResourceNotFoundError as error:
-            raise FileNotFoundError(self.place(key)) from error
-        except self._errors.AzureError as error:
-            raise unreachable(self.url, error) from error
+    def _versioned(self, key: str) -> tuple[bytes, str]:
+        found = self._container.download_blob(key)
+        return bytes(found.readall()), found.properties.etag
 
-    def read_many(self, keys: Iterable[str]) -> Mapping[str, bytes | OSError]:  # noqa: D102
-        return read_each(self.read, keys)
+    def _put(self, key: str, content: bytes, version: str | None) -> None:
+        blob, same = self._container.get_blob_client(key), self._only(version)
+        blob.upload_blob(content, overwrite=version is not None, **same)
 
-    def swap(self, key: str, before: bytes | None, after: bytes | None) -> bool:  # noqa: D102
-        blob = self._container.get_blob_client(self._at.prefix + key)
-        try:
-            same: dict[str, Any] = {}
-            if before is not None:
-                found = blob.download_blob()
-                if found.readall() != before:
-                    return False
-                match = need("azure.core", _EXTRA).MatchConditions.IfNotModified
-                same = {"etag": found.properties.etag, "match_condition": match}
-            if after is None:
-                blob.delete_blob(**same)
-            else:
-                blob.upload_blob(after, overwrite=before is not None, **same)
-        except (
-            self._errors.ResourceExistsError,
-            self._errors.ResourceModifiedError,
-            self._errors.ResourceNotFoundError,
+    def _remove(self, key: str, version: str | None) -> None:
+        self._container.get_blob_client(key).delete_blob(**self._only(version))
+
+    def _only(self, version: str | None) -> dict[str, Any]:
+        """What holds a request to this version of an object; None means any."""
+        if version is None:
+            return {}
+        match = need("azure.core", _EXTRA).MatchConditions.IfNotModified
+        return {"etag": version, "match_condition": match}
+
+    def _meaning(self, error: Exception) -> Refusal | None:
+        if isinstance(error, self._errors.ResourceNotFoundError):
+            return Refusal.ABSENT
+        if isinstance(
+            error, (self._errors.ResourceExistsError, self._errors.ResourceModifiedError)
         ):
-            return False
-        except self._errors.AzureError as error:
-            raise unreachable(self.url, error) from error
-        return True
-
-    def delete(self, key: str) -> None:  # noqa: D102
-        try:
-            self._container.delete_blob(self._at.prefix + key)
-        except self._errors.ResourceNotFoundError:
-            return
-        except self._errors.AzureError as error:
-            raise unreachable(self.url, error) from error
-
-    def place(self, key: str) -> str:  # noqa: D102
-        return f"azblob://{self._at.host}/{self._at.prefix}{key}"
+            return Refusal.CHANGED
+        return Refusal.FAILED if isinstance(error, self._errors.AzureError) else None
 
     @cached_property
     def _container(self) -> Any:  # noqa: ANN401 - the library's classes are not needed before

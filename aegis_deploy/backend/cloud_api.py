@@ -7,27 +7,35 @@ what takes it half a second a question: tags and checkpoints.
 
 from __future__ import annotations
 
-import gzip
-import http.client
 import json
 import ssl
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import (
+    DecodeError,
+    HTTPError,
+    InsecureRequestWarning,
+    MaxRetryError,
+)
+from urllib3.util import Retry, make_headers
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.pulumi_cli.project import pulumi_home
 
 _ACCEPT = "application/vnd.pulumi+8"
 _SECONDS = 30.0
-_TRIES = 4
-_BACKOFF_SECONDS = 0.5
+_AT_ONCE = 8
+_LONGEST_WAIT_SECONDS = 30.0
+_REDIRECTED = 300
+_GARBLED = (ValueError, DecodeError)
+"""What reading an answer raises that is none of the service's, but a proxy's page, or cut short."""
 _UNAUTHORIZED, _FORBIDDEN, _MISSING, _BUSY, _BROKEN = 401, 403, 404, 429, 500
 
 
@@ -50,11 +58,24 @@ def find_account(url: str, environment: Mapping[str, str]) -> tuple[str | None, 
     return environment.get("PULUMI_ACCESS_TOKEN") or stored or None, insecure
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A token goes to the address it is for, and nowhere else."""
+class _Patience(Retry):
+    """How often, and after how long, a question is asked again."""
 
-    def redirect_request(self, *_: Any) -> None:  # noqa: ANN401 - as the base class has it
-        return None
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+        """How long the service asks to wait; a command does not wait for hours."""
+        wait = super().get_retry_after(response)
+        return None if wait is None else min(wait, _LONGEST_WAIT_SECONDS)
+
+
+PATIENCE = _Patience(
+    total=3,
+    backoff_factor=1.0,
+    # What asks for a change may have been done, even where no answer came.
+    allowed_methods={"GET"},
+    status_forcelist={_BUSY, *range(_BROKEN, 600)},
+    raise_on_status=False,
+)
+"""As the CLI asks again when the service is not there for a moment."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +87,12 @@ class Service:
         token: What it knows the caller by.
         stack: ``organization/project/stack``.
         insecure: Whether any certificate is good enough.
-        sleep: Waits.
     """
 
     url: str
     token: str = field(repr=False)
     stack: str
     insecure: bool = False
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def described(self) -> dict[str, Any]:
         """What it says of the stack: tags, version, the operation that is in progress."""
@@ -99,69 +118,89 @@ class Service:
 
     def retag(self, tags: Mapping[str, str]) -> None:
         """Replace all of the stack's tags."""
-        self._call("PATCH", "/tags", json.dumps(dict(tags)).encode())
+        # On a connection of its own: whether one that was kept is still good shows only when it is
+        # used, and then nobody knows whether the tags were written.
+        body = json.dumps(dict(tags)).encode()
+        try:
+            with _connections(self.url, insecure=self.insecure) as fresh:
+                answer = self._sent(fresh, "PATCH", "/tags", PATIENCE, body)
+            json.loads(answer.data or b"null")
+        except _GARBLED as error:
+            raise _unreachable(error, self) from error
 
     def _get(self, path: str) -> dict[str, Any]:
-        """Ask, and ask again when the service is not there for a moment, as the CLI does."""
-        wait = _BACKOFF_SECONDS
-        for left in reversed(range(_TRIES)):
+        patience: Retry = PATIENCE
+        while True:
             try:
-                return dict(self._call("GET", path) or {})
-            except _PassingError as error:
-                if not left:
-                    raise error.told from error
-            self.sleep(wait)
-            wait *= 2
-        raise AssertionError
+                answer = self._sent(self._kept, "GET", path, patience)
+                patience = answer.retries or patience
+                return dict(json.loads(answer.data or b"null") or {})
+            except _GARBLED as error:
+                # A proxy's page in place of an answer. To urllib3 it is as good as any.
+                try:
+                    patience = patience.increment(
+                        "GET", path, error=urllib3.exceptions.ProtocolError(str(error))
+                    )
+                except MaxRetryError:
+                    raise _unreachable(error, self) from error
+                patience.sleep()
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> Any:  # noqa: ANN401
+    @cached_property
+    def _kept(self) -> urllib3.PoolManager:
+        return _connections(self.url, insecure=self.insecure)
+
+    def _sent(
+        self,
+        connections: urllib3.PoolManager,
+        method: str,
+        path: str,
+        patience: Retry,
+        body: bytes | None = None,
+    ) -> urllib3.BaseHTTPResponse:
         try:
-            return self._send(method, path, body)
-        except _PassingError as error:
-            if method == "GET":
-                raise
-            raise error.told from error
-
-    def _send(self, method: str, path: str, body: bytes | None) -> Any:  # noqa: ANN401
-        address = f"{self.url.rstrip('/')}/api/stacks/{quote(self.stack)}{path}"
-        request = urllib.request.Request(address, data=body, method=method)  # noqa: S310
-        for name, value in (
-            ("Accept", _ACCEPT),
-            ("Accept-Encoding", "gzip"),
-            ("Authorization", f"token {self.token}"),
-            ("Content-Type", "application/json"),
-        ):
-            request.add_header(name, value)
-        try:
-            with _opener(self.insecure).open(request, timeout=_SECONDS) as answer:
-                raw = answer.read()
-                if answer.headers.get("Content-Encoding") == "gzip":
-                    raw = gzip.decompress(raw)
-            return json.loads(raw) if raw else None
-        except urllib.error.HTTPError as error:
-            with error:
-                told = _refused(error.code, _message(error.read()), self)
-            if error.code >= _BROKEN or error.code == _BUSY:
-                raise _PassingError(told) from None
-            raise told from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise _PassingError(_unreachable(error, self)) from error
+            answer = connections.request(
+                method,
+                f"{self.url.rstrip('/')}/api/stacks/{quote(self.stack)}{path}",
+                body=body,
+                headers={
+                    "Accept": _ACCEPT,
+                    "Accept-Encoding": "gzip",
+                    "Authorization": f"token {self.token}",
+                    "Content-Type": "application/json",
+                },
+                # A token goes to the address it is for, and nowhere else.
+                redirect=False,
+                retries=patience,
+                timeout=_SECONDS,
+            )
+        except _GARBLED:
+            raise
+        except (HTTPError, OSError) as error:
+            raise _unreachable(error, self) from error
+        if answer.status >= _REDIRECTED:
+            raise _refused(answer.status, _message(answer.data), self)
+        return answer
 
 
-class _PassingError(Exception):
-    """What may be over in a moment; `told` is what to say when it is not."""
-
-    def __init__(self, told: AegisError) -> None:
-        super().__init__(str(told))
-        self.told = told
-
-
-@cache
-def _opener(insecure: bool) -> urllib.request.OpenerDirector:
+def _connections(url: str, *, insecure: bool) -> urllib3.PoolManager:
+    """What leads to a service: by the proxy that the environment names, as the CLI goes."""
     context = ssl.create_default_context()
     if insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=context))
+        urllib3.disable_warnings(InsecureRequestWarning)  # Whoever logged in so knows it.
+    parts = urlsplit(url)
+    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    if not proxy:
+        return urllib3.PoolManager(maxsize=_AT_ONCE, ssl_context=context)
+    who = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    known = None
+    if who.username:
+        known = make_headers(
+            proxy_basic_auth=f"{unquote(who.username)}:{unquote(who.password or '')}"
+        )
+    return urllib3.ProxyManager(
+        who.geturl(), maxsize=_AT_ONCE, proxy_headers=known, ssl_context=context
+    )
 
 
 def _message(raw: bytes) -> str:
@@ -190,9 +229,16 @@ def _refused(status: int, message: str, service: Service) -> AegisError:
 
 
 def _unreachable(error: Exception, service: Service) -> AegisError:
-    reason = getattr(error, "reason", None) or error
     return AegisError(
         what="the backend cannot be reached",
-        why=f"{service.url}: {reason}",
+        why=f"{service.url}: {_innermost(error)}",
         next="see that it is up and that PULUMI_BACKEND_URL names it; nothing is lost",
     )
+
+
+def _innermost(error: Exception) -> Exception:
+    """What happened, without what the library has wrapped around it."""
+    for wrapped in (getattr(error, "reason", None), *reversed(error.args), error.__cause__):
+        if isinstance(wrapped, Exception):
+            return _innermost(wrapped)
+    return error

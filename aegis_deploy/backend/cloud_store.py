@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.backend.artifacts import DirectoryArtifacts, own_shelf
+from aegis_deploy.backend.artifacts import ArtifactStore, own_shelf
 from aegis_deploy.backend.cloud_api import Service
 from aegis_deploy.backend.history_files import make_release
 from aegis_deploy.backend.protocol import Lock, Recorded
@@ -74,7 +74,7 @@ class ServiceStore:
             if done.code:
                 raise explain(done, f"the stack {self.reference} could not be opened")
             whole = done.stdout.strip()
-        return Service(self.url, self.token, whole, self.insecure, self.sleep)
+        return Service(self.url, self.token, whole, self.insecure)
 
     def require(self) -> None:  # noqa: D102 - the protocol says it
         self.service.described()
@@ -189,7 +189,7 @@ class ServiceStore:
         return 15.0  # Each is two requests to somebody else's service.
 
     @property
-    def timelines(self) -> DirectoryArtifacts:  # noqa: D102
+    def timelines(self) -> ArtifactStore:  # noqa: D102
         # Tags are too short, and nothing else of ours can be kept there.
         stack = self.reference.rpartition("/")[2]
         names = ("timelines", self.url, str(self.engine.directory), stack)

@@ -28,20 +28,20 @@ def open_store(url: str, project: str, stack: str, engine: Engine, reference: st
     """Open the store at a backend's address."""
     # Each brings libraries of its own, which not everybody has, and which take their time.
     scheme = urlsplit(url).scheme
-    if scheme == "file":
-        from aegis_deploy.backend.file_store import FileStore
-
-        return FileStore(_path(url, engine), project, stack, engine, reference)
-    if scheme not in _BUCKETS:
+    if scheme != "file" and scheme not in _BUCKETS:
         from aegis_deploy.backend.cloud_api import find_account
         from aegis_deploy.backend.cloud_store import ServiceStore
 
         return ServiceStore(engine, reference, url, *find_account(url, engine.environment))
-    from aegis_deploy.backend.bucket_store import BucketStore
+    from aegis_deploy.backend.directory import DirectoryBucket
+    from aegis_deploy.backend.diy_store import DiyStore
 
-    module, name = _BUCKETS[scheme]
-    bucket: Bucket = getattr(import_module(module), name)(url, engine.environment)
-    return BucketStore(bucket, project, stack, engine, reference)
+    if scheme == "file":
+        bucket: Bucket = DirectoryBucket(_path(url, engine))
+    else:
+        module, name = _BUCKETS[scheme]
+        bucket = getattr(import_module(module), name)(url, engine.environment)
+    return DiyStore(bucket, project, stack, engine, reference)
 
 
 def read_tags(

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.backend.object_store import Address, ObjectEntry, need, read_each, unreachable
+from aegis_deploy.backend.cloud_bucket import CloudBucket, Refusal
+from aegis_deploy.backend.object_store import ObjectEntry, need, unreachable
 
 _EXTRA = "gs"
+_NONE = 0
+"""The generation of an object that is not there."""
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 
 
 @dataclass
-class GsBucket:
-    """A bucket of Google Cloud Storage.
+class GsBucket(CloudBucket):
+    """A bucket of Google Cloud Storage: ``gs://bucket/prefix``."""
 
-    Attributes:
-        url: Its address, ``gs://bucket/prefix``.
-        environment: The environment the CLI runs with.
-    """
-
-    url: str
-    environment: Mapping[str, str] = field(repr=False)
-    beat_seconds: float = 10.0
-    copy_command: str = "gcloud storage cp {} {}"
+    shell: str | None = "gcloud storage "
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._storage = need("google.cloud.storage", _EXTRA)
         self._errors = need("google.api_core.exceptions", _EXTRA)
         self._auth = need("google.auth.exceptions", _EXTRA)
@@ -37,72 +33,37 @@ class GsBucket:
             self._auth.GoogleAuthError,
             need("requests", _EXTRA).RequestException,
         )
-        self._at = Address.of(self.url)
 
-    def require(self) -> None:  # noqa: D102 - the protocol says it
-        try:
-            next(iter(self._client.list_blobs(self._at.host, max_results=1)), None)
-        except self._failures as error:
-            raise unreachable(self.url, error) from error
+    def _listed(self, start: str, *, first: bool = False) -> Iterator[ObjectEntry]:
+        asked: dict[str, Any] = {"max_results": 1} if first else {"delimiter": "/"}
+        for blob in self._client.list_blobs(self._at.host, prefix=start, **asked):
+            yield ObjectEntry(blob.name, blob.updated.timestamp() if blob.updated else 0.0)
 
-    def list(self, start: str) -> list[ObjectEntry]:  # noqa: D102
-        try:
-            listed = self._client.list_blobs(
-                self._at.host, prefix=self._at.prefix + start, delimiter="/"
-            )
-            return [
-                ObjectEntry(
-                    blob.name.removeprefix(self._at.prefix),
-                    blob.updated.timestamp() if blob.updated else 0.0,
-                )
-                for blob in listed
-            ]
-        except self._failures as error:
-            raise unreachable(self.url, error) from error
+    def _content(self, key: str, size: int | None) -> bytes:
+        end = None if size is None else size - 1
+        return bytes(self._blob(key).download_as_bytes(end=end))
 
-    def read(self, key: str, size: int | None = None) -> bytes:  # noqa: D102
-        try:
-            end = None if size is None else size - 1
-            return bytes(self._blob(key).download_as_bytes(end=end))
-        except self._errors.NotFound as error:
-            raise FileNotFoundError(self.place(key)) from error
-        except self._failures as error:
-            raise unreachable(self.url, error) from error
+    def _versioned(self, key: str) -> tuple[bytes, int]:
+        blob = self._blob(key)
+        blob.reload()
+        generation = blob.generation
+        return bytes(blob.download_as_bytes(if_generation_match=generation)), generation
 
-    def read_many(self, keys: Iterable[str]) -> Mapping[str, bytes | OSError]:  # noqa: D102
-        return read_each(self.read, keys)
+    def _put(self, key: str, content: bytes, version: int | None) -> None:
+        self._blob(key).upload_from_string(content, if_generation_match=version or _NONE)
 
-    def swap(self, key: str, before: bytes | None, after: bytes | None) -> bool:  # noqa: D102
-        blob, generation = self._blob(key), 0
-        try:
-            if before is not None:
-                blob.reload()
-                generation = blob.generation
-                if blob.download_as_bytes(if_generation_match=generation) != before:
-                    return False
-            if after is None:
-                blob.delete(if_generation_match=generation)
-            else:
-                blob.upload_from_string(after, if_generation_match=generation)
-        except (self._errors.PreconditionFailed, self._errors.NotFound):
-            return False
-        except self._failures as error:
-            raise unreachable(self.url, error) from error
-        return True
+    def _remove(self, key: str, version: int | None) -> None:
+        self._blob(key).delete(if_generation_match=version)
 
-    def delete(self, key: str) -> None:  # noqa: D102
-        try:
-            self._blob(key).delete()
-        except self._errors.NotFound:
-            return
-        except self._failures as error:
-            raise unreachable(self.url, error) from error
-
-    def place(self, key: str) -> str:  # noqa: D102
-        return f"gs://{self._at.host}/{self._at.prefix}{key}"
+    def _meaning(self, error: Exception) -> Refusal | None:
+        if isinstance(error, self._errors.NotFound):
+            return Refusal.ABSENT
+        if isinstance(error, self._errors.PreconditionFailed):
+            return Refusal.CHANGED
+        return Refusal.FAILED if isinstance(error, self._failures) else None
 
     def _blob(self, key: str) -> Any:  # noqa: ANN401 - the library has no types
-        return self._client.bucket(self._at.host).blob(self._at.prefix + key)
+        return self._client.bucket(self._at.host).blob(key)
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 - the library has no types

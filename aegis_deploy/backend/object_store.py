@@ -6,8 +6,7 @@ finds them. The libraries that speak to them are extras, imported when such a st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -16,8 +15,6 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from aegis_deploy.common.errors import AegisError
 
 DISTRIBUTION = "aegis-deploy"
-AT_ONCE = 24
-"""How many objects are read at the same time from a store that is far away."""
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
 
@@ -27,7 +24,8 @@ class ObjectEntry:
 
     Attributes:
         key: Its key, below the store's own root.
-        modified: When it was written, in seconds; only to be compared with its neighbours.
+        modified: When it was written; only to be compared with its neighbours, and only where the
+            listing named the beginning of its name.
     """
 
     key: str
@@ -44,14 +42,24 @@ class Bucket(Protocol):
 
     beat_seconds: float
     """How often a claim should beat here, given what writing one costs."""
-    copy_command: str
-    """What copies an object over another, with two places for their names; empty for none."""
+    shell: str | None
+    """What stands before ``cp`` and ``mv`` in a person's shell; None where nothing does it."""
 
     def require(self) -> None:
         """Make sure that it is there.
 
         Raises:
             AegisError: It cannot be reached.
+        """
+
+    def require_room(self, key: str) -> None:
+        """See that there is room for what an update writes, as far as that can be seen.
+
+        Args:
+            key: The state's key.
+
+        Raises:
+            AegisError: There is not.
         """
 
     def list(self, start: str) -> list[ObjectEntry]:
@@ -78,6 +86,9 @@ class Bucket(Protocol):
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is no error."""
+
+    def is_own(self, start: str) -> bool:
+        """Whether only processes of this very kernel can have written what begins so."""
 
     def place(self, key: str) -> str:
         """Where an object is, for a person."""
@@ -173,17 +184,3 @@ def password_of(url: str) -> str | None:
 def _authority(url: str) -> str:
     parts: SplitResult = urlsplit(url)
     return parts.netloc
-
-
-def read_each(read: Callable[[str], bytes], keys: Iterable[str]) -> Mapping[str, bytes | OSError]:
-    """Read many objects, several at a time."""
-    wanted = list(keys)
-
-    def one(key: str) -> bytes | OSError:
-        try:
-            return read(key)
-        except OSError as error:
-            return error
-
-    with ThreadPoolExecutor(min(AT_ONCE, max(1, len(wanted)))) as pool:
-        return dict(zip(wanted, pool.map(one, wanted), strict=True))

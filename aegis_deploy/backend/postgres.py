@@ -40,7 +40,7 @@ class PostgresBucket:
     url: str = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
     beat_seconds: float = 5.0
-    copy_command: str = ""
+    shell: str | None = None
 
     def __post_init__(self) -> None:
         self._psycopg = need("psycopg", "postgres")
@@ -57,6 +57,9 @@ class PostgresBucket:
 
     def require(self) -> None:  # noqa: D102 - the protocol says it
         self._ask(f"SELECT 1 FROM {self._table} LIMIT 0", ())  # noqa: S608 - checked above
+
+    def require_room(self, key: str) -> None:  # noqa: D102, ARG002
+        return
 
     def list(self, start: str) -> list[ObjectEntry]:  # noqa: D102
         whole = self._at.prefix + start
@@ -121,6 +124,9 @@ class PostgresBucket:
             f"DELETE FROM {self._table} WHERE key = %s",  # noqa: S608
             (self._at.prefix + key,),
         )
+
+    def is_own(self, start: str) -> bool:  # noqa: D102, ARG002
+        return False
 
     def place(self, key: str) -> str:  # noqa: D102
         return f"{self._at.prefix}{key} in the table {self._table} on {self._at.host}"

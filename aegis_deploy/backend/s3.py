@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.backend.object_store import (
-    AT_ONCE,
-    Address,
-    ObjectEntry,
-    need,
-    read_each,
-    unreachable,
-)
+from aegis_deploy.backend.cloud_bucket import AT_ONCE, CloudBucket, Refusal
+from aegis_deploy.backend.object_store import Address, ObjectEntry, need
 
 _SETTLE_SECONDS = 2.0
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
@@ -24,104 +19,72 @@ _UNKNOWN = frozenset({"NotImplemented", "501"})
 
 
 @dataclass
-class S3Bucket:
-    """A bucket of S3.
+class S3Bucket(CloudBucket):
+    """A bucket of S3: ``s3://bucket/prefix?region=...``."""
 
-    Attributes:
-        url: Its address, ``s3://bucket/prefix?region=...``.
-        environment: The environment the CLI runs with.
-    """
-
-    url: str
-    environment: Mapping[str, str] = field(repr=False)
-    beat_seconds: float = 10.0
-    copy_command: str = "aws s3 cp {} {}"
+    shell: str | None = "aws s3 "
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._boto3 = need("boto3", "s3")
         self._errors = need("botocore.exceptions", "s3")
-        self._at = Address.of(self.url)
-
-    def require(self) -> None:  # noqa: D102 - the protocol says it
-        self._ask("list_objects_v2", Prefix=self._at.prefix, MaxKeys=1)
-
-    def list(self, start: str) -> list[ObjectEntry]:  # noqa: D102
-        found: list[ObjectEntry] = []
-        more: dict[str, str] = {}
-        while True:
-            page = self._ask(
-                "list_objects_v2", Prefix=self._at.prefix + start, Delimiter="/", **more
-            )
-            found.extend(
-                ObjectEntry(
-                    item["Key"].removeprefix(self._at.prefix), item["LastModified"].timestamp()
-                )
-                for item in page.get("Contents", ())
-            )
-            if not page.get("IsTruncated"):
-                return found
-            more = {"ContinuationToken": page["NextContinuationToken"]}
-
-    def read(self, key: str, size: int | None = None) -> bytes:  # noqa: D102
-        part = {} if size is None else {"Range": f"bytes=0-{size - 1}"}
-        try:
-            answer = self._client.get_object(**self._object(key), **part)
-            return bytes(answer["Body"].read())
-        except self._errors.ClientError as error:
-            if _code(error) in _ABSENT:
-                raise FileNotFoundError(self.place(key)) from error
-            raise unreachable(self.url, error) from error
-        except self._errors.BotoCoreError as error:
-            raise unreachable(self.url, error) from error
-
-    def read_many(self, keys: Iterable[str]) -> Mapping[str, bytes | OSError]:  # noqa: D102
-        return read_each(self.read, keys)
 
     def swap(self, key: str, before: bytes | None, after: bytes | None) -> bool:  # noqa: D102
-        condition = {"IfNoneMatch": "*"}
-        try:
-            if before is not None:
-                answer = self._client.get_object(**self._object(key))
-                if answer["Body"].read() != before:
-                    return False
-                condition = {"IfMatch": answer["ETag"]}
-            try:
-                self._put(key, after, condition)
-            except self._errors.ClientError as error:
-                if _code(error) not in _UNKNOWN:
-                    raise
-                self._put(key, after, {})
-                time.sleep(_SETTLE_SECONDS)
-        except self._errors.ClientError as error:
-            if _code(error) in _TAKEN | _ABSENT:
-                return False
-            raise unreachable(self.url, error) from error
-        except self._errors.BotoCoreError as error:
-            raise unreachable(self.url, error) from error
+        done = super().swap(key, before, after)
         # Servers that do not know the condition pass over it: whoever wrote last has it.
-        return after is None or self.read(key) == after
+        with suppress(FileNotFoundError):
+            return done and (after is None or self.read(key) == after)
+        return False
 
-    def _put(self, key: str, content: bytes | None, condition: Mapping[str, str]) -> None:
-        if content is None:
-            self._client.delete_object(**self._object(key), **condition)
-        else:
-            given = {**self._object(key), **condition, **self._encryption}
-            self._client.put_object(Body=content, **given)
+    def _listed(self, start: str, *, first: bool = False) -> Iterator[ObjectEntry]:
+        asked: dict[str, Any] = {"MaxKeys": 1} if first else {"Delimiter": "/"}
+        while True:
+            page = self._client.list_objects_v2(Bucket=self._at.host, Prefix=start, **asked)
+            for item in page.get("Contents", ()):
+                yield ObjectEntry(item["Key"], item["LastModified"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+            asked["ContinuationToken"] = page["NextContinuationToken"]
 
-    def delete(self, key: str) -> None:  # noqa: D102
-        self._ask("delete_object", Key=self._at.prefix + key)
+    def _content(self, key: str, size: int | None) -> bytes:
+        part = {} if size is None else {"Range": f"bytes=0-{size - 1}"}
+        return bytes(self._client.get_object(**self._object(key), **part)["Body"].read())
 
-    def place(self, key: str) -> str:  # noqa: D102
-        return f"s3://{self._at.host}/{self._at.prefix}{key}"
+    def _versioned(self, key: str) -> tuple[bytes, str]:
+        answer = self._client.get_object(**self._object(key))
+        return bytes(answer["Body"].read()), answer["ETag"]
+
+    def _put(self, key: str, content: bytes, version: str | None) -> None:
+        given = {**self._object(key), **self._encryption, "Body": content}
+        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+        self._if_it_can(self._client.put_object, given, condition)
+
+    def _remove(self, key: str, version: str | None) -> None:
+        condition = {} if version is None else {"IfMatch": version}
+        self._if_it_can(self._client.delete_object, self._object(key), condition)
+
+    def _if_it_can(
+        self, call: Callable[..., object], given: Mapping[str, Any], condition: Mapping[str, str]
+    ) -> None:
+        """Ask with a condition; without it where the server says that it knows none."""
+        try:
+            call(**given, **condition)
+        except self._errors.ClientError as error:
+            if not condition or _code(error) not in _UNKNOWN:
+                raise
+            call(**given)
+            time.sleep(_SETTLE_SECONDS)
+
+    def _meaning(self, error: Exception) -> Refusal | None:
+        if isinstance(error, self._errors.ClientError):
+            code = _code(error)
+            if code in _ABSENT:
+                return Refusal.ABSENT
+            return Refusal.CHANGED if code in _TAKEN else Refusal.FAILED
+        return Refusal.FAILED if isinstance(error, self._errors.BotoCoreError) else None
 
     def _object(self, key: str) -> dict[str, str]:
-        return {"Bucket": self._at.host, "Key": self._at.prefix + key}
-
-    def _ask(self, call: str, **arguments: Any) -> Any:  # noqa: ANN401 - what S3 answers
-        try:
-            return getattr(self._client, call)(Bucket=self._at.host, **arguments)
-        except (self._errors.ClientError, self._errors.BotoCoreError) as error:
-            raise unreachable(self.url, error) from error
+        return {"Bucket": self._at.host, "Key": key}
 
     @property
     def _encryption(self) -> dict[str, str]:
@@ -135,12 +98,9 @@ class S3Bucket:
         session = self._boto3.session.Session(
             region_name=options.get("region") or None, profile_name=options.get("profile") or None
         )
-        try:
-            if options.get("role"):
-                session = self._assumed(session, options["role"])
-            return session.client("s3", **client_options(self._at, self.environment))
-        except (self._errors.ClientError, self._errors.BotoCoreError) as error:
-            raise unreachable(self.url, error) from error
+        if options.get("role"):
+            session = self._assumed(session, options["role"])
+        return session.client("s3", **client_options(self._at, self.environment))
 
     def _assumed(self, session: Any, role: str) -> Any:  # noqa: ANN401
         answer = session.client("sts").assume_role(RoleArn=role, RoleSessionName="aegis")

@@ -3,6 +3,7 @@
 After a rollback the file still says what was rolled back, and the next `pulumi up` would deploy it
 again. Only the settings that differ are rewritten, in their place: comments, order and everything
 else in the file stay. Secrets are never decrypted: the recorded ciphertext is put back.
+Not by ruamel.yaml (0.19): it drops the comment behind a key that goes and respaces other lines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Servers that a backend can be on, on the loopback: PostgreSQL, S3, a stand-in of Pulumi Cloud."""
+"""Servers that a backend can be on, on the loopback.
+
+PostgreSQL is the real one. S3, Google Cloud Storage, Azure Blob Storage and Pulumi Cloud are
+stand-ins: moto, and our own.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from tests import object_servers
 from tests.integration.cloud_service import TOKEN, Cloud, serving
 from tests.integration.waiting import SECONDS, wait_until
 from tests.launching import as_user
@@ -89,6 +94,27 @@ def s3() -> Iterator[Server]:
                 environment,
                 other=f"s3://other?region=us-east-1&endpoint={at}&disableSSL=true&s3ForcePathStyle=true",
             )
+
+
+@contextmanager
+def gs() -> Iterator[Server]:
+    """Google Cloud Storage, as `object_servers` stands in for it."""
+    with object_servers.google() as server:
+        # The CLI looks for somebody to be before it looks where; the stand-in asks for nobody.
+        host = server.url.removeprefix("http://")
+        environment = {"STORAGE_EMULATOR_HOST": host, "GOOGLE_OAUTH_ACCESS_TOKEN": "a-test"}
+        yield Server("gs://state/team/{}", environment, other="gs://other")
+
+
+@contextmanager
+def azblob() -> Iterator[Server]:
+    """Azure Blob Storage, as `object_servers` stands in for it."""
+    with object_servers.azure() as server:
+        domain = server.url.removeprefix("http://")
+        options = f"storage_account=acme&protocol=http&domain={domain}&localemu=true"
+        environment = {"AZURE_STORAGE_ACCOUNT": "acme", "AZURE_STORAGE_KEY": "b2YtYS10ZXN0"}
+        at = f"azblob://state/team/{{}}?{options}"
+        yield Server(at, environment, other=f"azblob://other?{options}")
 
 
 @contextmanager

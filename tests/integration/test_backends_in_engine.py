@@ -1,4 +1,4 @@
-"""History and rollback on the kinds of backend there is a server for, by the real CLI."""
+"""History and rollback on every kind of backend that is far away, by the real CLI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from aegis_deploy.backend.bucket_store import BucketStore
+from aegis_deploy.backend.diy_store import DiyStore
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.locking import lease, lock_holders
@@ -30,13 +30,21 @@ from tests.integration.test_recover_in_engine import left
 from tests.integration.waiting import SECONDS
 from tests.rendering import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # What Google's library says of a library that it does without.
+    pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning"),
+]
 KINDS: dict[str, Callable[[], AbstractContextManager[Server]]] = {
     "postgres": servers.postgres,
     "s3": servers.s3,
+    "gs": servers.gs,
+    "azblob": servers.azblob,
     "cloud": servers.cloud,
 }
-no_service = pytest.mark.parametrize("kind", [*KINDS][:2], indirect=True, scope="module")
+no_service = pytest.mark.parametrize(
+    "kind", [it for it in KINDS if it != "cloud"], indirect=True, scope="module"
+)
 """What a service has not, or has in a way of its own: test_cloud_in_engine.py."""
 _numbers = itertools.count()
 
@@ -131,7 +139,7 @@ def test_a_release_of_before_is_listed_shown_compared_and_restored(stand: Stand)
 def test_a_lock_of_the_dead_is_seen_and_taken_away_and_a_claim_is_had_by_one(stand: Stand) -> None:
     session = stand.open()
     store = session.store
-    assert isinstance(store, BucketStore)
+    assert isinstance(store, DiyStore)
     who = {"pid": 4_000_000, "username": "ann", "hostname": socket.gethostname()}
     text = json.dumps({**who, "timestamp": "2026-01-02T03:04:05.123456789Z"})
     assert store.bucket.swap(".pulumi/locks/organization/shop/one/x.json", None, text.encode())
@@ -152,11 +160,11 @@ def test_a_lock_of_the_dead_is_seen_and_taken_away_and_a_claim_is_had_by_one(sta
     assert store.claim() is None
 
 
-def updated(stand: Stand, message: str) -> tuple[Session, BucketStore]:
+def updated(stand: Stand, message: str) -> tuple[Session, DiyStore]:
     """A stack with a verified release, and another update after it."""
     session = stand.open()
     store = session.store
-    assert isinstance(store, BucketStore)
+    assert isinstance(store, DiyStore)
     assert session.update(program=objects("a"), message="good").succeeded
     verification_store.mark_verified(session, stack_history.releases(session)[0])
     assert session.update(program=objects("a", "b"), message=message).succeeded
@@ -219,7 +227,7 @@ def test_a_state_that_the_last_record_does_not_have_is_not_taken_for_it(stand: S
     assert aegis(stand, "recover").document["action"] == "nothing"
 
 
-def shift(store: BucketStore, key: str, seconds: int) -> None:
+def shift(store: DiyStore, key: str, seconds: int) -> None:
     """Name an update's records as a machine names them whose clock is so far ahead, or behind."""
     named = str(int(key) + seconds * 10**9)
     for entry in store.bucket.list(f".pulumi/history/shop/one/one-{key}."):

@@ -287,7 +287,7 @@ class TestLocks:
     def test_a_claim_that_cannot_be_read_is_nobodys(
         self, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("aegis_deploy.backend.file_store.FileStore.beat_seconds", 0.01)
+        monkeypatch.setattr("aegis_deploy.backend.diy_store.DiyStore.beat_seconds", 0.01)
         claim = shop.file("aegis", "shop", "one.claim")
         claim.write_bytes(b'\xff["half')
         assert shop.aegis("status") == ExitCode.OK

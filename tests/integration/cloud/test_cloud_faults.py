@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from aegis_deploy.backend import cloud_api
 from aegis_deploy.backend.cloud_store import ServiceStore
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.history import stack_history
@@ -35,21 +36,22 @@ class TestTheServiceFails:
         assert [it.message for it in stack_history.releases(session)] == ["first"]
 
     def test_one_that_answers_5xx_is_asked_again_and_then_told_of(
-        self, service: Cloud, store: ServiceStore
+        self, service: Cloud, store: ServiceStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        waits: list[float] = []
-        store.sleep = waits.append
+        monkeypatch.setattr(cloud_api, "PATIENCE", cloud_api.PATIENCE.new(backoff_factor=0))
+        failed: list[Asked] = []
 
-        def broken(_: Asked) -> None:
+        def broken(asked: Asked) -> None:
+            failed.append(asked)
             raise Refused(503, "Service Unavailable")
 
         def broken_at_first(asked: Asked) -> None:
-            if len(waits) < 2:
+            if len(failed) < 2:
                 broken(asked)
 
         service.fault = broken_at_first
         assert store.releases() == []
-        assert len(waits) == 2
+        assert len(failed) == 2
         service.fault = broken
         with pytest.raises(AegisError, match="does not work just now") as raised:
             store.releases()

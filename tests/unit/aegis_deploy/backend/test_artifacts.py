@@ -6,18 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from aegis_deploy.backend.artifacts import ArtifactStore, BucketArtifacts, DirectoryArtifacts
+from aegis_deploy.backend.artifacts import ArtifactStore
 from aegis_deploy.backend.cloud_store import ServiceStore
+from aegis_deploy.backend.directory import DirectoryBucket
 from aegis_deploy.pulumi_cli.engine import Engine
-from tests.unit.aegis_deploy.directory_bucket import DirectoryBucket
 from tests.unit.aegis_deploy.made_backend import MadeBackend
 
 
-@pytest.fixture(params=["directory", "bucket"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
-    if request.param == "directory":
-        return DirectoryArtifacts(tmp_path / "deep" / "shelf")
-    return BucketArtifacts(DirectoryBucket(tmp_path), ".pulumi/aegis/shop/staging.timelines")
+@pytest.fixture
+def shelf(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(DirectoryBucket(tmp_path), ".pulumi/aegis/shop/staging.timelines")
 
 
 def test_what_is_put_there_is_there_in_order(shelf: ArtifactStore) -> None:
@@ -36,13 +34,14 @@ def test_what_is_put_there_is_there_in_order(shelf: ArtifactStore) -> None:
 
 
 def test_a_draft_is_neither_listed_nor_left(tmp_path: Path) -> None:
-    shelf = DirectoryArtifacts(tmp_path)
-    (tmp_path / ".1.json.77.77").touch()
+    shelf, there = ArtifactStore(DirectoryBucket(tmp_path), "shelf"), tmp_path / "shelf"
+    there.mkdir()
+    (there / ".1.json.77.77").touch()
     assert shelf.names() == []
-    (tmp_path / "1.json").mkdir()
+    (there / "1.json").mkdir()
     with pytest.raises(OSError, match="directory"):
         shelf.write("1.json", b"x")
-    assert {it.name for it in tmp_path.iterdir()} == {".1.json.77.77", "1.json"}
+    assert {it.name for it in there.iterdir()} == {".1.json.77.77", "1.json"}
 
 
 def test_it_is_beside_the_claim(tmp_path: Path) -> None:
@@ -55,11 +54,12 @@ def test_a_service_has_none_so_each_machine_keeps_its_own(tmp_path: Path) -> Non
     environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "PATH": ""}
     engine = Engine(tmp_path, environment)
 
-    def shelf(name: str, url: str = "https://api.pulumi.com") -> DirectoryArtifacts:
+    def shelf(name: str, url: str = "https://api.pulumi.com") -> ArtifactStore:
         return ServiceStore(engine, name, url, None).timelines
 
     whole, short = shelf("acme/shop/staging"), shelf("staging")
     assert whole == short
     assert whole not in (shelf("production"), shelf("staging", "https://pulumi.example.com"))
     assert not whole.shared
-    assert whole.root.is_relative_to(tmp_path / "state" / "aegis" / "timelines")
+    place = Path(whole.bucket.place(whole.prefix))
+    assert place.parent == tmp_path / "state" / "aegis" / "timelines"

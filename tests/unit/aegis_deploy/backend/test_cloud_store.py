@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import io
+import gzip
 import json
+import socket
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+import urllib3
+from urllib3.exceptions import MaxRetryError, ProtocolError
 
-from aegis_deploy.backend.cloud_api import find_account
+from aegis_deploy.backend import cloud_api
+from aegis_deploy.backend.cloud_api import PATIENCE, find_account
 from aegis_deploy.backend.cloud_store import ServiceStore
 from aegis_deploy.backend.protocol import Lock
 from aegis_deploy.common.errors import AegisError
@@ -41,51 +44,83 @@ print(json.loads((here / "answers.json").read_text())[" ".join(words)])
 
 @dataclass
 class Api:
-    """The service: answers by path, and what it was asked."""
+    """The service: answers by path, and what it was asked.
+
+    Attributes:
+        answers: What it answers to a path below the stack's.
+        faults: What it does instead, one after the other: a status, headers and a text; or hang up.
+    """
 
     answers: dict[str, Any]
     asked: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     tags: dict[str, str] = field(default_factory=dict)
+    faults: list[tuple[int, dict[str, str], bytes] | None] = field(default_factory=list)
+    url: str = ""
 
-    def open(self, request: urllib.request.Request, timeout: float) -> io.BytesIO:
-        """Answer as `urllib` does."""
-        assert timeout
-        path = request.full_url.removeprefix(f"{URL}/api/stacks/{STACK}")
-        self.asked.append(f"{request.get_method()} {path}")
-        self.tokens.add(str(request.get_header("Authorization")))
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Answer a request."""
+        self.asked.append(f"{method} {path}")
         if path == "/tags":
-            assert isinstance(request.data, bytes)
-            self.tags = json.loads(request.data)
-            return _Answer(b"")
+            self.tags = json.loads(body)
+            return 204, {}, b""
         found = {**self.answers, "": {"tags": self.tags, **self.answers.get("", {})}}.get(path)
         if found is None:
-            text = io.BytesIO(b'{"code": 404, "message": "Not Found"}')
-            raise urllib.error.HTTPError(request.full_url, 404, "Not Found", Message(), text)
-        return _Answer(json.dumps(found).encode())
+            return 404, {}, b'{"code": 404, "message": "Not Found"}'
+        return 200, {"Content-Encoding": "gzip"}, gzip.compress(json.dumps(found).encode())
 
 
-class _Answer(io.BytesIO):
-    headers: Mapping[str, str] = {}
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    api: Api
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.api.tokens.add(str(self.headers.get("Authorization")))
+        path = self.path.partition(f"/api/stacks/{STACK}")[2]
+        fault = self.api.faults.pop(0) if self.api.faults else ()
+        if fault != ():
+            self.api.asked.append(f"{self.command} {path} in vain")
+        if fault is None:
+            self.close_connection = True
+            return
+        status, headers, text = fault or self.api.answer(self.command, path, body)
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(text)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_PATCH = _serve  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Api:
-    """A service with two updates."""
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """A service with two updates, which nobody waits for."""
     made = Api(
         {
             "/updates?pageSize=2&page=1": {"updates": [_item(7), _item(6)]},
             "/export/6": _states()[0],
         }
     )
-    monkeypatch.setattr("aegis_deploy.backend.cloud_api._opener", lambda _: made)
-    return made
+    monkeypatch.setattr(cloud_api, "PATIENCE", cloud_api.PATIENCE.new(backoff_factor=0))
+    handler = type("Handler", (_Handler,), {"api": made})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        made.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield made
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
 def session(tmp_path: Path, api: Api) -> Session:
     """A stack of a service."""
-    assert api
     (tmp_path / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
     program = tmp_path / "bin" / "pulumi"
     program.parent.mkdir()
@@ -96,14 +131,14 @@ def session(tmp_path: Path, api: Api) -> Session:
         f"stack export --show-secrets --stack {STACK} --version 6": json.dumps(_states()[1]),
     }
     (tmp_path / "answers.json").write_text(json.dumps(answers))
-    return _opened(tmp_path, STACK, {"PULUMI_ACCESS_TOKEN": TOKEN})
+    return _opened(tmp_path, api, STACK, {"PULUMI_ACCESS_TOKEN": TOKEN})
 
 
-def _opened(directory: Path, stack: str, more: Mapping[str, str]) -> Session:
+def _opened(directory: Path, api: Api, stack: str, more: Mapping[str, str]) -> Session:
     environment = {
         "PATH": f"{directory / 'bin'}:/usr/bin:/bin",
         "HOME": str(directory),
-        "PULUMI_BACKEND_URL": URL,
+        "PULUMI_BACKEND_URL": api.url,
         **more,
     }
     session = Session.open(stack, directory, environment)
@@ -309,56 +344,121 @@ class TestTheToken:
         (tmp_path / "credentials.json").write_text("encrypted")
         assert find_account(URL, home) == (None, False)
 
-    def test_that_is_not_to_be_found_is_asked_for(self, tmp_path: Path, session: Session) -> None:
+    def test_that_is_not_to_be_found_is_asked_for(
+        self, tmp_path: Path, session: Session, api: Api
+    ) -> None:
         assert session
         with pytest.raises(AegisError, match="does not know who you are") as raised:
-            _opened(tmp_path, STACK, {})
+            _opened(tmp_path, api, STACK, {})
         assert "PULUMI_ACCESS_TOKEN" in raised.value.next
 
 
 class TestAServiceThatIsNotThere:
     """It is asked again for a while, and then told of."""
 
-    def test_is_named_without_the_token(
-        self, session: Session, api: Api, monkeypatch: pytest.MonkeyPatch
+    AWAY: ClassVar[list[tuple[int, dict[str, str], bytes] | None]] = [
+        None,  # It hangs up.
+        (500, {}, b""),
+        (503, {"Retry-After": "0"}, b"<html>"),
+        (502, {}, b"<html>"),
+        (429, {}, b'{"message": "slower"}'),
+        (200, {}, b"<html>please log in</html>"),
+        (200, {"Content-Encoding": "gzip"}, b"cut short"),
+    ]
+
+    @pytest.mark.parametrize("fault", AWAY)
+    def test_is_asked_again(
+        self, session: Session, api: Api, fault: tuple[int, dict[str, str], bytes] | None
     ) -> None:
-        store, waits = session.store, list[float]()
-        assert isinstance(store, ServiceStore)
-        service = replace(store.service, sleep=waits.append)
+        api.faults = [fault] * 3
+        api.asked.clear()
+        assert [it.number for it in session.store.releases(2)] == [7, 6]
+        path = "/updates?pageSize=2&page=1"
+        assert api.asked == [*[f"GET {path} in vain"] * 3, f"GET {path}"]
 
-        def refuse(*_: object, **__: object) -> io.BytesIO:
-            raise urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
-
-        monkeypatch.setattr(api, "open", refuse)
-        with pytest.raises(AegisError, match="cannot be reached") as raised:
-            service.updates()
-        assert URL in raised.value.why
+    @pytest.mark.parametrize("fault", AWAY)
+    def test_is_told_of_in_the_end(
+        self, session: Session, api: Api, fault: tuple[int, dict[str, str], bytes] | None
+    ) -> None:
+        api.faults = [fault] * 5
+        with pytest.raises(AegisError, match=r"cannot be reached|does not work just now") as raised:
+            session.store.releases(2)
+        assert api.url in raised.value.why
         assert TOKEN not in str(raised.value)
-        assert waits == sorted(waits)
-        assert len(waits) > 1
+        assert len(api.faults) == 1, "it was asked more often, or less"
 
+    @pytest.mark.parametrize("status", [302, 401, 403, 404, 409])
+    def test_is_not_asked_again_what_it_has_refused(
+        self, session: Session, api: Api, status: int
+    ) -> None:
+        elsewhere = {"Location": f"{api.url}/elsewhere"}
+        api.faults = [(status, elsewhere, b'{"message": "no"}')]
+        api.asked.clear()
+        with pytest.raises(AegisError) as raised:
+            session.store.releases(2)
+        assert f"{status}: no" in raised.value.why
+        assert api.asked == ["GET /updates?pageSize=2&page=1 in vain"]
+
+    @pytest.mark.parametrize("fault", AWAY)
     def test_is_not_asked_twice_to_change_anything(
-        self, session: Session, api: Api, monkeypatch: pytest.MonkeyPatch
+        self, session: Session, api: Api, fault: tuple[int, dict[str, str], bytes] | None
     ) -> None:
         store = session.store
         assert isinstance(store, ServiceStore)
         assert store.unfinished() is False
-        monkeypatch.setattr("aegis_deploy.backend.cloud_api._opener", lambda _: api)
-
-        def refuse(*_: object, **__: object) -> io.BytesIO:
-            api.asked.append("refused")
-            raise urllib.error.URLError("gone")
-
-        monkeypatch.setattr(api, "open", refuse)
-        with pytest.raises(AegisError, match="cannot be reached"):
+        api.faults = [fault] * 5
+        api.asked.clear()
+        with pytest.raises(AegisError, match=r"cannot be reached|does not work just now"):
             store.service.retag({})
-        assert api.asked.count("refused") == 1
+        assert api.asked == ["PATCH /tags in vain"]
         assert store.unfinished() is True  # Nobody was told of its end.
 
+    def test_that_nobody_listens_at_is_named(self, session: Session) -> None:
+        store = session.store
+        assert isinstance(store, ServiceStore)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # Nobody listens there.
+            gone = replace(store.service, url=f"http://127.0.0.1:{taken.getsockname()[1]}")
+            for ask in (gone.updates, lambda: gone.retag({})):
+                with pytest.raises(AegisError, match="cannot be reached") as raised:
+                    ask()
+                assert raised.value.why == f"{gone.url}: [Errno 111] Connection refused"
 
-def test_whose_stack_a_short_name_means_the_cli_says(session: Session, tmp_path: Path) -> None:
+    def test_is_waited_for_longer_and_longer_and_as_long_as_it_asks_but_not_for_hours(self) -> None:
+        patience, waits = PATIENCE, list[float]()
+        for _ in range(3):
+            patience = patience.increment("GET", "/", error=ProtocolError())
+            waits.append(patience.get_backoff_time())
+        assert waits == sorted(waits)
+        assert sum(waits) > 3
+        with pytest.raises(MaxRetryError):
+            patience.increment("GET", "/", error=ProtocolError())
+        asked = [urllib3.HTTPResponse(headers={"Retry-After": it}) for it in ("7", "7200")]
+        assert [PATIENCE.get_retry_after(it) for it in asked] == [7, 30]
+
+
+class TestAProxy:
+    """The service is reached as the CLI reaches it: by the proxy that the environment names."""
+
+    def test_is_asked_for_the_service(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch, session: Session
+    ) -> None:
+        store = session.store
+        assert isinstance(store, ServiceStore)
+        behind = replace(store.service, url="http://service.example.com")
+        monkeypatch.setenv("http_proxy", api.url.replace("//", "//ann:p%40ss@"))
+        monkeypatch.setenv("no_proxy", "")
+        assert [it["version"] for it in behind.updates(2)] == [7, 6]
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert [it["version"] for it in replace(store.service).updates(2)] == [7, 6]
+
+
+def test_whose_stack_a_short_name_means_the_cli_says(
+    session: Session, tmp_path: Path, api: Api
+) -> None:
     assert session
-    short = _opened(tmp_path, "staging", {"PULUMI_ACCESS_TOKEN": TOKEN})
+    short = _opened(tmp_path, api, "staging", {"PULUMI_ACCESS_TOKEN": TOKEN})
     assert isinstance(short.store, ServiceStore)
     assert short.store.service.stack == STACK
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from aegis_deploy.backend import object_store
+from aegis_deploy.backend import cloud_bucket
 from aegis_deploy.backend.azure_blob import service_url
+from aegis_deploy.backend.directory import DirectoryBucket
 from aegis_deploy.backend.object_store import Address, need, password_of, shown_url
 from aegis_deploy.backend.postgres import PostgresBucket, connection_url
 from aegis_deploy.backend.s3 import client_options
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.pulumi_cli.engine import Engine
 from aegis_deploy.pulumi_cli.project import stack_name
-from tests.unit.aegis_deploy.directory_bucket import DirectoryBucket
 
 DATABASE = "postgres://ann:p%40ss@db:5432/state?table=mine&sslmode=disable"
 
@@ -197,6 +197,6 @@ def test_many_are_read_at_once_and_one_that_is_gone_hides_no_other() -> None:
             raise FileNotFoundError(key)
         return key.encode()
 
-    found = object_store.read_each(read, ["a", "gone", "b"])
+    found = cloud_bucket.read_each(read, ["a", "gone", "b"])
     assert (found["a"], found["b"]) == (b"a", b"b")
     assert isinstance(found["gone"], FileNotFoundError)

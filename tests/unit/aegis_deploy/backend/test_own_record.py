@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aegis_deploy.backend.bucket_store import BucketStore
-from aegis_deploy.backend.history_files import key_of, restamped
+from aegis_deploy.backend.directory import DirectoryBucket
+from aegis_deploy.backend.history_files import restamped
 from aegis_deploy.backend.own_record import put_last
 from aegis_deploy.backend.protocol import Store
-from aegis_deploy.pulumi_cli.engine import Engine
+from aegis_deploy.common.errors import AegisError
 from aegis_deploy.stack.session import Session
-from tests.unit.aegis_deploy.directory_bucket import DirectoryBucket
 from tests.unit.aegis_deploy.made_backend import START, MadeBackend, deployment
 
 
@@ -70,16 +70,13 @@ def test_new_records_count_as_later_than_all_before_them_in_their_own_order() ->
 LEFT = deployment("2.0.0", manifest={"time": "as nobody else wrote it"})
 
 
-@pytest.fixture(params=["directory", "bucket"])
-def store(request: pytest.FixtureRequest, backend: MadeBackend) -> Store:
+@pytest.fixture
+def store(backend: MadeBackend) -> Store:
     """The store of a stack whose last update was written before another one, by a late clock."""
     backend.update(message="late", state=LEFT)
     backend.update(message="earlier")
     backend.leave(LEFT)
-    if request.param == "directory":
-        return backend.session().store
-    place = DirectoryBucket(backend.root / "backend")
-    return BucketStore(place, "shop", "staging", Engine(backend.root, {}), "it")
+    return backend.session().store
 
 
 def began(update: int) -> str:
@@ -112,15 +109,42 @@ def test_nothing_is_moved_that_has_another_state_or_is_older(
     assert listed(store) == before
 
 
-def test_one_that_was_moved_by_half_is_there_once(backend: MadeBackend) -> None:
-    key = backend.update(message="late", state=LEFT)
-    moved = str(int(backend.update(message="earlier")) + 1)
-    backend.leave(LEFT)
-    for kind in ("checkpoint", "history"):
-        backend.file(moved, kind).write_bytes(backend.file(key, kind).read_bytes())
-    place = DirectoryBucket(backend.root / "backend")
-    store = BucketStore(place, "shop", "staging", Engine(backend.root, {}), "it")
-    assert listed(store)[0] == listed(store)[2] == "late"
-    assert put_last(store, began(2))
+class _Death(BaseException):
+    """What no handler of ours sees, as none sees a kill."""
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_one_whose_mover_died_is_there_whole_and_then_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    done = list[str]()
+
+    def mortal(does: Callable[..., Any]) -> Callable[..., Any]:
+        def step(bucket: DirectoryBucket, key: str, *more: Any) -> Any:
+            if len(done) == steps:
+                raise _Death
+            done.append(key)
+            return does(bucket, key, *more)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        for name in ("swap", "delete"):
+            patch.setattr(DirectoryBucket, name, mortal(getattr(DirectoryBucket, name)))
+        with pytest.raises(_Death) if steps < 4 else nullcontext():
+            put_last(store, began(2))
+    assert "late" in listed(store)
+    for release in store.releases():
+        assert store.checkpoint(release) is not None, "a record without its checkpoint"
+    put_last(store, began(2))
     assert listed(store) == ["late", "earlier", "before"]
-    assert [key_of(it.name) for it in sorted(backend.history.glob("*.history.json"))][-1] == moved
+    assert store.checkpoint(store.releases()[0]) == LEFT
+
+
+def test_one_is_never_moved_over_another(store: Store, backend: MadeBackend) -> None:
+    late, other = backend.keys[-2:]
+    before = backend.file(other).read_bytes()
+    with pytest.raises(AegisError, match="could not be named anew"):
+        store.stamp(late, other)
+    assert backend.file(other).read_bytes() == before
+    assert listed(store) == ["earlier", "late", "before"]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aegis_deploy.backend.artifacts import DirectoryArtifacts
+from aegis_deploy.backend.artifacts import ArtifactStore
+from aegis_deploy.backend.directory import DirectoryBucket
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history.stack_history import releases
 from aegis_deploy.model.release import MASK, ConfigValue
@@ -74,7 +75,7 @@ class TestKept:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(DirectoryArtifacts, "write", full)
+        monkeypatch.setattr(ArtifactStore, "write", full)
         recording, warned = Recorder(session.name), list[str]()
         with (
             timeline_store.kept(session, recording, "deploy", warned.append),
@@ -182,7 +183,7 @@ class TestFind:
 
 def test_only_the_newest_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeline_store, "MOST_KEPT", 5)
-    shelf = DirectoryArtifacts(tmp_path / "shelf")
+    shelf = ArtifactStore(DirectoryBucket(tmp_path), "shelf")
     names = [name_of(float(it)) for it in range(timeline_store.MOST_KEPT + 5)]
     for name in names:
         timeline_store.keep(shelf, name, made_timeline(now()))

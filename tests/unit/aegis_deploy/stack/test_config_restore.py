@@ -110,3 +110,26 @@ def test_a_file_without_a_last_line_break_stays_readable() -> None:
     changes = [SettingChange("shop:more", None, ConfigValue("x"))]
     changed = yaml.safe_load(rewritten(text, changes, "shop"))["config"]
     assert changed == {"shop:level": "warning", "shop:more": "x"}
+
+
+ODD = """\
+config:
+    shop:level:   warning
+    shop:flow: { b: 1, c: [ 1,2 ] }   # as it was typed
+    shop:words: plain text
+        on two lines
+    shop:sign: "\\u00e9"
+    shop:none: ~
+    # Of the list.
+    shop:list:
+      - x
+"""
+
+
+def test_what_is_not_changed_stays_as_a_person_typed_it_to_the_byte() -> None:
+    lines = ODD.splitlines(keepends=True)
+    changes = [SettingChange("shop:level", None, ConfigValue("info"))]
+    changed = rewritten(ODD, changes, "shop").splitlines(keepends=True)
+    assert changed == [lines[0], "    shop:level: info\n", *lines[2:]]
+    gone = rewritten(ODD, [SettingChange("shop:none", ConfigValue(None), None)], "shop")
+    assert gone == ODD.replace("    shop:none: ~\n", "")

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from aegis_deploy.backend.bucket_store import BucketStore
+from aegis_deploy.backend.directory import DirectoryBucket
+from aegis_deploy.backend.diy_store import DiyStore
 from aegis_deploy.backend.object_store import ObjectEntry
 from aegis_deploy.history import stack_history
 from aegis_deploy.history.inspection import inspect
 from aegis_deploy.pulumi_cli.engine import Engine
-from tests.unit.aegis_deploy.directory_bucket import DirectoryBucket
 from tests.unit.aegis_deploy.made_backend import MadeBackend
 
 UPDATES, SHOWN = 5_000, 20
@@ -52,7 +51,7 @@ def test_of_5000_updates_only_those_shown_are_read(tmp_path: Path) -> None:
     backend = MadeBackend(tmp_path)
     backend.update()
     bucket = Counted(tmp_path / "backend")
-    store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
+    store = DiyStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
     found = store.releases(SHOWN)
     assert [it.number for it in found] == list(range(UPDATES, UPDATES - SHOWN, -1))
     assert len(bucket.reads) == SHOWN
@@ -66,7 +65,7 @@ def test_of_5000_updates_one_is_shown_without_reading_the_others(
     backend.update()
     bucket = Counted(tmp_path / "backend")
     session = backend.session()
-    session.store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
+    session.store = DiyStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
     assert inspect(session, number).entry.release.number == number
     found, _ = stack_history.legible(session)
     assert next(it for it in found if it.current).number == UPDATES
@@ -86,7 +85,7 @@ def test_a_write_that_is_refused_for_its_own_sake_is_done(tmp_path: Path) -> Non
 
     MadeBackend(tmp_path)
     bucket = Repeating(tmp_path / "backend")
-    store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
+    store = DiyStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
     assert store.swap_claim(None, "mine")
     assert store.swap_claim("mine", "mine, later")
     assert not store.swap_claim(None, "another's")
@@ -100,7 +99,7 @@ def test_what_a_clock_behind_the_others_recorded_is_the_last(tmp_path: Path) -> 
     backend = MadeBackend(tmp_path)
     last = backend.update(message="of a clock that is ahead")
     bucket = DirectoryBucket(tmp_path / "backend")
-    store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
+    store = DiyStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
     with store.recording() as keys:
         made = backend.update(message="ours")
         for kind in ("history", "checkpoint"):
@@ -112,35 +111,39 @@ def test_what_a_clock_behind_the_others_recorded_is_the_last(tmp_path: Path) -> 
     assert not backend.file(str(int(last) - 5)).exists()
 
 
-def test_tags_are_changed_unless_somebody_else_does_so_at_the_same_time(tmp_path: Path) -> None:
-    backend = MadeBackend(tmp_path)
+@dataclass
+class Contended(DirectoryBucket):
+    """A directory in which somebody else is quicker, so many times."""
 
-    @dataclass
-    class Contended(DirectoryBucket):
-        """A directory in which somebody else is quicker once."""
+    backend: MadeBackend = field(kw_only=True)
+    quicker: int = 0
 
-        quicker: bool = False
+    def swap(self, key: str, before: bytes | None, after: bytes | None) -> bool:
+        if self.quicker:
+            self.quicker -= 1
+            tags = f'{{"version":1,"tags":{{"b":"y","theirs":"{self.quicker}"}}}}'
+            self.backend.tags.write_text(tags)
+        return super().swap(key, before, after)
 
-        def swap(self, key: str, before: bytes | None, after: bytes | None) -> bool:
-            if self.quicker:
-                backend.tags.write_text('{"version":1,"tags":{"theirs":"z"}}')
-            return super().swap(key, before, after)
 
-    bucket = Contended(tmp_path / "backend")
-    store = BucketStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
+def test_tags_are_changed_on_top_of_what_somebody_else_changes_at_the_same_time(
+    tmp_path: Path,
+) -> None:
+    bucket = Contended(tmp_path / "backend", backend=MadeBackend(tmp_path))
+    store = DiyStore(bucket, "shop", "staging", Engine(tmp_path, {}), "staging")
     assert store.change_tags({"a": "x", "b": "y"})
     assert store.change_tags({"a": None})
     assert store.tags() == {"b": "y"}
-    bucket.quicker = True
-    assert not store.change_tags({"b": None})
-    assert store.tags() == {"theirs": "z"}
+    bucket.quicker = 2
+    assert store.change_tags({"b": None})
+    assert store.tags() == {"theirs": "0"}
+    bucket.quicker = 1_000
+    assert not store.change_tags({"theirs": None})
+    assert "theirs" in store.tags()
 
 
 @pytest.mark.parametrize("taken", [False, True])
-@pytest.mark.parametrize("bucket", [False, True])
-def test_what_was_kept_under_the_name_before_is_taken_along(
-    tmp_path: Path, taken: bool, bucket: bool
-) -> None:
+def test_what_was_kept_under_the_name_before_is_taken_along(tmp_path: Path, taken: bool) -> None:
     backend = MadeBackend(tmp_path)
     root = "urn:pulumi:old::shop::pulumi:pulumi:Stack::shop-old"
     backend.update(state={"resources": [{"urn": root, "type": "pulumi:pulumi:Stack"}]})
@@ -151,11 +154,7 @@ def test_what_was_kept_under_the_name_before_is_taken_along(
     (kept / "old.claim").write_text("theirs")
     if taken:
         (stacks / "old.json").write_text("{}")
-    store: Any = backend.session().store
-    if bucket:
-        store = BucketStore(
-            DirectoryBucket(tmp_path / "backend"), "shop", "staging", Engine(tmp_path, {}), "it"
-        )
+    store = backend.session().store
     assert store.tags() == {"a": "x"}
     assert not backend.tags.exists(), "looking moves nothing"
     store.change_tags({"b": "y"})

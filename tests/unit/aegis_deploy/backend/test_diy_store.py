@@ -1,4 +1,4 @@
-"""What a file backend says, whole and damaged."""
+"""What a store without a service says, whole and damaged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aegis_deploy.backend.directory import DirectoryBucket
 from aegis_deploy.backend.history_files import UNREADABLE
+from aegis_deploy.backend.state_faults import Faults
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history import stack_history
 from tests.unit.aegis_deploy.made_backend import DIGEST, MadeBackend, deployment
@@ -330,6 +332,33 @@ class TestDeployed:
         session = backend.session()
         found = stack_history.glance(session, stack_history.releases(session)[0])
         assert (found.version, found.image_digest, found.images) == ("2.0.0", None, ("shop:bad",))
+
+
+@pytest.mark.parametrize("content", [b'\xff["half', b"", b"{"])
+def test_a_claim_that_is_no_text_can_be_taken_away(backend: MadeBackend, content: bytes) -> None:
+    store, claim = backend.session().store, backend.pulumi / "aegis" / "shop" / "staging.claim"
+    claim.parent.mkdir(parents=True)
+    claim.write_bytes(content)
+    found = store.claim()
+    assert found is not None
+    assert not store.swap_claim(found + "x", "mine")
+    assert store.swap_claim(found, "mine")
+    assert store.claim() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("shell", "said"),
+    [("", "cp {}.copy {}\n"), ("aws s3 ", "aws s3 cp {}.copy {}\n"), (None, ": {}.copy\nas {}\n")],
+)
+def test_what_puts_a_copy_in_its_place_is_what_there_is_for_the_place(
+    tmp_path: Path, shell: str | None, said: str
+) -> None:
+    faults = Faults(DirectoryBucket(tmp_path, shell=shell))
+    found = faults.damaged("state", ValueError("it is empty"), "state.copy").next
+    assert said.format(tmp_path / "state", tmp_path / "state") in found
+    layout = faults.damaged_layout(".pulumi/meta.yaml", ValueError("it is empty")).next
+    assert "version: 1" in layout
+    assert ("cp - " in layout) == bool(shell)
 
 
 class TestOpening:
