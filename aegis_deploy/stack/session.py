@@ -53,9 +53,8 @@ if TYPE_CHECKING:
     from aegis_deploy.stack.automation import Runner
 
 Program = Callable[[], None]
-_CANCELLED = 8
 _SCRATCH = "encrypted"
-_KINDS = {"up": "update", "refresh": "refresh", "destroy": "destroy"}
+_KINDS = {"up": "update", "refresh": "refresh"}
 """What the history calls the commands of the CLI."""
 
 
@@ -241,24 +240,17 @@ class Session:
         *,
         message: str = "",
         on_event: OnEvent | None = None,
-        clear_pending: bool = False,
     ) -> Outcome:
         """Bring the state in line with the live objects.
 
         Args:
             message: What history says about it.
             on_event: Told everything as it happens, on another thread.
-            clear_pending: Whether to forget creations that were begun and never confirmed.
 
         Raises:
             AegisError: When it could not begin.
         """
-        return self._operate(
-            "refresh",
-            Recorder(on_event),
-            message=message or None,
-            clear_pending_creates=clear_pending or None,
-        )
+        return self._operate("refresh", Recorder(on_event), message=message or None)
 
     def drift(self, urns: Sequence[str] = ()) -> tuple[Step, ...]:
         """What is not live as it was declared: changed or gone. Nothing is changed, not the state.
@@ -282,14 +274,6 @@ class Session:
                 done, f"the drift of {self.name} could not be seen", self._failures(done, recorder)
             )
         return tuple(found)
-
-    def destroy(self, *, message: str = "", on_event: OnEvent | None = None) -> Outcome:
-        """Delete every resource of the stack.
-
-        Raises:
-            AegisError: When it could not begin.
-        """
-        return self._operate("destroy", Recorder(on_event), message=message or None)
 
     def stop(self) -> None:
         """Stop the running update cleanly, from any thread; no more than one interrupt is sent."""
@@ -328,10 +312,6 @@ class Session:
     def repair_state(self) -> None:
         """Have the CLI put the resources of the state in order, and drop what leads nowhere."""
         self.engine.expect("state", "repair", "--yes", "--stack", self.reference)
-
-    def outputs(self) -> dict[str, Any]:
-        """The stack's outputs; secrets are masked."""
-        return dict(self.engine.expect_json("stack", "output", "--json", "--stack", self.reference))
 
     def config(self, *, show_secrets: bool = False) -> Mapping[str, ConfigValue]:
         """The settings the next update would use: the project's and the stack's.

@@ -70,7 +70,6 @@ class TestAnUpdate:
             "shop:token": "[secret]",
         }
         assert stack_history.deployed(session, release).version == "1.0.1"
-        assert session.outputs() == {"version": "1.0.1", "secret": "[secret]"}
 
     def test_that_fails_is_an_outcome_that_says_why(self, stand: Stand) -> None:
         stand.tell("fail", "create ConfigMap")
