@@ -17,7 +17,7 @@ from aegis_deploy.drift.detection import ADDED, CHANGED, Drifted, FieldChange
 from aegis_deploy.drift.forgotten import Forgotten
 from aegis_deploy.flows import drift_fix
 from aegis_deploy.flows.drift_fix import put_back
-from aegis_deploy.flows.drift_report import DriftReport
+from aegis_deploy.flows.drift_report import DriftReport, inspect
 from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.registry.image_registry import Presence
@@ -25,6 +25,7 @@ from aegis_deploy.stack.checkpoint import outline
 from tests.unit.aegis_deploy.hostile import HOSTILE, MENTION, rows_of, tags, without_code
 from tests.unit.aegis_deploy.stage import GOOD, PASSED, Replayed, Stage, outcome, release
 from tests.unit.aegis_deploy.states import CONFIG_KIND, thing
+from tests.unit.aegis_deploy.two_clusters import CONFIGS, WEST, config, standing, there
 
 PDB = Drifted("PodDisruptionBudget", "shop", "api", "urn", gone=True)
 GITHUB_TAKES = 65_536
@@ -183,3 +184,14 @@ def test_what_could_not_be_taken_away_is_told_with_what_was(
         put_back(stage, 0)
     assert failed.value.state == state
     assert not any(it.startswith("restore") for it in stage.did)
+
+
+def test_a_fix_goes_where_the_object_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = standing(monkeypatch)
+    fields = {"manager": "kubectl-label", "fieldsV1": {"f:metadata": {"f:labels": {"f:x": {}}}}}
+    touched = there(config(WEST), labels={"x": "y"}, managedFields=[fields])
+    stack.apis["west"].lists[CONFIGS] = [touched]
+    (item,) = inspect(stack.actions, Forgotten()).objects
+    assert drift_fix._take_away(stack.actions, item, ())
+    assert stack.apis["west"].changed == [f"{CONFIGS}/settings remove /metadata/labels/x"]
+    assert stack.apis["east"].changed == []

@@ -17,6 +17,7 @@ from aegis_deploy.model.rollout import Snapshot, Workload
 from aegis_deploy.model.verdict import Verdict
 from tests.unit.aegis_deploy.kubernetes.test_rollout_failures import recorded, snapshot
 from tests.unit.aegis_deploy.sets import HANGING, RUNNING, job, pod, stateful_set
+from tests.unit.aegis_deploy.two_clusters import GATE, at, place, two_apis, workload
 
 WEB = Workload(namespace="team", name="web")
 SETTINGS = GateSettings()
@@ -279,3 +280,16 @@ def test_what_a_rollout_waits_for_is_said_of_its_own_pods_alone() -> None:
     assert line.endswith("still runs, and the pod waits for its end")
     mirror.state = stateful_set(pod("db-0"), pod("db-1"))
     assert watched.held_up() == []
+
+
+def test_the_watch_of_an_update_sees_what_fails_in_either() -> None:
+    apis = two_apis()
+    place(apis["east"], "complete")
+    place(apis["west"], "crash-loop")
+    with RolloutMonitor(
+        at(apis), [workload("east"), workload("west")], GATE, upcoming=False
+    ) as watch:
+        verdict = watch.wait(60)
+    assert verdict is not None
+    assert verdict.reason.endswith(" (provider west)")
+    assert any("log of west" in line for line in verdict.evidence)
