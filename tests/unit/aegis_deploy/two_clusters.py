@@ -12,7 +12,8 @@ import pytest
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows.context import FlowContext
+from aegis_deploy.history import stack_history
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Workload
@@ -201,14 +202,10 @@ class Stack:
         self.monkeypatch.setattr("aegis_deploy.kubernetes.client.destination", destination)
         self.streams = _Streams()
         self.session = Session(self.raw)
-        self.actions = Actions(cast("Any", self.session), self.streams.out, Signals())
-        made = cast("Any", self.actions)
-        made.releases = lambda: [release(1)]
-        made.declared_in = lambda _: parse({"resources": self.session.resources()})
-        made._turn = self
-
-    def require(self) -> None:
-        """It is whose turn it was."""
+        self.monkeypatch.setattr(stack_history, "reading", lambda _: [release(1)])
+        self.flow = FlowContext.of(cast("Any", self.session), self.streams.out, Signals())
+        planner = cast("Any", self.flow.replay_planner)
+        planner.declared_in = lambda _: parse({"resources": self.session.resources()})
 
 
 def standing(monkeypatch: pytest.MonkeyPatch) -> Stack:

@@ -27,7 +27,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 def found_of(stack: Stack) -> DriftReport:
-    return inspect(stack.actions, Forgotten())
+    return inspect(stack.flow, Forgotten())
 
 
 def test_there_is_none_where_each_is_as_declared(stack: Stack) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.external_changes import ALTERED, hands
+from aegis_deploy.flows import preconditions, workloads
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model.verdict import LOST, Verdict
 from tests.unit.aegis_deploy.drift.test_clusters import provider
@@ -33,9 +34,9 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 def compared(stack: Stack) -> Verdict:
-    found = stack.actions.workloads()
+    found = workloads.deployed(stack.flow)
     assert [it.cluster for it in found] == ["east", "west"]
-    return stack.actions._judging._compared(PASSED, found)
+    return stack.flow.gate_runner._compared(PASSED, found)
 
 
 def test_what_is_as_declared_passes(stack: Stack) -> None:
@@ -75,7 +76,7 @@ def test_what_is_being_deleted_is_told_with_its_cluster(stack: Stack) -> None:
     stack.apis["west"].lists[CONFIGS] = [going]
     stack.apis["east"].lists[CONFIGS] = []
     stack.monkeypatch.setattr("aegis_deploy.flows.gate_runner._GOING_SECONDS", 0.0)
-    found = stack.actions._judging.standing()
+    found = stack.flow.gate_runner.standing()
     assert found.going == (
         "ConfigMap shop/settings is being deleted since 2026-01-02T03:04:05Z (provider west)",
     )
@@ -85,10 +86,10 @@ def test_what_is_being_deleted_is_told_with_its_cluster(stack: Stack) -> None:
 def test_a_cluster_that_is_silent_leaves_the_others_looked_at(stack: Stack) -> None:
     stack.apis["east"].lists[CONFIGS] = []
     stack.apis["west"].silent = True
-    found = stack.actions._judging.standing()
+    found = stack.flow.gate_runner.standing()
     assert found.gone == ("ConfigMap shop/settings (provider east)",)
     assert found.unknown == ("provider west: west does not answer",)
-    stack.actions.require_standing()
+    preconditions.require_standing(stack.flow)
     assert "provider west: west does not answer" in stack.streams.messages.getvalue()
 
 
@@ -96,25 +97,24 @@ def test_no_cluster_at_all_is_an_error(stack: Stack) -> None:
     for it in stack.apis.values():
         it.silent = True
     with pytest.raises(ApiError):
-        stack.actions._judging.standing()
+        stack.flow.gate_runner.standing()
 
 
 @pytest.mark.parametrize("dry", [True, False])
 def test_where_there_is_no_way_to_one_nothing_passes(stack: Stack, dry: bool) -> None:
     del stack.apis["west"]
-    cast("Any", stack).unjudged = True
-    judging = stack.actions._judging
-    judging._turn = cast("Any", stack)
-    found = stack.actions.workloads()
+    stack.flow.takeover.unjudged = True
+    judging = stack.flow.gate_runner
+    found = workloads.deployed(stack.flow)
     if dry:
         with pytest.raises(AegisError) as refused:
-            judging.judge(found, GATE, lambda _: None, dry=True)
+            judging.judge(found, GATE, dry=True)
         assert "(provider west)" in refused.value.what
         return
-    verdict = judging.judge(found, GATE, lambda _: None)
+    verdict = judging.judge(found, GATE)
     assert (verdict.passed, verdict.kind) == (False, LOST)
     assert "(provider west)" in verdict.reason
-    assert cast("Any", stack).unjudged, "it is yet to be judged"
+    assert stack.flow.takeover.unjudged, "it is yet to be judged"
 
 
 def test_hands_are_seen_in_each_that_answers(stack: Stack) -> None:
@@ -125,7 +125,7 @@ def test_hands_are_seen_in_each_that_answers(stack: Stack) -> None:
     stack.apis["east"].silent = True
     assert hands(changed)
     ran = cast("Any", type("Ran", (), {"outcome": None, "silent": 0.0}))
-    said = stack.actions.interference(stack.actions.workloads(), ran, None)
+    said = stack.flow.gate_runner.external_cause(workloads.deployed(stack.flow), ran, None)
     assert said is not None
     assert said.endswith(" (provider west)")
 
@@ -133,7 +133,7 @@ def test_hands_are_seen_in_each_that_answers(stack: Stack) -> None:
 def test_what_is_written_to_files_is_said_not_to_be_judged(stack: Stack) -> None:
     files = provider("files", renderYamlToDirectory="out")
     stack.raw[:] = [files, deployed(files)]
-    found = stack.actions.workloads()
-    verdict = stack.actions._judging.judge(found, GATE, lambda _: None)
+    found = workloads.deployed(stack.flow)
+    verdict = stack.flow.gate_runner.judge(found, GATE)
     assert "Deployment web-files: its provider writes it to a file" in verdict.notes
     assert stack.connections == []

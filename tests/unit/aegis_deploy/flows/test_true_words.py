@@ -1,4 +1,4 @@
-"""What `Actions` says when it cannot go on names what does, for each flow that asks it to."""
+"""What a flow says when it cannot go on names what does, for each flow that asks it to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows import marking
+from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.history import verification_store
 from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.release import Release
@@ -24,10 +25,10 @@ class _Session:
     name = "s"
 
 
-def made(monkeypatch: pytest.MonkeyPatch) -> Actions:
+def made(monkeypatch: pytest.MonkeyPatch) -> FlowContext:
     out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
     monkeypatch.setattr(Takeover, "require", lambda _: None)
-    return Actions(cast("Session", _Session()), out, cast("Signals", None))
+    return FlowContext.of(cast("Session", _Session()), out, Signals())
 
 
 @pytest.mark.parametrize("found", [None, release(3)])
@@ -44,7 +45,7 @@ def test_a_mark_that_could_not_be_written_is_by_what_would_not_deploy_another_re
     full = AegisError(what="the disk is full")
     monkeypatch.setattr(verification_store, "mark_verified", MagicMock(side_effect=full))
     with pytest.raises(AegisError) as caught:
-        made(monkeypatch).mark_verified(found, restored=restored)
+        marking.mark_verified(made(monkeypatch), found, restored=restored)
     assert following in caught.value.next
     assert caught.value.code is ExitCode.NOT_ROLLED_BACK
 
@@ -59,15 +60,15 @@ def test_a_mark_that_could_not_be_written_is_by_what_would_not_deploy_another_re
 def test_a_rollback_that_could_not_be_begun_is_begun_again_by_what_does_it(
     monkeypatch: pytest.MonkeyPatch, message: str, again: str
 ) -> None:
-    actions, told = made(monkeypatch), list[str]()
+    flow, told = made(monkeypatch), list[str]()
 
     def run(*_: object, again: str, **__: object) -> object:
         told.append(again)
         return MagicMock(outcome=outcome())
 
-    monkeypatch.setattr(actions.session, "export", dict, raising=False)
-    monkeypatch.setattr(actions, "_watched", MagicMock(run=run))
+    monkeypatch.setattr(flow.session, "export", dict, raising=False)
+    monkeypatch.setattr(flow.replay_runner, "_update_runner", MagicMock(run=run))
     replay = MagicMock(adopted=(), prepares=False, jobs=cast("Sequence[object]", ()))
     replay.owned = replay.freed = ()
-    actions.restore(replay, release(1), message, [], MagicMock())
+    flow.replay_runner.restore(replay, release(1), message, [], MagicMock())
     assert told == [again]

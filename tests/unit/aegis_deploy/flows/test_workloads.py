@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from aegis_deploy.common.errors import AegisError
+from aegis_deploy.flows.preconditions import require_clusters
+from aegis_deploy.flows.workloads import to_watch
 from aegis_deploy.model.events import Changes
 from tests.unit.aegis_deploy.drift.test_clusters import preview, provider
 from tests.unit.aegis_deploy.two_clusters import EAST, Stack, deployed, standing
@@ -22,17 +24,17 @@ def changes(*resources: dict[str, Any], op: str = "same") -> Changes:
 
 
 def test_every_cluster_has_to_answer(stack: Stack) -> None:
-    stack.actions.to_watch(changes(*stack.raw))
-    stack.actions.require_cluster()
+    to_watch(stack.flow, changes(*stack.raw))
+    require_clusters(stack.flow)
     assert [it.asked.count("/version") for it in stack.apis.values()] == [1, 1]
     stack.apis["west"].silent = True
     with pytest.raises(AegisError) as refused:
-        stack.actions.require_cluster()
+        require_clusters(stack.flow)
     assert "s (provider west)" in refused.value.what
 
 
 def test_each_is_watched_once(stack: Stack) -> None:
-    found = stack.actions.to_watch(changes(*stack.raw))
+    found = to_watch(stack.flow, changes(*stack.raw))
     assert list(map(str, found)) == [
         "shop/web (provider east)",
         "shop/web (provider west)",
@@ -41,14 +43,14 @@ def test_each_is_watched_once(stack: Stack) -> None:
 
 def test_a_cluster_that_is_left_is_not_waited_for(stack: Stack) -> None:
     stay = [it for it in stack.raw if it["urn"].endswith("east")]
-    found = stack.actions.to_watch(changes(*stay))
+    found = to_watch(stack.flow, changes(*stay))
     assert [it.provider for it in found] == [EAST["urn"]]
     stack.apis["west"].silent = True
-    stack.actions.require_cluster()
+    require_clusters(stack.flow)
 
 
 def test_one_that_only_the_update_can_know_is_told(stack: Stack) -> None:
     hidden = provider("new", kubeconfig="[secret]")
-    found = stack.actions.to_watch(changes(*stack.raw, hidden, deployed(hidden), op="x"))
+    found = to_watch(stack.flow, changes(*stack.raw, hidden, deployed(hidden), op="x"))
     assert len(found) == 2
     assert "how provider new connects is known only once" in stack.streams.messages.getvalue()

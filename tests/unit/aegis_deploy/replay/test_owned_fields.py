@@ -12,7 +12,7 @@ import pytest
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.clusters import Clusters
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.kubernetes.autoscalers import Autoscalers, parse
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.release import Release
@@ -306,37 +306,37 @@ class Session:
         self.imported.append(state)
 
 
-class TestActions:
+class TestTheFlows:
     """What cannot be looked at, or told, is a warning and no end."""
 
     REPLAY = planned(made(web()), made(web()), live(BY_HPA), SCALED)
 
-    def actions(self, session: Session) -> tuple[Actions, _Streams]:
+    def flow(self, session: Session) -> tuple[FlowContext, _Streams]:
         it = _Streams()
-        return Actions(cast("Any", session), it.out, Signals()), it
+        return FlowContext.of(cast("Any", session), it.out, Signals()), it
 
     def test_the_state_is_told_what_was_declared(self) -> None:
         session = Session()
-        self.actions(session)[0]._tell_declared(self.REPLAY)
+        self.flow(session)[0].replay_runner._tell_declared(self.REPLAY)
         assert session.imported == [{"deployment": {"resources": [web(2)]}}]
 
     def test_a_state_that_may_not_be_put_is_a_warning(self) -> None:
-        actions, it = self.actions(Session(AegisError(what="locked")))
-        actions._tell_declared(self.REPLAY)
+        flow, it = self.flow(Session(AegisError(what="locked")))
+        flow.replay_runner._tell_declared(self.REPLAY)
         assert "a preview may show fields that control loops own" in it.messages.getvalue()
 
     @pytest.mark.parametrize("error", [ApiError(0, "no answer"), AegisError(what="no kubeconfig")])
     def test_a_cluster_that_cannot_be_asked_is_a_warning(
         self, error: Exception, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        actions, it = self.actions(Session())
+        flow, it = self.flow(Session())
 
         def silent(_: str) -> Cluster:
             raise error
 
-        monkeypatch.setattr(actions.clusters, "at", silent)
+        monkeypatch.setattr(flow.clusters, "at", silent)
         replay = plan(made(web()), made(web()))
-        assert actions._leaving(replay, made(web())) is replay
+        assert flow.replay_planner._leaving(replay, made(web())) is replay
         assert "what control loops own is not known" in it.messages.getvalue()
 
 
@@ -365,8 +365,8 @@ class TestTwoClusters:
         path = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
         stack.apis["west"].lists[path] = [scaler]
         now = parse_state({"resources": stack.session.resources()})
-        stack.actions.clusters.learn(now.resources)
-        found = looked_at(plan(now, now), now, stack.actions.clusters)
+        stack.flow.clusters.learn(now.resources)
+        found = looked_at(plan(now, now), now, stack.flow.clusters)
         assert [it.resource.urn.rpartition("-")[2] for it in found.owned] == ["west"]
 
     def test_an_autoscaler_that_goes_frees_nothing_in_the_other_cluster(self, stack: Stack) -> None:
@@ -385,10 +385,10 @@ class TestTwoClusters:
         stack.apis["west"].lists[PATH] = [live]
         path = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
         stack.apis["west"].lists[path] = [scaler]
-        stack.actions.clusters.see(stack.session.resources())
+        stack.flow.clusters.see(stack.session.resources())
         planned = plan(target, now)
         assert [it.urn for it in planned.deletes] == [goes["urn"]]
-        found = looked_at(planned, now, stack.actions.clusters)
+        found = looked_at(planned, now, stack.flow.clusters)
         assert (len(found.owned), found.freed) == (1, ())
 
     def test_pods_are_given_back_in_the_cluster_of_what_is_freed(self, stack: Stack) -> None:
@@ -397,8 +397,8 @@ class TestTwoClusters:
         live = there(it)
         live["spec"]["replicas"] = 4
         stack.apis["west"].lists[PATH] = [live]
-        stack.actions.clusters.see(stack.session.resources())
+        stack.flow.clusters.see(stack.session.resources())
         replay = cast("Any", type("Replay", (), {"freed": (freed,)}))
-        assert len(give_back(replay, stack.actions.clusters.at)) == 1
+        assert len(give_back(replay, stack.flow.clusters.at)) == 1
         assert stack.apis["west"].changed == [f'{PATH}/web {{"spec": {{"replicas": 2}}}}']
         assert stack.apis["east"].changed == []

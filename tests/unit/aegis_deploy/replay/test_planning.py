@@ -368,8 +368,8 @@ def test_workloads_of_two_clusters_are_told_apart(monkeypatch: pytest.MonkeyPatc
     stack = standing(monkeypatch)
     now = parse({"resources": stack.session.resources()})
     planned = plan(now, now)
-    stack.actions.clusters.learn(planned.resources)
-    names = {it: stack.actions.clusters.place(it) for it in (EAST["urn"], WEST["urn"])}
+    stack.flow.clusters.learn(planned.resources)
+    names = {it: stack.flow.clusters.place(it) for it in (EAST["urn"], WEST["urn"])}
     assert [it.cluster for it in replace(planned, places=names).declared] == ["east", "west"]
     files = {EAST["urn"]: None, WEST["urn"]: ""}
     assert [it.cluster for it in replace(planned, places=files).workloads] == [""]
