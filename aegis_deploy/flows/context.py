@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.clusters import Clusters
-from aegis_deploy.flows.adopting import Adopting
-from aegis_deploy.flows.cluster_settings import ClusterSettings
-from aegis_deploy.flows.gate_runner import GateRunner
-from aegis_deploy.flows.program_update import ProgramUpdate
-from aegis_deploy.flows.replay_planner import ReplayPlanner
-from aegis_deploy.flows.replay_runner import ReplayRunner
-from aegis_deploy.flows.update_runner import UpdateRunner
 from aegis_deploy.locking.takeover import Takeover
+from aegis_deploy.operations.adopting import Adopting
+from aegis_deploy.operations.cluster_settings import ClusterSettings
+from aegis_deploy.operations.gate_runner import GateRunner
+from aegis_deploy.operations.program_update import ProgramUpdate
+from aegis_deploy.operations.replay_planner import ReplayPlanner
+from aegis_deploy.operations.replay_runner import ReplayRunner
+from aegis_deploy.operations.update_runner import UpdateRunner
 from aegis_deploy.registry.image_registry import Presence, look_up_all
 from aegis_deploy.report.recorder import Recorder
 from aegis_deploy.stack.session import Session

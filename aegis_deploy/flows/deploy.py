@@ -37,9 +37,9 @@ from aegis_deploy.stack import checkpoint
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
-    from aegis_deploy.flows.program_update import Config
     from aegis_deploy.model.events import Changes
     from aegis_deploy.model.gate_settings import GateSettings
+    from aegis_deploy.operations.program_update import Config
     from aegis_deploy.stack.checkpoint import Resource
 
 DIGEST_SETTING = "imageDigest"
@@ -198,7 +198,7 @@ def _deploy(flow: FlowContext, request: DeployRequest) -> DeployReport:
 
 
 def _adoptable(flow: FlowContext, changes: Changes) -> tuple[Resource, ...]:
-    """Say what an update would make and is there already; see `flows.adopting`.
+    """Say what an update would make and is there already; see `operations.adopting`.
 
     Raises:
         AegisError: It is somebody else's.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.drift.external_changes import GOING
-from aegis_deploy.flows import marking, warm_up, workloads
+from aegis_deploy.flows import marking, workloads
 from aegis_deploy.flows import rollback_endings as endings
 from aegis_deploy.flows.change_lines import NOTHING, in_order, stay_lines
 from aegis_deploy.flows.decisions import cause, gate_of_rollback, headline
@@ -35,14 +35,15 @@ from aegis_deploy.model import declared
 from aegis_deploy.model.fingerprint import fingerprint, images_of_state
 from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.operations import warm_up
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay import choices as replay_choices
 from aegis_deploy.report import timeline_store
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
-    from aegis_deploy.flows.update_runner import Ran
     from aegis_deploy.model.gate_settings import GateSettings
+    from aegis_deploy.operations.update_runner import Ran
     from aegis_deploy.replay.choices import Choices
     from aegis_deploy.replay.model import Replay
 

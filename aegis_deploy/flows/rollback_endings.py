@@ -15,9 +15,9 @@ from aegis_deploy.flows.rollback_report import command_to
 
 if TYPE_CHECKING:
     from aegis_deploy.common.signals import Interrupted
-    from aegis_deploy.flows.update_runner import Ran
     from aegis_deploy.model.release import Release
     from aegis_deploy.model.verdict import Verdict
+    from aegis_deploy.operations.update_runner import Ran
 
 _INSTALL = re.compile(r"pulumi plugin install \w+ [\w.-]+ \S*[\w]")
 """What the CLI says is to be typed when a provider is not installed."""

@@ -18,11 +18,11 @@ from aegis_deploy.common.process import Machine
 from aegis_deploy.common.signals import Interrupted, Signals
 from aegis_deploy.flows import marking
 from aegis_deploy.flows.context import FlowContext
-from aegis_deploy.flows.gate_runner import GateRunner
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.locking.lock_holders import Claim, read_claim
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.operations.gate_runner import GateRunner
 from tests.integration.shop import Stand, copied_stand, maps, objects
 
 pytestmark = pytest.mark.integration

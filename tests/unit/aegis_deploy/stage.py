@@ -16,7 +16,6 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.live_objects import Standing
 from aegis_deploy.flows.context import FlowContext
-from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.history import verification_store
 from aegis_deploy.history.verification_store import REFUSED, VERIFIED, verified_after
 from aegis_deploy.kubernetes.client import ApiError
@@ -26,6 +25,7 @@ from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import ConfigValue, Release
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay.choices import NONE, Choices
 from aegis_deploy.replay.ordering import First

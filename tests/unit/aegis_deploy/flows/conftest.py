@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aegis_deploy.flows import warm_up
+from aegis_deploy.operations import warm_up
 
 
 @pytest.fixture(autouse=True)

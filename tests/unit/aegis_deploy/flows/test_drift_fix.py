@@ -14,7 +14,7 @@ from aegis_deploy.flows import drift_fix
 from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.flows.drift_fix import put_back
 from aegis_deploy.flows.drift_report import DriftReport, inspect
-from aegis_deploy.flows.update_runner import Ran
+from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.stack.checkpoint import outline
 from tests.unit.aegis_deploy.hostile import HOSTILE, MENTION, rows_of, tags, without_code

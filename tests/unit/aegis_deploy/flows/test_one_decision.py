@@ -15,13 +15,13 @@ from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.external_changes import hands
 from aegis_deploy.flows import drift_report, stack_status
 from aegis_deploy.flows.context import FlowContext
-from aegis_deploy.flows.gate_runner import GateRunner
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.locking import lock_holders
 from aegis_deploy.model.events import Step
 from aegis_deploy.model.release import Release
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.operations.gate_runner import GateRunner
 from aegis_deploy.replay.owned_fields import looked_at
 from aegis_deploy.replay.planning import plan
 from aegis_deploy.stack.checkpoint import Checkpoint, parse

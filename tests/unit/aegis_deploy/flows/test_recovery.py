@@ -9,9 +9,9 @@ import pytest
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.drift.external_changes import ALTERED
 from aegis_deploy.flows.recovery import Recovered, _act
-from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.locking.diagnosis import Action, Decision, Diagnosis
 from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.replay.retained import Stay
 from tests.unit.aegis_deploy.stage import FAILED, PASSED, Replayed, Stage, outcome, release
 

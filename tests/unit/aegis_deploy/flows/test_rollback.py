@@ -10,11 +10,11 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.flows.rollback import RollbackRequest, rollback
 from aegis_deploy.flows.rollback_report import message
-from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.locking import reconnect
 from aegis_deploy.model.events import Changes, Step, UpdateFailure
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay.choices import Choices
 from aegis_deploy.replay.data_loss import Loss, Rerun

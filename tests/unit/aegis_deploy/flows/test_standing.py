@@ -18,15 +18,15 @@ from aegis_deploy.drift.detection import compare
 from aegis_deploy.drift.external_changes import ALTERED, GOING, standing
 from aegis_deploy.drift.live_objects import Standing
 from aegis_deploy.drift.live_objects import standing as standing_of
-from aegis_deploy.flows import gate_runner as module
 from aegis_deploy.flows.context import FlowContext
-from aegis_deploy.flows.gate_runner import GateRunner
 from aegis_deploy.flows.preconditions import require_standing
 from aegis_deploy.flows.rollback import RollbackRequest, rollback
-from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.signatures import SECRET, SIGNATURE
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.operations import gate_runner as module
+from aegis_deploy.operations.gate_runner import GateRunner
+from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.stack.checkpoint import outline
 from tests.unit.aegis_deploy.common.test_console import _Streams
 from tests.unit.aegis_deploy.stage import PASSED, Stage, outcome, release

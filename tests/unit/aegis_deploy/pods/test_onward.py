@@ -10,14 +10,14 @@ import pytest
 
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.flows.program_update import ProgramUpdate
-from aegis_deploy.flows.update_runner import Ran, UpdateRunner
 from aegis_deploy.history import stack_history
 from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.events import Changes, Step
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import Release
 from aegis_deploy.model.rollout import Workload
+from aegis_deploy.operations.program_update import ProgramUpdate
+from aegis_deploy.operations.update_runner import Ran, UpdateRunner
 from aegis_deploy.pods.onward import Onward, revisions_of, sets_of
 from aegis_deploy.report.recorder import Recorder
 from aegis_deploy.stack.session import Session

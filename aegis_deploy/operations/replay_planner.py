@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.detection import is_object
-from aegis_deploy.flows.adopting import Adopting
 from aegis_deploy.history import stack_history
+from aegis_deploy.operations.adopting import Adopting
 from aegis_deploy.replay import choices as replay_choices
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ReplayPlanner:
         self._adopting = adopting
 
     def plan(self, target: Release, choices: Choices = replay_choices.NONE) -> Replay:
-        """Plan the restoring of a release; see `replay.planning.plan` and `flows.adopting`."""
+        """Plan the restoring of a release; see `replay.planning.plan` and `operations.adopting`."""
         from aegis_deploy.replay import config as replay_config
         from aegis_deploy.replay import planning
         from aegis_deploy.stack import checkpoint

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.flows.gate_runner import GateRunner
-from aegis_deploy.flows.update_runner import Ran, UpdateRunner
 from aegis_deploy.history import stack_history
 from aegis_deploy.locking import reconnect
 from aegis_deploy.model.events import Changes, Event, Outcome
@@ -17,6 +15,8 @@ from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import AUTOMATED, Release
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.timeline import ROLLBACK
+from aegis_deploy.operations.gate_runner import GateRunner
+from aegis_deploy.operations.update_runner import Ran, UpdateRunner
 from aegis_deploy.pulumi_cli.cli_errors import BROKEN
 
 if TYPE_CHECKING:

@@ -75,7 +75,7 @@ def test_what_is_being_deleted_is_told_with_its_cluster(stack: Stack) -> None:
     going = there(config(WEST), deletionTimestamp="2026-01-02T03:04:05Z")
     stack.apis["west"].lists[CONFIGS] = [going]
     stack.apis["east"].lists[CONFIGS] = []
-    stack.monkeypatch.setattr("aegis_deploy.flows.gate_runner._GOING_SECONDS", 0.0)
+    stack.monkeypatch.setattr("aegis_deploy.operations.gate_runner._GOING_SECONDS", 0.0)
     found = stack.flow.gate_runner.standing()
     assert found.going == (
         "ConfigMap shop/settings is being deleted since 2026-01-02T03:04:05Z (provider west)",

@@ -13,12 +13,12 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.flows import marking
-from aegis_deploy.flows.adopting import Adopting
 from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.history import stack_history
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.events import Changes, Step
 from aegis_deploy.model.release import Release
+from aegis_deploy.operations.adopting import Adopting
 from aegis_deploy.replay.model import Replay
 from aegis_deploy.replay.planning import plan
 from aegis_deploy.stack import checkpoint

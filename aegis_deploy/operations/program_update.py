@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.flows.update_runner import Ran, UpdateRunner
 from aegis_deploy.history import stack_history
 from aegis_deploy.locking import reconnect
 from aegis_deploy.locking.takeover import Takeover
@@ -22,6 +21,7 @@ from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import ConfigValue
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.timeline import PREVIEW, UPDATE
+from aegis_deploy.operations.update_runner import Ran, UpdateRunner
 from aegis_deploy.pods.onward import Onward, revisions_of, sets_of
 from aegis_deploy.pulumi_cli.project import qualified
 from aegis_deploy.report.recorder import Recorder

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows.status_line import StatusLine
 from aegis_deploy.locking.takeover import Run, Takeover
 from aegis_deploy.model.events import Event, Outcome, UpdateFailure
 from aegis_deploy.model.fingerprint import called, is_shown
@@ -23,6 +22,7 @@ from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.timeline import UPDATE
 from aegis_deploy.model.verdict import Verdict
 from aegis_deploy.model.waits import Waits
+from aegis_deploy.operations.status_line import StatusLine
 from aegis_deploy.report import timeline_store
 from aegis_deploy.report.recorder import Recorder
 

@@ -14,8 +14,6 @@ import pytest
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows import update_runner as module
-from aegis_deploy.flows.update_runner import Ran, UpdateRunner
 from aegis_deploy.kubernetes.client import Cluster
 from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.events import Event, Outcome, UpdateFailure
@@ -23,6 +21,8 @@ from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Rollout, Workload
 from aegis_deploy.model.timeline import UPDATE
 from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.operations import update_runner as module
+from aegis_deploy.operations.update_runner import Ran, UpdateRunner
 from aegis_deploy.pods.onward import Onward
 from aegis_deploy.report.recorder import Recorder
 from tests.unit.aegis_deploy.stage import outcome

@@ -17,7 +17,6 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.clusters import Clusters
-from aegis_deploy.flows.status_line import StatusLine
 from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.fingerprint import provider_of, rendered_of_state, ungated_of_state
 from aegis_deploy.model.gate_settings import UNSET, GateSettings, gate_settings
@@ -26,16 +25,17 @@ from aegis_deploy.model.rollout import Workload, within
 from aegis_deploy.model.timeline import GATE
 from aegis_deploy.model.verdict import LOST, Verdict
 from aegis_deploy.model.workload_kinds import GATED
+from aegis_deploy.operations.status_line import StatusLine
 from aegis_deploy.report.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aegis_deploy.drift.live_objects import Standing
-    from aegis_deploy.flows.update_runner import Ran
     from aegis_deploy.kubernetes.client import Object
     from aegis_deploy.kubernetes.managed_fields import Scaling
     from aegis_deploy.model.release import ConfigValue
+    from aegis_deploy.operations.update_runner import Ran
     from aegis_deploy.stack.session import Session
 
 _GOING_SECONDS = 60.0
@@ -152,7 +152,7 @@ class GateRunner:
             verdict = self._standing(verdict, whole=whole, apart=apart)
         self._recorder.judged(verdict)
         self._takeover.require()
-        # One that passed counts as judged once that is written down; see `marking.mark_verified`.
+        # One that passed counts as judged once that is written down; see `flows.marking`.
         self._takeover.unjudged = self._takeover.unjudged and (verdict.lost or verdict.passed)
         return verdict
 
