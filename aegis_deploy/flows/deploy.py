@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.model.events import Changes
     from aegis_deploy.model.gate_settings import GateSettings
-    from aegis_deploy.operations.program_update import Config
+    from aegis_deploy.model.release import Config
     from aegis_deploy.stack.checkpoint import Resource
 
 DIGEST_SETTING = "imageDigest"
@@ -220,7 +220,7 @@ def _told(flow: FlowContext, release: Release | None) -> Deployed:
 
 def _judge(flow: FlowContext, request: DeployRequest, gate: GateSettings) -> Verdict:
     try:
-        return flow.gate_runner.judge(workloads.deployed(flow), gate)
+        return flow.gate_runner.judge(workloads.of_state(flow), gate)
     except Interrupted as signal:
         raise AegisError(
             what=f"stopped by {signal} while the gate judged {request.message or 'the release'}",
@@ -249,7 +249,7 @@ def _unchanged(flow: FlowContext, current: Release | None, gate: GateSettings) -
         if current is not None and current.verified:
             flow.program_update.keep_overrides()
         return DeployReport(release=current, deployed=deployed, changed=False)
-    verdict = flow.gate_runner.judge(workloads.deployed(flow), gate)
+    verdict = flow.gate_runner.judge(workloads.of_state(flow), gate)
     if verdict.lost:
         nothing = "nothing was to be changed, and nothing was; what serves is not known"
         raise lost(
@@ -308,7 +308,7 @@ def _refuse_again(flow: FlowContext, images: str | None, settings: Config, *, fo
     """
     if images is None:
         return
-    why = verification_store.is_refused(
+    why = verification_store.why_refused(
         flow.session, fingerprint(images, settings), flow.program_update.declared
     )
     if why is None:

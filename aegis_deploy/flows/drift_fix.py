@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.detection import removal
-from aegis_deploy.flows.drift_report import declared_by, inspect, require_all
+from aegis_deploy.flows.drift_report import declared_by, find_drift, require_all
 from aegis_deploy.flows.rollback import RollbackRequest, roll_back
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.locking.lock_holders import DRIFT_FIX
@@ -32,7 +32,7 @@ def put_back(flow: FlowContext, wait_seconds: float) -> None:
         flow.takeover.claimed(DRIFT_FIX, "drift --fix", wait_seconds),
         timeline_store.kept(flow.session, flow.recorder, DRIFT_FIX, flow.out.warn),
     ):
-        found = inspect(flow)
+        found = find_drift(flow)
         require_all(found)
         release, drifted = found.forgotten.release, found.objects
         if release is None or not found.forgotten:

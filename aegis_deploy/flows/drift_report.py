@@ -11,7 +11,7 @@ from aegis_deploy.common import markdown as md
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift import forgotten, live_objects
 from aegis_deploy.drift.detection import by_engine, compare, is_elsewhere, is_object, named
-from aegis_deploy.drift.forgotten import NOTHING, Forgotten
+from aegis_deploy.drift.forgotten import NOTHING_FORGOTTEN, Forgotten
 from aegis_deploy.history import stack_history
 from aegis_deploy.kubernetes import autoscalers
 from aegis_deploy.kubernetes.client import ApiError, same_quantity
@@ -51,7 +51,7 @@ class DriftReport:
     objects: tuple[Drifted, ...] = ()
     fixed: bool = False
     unread: tuple[str, ...] = ()
-    forgotten: Forgotten = NOTHING
+    forgotten: Forgotten = NOTHING_FORGOTTEN
     unreached: tuple[str, ...] = ()
 
     @property
@@ -117,7 +117,7 @@ class DriftReport:
         return md.fitted(chain([head, fix, table], unread), _ISSUE)
 
 
-def inspect(flow: FlowContext, lost: Forgotten | None = None) -> DriftReport:
+def find_drift(flow: FlowContext, lost: Forgotten | None = None) -> DriftReport:
     """Compare what a stack's last good release declared with the cluster.
 
     Not its state: a refresh brings that in line with the cluster, drift and all.

@@ -21,7 +21,7 @@ from aegis_deploy.model.release import Deployed, Release
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.model.events import Changes
-    from aegis_deploy.operations.program_update import Config
+    from aegis_deploy.model.release import Config
 
 VERSION_SETTING = "version"
 _SHORT = 10

@@ -200,7 +200,7 @@ def _judge(flow: FlowContext, last: Release, verified: Release | None, by: str) 
     restored = last.restores is not None
     beside = _beside(flow, last)
     verdict = flow.gate_runner.judge(
-        workloads.deployed(flow),
+        workloads.of_state(flow),
         flow.gate_runner.gate(last.config),
         whole=beside is not None,
         apart=() if beside is None else beside[1].kept,

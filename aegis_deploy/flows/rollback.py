@@ -18,7 +18,7 @@ from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.drift.external_changes import GOING
 from aegis_deploy.flows import marking, workloads
 from aegis_deploy.flows import rollback_endings as endings
-from aegis_deploy.flows.change_lines import NOTHING, in_order, stay_lines
+from aegis_deploy.flows.change_lines import NO_CHANGES, in_order, stay_lines
 from aegis_deploy.flows.decisions import cause, gate_of_rollback, headline
 from aegis_deploy.flows.rollback_report import (
     RollbackReport,
@@ -199,7 +199,7 @@ def _previewed(flow: FlowContext, replay: Replay, target: Release) -> tuple[str,
         return (*more, *in_order(replay, None))
     # The preview knows nothing of what the state does not have yet.
     shown = in_order(replay, changes)
-    return more if more and shown == NOTHING else (*shown, *more)
+    return more if more and shown == NO_CHANGES else (*shown, *more)
 
 
 def planned(flow: FlowContext, target: Release, choices: Choices = replay_choices.NONE) -> Replay:
@@ -250,7 +250,7 @@ def restore(
     began = False
     replaced: list[str] = []
     for left in reversed(range(_ATTEMPTS)):
-        judged = workloads.deployed(flow)
+        judged = workloads.of_state(flow)
         with _worded(stack, target, began=began):
             ran = flow.replay_runner.restore(replay, target, message(target, why), judged, gate)
         replaced += ran.replaced
@@ -338,7 +338,7 @@ def _judge(flow: FlowContext, target: Release, gate: GateSettings, replay: Repla
     """
     try:
         verdict = flow.gate_runner.judge(
-            workloads.deployed(flow), gate, whole=True, apart=replay.kept
+            workloads.of_state(flow), gate, whole=True, apart=replay.kept
         )
     except Interrupted as signal:
         raise endings.unjudged(flow.session.name, target, signal) from signal

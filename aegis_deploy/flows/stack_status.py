@@ -10,7 +10,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift import forgotten
 from aegis_deploy.drift.clusters import Part
 from aegis_deploy.flows import workloads
-from aegis_deploy.flows.drift_report import inspect as compared
+from aegis_deploy.flows.drift_report import find_drift
 from aegis_deploy.flows.status import StackDrift, Status, drift_of, look
 from aegis_deploy.history import stack_history
 from aegis_deploy.kubernetes.client import ApiError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aegis_deploy.model.rollout import Workload
 
 
-def inspect(flow: FlowContext, *, drift: bool = True) -> Status:
+def read_status(flow: FlowContext, *, drift: bool = True) -> Status:
     """Look at a stack; a cluster that does not answer is part of what is found.
 
     Args:
@@ -41,7 +41,7 @@ def inspect(flow: FlowContext, *, drift: bool = True) -> Status:
     unreachable: list[str] = []
     there: list[Workload] = []
     try:
-        there = workloads.deployed(flow)
+        there = workloads.of_state(flow)
     except AegisError as error:
         flow.out.warn(f"what should run is not known\n{error}")
     parts = flow.clusters.of_workloads(there)
@@ -76,12 +76,12 @@ def _forgotten(
 ) -> Forgotten:
     """Look for what the state lacks, unless somebody takes it out or puts it in just now."""
     if any(it.life is Life.HELD for it in holders):
-        return forgotten.NOTHING
+        return forgotten.NOTHING_FORGOTTEN
     try:
         return forgotten.look(flow.session, releases)
     except AegisError as error:
         flow.out.warn(f"whether the state has all that was deployed is not known\n{error}")
-        return forgotten.NOTHING
+        return forgotten.NOTHING_FORGOTTEN
 
 
 def _drift(
@@ -97,7 +97,7 @@ def _drift(
         return StackDrift(unknown="somebody changes the stack just now")
     try:
         with flow.out.progress(f"comparing {flow.session.name} with what is live"):
-            found = compared(flow, lost)
+            found = find_drift(flow, lost)
     except AegisError as error:
         return StackDrift(unknown=f"{error.what}: {error.why}")
     drifted = drift_of(found.objects, found.unread, found.unreached)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aegis_deploy.model.rollout import Workload
 
 
-def deployed(flow: FlowContext) -> list[Workload]:
+def of_state(flow: FlowContext) -> list[Workload]:
     """Return what the gate judges of the stack's state."""
     resources = flow.session.resources()
     flow.clusters.see(resources)
@@ -29,7 +29,7 @@ def to_watch(flow: FlowContext, changes: Changes) -> list[Workload]:
         flow: The stack.
         changes: What the update's preview shows.
     """
-    there = deployed(flow)
+    there = of_state(flow)
     unknown = flow.clusters.expect(changes.steps)
     if unknown:
         flow.out.warn(

@@ -18,7 +18,7 @@ from aegis_deploy.model import declared
 from aegis_deploy.model.events import Changes, Event, Outcome
 from aegis_deploy.model.fingerprint import called, declared_by_steps, is_shown
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.release import ConfigValue
+from aegis_deploy.model.release import Config, ConfigValue
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.timeline import PREVIEW, UPDATE
 from aegis_deploy.operations.update_runner import Ran, UpdateRunner
@@ -29,8 +29,6 @@ from aegis_deploy.report.recorder import Recorder
 if TYPE_CHECKING:
     from aegis_deploy.stack.checkpoint import Resource
     from aegis_deploy.stack.session import Session
-
-Config = Mapping[str, ConfigValue]
 
 
 class ProgramUpdate:

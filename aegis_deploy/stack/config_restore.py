@@ -8,7 +8,7 @@ else in the file stay. Secrets are never decrypted: the recorded ciphertext is p
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,11 @@ import yaml
 
 from aegis_deploy.common import atomic_file
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.model.release import ConfigValue, Release
+from aegis_deploy.model.release import Config, ConfigValue, Release
 
 if TYPE_CHECKING:
     from aegis_deploy.stack.session import Session
 
-Config = Mapping[str, ConfigValue]
 _INDENT = 2
 
 

@@ -28,9 +28,9 @@ from aegis_deploy.common.process import user
 from aegis_deploy.model.events import (
     Changes,
     Event,
+    EventCollector,
     OnEvent,
     Outcome,
-    Recorder,
     Step,
     UpdateFailure,
 )
@@ -170,7 +170,7 @@ class Session:
         Raises:
             AegisError: When the preview failed, for another reason than a policy.
         """
-        recorder = Recorder(on_event)
+        recorder = EventCollector(on_event)
         with temp_config.temporary(self, config, overrides) as config_file:
             done, _ = self._run(
                 "preview",
@@ -225,7 +225,7 @@ class Session:
         with temp_config.temporary(self, config, overrides) as config_file:
             return self._operate(
                 "up",
-                Recorder(on_event),
+                EventCollector(on_event),
                 program=program,
                 message=message,
                 exclude=list(exclude) or None,
@@ -250,7 +250,7 @@ class Session:
         Raises:
             AegisError: When it could not begin.
         """
-        return self._operate("refresh", Recorder(on_event), message=message or None)
+        return self._operate("refresh", EventCollector(on_event), message=message or None)
 
     def drift(self, urns: Sequence[str] = ()) -> tuple[Step, ...]:
         """What is not live as it was declared: changed or gone. Nothing is changed, not the state.
@@ -267,7 +267,7 @@ class Session:
             if event.kind == "ends" and event.step is not None and event.step.changes:
                 found.append(event.step)
 
-        recorder = Recorder(note)
+        recorder = EventCollector(note)
         done, _ = self._run("preview_refresh", recorder, target=list(urns) or None)
         if done.code:
             raise unusable(
@@ -378,7 +378,7 @@ class Session:
                     self.engine.expect("stack", "tag", *words, "--stack", self.reference)
             self.store.keep_tags()
 
-    def _operate(self, command: str, recorder: Recorder, **options: Any) -> Outcome:  # noqa: ANN401
+    def _operate(self, command: str, recorder: EventCollector, **options: Any) -> Outcome:  # noqa: ANN401
         started, clock = datetime.now(UTC), time.monotonic()
         with self.store.recording() as made:
             done, begun = self._run(command, recorder, **options)
@@ -409,7 +409,7 @@ class Session:
                     return release.key
         return None
 
-    def _failures(self, done: Finished, recorder: Recorder) -> tuple[UpdateFailure, ...]:
+    def _failures(self, done: Finished, recorder: EventCollector) -> tuple[UpdateFailure, ...]:
         if done.code < 0:
             return (UpdateFailure("", f"the pulumi CLI was ended by signal {-done.code}"),)
         return recorder.failures(last_lines(done.stderr) or last_lines(done.stdout))
@@ -417,7 +417,7 @@ class Session:
     def _run(
         self,
         command: str,
-        recorder: Recorder,
+        recorder: EventCollector,
         **options: Any,  # noqa: ANN401
     ) -> tuple[Finished, bool]:
         """Run an operation of the engine; say also whether it got as far as a resource."""

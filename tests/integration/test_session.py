@@ -165,9 +165,9 @@ class TestTheLedger:
         again = stand.open()
         entries = collect(again, limit=None).entries
         assert [it.notes for it in entries] == ["current", "refused", "verified"]
-        assert (verification_store.is_refused(again, name) or "").startswith("it crashed (")
+        assert (verification_store.why_refused(again, name) or "").startswith("it crashed (")
         verification_store.pardon(again, name)
-        assert verification_store.is_refused(session, name) is None
+        assert verification_store.why_refused(session, name) is None
 
     def test_names_the_same_settings_whether_recorded_or_to_come(self, stand: Stand) -> None:
         session = stand.open()

@@ -50,11 +50,11 @@ def drift(
     What control loops own, such as an autoscaler's replicas, is no drift.
     """
     from aegis_deploy.flows.drift_fix import put_back
-    from aegis_deploy.flows.drift_report import inspect, require_all
+    from aegis_deploy.flows.drift_report import find_drift, require_all
 
     flow = open_flow(context, stack, directory)
     out = output_of(context)
-    found = inspect(flow)
+    found = find_drift(flow)
     if not found.found or not fix:
         render(found, out, markdown=markdown)
         if found.found:
@@ -67,7 +67,7 @@ def drift(
     if not yes and not out.confirm(f"Put {flow.session.name} back as it was declared?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
     put_back(flow, seconds(wait_lock))
-    left = inspect(flow)
+    left = find_drift(flow)
     out.document(replace(found, fixed=not left.found).as_json())
     if left.found:
         raise AegisError(

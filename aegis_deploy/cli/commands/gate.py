@@ -97,5 +97,5 @@ def check(
     flow = open_flow(context, stack, directory)
     recorded = flow.gate_runner.gate(flow.program_update.settings())
     settings = changed(recorded, changes or ())
-    verdict = flow.gate_runner.judge(workloads.deployed(flow), settings, dry=True)
+    verdict = flow.gate_runner.judge(workloads.of_state(flow), settings, dry=True)
     render(flow.session.name, verdict, output_of(context))

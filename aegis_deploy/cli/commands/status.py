@@ -32,7 +32,7 @@ def status(
     json: Json = False,  # noqa: ARG001 - its callback acts on it
 ) -> None:
     """Show what runs now: release, pods, last warnings, drift, who works on the stack."""
-    from aegis_deploy.flows.stack_status import inspect
+    from aegis_deploy.flows.stack_status import read_status
 
     flow = open_flow(context, stack, directory)
-    render(inspect(flow, drift=drift), output_of(context))
+    render(read_status(flow, drift=drift), output_of(context))

@@ -13,7 +13,7 @@ from aegis_deploy.drift.forgotten import Forgotten
 from aegis_deploy.flows import drift_fix
 from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.flows.drift_fix import put_back
-from aegis_deploy.flows.drift_report import DriftReport, inspect
+from aegis_deploy.flows.drift_report import DriftReport, find_drift
 from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.stack.checkpoint import outline
@@ -97,7 +97,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
         made.did.append("inspect")
         return DriftReport("s", 2, (added("a"), added("b")))
 
-    monkeypatch.setattr(drift_fix, "inspect", inspected)
+    monkeypatch.setattr(drift_fix, "find_drift", inspected)
     return made
 
 
@@ -122,7 +122,7 @@ def test_the_release_that_has_what_the_state_lacks_is_the_one_to_restore(
     whole = release(1, verified=True)
     stage.history = [release(2, kind="destroy", **part), whole]
     lost = Forgotten(whole, (outline(thing(CONFIG_KIND, "beta")),))
-    monkeypatch.setattr(drift_fix, "inspect", lambda _: DriftReport("s", 2, forgotten=lost))
+    monkeypatch.setattr(drift_fix, "find_drift", lambda _: DriftReport("s", 2, forgotten=lost))
     put_back(stage.flow, 0)
     assert "replay 1" in stage.did
 
@@ -161,7 +161,7 @@ def test_a_fix_goes_where_the_object_is(monkeypatch: pytest.MonkeyPatch) -> None
     fields = {"manager": "kubectl-label", "fieldsV1": {"f:metadata": {"f:labels": {"f:x": {}}}}}
     touched = there(config(WEST), labels={"x": "y"}, managedFields=[fields])
     stack.apis["west"].lists[CONFIGS] = [touched]
-    (item,) = inspect(stack.flow, Forgotten()).objects
+    (item,) = find_drift(stack.flow, Forgotten()).objects
     assert drift_fix._take_away(stack.flow, item, ())
     assert stack.apis["west"].changed == [f"{CONFIGS}/settings remove /metadata/labels/x"]
     assert stack.apis["east"].changed == []

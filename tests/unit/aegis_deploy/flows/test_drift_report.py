@@ -6,7 +6,7 @@ import pytest
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.forgotten import Forgotten
-from aegis_deploy.flows.drift_report import DriftReport, inspect, require_all
+from aegis_deploy.flows.drift_report import DriftReport, find_drift, require_all
 from tests.unit.aegis_deploy.drift.test_clusters import provider
 from tests.unit.aegis_deploy.two_clusters import (
     CONFIGS,
@@ -27,7 +27,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 def found_of(stack: Stack) -> DriftReport:
-    return inspect(stack.flow, Forgotten())
+    return find_drift(stack.flow, Forgotten())
 
 
 def test_there_is_none_where_each_is_as_declared(stack: Stack) -> None:

@@ -116,7 +116,7 @@ class Stand:
     # Who looks
 
     def by_drift(self) -> set[str]:
-        found = drift_report.inspect(self.flow)
+        found = drift_report.find_drift(self.flow)
         return {it.path for item in found.objects for it in item.fields} | {
             "gone" for item in found.objects if item.gone
         }
@@ -132,7 +132,7 @@ class Stand:
 
     def by_gate(self) -> set[str]:
         nobody = cast("Any", None)
-        judging = GateRunner(
+        gate_runner = GateRunner(
             cast("Any", self),
             self.streams.out,
             self.clusters,
@@ -141,7 +141,7 @@ class Stand:
             signals=nobody,
         )
         passed = Verdict(passed=True, reason="good")
-        verdict = judging._compared(passed, [Workload(namespace="shop", name="web")])
+        verdict = gate_runner._compared(passed, [Workload(namespace="shop", name="web")])
         said = [*verdict.evidence, *self.streams.messages.getvalue().splitlines()]
         return {
             line.partition("Deployment web: ")[2].partition(" ")[0]
@@ -273,7 +273,7 @@ class TestWhatIsNoObject:
 
     def test_where_it_cannot_be_compared_that_is_said(self) -> None:
         stand = self.stand(AegisError(what="no", why="no plugin"))
-        found = drift_report.inspect(stand.flow)
+        found = drift_report.find_drift(stand.flow)
         assert (found.objects, found.unread) == ((), ("RandomPet pet",))
         shown = stack_status._drift(stand.flow, "", ())
         assert shown.lines()[-1].strip() == "not compared: RandomPet pet"
@@ -284,7 +284,7 @@ class TestWhatIsNoObject:
         assert stand.asked == []
 
     def test_a_field_without_values_is_told_by_its_path(self) -> None:
-        lines = drift_report.inspect(self.stand([self.STEP]).flow).lines()
+        lines = drift_report.find_drift(self.stand([self.STEP]).flow).lines()
         assert lines[-1] == "    ~ length"
 
 

@@ -19,7 +19,7 @@ def look(stack: Stack, *, compared: bool = False) -> Status:
     stack.monkeypatch.setattr("aegis_deploy.history.stack_history.legible", lambda _: ([], None))
     stack.monkeypatch.setattr("aegis_deploy.locking.lock_holders.holders", lambda _: ())
     stack.monkeypatch.setattr(stack_status, "_forgotten", lambda *_: Forgotten())
-    return stack_status.inspect(stack.flow, drift=compared)
+    return stack_status.read_status(stack.flow, drift=compared)
 
 
 def test_each_is_told_where_it_is(stack: Stack) -> None:

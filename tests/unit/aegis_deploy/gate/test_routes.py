@@ -118,8 +118,8 @@ class Beside:
 
     def routes(self, kind: str = "StatefulSet") -> Routes:
         workloads = [Workload(namespace="n", name="db", kind=kind)]
-        cluster, mirror = cast("Cluster", self), cast("Informer", self)
-        return Routes(cluster, mirror, workloads, PATH, on_silence=pytest.fail)
+        cluster, informer = cast("Cluster", self), cast("Informer", self)
+        return Routes(cluster, informer, workloads, PATH, on_silence=pytest.fail)
 
     def asks_for(self, kind: str = "StatefulSet") -> tuple[list[str], str, list[str]]:
         """What a probe is sent to, why none is, and what is said of it."""

@@ -34,7 +34,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 def compared(stack: Stack) -> Verdict:
-    found = workloads.deployed(stack.flow)
+    found = workloads.of_state(stack.flow)
     assert [it.cluster for it in found] == ["east", "west"]
     return stack.flow.gate_runner._compared(PASSED, found)
 
@@ -104,14 +104,14 @@ def test_no_cluster_at_all_is_an_error(stack: Stack) -> None:
 def test_where_there_is_no_way_to_one_nothing_passes(stack: Stack, dry: bool) -> None:
     del stack.apis["west"]
     stack.flow.takeover.unjudged = True
-    judging = stack.flow.gate_runner
-    found = workloads.deployed(stack.flow)
+    gate_runner = stack.flow.gate_runner
+    found = workloads.of_state(stack.flow)
     if dry:
         with pytest.raises(AegisError) as refused:
-            judging.judge(found, GATE, dry=True)
+            gate_runner.judge(found, GATE, dry=True)
         assert "(provider west)" in refused.value.what
         return
-    verdict = judging.judge(found, GATE)
+    verdict = gate_runner.judge(found, GATE)
     assert (verdict.passed, verdict.kind) == (False, LOST)
     assert "(provider west)" in verdict.reason
     assert stack.flow.takeover.unjudged, "it is yet to be judged"
@@ -125,7 +125,7 @@ def test_hands_are_seen_in_each_that_answers(stack: Stack) -> None:
     stack.apis["east"].silent = True
     assert hands(changed)
     ran = cast("Any", type("Ran", (), {"outcome": None, "silent": 0.0}))
-    said = stack.flow.gate_runner.external_cause(workloads.deployed(stack.flow), ran, None)
+    said = stack.flow.gate_runner.external_cause(workloads.of_state(stack.flow), ran, None)
     assert said is not None
     assert said.endswith(" (provider west)")
 
@@ -133,7 +133,7 @@ def test_hands_are_seen_in_each_that_answers(stack: Stack) -> None:
 def test_what_is_written_to_files_is_said_not_to_be_judged(stack: Stack) -> None:
     files = provider("files", renderYamlToDirectory="out")
     stack.raw[:] = [files, deployed(files)]
-    found = workloads.deployed(stack.flow)
+    found = workloads.of_state(stack.flow)
     verdict = stack.flow.gate_runner.judge(found, GATE)
     assert "Deployment web-files: its provider writes it to a file" in verdict.notes
     assert stack.connections == []

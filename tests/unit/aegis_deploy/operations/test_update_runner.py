@@ -133,10 +133,12 @@ def run(script: Script, came_to: Callable[[], Outcome], onward: Onward | None = 
         return came_to()
 
     out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
-    turn, signals = cast("Takeover", _Turn()), cast("Signals", _Signals())
-    watched = UpdateRunner(turn, out, signals, lambda _: cast("Cluster", None), Recorder("s"))
+    takeover, signals = cast("Takeover", _Turn()), cast("Signals", _Signals())
+    update_runner = UpdateRunner(
+        takeover, out, signals, lambda _: cast("Cluster", None), Recorder("s")
+    )
     gate, stop = GateSettings(), script.stop
-    return watched.run(UPDATE, "updating", update, [WEB], gate, stop=stop, onward=onward)
+    return update_runner.run(UPDATE, "updating", update, [WEB], gate, stop=stop, onward=onward)
 
 
 def test_a_cluster_that_answers_is_not_waited_for(script: Script) -> None:

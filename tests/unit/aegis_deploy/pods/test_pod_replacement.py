@@ -152,7 +152,7 @@ def test_none_is_before_the_update_comes_to_the_workload(event: Event) -> None:
     with replacing(server, told) as it:
         it.hear(event)
         it._look()
-        assert it._mirror.complete
+        assert it._informer.complete
     assert (server.deleted, told.words) == ([], [])
 
 
