@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.drift.external_changes import GOING
+from aegis_deploy.flows import deploy_endings as endings
 from aegis_deploy.flows import marking, preconditions, workloads
 from aegis_deploy.flows.change_lines import change_lines
 from aegis_deploy.flows.decisions import Next, after_judgement, after_update, cause, headline, lost
-from aegis_deploy.flows.deploy_endings import back, ended, once_mended
 from aegis_deploy.flows.rollback import (
     announced,
     finished,
@@ -24,14 +24,13 @@ from aegis_deploy.flows.rollback import (
     remember,
     restore,
 )
-from aegis_deploy.flows.rollback_report import command_to, named
+from aegis_deploy.flows.rollback_report import command_to
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.history.rollback_target import choose
 from aegis_deploy.locking.lock_holders import DEPLOY
 from aegis_deploy.model.fingerprint import fingerprint, images_of_steps, is_shown
 from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.verdict import AGAIN, Verdict
-from aegis_deploy.pulumi_cli import field_conflicts
 from aegis_deploy.report import timeline_store
 from aegis_deploy.stack import checkpoint
 
@@ -151,7 +150,7 @@ def _deploy(flow: FlowContext, request: DeployRequest) -> DeployReport:
     ran = flow.program_update.update(request.message or "aegis: deploy", to_watch, gate)
     if AGAIN in ran.outcome.why:
         # The program's own gate: only the update knew the image, which it had to build first.
-        raise _rolled_back_before(flow, ran.outcome.why, ran.serving)
+        raise endings.rolled_back_before(flow.session.name, ran.outcome.why, ran.serving)
     images = images_of_steps([*changes.steps, *ran.outcome.steps])
     step = after_update(
         ran.outcome,
@@ -164,7 +163,7 @@ def _deploy(flow: FlowContext, request: DeployRequest) -> DeployReport:
         verdict = _judge(flow, request, gate)
         if verdict.kind == GOING:
             # Going back would not keep it either.
-            raise _not_verified(flow, verdict)
+            raise endings.not_verified(flow.session.name, verdict)
         serving = verdict.serving
         step = after_judgement(
             verdict, interrupted=flow.signals.interrupted, roll_back=request.roll_back
@@ -194,7 +193,7 @@ def _deploy(flow: FlowContext, request: DeployRequest) -> DeployReport:
             flow, newest, images, why, serving, outside=outside, killed=ran.outcome.killed
         )
     way_back = _has_way_back(flow, recorded=newest is not None)
-    raise ended(flow.session.name, step, ran.outcome, verdict, serving, way_back=way_back)
+    raise endings.ended(flow.session.name, step, ran.outcome, verdict, serving, way_back=way_back)
 
 
 def _adoptable(flow: FlowContext, changes: Changes) -> tuple[Resource, ...]:
@@ -231,17 +230,6 @@ def _judge(flow: FlowContext, request: DeployRequest, gate: GateSettings) -> Ver
         ) from signal
 
 
-def _not_verified(flow: FlowContext, verdict: Verdict) -> AegisError:
-    return AegisError(
-        what=f"what was deployed to {flow.session.name} is not verified",
-        why=verdict.reason,
-        state=f"it is deployed and passed its gate; {verdict.serving}",
-        next="see to what holds it; once it is gone this makes it again and verifies all of it: "
-        f"aegis deploy --stack {flow.session.name}",
-        code=ExitCode.NOT_ROLLED_BACK,
-    )
-
-
 def _unchanged(flow: FlowContext, current: Release | None, gate: GateSettings) -> DeployReport:
     """Nothing is to be changed: make sure that what runs has passed its gate."""
     deployed = Deployed() if current is None else stack_history.deployed(flow.session, current)
@@ -260,13 +248,13 @@ def _unchanged(flow: FlowContext, current: Release | None, gate: GateSettings) -
             command="deploy",
         )
     if verdict.kind == GOING:
-        raise _not_verified(flow, verdict)
+        raise endings.not_verified(flow.session.name, verdict)
     if not verdict.passed:
         raise AegisError(
             what=f"what runs in {flow.session.name} does not pass its gate",
             why="\n".join([verdict.reason, *verdict.evidence]),
             state="nothing was to be changed, and nothing was",
-            next=back(flow.session.name, way_back=_has_way_back(flow, recorded=True)),
+            next=endings.back(flow.session.name, way_back=_has_way_back(flow, recorded=True)),
             code=ExitCode.GATE_FAILED,
         )
     try:
@@ -316,17 +304,7 @@ def _refuse_again(flow: FlowContext, images: str | None, settings: Config, *, fo
     if force:
         flow.out.warn(f"this release was rolled back before, and is deployed anyway: {why}")
         return
-    raise _rolled_back_before(flow, why)
-
-
-def _rolled_back_before(flow: FlowContext, why: str, serving: str = "") -> AegisError:
-    return AegisError(
-        what=f"this release was rolled back from {flow.session.name} before",
-        why=why,
-        state=serving or "nothing that runs was changed",
-        next="aegis config restore brings the settings in line with what runs; "
-        "--force deploys it all the same",
-    )
+    raise endings.rolled_back_before(flow.session.name, why)
 
 
 def _warn_of_no_way_back(
@@ -409,57 +387,16 @@ def _restored(
     except AegisError as refusal:
         if refusal.code is not ExitCode.REFUSED:
             raise
-        return AegisError(
-            what=f"the release failed on {flow.session.name} and could not be rolled back",
-            why=f"{why}\nno rollback: {refusal.what}: {refusal.why}",
-            state=serving or "the failed release is what is deployed",
-            next=once_mended(
-                flow.session.name,
-                refusal.next,
-                way_back=_has_way_back(flow, recorded=failed is not None),
-            ),
-            code=ExitCode.NOT_ROLLED_BACK,
-        )
+        way_back = _has_way_back(flow, recorded=failed is not None)
+        return endings.stuck(flow.session.name, why, refusal, serving, way_back=way_back)
     if failed is not None and outside is None:
         remember(flow, failed, images, why, flow.program_update.declared)
-    return AegisError(
-        what=f"the release failed on {flow.session.name}",
-        why=why,
-        state="; not deleted: ".join(
-            filter(
-                None,
-                (
-                    f"rolled back to {named(target, deployed)}, verified",
-                    ", ".join(it.resource for it in done.replay.stays),
-                ),
-            )
-        ),
-        next=_next(flow.session.name, target, failed)
-        if outside is None
-        else _once_more(flow.session.name, why),
-        code=ExitCode.ROLLED_BACK,
-        details={
-            "failed": None if failed is None else failed.number,
-            "rollback": finished(report, done).as_json(),
-        },
-    )
-
-
-def _once_more(stack: str, why: str) -> str:
-    """Say how to deploy again what was rolled back for no fault of the release."""
-    again = f"aegis deploy --stack {stack}"
-    mended = field_conflicts.advice(why, stack)
-    if mended:
-        return f"it is not held to be bad\n{mended}\nthen: {again}"
-    return f"it is not held to be bad: {again} deploys it again"
-
-
-def _next(stack: str, target: Release, failed: Release | None) -> str:
-    """Say how to see what was wrong, and how to get it out of the settings."""
-    shown = "aegis history" if failed is None else f"aegis diff {target.number} {failed.number}"
-    return (
-        f"{shown} --stack {stack} shows what was changed; "
-        f"aegis config restore --stack {stack} takes it out of the settings"
+    return endings.rolled_back(
+        flow.session.name,
+        finished(report, done),
+        why,
+        failed=None if failed is None else failed.number,
+        excused=outside is not None,
     )
 
 
