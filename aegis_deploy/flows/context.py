@@ -55,7 +55,7 @@ class FlowContext:
 
     @classmethod
     def of(cls, session: Session, out: Output, signals: Signals) -> FlowContext:
-        """Make what works on one stack, and make it know each other.
+        """Make what works on one stack, each knowing what it needs of the others.
 
         Args:
             session: The stack, open.
