@@ -41,6 +41,11 @@ class Signals:
         self.received: int | None = None
         self._stop: Callable[[], None] | None = None
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether one asked to stop."""
+        return self.received is not None
+
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Answer signals while the block runs; outside the main thread, leave them alone."""

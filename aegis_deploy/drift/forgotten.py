@@ -60,7 +60,7 @@ class Forgotten:
         )
 
 
-NOTHING = Forgotten()
+NOTHING_FORGOTTEN = Forgotten()
 """Nothing is out of the state, or nobody can tell."""
 
 
@@ -77,7 +77,7 @@ def look(session: Session, releases: Iterable[Release]) -> Forgotten:
     release = last_whole(releases)
     recorded = None if release is None else session.store.checkpoint(release)
     if recorded is None:
-        return NOTHING
+        return NOTHING_FORGOTTEN
     wanted = called_as_now(recorded, session.name, session.project).get("resources") or ()
     return Forgotten(release, tuple(lacking(wanted, session.resources())))
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aegis_deploy.replay.model import Replay
 
 
-NOTHING = ("  nothing changes",)
+NO_CHANGES = ("  nothing changes",)
 """What is said where nothing would change."""
 
 
@@ -21,7 +21,7 @@ def change_lines(changes: Changes) -> tuple[str, ...]:
     lines = []
     for step in filter(is_shown, changes.steps):
         lines.append(f"  {called(step)}" + (f" [{', '.join(step.diffs)}]" if step.diffs else ""))
-    return tuple(lines) or NOTHING
+    return tuple(lines) or NO_CHANGES
 
 
 def in_order(replay: Replay, changes: Changes | None) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def in_order(replay: Replay, changes: Changes | None) -> tuple[str, ...]:
             lines += change_lines(replace(changes, steps=tuple(rest)))
     if changes is None or replay.kept:
         lines += [f"  delete {it.label}" for it in replay.deletes if it.urn not in deleted]
-    return tuple(lines) or NOTHING
+    return tuple(lines) or NO_CHANGES
 
 
 def stay_lines(replay: Replay, stack: str, command: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Deploying a release: the order of things; what each does is in :mod:`flows.operations`.
+"""Deploying a release: what is done, in which order.
 
 Preview, update, gate, mark. A release that fails is replaced by the last verified one with nobody
 typing anything.
@@ -12,31 +12,35 @@ from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
+from aegis_deploy.drift.detection import is_object
 from aegis_deploy.drift.external_changes import GOING
+from aegis_deploy.flows import deploy_endings as endings
+from aegis_deploy.flows import marking, preconditions, workloads
 from aegis_deploy.flows.change_lines import change_lines
 from aegis_deploy.flows.decisions import Next, after_judgement, after_update, cause, headline, lost
-from aegis_deploy.flows.deploy_endings import back, ended, once_mended
 from aegis_deploy.flows.rollback import (
     announced,
     finished,
-    going_back,
-    named,
     planned,
     remember,
     restore,
 )
+from aegis_deploy.flows.rollback_report import command_to
+from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.history.rollback_target import choose
 from aegis_deploy.locking.lock_holders import DEPLOY
 from aegis_deploy.model.fingerprint import fingerprint, images_of_steps, is_shown
 from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.verdict import AGAIN, Verdict
-from aegis_deploy.pulumi_cli import field_conflicts
+from aegis_deploy.report import timeline_store
+from aegis_deploy.stack import checkpoint
 
 if TYPE_CHECKING:
-    from aegis_deploy.flows.operations import Actions, Config
+    from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.model.events import Changes
     from aegis_deploy.model.gate_settings import GateSettings
-    from aegis_deploy.replay.model import Replay
+    from aegis_deploy.model.release import Config
+    from aegis_deploy.stack.checkpoint import Resource
 
 DIGEST_SETTING = "imageDigest"
 
@@ -99,7 +103,7 @@ class DeployReport:
         }
 
 
-def deploy(actions: Actions, request: DeployRequest) -> DeployReport:
+def deploy(flow: FlowContext, request: DeployRequest) -> DeployReport:
     """Deploy what the program declares.
 
     Raises:
@@ -107,75 +111,78 @@ def deploy(actions: Actions, request: DeployRequest) -> DeployReport:
             verified release is restored.
     """
     with (
-        actions.claimed(DEPLOY, request.message, request.wait_seconds),
-        actions.guarded(request.guard),
+        flow.takeover.claimed(DEPLOY, request.message, request.wait_seconds),
+        timeline_store.kept(flow.session, flow.recorder, DEPLOY, flow.out.warn),
+        flow.takeover.guarded(request.guard),
     ):
         if request.image_digest is not None:
             # Not in the settings file, which must not name a release that nobody wants any more,
             # nor go back to an old one while the new one runs: it changes once that is good.
-            actions.override(DIGEST_SETTING, request.image_digest)
-        return _deploy(actions, request)
+            flow.program_update.override(DIGEST_SETTING, request.image_digest)
+        return _deploy(flow, request)
 
 
-def _deploy(actions: Actions, request: DeployRequest) -> DeployReport:
+def _deploy(flow: FlowContext, request: DeployRequest) -> DeployReport:
     # Read once: what is refused, rolled out, judged and remembered is one and the same.
-    settings = actions.settings()
-    gate = actions.gate(settings)
+    settings = flow.program_update.settings()
+    gate = flow.gate_runner.gate(settings)
     if not request.force:
-        actions.require_standing()
-    changes = actions.preview(request.policy_packs)
+        preconditions.require_standing(flow)
+    changes = flow.program_update.preview(request.policy_packs)
     for line in ("what changes:", *change_lines(changes), *_warnings(changes)):
-        actions.out.show(line)
-    releases = actions.releases()
+        flow.out.show(line)
+    releases = stack_history.reading(flow.session)
     current = next((it for it in releases if it.current), None)
     # After a targeted update, an import, or one that failed once all was changed, one that changes
     # nothing is the whole release: a record of the others is none to verify or to go back to.
     if not changes and (current is None or (current.whole and current.succeeded)):
-        return _unchanged(actions, current, gate)
-    refuse_forbidden(actions, changes)
-    adopted = actions.adoptable(changes)
+        return _unchanged(flow, current, gate)
+    refuse_forbidden(flow, changes)
+    adopted = _adoptable(flow, changes)
     images = images_of_steps(changes.steps)
-    _refuse_again(actions, images, settings, force=request.force)
-    _refuse_missing(actions, changes, force=request.force)
-    _warn_of_no_way_back(actions, releases, request)
-    if not request.yes and not actions.out.confirm(f"Deploy to {actions.stack}?"):
+    _refuse_again(flow, images, settings, force=request.force)
+    _refuse_missing(flow, changes, force=request.force)
+    _warn_of_no_way_back(flow, releases, request)
+    if not request.yes and not flow.out.confirm(f"Deploy to {flow.session.name}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
-    workloads = actions.to_watch(changes)
-    if workloads:
-        actions.require_cluster()
-    actions.adopt(adopted)
-    ran = actions.update(request.message or "aegis: deploy", workloads, gate)
+    to_watch = workloads.to_watch(flow, changes)
+    if to_watch:
+        preconditions.require_clusters(flow)
+    flow.program_update.adopt(adopted)
+    ran = flow.program_update.update(request.message or "aegis: deploy", to_watch, gate)
     if AGAIN in ran.outcome.why:
         # The program's own gate: only the update knew the image, which it had to build first.
-        raise _rolled_back_before(actions, ran.outcome.why, ran.serving)
+        raise endings.rolled_back_before(flow.session.name, ran.outcome.why, ran.serving)
     images = images_of_steps([*changes.steps, *ran.outcome.steps])
     step = after_update(
         ran.outcome,
         ran.evidence,
-        interrupted=actions.interrupted,
+        interrupted=flow.signals.interrupted,
         roll_back=request.roll_back,
     )
     verdict, serving = ran.evidence, ran.serving
     if step is Next.JUDGE:
-        verdict = _judge(actions, request, gate)
+        verdict = _judge(flow, request, gate)
         if verdict.kind == GOING:
             # Going back would not keep it either.
-            raise _not_verified(actions, verdict)
+            raise endings.not_verified(flow.session.name, verdict)
         serving = verdict.serving
         step = after_judgement(
-            verdict, interrupted=actions.interrupted, roll_back=request.roll_back
+            verdict, interrupted=flow.signals.interrupted, roll_back=request.roll_back
         )
-    newest = actions.recorded(ran.outcome)
+    newest = stack_history.recorded(flow.session, ran.outcome)
     if step is Next.KEEP:
         try:
-            actions.mark_verified(newest)
+            marking.mark_verified(flow, newest)
         finally:
-            actions.keep_overrides()
+            flow.program_update.keep_overrides()
         if images is not None:
-            actions.pardon(fingerprint(images, settings), declared=actions.previewed)
+            marking.pardon(
+                flow, fingerprint(images, settings), declared=flow.program_update.declared
+            )
         return DeployReport(
             release=newest,
-            deployed=_told(actions, newest),
+            deployed=_told(flow, newest),
             changed=bool(changes),
             verdict=verdict,
             replaced=ran.replaced,
@@ -183,103 +190,108 @@ def _deploy(actions: Actions, request: DeployRequest) -> DeployReport:
         )
     why = cause(ran.outcome, verdict)
     if step is Next.RESTORE:
-        outside = actions.interference(workloads, ran, verdict)
+        outside = flow.gate_runner.external_cause(to_watch, ran, verdict)
         raise _restored(
-            actions, newest, images, why, serving, outside=outside, killed=ran.outcome.killed
+            flow, newest, images, why, serving, outside=outside, killed=ran.outcome.killed
         )
-    way_back = _has_way_back(actions, recorded=newest is not None)
-    raise ended(actions.stack, step, ran.outcome, verdict, serving, way_back=way_back)
+    way_back = _has_way_back(flow, recorded=newest is not None)
+    raise endings.ended(flow.session.name, step, ran.outcome, verdict, serving, way_back=way_back)
 
 
-def _told(actions: Actions, release: Release | None) -> Deployed:
+def _adoptable(flow: FlowContext, changes: Changes) -> tuple[Resource, ...]:
+    """Say what an update would make and is there already; see `operations.adopting`.
+
+    Raises:
+        AegisError: It is somebody else's.
+    """
+    found = flow.adopting.of_update(changes)
+    # Their providers and components come with them, which no cluster has.
+    for it in filter(is_object, found):
+        flow.out.show(f"  adopted {it.label}: the cluster has it, the state no more")
+    return found
+
+
+def _told(flow: FlowContext, release: Release | None) -> Deployed:
     """Say what a release deployed, which is good whether or not that can be read."""
     try:
-        return Deployed() if release is None else actions.deployed(release)
+        return Deployed() if release is None else stack_history.deployed(flow.session, release)
     except AegisError as error:
-        actions.out.warn(f"what was deployed cannot be told\n{error.what}: {error.why}")
+        flow.out.warn(f"what was deployed cannot be told\n{error.what}: {error.why}")
         return Deployed()
 
 
-def _judge(actions: Actions, request: DeployRequest, gate: GateSettings) -> Verdict:
+def _judge(flow: FlowContext, request: DeployRequest, gate: GateSettings) -> Verdict:
     try:
-        return actions.judge(actions.workloads(), gate)
+        return flow.gate_runner.judge(workloads.of_state(flow), gate)
     except Interrupted as signal:
         raise AegisError(
             what=f"stopped by {signal} while the gate judged {request.message or 'the release'}",
             state="the release is deployed and not verified",
-            next=f"aegis recover --stack {actions.stack} lets the gate judge it; "
+            next=f"aegis recover --stack {flow.session.name} lets the gate judge it; "
             "aegis rollback goes back now",
             code=ExitCode.INTERRUPTED,
         ) from signal
 
 
-def _not_verified(actions: Actions, verdict: Verdict) -> AegisError:
-    return AegisError(
-        what=f"what was deployed to {actions.stack} is not verified",
-        why=verdict.reason,
-        state=f"it is deployed and passed its gate; {verdict.serving}",
-        next="see to what holds it; once it is gone this makes it again and verifies all of it: "
-        f"aegis deploy --stack {actions.stack}",
-        code=ExitCode.NOT_ROLLED_BACK,
-    )
-
-
-def _unchanged(actions: Actions, current: Release | None, gate: GateSettings) -> DeployReport:
+def _unchanged(flow: FlowContext, current: Release | None, gate: GateSettings) -> DeployReport:
     """Nothing is to be changed: make sure that what runs has passed its gate."""
-    deployed = Deployed() if current is None else actions.deployed(current)
+    deployed = Deployed() if current is None else stack_history.deployed(flow.session, current)
     if current is None or current.verified:
         if current is not None:
-            actions.keep_overrides()
+            flow.program_update.keep_overrides()
         return DeployReport(release=current, deployed=deployed, changed=False)
-    verdict = actions.judge(actions.workloads(), gate)
+    verdict = flow.gate_runner.judge(workloads.of_state(flow), gate)
     if verdict.lost:
         nothing = "nothing was to be changed, and nothing was; what serves is not known"
         raise lost(
-            actions.stack,
+            flow.session.name,
             "while the gate judged what runs",
             verdict.reason,
             state=nothing,
             command="deploy",
         )
     if verdict.kind == GOING:
-        raise _not_verified(actions, verdict)
+        raise endings.not_verified(flow.session.name, verdict)
     if not verdict.passed:
         raise AegisError(
-            what=f"what runs in {actions.stack} does not pass its gate",
+            what=f"what runs in {flow.session.name} does not pass its gate",
             why="\n".join([verdict.reason, *verdict.evidence]),
             state="nothing was to be changed, and nothing was",
-            next=back(actions.stack, way_back=_has_way_back(actions, recorded=True)),
+            next=endings.back(flow.session.name, way_back=_has_way_back(flow, recorded=True)),
             code=ExitCode.GATE_FAILED,
         )
     try:
-        actions.mark_verified(current)
+        marking.mark_verified(flow, current)
     finally:
-        actions.keep_overrides()
+        flow.program_update.keep_overrides()
     return DeployReport(release=current, deployed=deployed, changed=False, verdict=verdict)
 
 
-def refuse_forbidden(actions: Actions, changes: Changes) -> None:
+def refuse_forbidden(flow: FlowContext, changes: Changes) -> None:
     """Refuse what a mandatory policy forbids; warn of what another one is against.
 
     Raises:
         AegisError: A mandatory policy would be broken.
     """
     broken = [
-        (it.mandatory, f"{it.rule}: {it.urn.rpartition('::')[2] or actions.stack}: {it.message}")
+        (
+            it.mandatory,
+            f"{it.rule}: {it.urn.rpartition('::')[2] or flow.session.name}: {it.message}",
+        )
         for it in changes.violations
     ]
     for mandatory, line in broken:
         if not mandatory:
-            actions.out.warn(f"policy {line}")
+            flow.out.warn(f"policy {line}")
     if changes.forbidden:
         raise AegisError(
-            what=f"policy forbids this release in {actions.stack}",
+            what=f"policy forbids this release in {flow.session.name}",
             why="\n".join(line for mandatory, line in broken if mandatory),
-            next=f"correct it, then: aegis deploy --stack {actions.stack}",
+            next=f"correct it, then: aegis deploy --stack {flow.session.name}",
         )
 
 
-def _refuse_again(actions: Actions, images: str | None, settings: Config, *, force: bool) -> None:
+def _refuse_again(flow: FlowContext, images: str | None, settings: Config, *, force: bool) -> None:
     """Refuse what was rolled back before, unless somebody insists.
 
     Raises:
@@ -287,27 +299,19 @@ def _refuse_again(actions: Actions, images: str | None, settings: Config, *, for
     """
     if images is None:
         return
-    why = actions.refusal(fingerprint(images, settings), actions.previewed)
+    why = verification_store.why_refused(
+        flow.session, fingerprint(images, settings), flow.program_update.declared
+    )
     if why is None:
         return
     if force:
-        actions.out.warn(f"this release was rolled back before, and is deployed anyway: {why}")
+        flow.out.warn(f"this release was rolled back before, and is deployed anyway: {why}")
         return
-    raise _rolled_back_before(actions, why)
-
-
-def _rolled_back_before(actions: Actions, why: str, serving: str = "") -> AegisError:
-    return AegisError(
-        what=f"this release was rolled back from {actions.stack} before",
-        why=why,
-        state=serving or "nothing that runs was changed",
-        next="aegis config restore brings the settings in line with what runs; "
-        "--force deploys it all the same",
-    )
+    raise endings.rolled_back_before(flow.session.name, why)
 
 
 def _warn_of_no_way_back(
-    actions: Actions, releases: Sequence[Release], request: DeployRequest
+    flow: FlowContext, releases: Sequence[Release], request: DeployRequest
 ) -> None:
     """Warn when the release that a rollback would restore cannot be read any more."""
     if not request.roll_back:
@@ -316,41 +320,41 @@ def _warn_of_no_way_back(
         target = choose(releases, interrupted=True)
     except AegisError:
         return  # A stack's first releases have none to go back to.
-    fault = actions.unreadable(target)
+    fault = checkpoint.fault(flow.session, target)
     if fault is not None:
-        actions.out.warn(
+        flow.out.warn(
             f"if this release is bad, release {target.number} cannot be restored by itself: "
             f"{fault.what}\n{fault.next}"
         )
 
 
-def _refuse_missing(actions: Actions, changes: Changes, *, force: bool) -> None:
+def _refuse_missing(flow: FlowContext, changes: Changes, *, force: bool) -> None:
     """Refuse an image that its registry does not have, or a registry that does not answer.
 
     Raises:
         AegisError: So it is, and nobody insists.
     """
     images = [image for step in changes.changed if is_shown(step) for image in step.images if image]
-    found = actions.presence(images)
+    found = flow.look_up_images(images)
     missing = [f"its registry does not have {it.image}" for it in found if it.there is False]
     silent = [f"{it.image}: {it.why}" for it in found if not it.reached]
     if not missing and not silent:
         return
     if force:
-        actions.out.warn("\n".join([*missing, *silent]))
+        flow.out.warn("\n".join([*missing, *silent]))
         return
     first = "push it first" if missing else "see that the registry is up and its address right"
     raise AegisError(
-        what=f"an image of this release cannot be pulled to {actions.stack}"
+        what=f"an image of this release cannot be pulled to {flow.session.name}"
         if missing
-        else f"nobody can say whether this release's image can be pulled to {actions.stack}",
+        else f"nobody can say whether this release's image can be pulled to {flow.session.name}",
         why="\n".join([*missing, *silent]),
         next=f"{first}; --force deploys it all the same, for a registry that only nodes reach",
     )
 
 
 def _restored(
-    actions: Actions,
+    flow: FlowContext,
     failed: Release | None,
     images: str | None,
     why: str,
@@ -362,7 +366,7 @@ def _restored(
     """Replace a failed release by the last verified one; return what to tell.
 
     Args:
-        actions: The stack.
+        flow: The stack.
         failed: The release that failed; None when it ended before it could be recorded.
         images: Its images.
         why: Why it failed.
@@ -370,80 +374,39 @@ def _restored(
         outside: What made it fail that is no fault of its own: it may then be deployed again.
         killed: Whether its CLI was, whose lock is then in the way of any update.
     """
-    actions.out.warn(f"the release failed: {headline(why)}")
+    flow.out.warn(f"the release failed: {headline(why)}")
     if outside is not None and outside not in why:
         why = f"{why}\n{outside}"
     try:
-        target = choose(actions.releases(), interrupted=failed is None)
-        actions.require_room()
+        target = choose(stack_history.reading(flow.session), interrupted=failed is None)
+        flow.session.store.require_room()
         if killed:
-            actions.settle()
-        replay = planned(actions, target)
-        replay.require(command=going_back(actions, target))
-        deployed = actions.deployed(target)
-        report = announced(actions, target, deployed, replay)
-        done = restore(actions, target, replay, why=why)
+            flow.takeover.settle()
+        replay = planned(flow, target)
+        replay.require(command=command_to(target, flow.session.name))
+        deployed = stack_history.deployed(flow.session, target)
+        report = announced(flow, target, deployed, replay)
+        done = restore(flow, target, replay, why=why)
     except AegisError as refusal:
         if refusal.code is not ExitCode.REFUSED:
             raise
-        return AegisError(
-            what=f"the release failed on {actions.stack} and could not be rolled back",
-            why=f"{why}\nno rollback: {refusal.what}: {refusal.why}",
-            state=serving or "the failed release is what is deployed",
-            next=once_mended(
-                actions.stack,
-                refusal.next,
-                way_back=_has_way_back(actions, recorded=failed is not None),
-            ),
-            code=ExitCode.NOT_ROLLED_BACK,
-        )
+        way_back = _has_way_back(flow, recorded=failed is not None)
+        return endings.stuck(flow.session.name, why, refusal, serving, way_back=way_back)
     if failed is not None and outside is None:
-        remember(actions, failed, images, why, actions.previewed)
-    return AegisError(
-        what=f"the release failed on {actions.stack}",
-        why=why,
-        state=_state(f"rolled back to {named(target, deployed)}, verified", done.replay),
-        next=_next(actions.stack, target, failed)
-        if outside is None
-        else _once_more(actions.stack, why),
-        code=ExitCode.ROLLED_BACK,
-        details={
-            "failed": None if failed is None else failed.number,
-            "rollback": finished(report, done).as_json(),
-        },
+        remember(flow, failed, images, why, flow.program_update.declared)
+    return endings.rolled_back(
+        flow.session.name,
+        finished(report, done),
+        why,
+        failed=None if failed is None else failed.number,
+        excused=outside is not None,
     )
 
 
-def _state(state: str, replay: Replay) -> str:
-    """Say what is true after a rollback, with what stays beside the release."""
-    for words, own in (("not deleted", False), ("not as it was", True)):
-        these = ", ".join(it.resource for it in replay.stays if it.own is own)
-        state += f"; {words}: {these}" if these else ""
-    return state
-
-
-def _once_more(stack: str, why: str) -> str:
-    """Say how to deploy again what was rolled back for no fault of the release."""
-    again = f"aegis deploy --stack {stack}"
-    mended = field_conflicts.advice(why, stack)
-    if mended:
-        return f"it is not held to be bad\n{mended}\nthen: {again}"
-    return f"it is not held to be bad: {again} deploys it again"
-
-
-def _next(stack: str, target: Release, failed: Release | None) -> str:
-    """Say how to see what was wrong, and how to get it out of the settings."""
-    shown = "aegis history" if failed is None else f"aegis diff {target.number} {failed.number}"
-    return (
-        f"{shown} --stack {stack} shows what was changed; "
-        f"aegis config restore --stack {stack} takes it out of the settings"
-    )
-
-
-def _has_way_back(actions: Actions, *, recorded: bool) -> bool:
+def _has_way_back(flow: FlowContext, *, recorded: bool) -> bool:
     """Whether there is a release that a rollback without a number would restore."""
     try:
-        choose(actions.releases(), interrupted=not recorded)
+        choose(stack_history.reading(flow.session), interrupted=not recorded)
     except AegisError:
         return False
     return True

@@ -11,7 +11,8 @@ from aegis_deploy.common import markdown as md
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift import forgotten, live_objects
 from aegis_deploy.drift.detection import by_engine, compare, is_elsewhere, is_object, named
-from aegis_deploy.drift.forgotten import NOTHING, Forgotten
+from aegis_deploy.drift.forgotten import NOTHING_FORGOTTEN, Forgotten
+from aegis_deploy.history import stack_history
 from aegis_deploy.kubernetes import autoscalers
 from aegis_deploy.kubernetes.client import ApiError, same_quantity
 from aegis_deploy.model.rollout import within
@@ -20,7 +21,7 @@ from aegis_deploy.stack.checkpoint import outline
 if TYPE_CHECKING:
     from aegis_deploy.drift.clusters import Part
     from aegis_deploy.drift.detection import Drifted, FieldChange
-    from aegis_deploy.flows.operations import Actions
+    from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.model.release import Release
     from aegis_deploy.stack.checkpoint import Resource
 
@@ -50,7 +51,7 @@ class DriftReport:
     objects: tuple[Drifted, ...] = ()
     fixed: bool = False
     unread: tuple[str, ...] = ()
-    forgotten: Forgotten = NOTHING
+    forgotten: Forgotten = NOTHING_FORGOTTEN
     unreached: tuple[str, ...] = ()
 
     @property
@@ -116,38 +117,38 @@ class DriftReport:
         return md.fitted(chain([head, fix, table], unread), _ISSUE)
 
 
-def inspect(actions: Actions, lost: Forgotten | None = None) -> DriftReport:
+def find_drift(flow: FlowContext, lost: Forgotten | None = None) -> DriftReport:
     """Compare what a stack's last good release declared with the cluster.
 
     Not its state: a refresh brings that in line with the cluster, drift and all.
 
     Args:
-        actions: The stack.
+        flow: The stack.
         lost: What the state lacks, where somebody has looked already.
 
     Raises:
         AegisError: There is no such release, its checkpoint cannot be decrypted, or the cluster
             does not answer.
     """
-    release = declared_by(actions)
-    declared = actions.declared_in(release).resources
+    release = declared_by(flow)
+    declared = flow.replay_planner.declared_in(release).resources
     wanted = [item for item in declared if is_object(item)]
-    resources = actions.session.resources()
-    elsewhere, unasked = _elsewhere(actions, resources)
-    actions.clusters.see(resources)
-    actions.clusters.learn(declared, anew=False)
-    parts = actions.clusters.of_resources(wanted)
+    resources = flow.session.resources()
+    elsewhere, unasked = _elsewhere(flow, resources)
+    flow.clusters.see(resources)
+    flow.clusters.learn(declared, anew=False)
+    parts = flow.clusters.of_resources(wanted)
     if not parts:
         # It need not have a cluster.
-        return DriftReport(actions.stack, 0, elsewhere, unread=unasked)
-    found = [_compared(actions.stack, part) for part in parts]
+        return DriftReport(flow.session.name, 0, elsewhere, unread=unasked)
+    found = [_compared(flow.session.name, part) for part in parts]
     refused = [it for it in found if it.error is not None]
     if len(refused) == len(found):
-        raise _unreadable(actions.stack, refused)
+        raise _unreadable(flow.session.name, refused)
     if lost is None:
-        lost = forgotten.look(actions.session, actions.releases())
+        lost = forgotten.look(flow.session, stack_history.reading(flow.session))
     return DriftReport(
-        actions.stack,
+        flow.session.name,
         sum(it.compared for it in found),
         (*(thing for it in found for thing in it.objects), *elsewhere),
         unread=(*(label for it in found for label in it.unread), *unasked),
@@ -232,12 +233,12 @@ def _unreadable(stack: str, refused: Sequence[_Compared]) -> AegisError:
 
 
 def _elsewhere(
-    actions: Actions, resources: Sequence[Mapping[str, Any]]
+    flow: FlowContext, resources: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[Drifted, ...], tuple[str, ...]]:
     """Have the engine compare what is no object of a cluster.
 
     Args:
-        actions: The stack.
+        flow: The stack.
         resources: Its state's.
 
     Returns:
@@ -247,26 +248,26 @@ def _elsewhere(
     if not others:
         return (), ()
     try:
-        steps = actions.session.drift([it.urn for it in others])
+        steps = flow.session.drift([it.urn for it in others])
     except AegisError as error:
-        actions.out.warn(str(error))
+        flow.out.warn(str(error))
         return (), tuple(it.label for it in others)
     return tuple(map(by_engine, steps)), ()
 
 
-def declared_by(actions: Actions) -> Release:
+def declared_by(flow: FlowContext) -> Release:
     """Return the release that says what is to be there: the last one that succeeded.
 
     Raises:
         AegisError: There is none.
     """
-    for release in actions.releases():
+    for release in stack_history.reading(flow.session):
         if release.deploys and release.succeeded:
             return release
     raise AegisError(
-        what=f"{actions.stack} has no succeeded release to compare with",
+        what=f"{flow.session.name} has no succeeded release to compare with",
         why="nothing was deployed yet, or nothing successfully",
-        next=f"aegis history --stack {actions.stack}",
+        next=f"aegis history --stack {flow.session.name}",
     )
 
 

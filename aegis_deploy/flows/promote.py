@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from aegis_deploy.common import git
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.flows import deploy
 from aegis_deploy.flows.change_lines import change_lines
+from aegis_deploy.history import stack_history
 from aegis_deploy.history.diff import Difference, compare_settings
 from aegis_deploy.model.release import Deployed, Release
 
 if TYPE_CHECKING:
-    from aegis_deploy.flows.operations import Actions, Config
+    from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.model.events import Changes
+    from aegis_deploy.model.release import Config
 
 VERSION_SETTING = "version"
 _SHORT = 10
@@ -90,7 +93,7 @@ class PromoteRequest:
     policy_packs: tuple[str, ...] = ()
 
 
-def candidate(source: Actions, *, unverified: bool) -> Candidate:
+def candidate(source: FlowContext, *, unverified: bool) -> Candidate:
     """Return what a stack runs now, if it may be promoted.
 
     Args:
@@ -100,32 +103,32 @@ def candidate(source: Actions, *, unverified: bool) -> Candidate:
     Raises:
         AegisError: It may not; the message says why.
     """
-    current = next((it for it in source.releases() if it.current), None)
+    current = next((it for it in stack_history.reading(source.session) if it.current), None)
     if current is None or current.emptied:
         raise AegisError(
-            what=f"there is nothing in {source.stack} to promote",
+            what=f"there is nothing in {source.session.name} to promote",
             why="nothing is deployed there",
-            next=f"aegis deploy --stack {source.stack}",
+            next=f"aegis deploy --stack {source.session.name}",
         )
     number = current.number
     if not current.succeeded:
         raise AegisError(
-            what=f"what runs in {source.stack} may not be promoted",
+            what=f"what runs in {source.session.name} may not be promoted",
             why=f"its last update, release {number}, {current.result}",
-            next=f"aegis rollback --stack {source.stack}, or correct it and deploy again",
+            next=f"aegis rollback --stack {source.session.name}, or correct it and deploy again",
         )
     if not current.verified and not unverified:
         raise AegisError(
-            what=f"release {number} of {source.stack} may not be promoted",
+            what=f"release {number} of {source.session.name} may not be promoted",
             why="no gate has passed it",
-            next=f"aegis deploy --stack {source.stack} runs its gate; --unverified insists",
+            next=f"aegis deploy --stack {source.session.name} runs its gate; --unverified insists",
         )
     if not current.verified:
-        source.out.warn(f"release {number} of {source.stack} was never verified by a gate")
-    return Candidate(source.stack, current, source.deployed(current))
+        source.out.warn(f"release {number} of {source.session.name} was never verified by a gate")
+    return Candidate(source.session.name, current, stack_history.deployed(source.session, current))
 
 
-def candidate_image(source: Actions, digest: str, *, unverified: bool) -> Candidate:
+def candidate_image(source: FlowContext, digest: str, *, unverified: bool) -> Candidate:
     """Return an image that a stack verified at some time.
 
     Args:
@@ -136,23 +139,25 @@ def candidate_image(source: Actions, digest: str, *, unverified: bool) -> Candid
     Raises:
         AegisError: It never did, and nobody insists.
     """
-    for release in source.releases():
+    for release in stack_history.reading(source.session):
         if release.deploys and release.succeeded and release.verified:
-            deployed = source.deployed(release)
+            deployed = stack_history.deployed(source.session, release)
             if deployed.image_digest == digest:
-                return Candidate(source.stack, release, deployed)
+                return Candidate(source.session.name, release, deployed)
     if not unverified:
         raise AegisError(
             what=f"{digest} may not be promoted",
-            why=f"{source.stack} has never verified it",
-            next=f"aegis deploy --stack {source.stack} --image-digest {digest} has its gate "
+            why=f"{source.session.name} has never verified it",
+            next=f"aegis deploy --stack {source.session.name} --image-digest {digest} has its gate "
             "judge it; --unverified insists",
         )
-    source.out.warn(f"{digest} was never verified in {source.stack}")
-    return Candidate(source.stack, None, Deployed(image_digest=digest))
+    source.out.warn(f"{digest} was never verified in {source.session.name}")
+    return Candidate(source.session.name, None, Deployed(image_digest=digest))
 
 
-def promote(source: Actions, target: Actions, request: PromoteRequest) -> deploy.DeployReport:
+def promote(
+    source: FlowContext, target: FlowContext, request: PromoteRequest
+) -> deploy.DeployReport:
     """Deploy to one stack the image that another one verified.
 
     Raises:
@@ -164,9 +169,9 @@ def promote(source: Actions, target: Actions, request: PromoteRequest) -> deploy
     else:
         found = candidate_image(source, request.image_digest, unverified=request.unverified)
     digest = found.digest
-    for line in summary(found, target, target.checked_out()):
+    for line in summary(found, target, git.commit(target.session.directory)):
         target.out.show(line)
-    if found.release and _is_other_code(found.release, target.checked_out()):
+    if found.release and _is_other_code(found.release, git.commit(target.session.directory)):
         target.out.warn(
             f"this checkout is not what {found.label} was deployed from: "
             "the image is the same, what surrounds it may not be"
@@ -187,27 +192,29 @@ def promote(source: Actions, target: Actions, request: PromoteRequest) -> deploy
     )
 
 
-def summary(found: Candidate, target: Actions, checkout: str | None) -> list[str]:
+def summary(found: Candidate, target: FlowContext, checkout: str | None) -> list[str]:
     """Say what is promoted, and what else differs between the two stacks."""
-    current = next((it for it in target.releases() if it.current), None)
-    runs = Deployed() if current is None else target.deployed(current)
+    current = next((it for it in stack_history.reading(target.session) if it.current), None)
+    runs = Deployed() if current is None else stack_history.deployed(target.session, current)
     release = found.release
     mark = "verified" if release and release.verified else "NOT verified"
     programs = (
         f"{found.stack} ran {_short(release.git_commit if release else None)}, "
-        f"{target.stack} runs {_short(current.git_commit if current else None)}, "
+        f"{target.session.name} runs {_short(current.git_commit if current else None)}, "
         f"this checkout is {_short(checkout)}"
     )
     lines = [
-        f"promote {found.label}, {mark}, to {target.stack}",
+        f"promote {found.label}, {mark}, to {target.session.name}",
         f"  image     {found.digest}",
         f"  replaces  {_ran(current, runs)}",
         f"  program   {programs}",
     ]
     lines += [
         f"  setting   {it.what}: {it.before or '(not set)'} in {found.stack}, "
-        f"{it.after or '(not set)'} in {target.stack}"
-        for it in settings_that_differ(release.config if release else {}, target.settings())
+        f"{it.after or '(not set)'} in {target.session.name}"
+        for it in settings_that_differ(
+            release.config if release else {}, target.program_update.settings()
+        )
         if release is not None
     ]
     return lines
@@ -222,29 +229,29 @@ def settings_that_differ(source: Config, target: Config) -> Sequence[Difference]
     ]
 
 
-def _preview(target: Actions, digest: str, policy_packs: Sequence[str]) -> deploy.DeployReport:
-    target.override(deploy.DIGEST_SETTING, digest)
-    changes: Changes = target.preview(policy_packs)
+def _preview(target: FlowContext, digest: str, policy_packs: Sequence[str]) -> deploy.DeployReport:
+    target.program_update.override(deploy.DIGEST_SETTING, digest)
+    changes: Changes = target.program_update.preview(policy_packs)
     for line in ("what changes:", *change_lines(changes)):
         target.out.show(line)
     deploy.refuse_forbidden(target, changes)
-    current = next((it for it in target.releases() if it.current), None)
-    deployed = Deployed() if current is None else target.deployed(current)
+    current = next((it for it in stack_history.reading(target.session) if it.current), None)
+    deployed = Deployed() if current is None else stack_history.deployed(target.session, current)
     return deploy.DeployReport(
         release=current, deployed=replace(deployed, image_digest=digest), changed=False
     )
 
 
-def _name_version(source: Actions, target: Actions, found: Candidate) -> None:
+def _name_version(source: FlowContext, target: FlowContext, found: Candidate) -> None:
     """Have the target use the version that goes with the image.
 
     Only for a program that says both of itself, by the names this project gives them: what a
     setting called `version` means to another one nobody knows.
     """
-    said = {} if found.release is None else source.outputs(found.release)
+    said = {} if found.release is None else source.session.store.outputs(found.release) or {}
     if not found.deployed.version or not {VERSION_SETTING, deploy.DIGEST_SETTING} <= set(said):
         return
-    target.override(VERSION_SETTING, found.deployed.version)
+    target.program_update.override(VERSION_SETTING, found.deployed.version)
 
 
 def _is_other_code(release: Release, checkout: str | None) -> bool:

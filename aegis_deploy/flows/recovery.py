@@ -9,23 +9,27 @@ from typing import TYPE_CHECKING, Any
 from aegis_deploy.common import temp_dir
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.drift.external_changes import ALTERED, GOING
+from aegis_deploy.flows import marking, workloads
 from aegis_deploy.flows.decisions import lost
 from aegis_deploy.flows.rollback import (
     accept,
     announced,
     finished,
-    going_back,
     refuse_gone,
     restore,
 )
+from aegis_deploy.flows.rollback_report import command_to
+from aegis_deploy.history import stack_history
 from aegis_deploy.history.diff import compare_settings
 from aegis_deploy.history.rollback_target import numbered
 from aegis_deploy.locking.diagnosis import Action, decide, diagnose, explain
+from aegis_deploy.locking.lock_holders import RECOVERY
 from aegis_deploy.locking.state_repair import disown, refresh, settle
+from aegis_deploy.report import timeline_store
 
 if TYPE_CHECKING:
-    from aegis_deploy.flows.operations import Actions
-    from aegis_deploy.flows.rollback import RollbackReport
+    from aegis_deploy.flows.context import FlowContext
+    from aegis_deploy.flows.rollback_report import RollbackReport
     from aegis_deploy.locking.diagnosis import Decision, Diagnosis
     from aegis_deploy.locking.lock_holders import Holder
     from aegis_deploy.locking.state_repair import Settled
@@ -75,7 +79,7 @@ class Recovered:
 
 
 def put_in_order(
-    actions: Actions,
+    flow: FlowContext,
     *,
     take: bool = False,
     preview: bool = False,
@@ -85,7 +89,7 @@ def put_in_order(
     """Find out what state a stack is in, and bring it to its verified release or finish.
 
     Args:
-        actions: The stack.
+        flow: The stack.
         take: Whether to take away also a lock that cannot be told from a living one's.
         preview: Whether to say what would be done, and no more.
         by: Who does it, when it is no person; history is told.
@@ -96,39 +100,41 @@ def put_in_order(
     """
     temp_dir.sweep()
     if not by:
-        diagnosis = diagnose(actions.session)
+        diagnosis = diagnose(flow.session)
         decision = decide(diagnosis)
         in_order = decision.action is Action.NOTHING and not diagnosis.interrupted
         if preview or in_order:
-            return replace(_told(actions, diagnosis, decision), done=not preview)
-    with actions.recovering(by or "recovery", take=take, wait_seconds=wait_seconds) as claim:
+            return replace(_told(flow, diagnosis, decision), done=not preview)
+    recovering = flow.takeover.recovering(by or "recovery", take=take, wait_seconds=wait_seconds)
+    kept = timeline_store.kept(flow.session, flow.recorder, RECOVERY, flow.out.warn)
+    with recovering as claim, kept:
         # Looked at once more: another recovery may have been quicker.
-        diagnosis = diagnose(actions.session, found=claim.over)
+        diagnosis = diagnose(flow.session, found=claim.over)
         decision = decide(diagnosis)
-        found = _told(actions, diagnosis, decision)
-        settled = settle(actions.session, take=take, mine=claim.id, over=claim.over)
+        found = _told(flow, diagnosis, decision)
+        settled = settle(flow.session, take=take, mine=claim.id, over=claim.over)
         repairs = tuple(_repairs(replace(settled, cleared=(*claim.over, *settled.cleared))))
         for line in repairs:
-            actions.out.say(line)
+            flow.out.say(line)
         if settled.confirmed:
             # What was entered has to be looked at before anything could delete it.
-            refresh(actions.session)
-            for it in disown(actions.session, settled).foreign:
+            refresh(flow.session)
+            for it in disown(flow.session, settled).foreign:
                 line = f"not adopted, for it is not of the update that died: {it.urn}"
-                actions.out.warn(line)
+                flow.out.warn(line)
                 repairs = (*repairs, line)
-        report, stays = _act(actions, decision, diagnosis, by)
+        report, stays = _act(flow, decision, diagnosis, by)
     restored = None if report is None else report.as_json()
     told = tuple(map(str, stays))
     return replace(found, repairs=repairs, rollback=restored, stays=told, done=True)
 
 
-def _told(actions: Actions, diagnosis: Diagnosis, decision: Decision) -> Recovered:
+def _told(flow: FlowContext, diagnosis: Diagnosis, decision: Decision) -> Recovered:
     findings = tuple(explain(diagnosis, decision))
     for line in findings:
-        actions.out.say(line)
+        flow.out.say(line)
     return Recovered(
-        stack=actions.stack,
+        stack=flow.session.name,
         action=decision.action.value,
         findings=findings,
         target=decision.target.number if decision.target is not None else None,
@@ -136,79 +142,81 @@ def _told(actions: Actions, diagnosis: Diagnosis, decision: Decision) -> Recover
     )
 
 
-def _act(actions: Actions, decision: Decision, diagnosis: Diagnosis, by: str) -> _Done:
+def _act(flow: FlowContext, decision: Decision, diagnosis: Diagnosis, by: str) -> _Done:
     if decision.action is Action.NOTHING:
         return None, ()
     if decision.action is Action.RESTORE and decision.target is not None:
         why = f"{by}: {decision.why}" if by else decision.why
-        report = _restore(actions, decision.target, why)
+        report = _restore(flow, decision.target, why)
         return report, report.stays
     if decision.action is Action.JUDGE and decision.target is not None:
-        return _judge(actions, decision.target, diagnosis.verified, by)
-    with actions.out.progress(f"refreshing {actions.stack}"):
-        refresh(actions.session)
+        return _judge(flow, decision.target, diagnosis.verified, by)
+    with flow.out.progress(f"refreshing {flow.session.name}"):
+        refresh(flow.session)
     return None, ()
 
 
-def _restore(actions: Actions, target: Release, why: str) -> RollbackReport:
-    replay = actions.replay(target)
-    replay.require(command=going_back(actions, target))
-    deployed = actions.deployed(target)
-    refuse_gone(target, actions.presence(deployed.images), actions)
-    report = announced(actions, target, deployed, replay)
-    return finished(report, restore(actions, target, replay, why=why))
+def _restore(flow: FlowContext, target: Release, why: str) -> RollbackReport:
+    replay = flow.replay_planner.plan(target)
+    replay.require(command=command_to(target, flow.session.name))
+    deployed = stack_history.deployed(flow.session, target)
+    refuse_gone(flow, target, flow.look_up_images(deployed.images))
+    report = announced(flow, target, deployed, replay)
+    return finished(report, restore(flow, target, replay, why=why))
 
 
-def _compare_settings(actions: Actions, last: Release) -> None:
+def _compare_settings(flow: FlowContext, last: Release) -> None:
     """Say where the next deploy would take back what a dead deploy had set for itself."""
-    differing = [it.what for it in compare_settings(last.config, actions.settings())]
+    differing = [it.what for it in compare_settings(last.config, flow.program_update.settings())]
     if differing:
-        actions.out.warn(
+        flow.out.warn(
             f"the settings are not those that release {last.number} runs with: "
             f"{', '.join(differing)}\n"
-            f"the next deploy would change that: aegis config restore --stack {actions.stack} "
+            f"the next deploy would change that: aegis config restore --stack {flow.session.name} "
             "brings the file in line with what runs"
         )
 
 
-def _beside(actions: Actions, last: Release) -> tuple[Release, Replay] | None:
+def _beside(flow: FlowContext, last: Release) -> tuple[Release, Replay] | None:
     """Return what a rollback restored, and what stays beside that; None when it was none.
 
     Where it cannot be read any more, nobody knows what of the state has to be there.
     """
     if last.restores is None:
         return None
-    target = numbered(actions.releases(), last.restores)
+    target = numbered(stack_history.reading(flow.session), last.restores)
     why = "the history does not have it any more"
     if target is not None:
         try:
-            return target, actions.beside(target)
+            return target, flow.replay_planner.beside(target)
         except AegisError as error:
             why = f"{error.what}: {error.why}"
-    actions.out.warn(f"what stays beside release {last.restores} is not known\n{why}")
+    flow.out.warn(f"what stays beside release {last.restores} is not known\n{why}")
     return None
 
 
-def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -> _Done:
+def _judge(flow: FlowContext, last: Release, verified: Release | None, by: str) -> _Done:
     """Let the gate say what its deployer did not live to hear."""
     restored = last.restores is not None
-    beside = _beside(actions, last)
-    verdict = actions.judge(
-        actions.workloads(),
-        actions.gate(last.config),
+    beside = _beside(flow, last)
+    verdict = flow.gate_runner.judge(
+        workloads.of_state(flow),
+        flow.gate_runner.gate(last.config),
         whole=beside is not None,
         apart=() if beside is None else beside[1].kept,
     )
     if verdict.passed:
         if beside is None:
-            actions.mark_verified(last, restored=restored)
+            marking.mark_verified(flow, last, restored=restored)
         else:
-            accept(actions, beside[0], last, beside[1])
-        _compare_settings(actions, last)
+            accept(flow, beside[0], last, beside[1])
+        _compare_settings(flow, last)
         return None, () if beside is None else beside[1].stays
     if verdict.lost:
-        actions.leave_to_judge()
-        raise lost(actions.stack, f"while the gate judged release {last.number}", verdict.reason)
+        flow.takeover.deploys()
+        raise lost(
+            flow.session.name, f"while the gate judged release {last.number}", verdict.reason
+        )
     # What did not come up healthy when it was restored would not when it is restored once more.
     again = verified is not None and last.restores in {verified.number, verified.restores}
     # But for what somebody took away from it.
@@ -216,13 +224,13 @@ def _judge(actions: Actions, last: Release, verified: Release | None, by: str) -
     if verified is None or (again and restored and not taken):
         left = "no release is verified" if verified is None else "it was a rollback already"
         raise AegisError(
-            what=f"release {last.number} of {actions.stack} did not pass its gate",
+            what=f"release {last.number} of {flow.session.name} did not pass its gate",
             why="\n".join([verdict.reason, *verdict.evidence]),
             state=f"release {last.number} is deployed, and {left}",
             next="aegis deploy, with what mends it",
             code=ExitCode.NOT_ROLLED_BACK,
         )
-    report = _restore(actions, verified, f"{by}: {verdict.reason}" if by else verdict.reason)
+    report = _restore(flow, verified, f"{by}: {verdict.reason}" if by else verdict.reason)
     return report, report.stays
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift import forgotten
 from aegis_deploy.drift.clusters import Part
-from aegis_deploy.flows.drift_report import inspect as compared
+from aegis_deploy.flows import workloads
+from aegis_deploy.flows.drift_report import find_drift
 from aegis_deploy.flows.status import StackDrift, Status, drift_of, look
 from aegis_deploy.history import stack_history
 from aegis_deploy.kubernetes.client import ApiError
@@ -18,50 +19,50 @@ from aegis_deploy.locking.lock_holders import Life
 
 if TYPE_CHECKING:
     from aegis_deploy.drift.forgotten import Forgotten
-    from aegis_deploy.flows.operations import Actions
+    from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.flows.status import LiveWorkload
     from aegis_deploy.locking.lock_holders import Holder
     from aegis_deploy.model.release import Release
     from aegis_deploy.model.rollout import Workload
 
 
-def inspect(actions: Actions, *, drift: bool = True) -> Status:
+def read_status(flow: FlowContext, *, drift: bool = True) -> Status:
     """Look at a stack; a cluster that does not answer is part of what is found.
 
     Args:
-        actions: The stack.
+        flow: The stack.
         drift: Whether to look for drift, too, which takes seconds.
     """
-    releases, unmarked = stack_history.legible(actions.session)
+    releases, unmarked = stack_history.legible(flow.session)
     release = next((it for it in releases if it.current), None)
     if unmarked is not None:
-        actions.out.warn(f"which releases are verified is not known\n{unmarked}")
+        flow.out.warn(f"which releases are verified is not known\n{unmarked}")
     live: list[LiveWorkload] = []
     unreachable: list[str] = []
-    workloads: list[Workload] = []
+    there: list[Workload] = []
     try:
-        workloads = actions.workloads()
+        there = workloads.of_state(flow)
     except AegisError as error:
-        actions.out.warn(f"what should run is not known\n{error}")
-    parts = actions.clusters.of_workloads(workloads)
-    if not workloads:
+        flow.out.warn(f"what should run is not known\n{error}")
+    parts = flow.clusters.of_workloads(there)
+    if not there:
         # Whether it could be asked is told all the same.
-        parts = [Part(it.name, (), it.connect) for it in actions.clusters.all()]
+        parts = [Part(it.name, (), it.connect) for it in flow.clusters.all()]
     for part in parts:
         try:
             live += look(part.connect(), part.items)
         except (ApiError, AegisError) as error:
             unreachable.append(part.told(error))
-    holders = tuple(lock_holders.holders(actions.session))
-    lost = _forgotten(actions, releases, holders)
+    holders = tuple(lock_holders.holders(flow.session))
+    lost = _forgotten(flow, releases, holders)
     found = StackDrift(unknown="nobody asked")
     if drift:
         alone = unreachable and len(unreachable) == len(parts)
-        found = _drift(actions, "; ".join(unreachable) if alone else "", holders, lost)
+        found = _drift(flow, "; ".join(unreachable) if alone else "", holders, lost)
     return Status(
-        stack=actions.stack,
+        stack=flow.session.name,
         release=release,
-        deployed=None if release is None else actions.deployed(release),
+        deployed=None if release is None else stack_history.deployed(flow.session, release),
         live=tuple(live),
         unreachable="; ".join(unreachable),
         holders=holders,
@@ -71,20 +72,20 @@ def inspect(actions: Actions, *, drift: bool = True) -> Status:
 
 
 def _forgotten(
-    actions: Actions, releases: Sequence[Release], holders: Sequence[Holder]
+    flow: FlowContext, releases: Sequence[Release], holders: Sequence[Holder]
 ) -> Forgotten:
     """Look for what the state lacks, unless somebody takes it out or puts it in just now."""
     if any(it.life is Life.HELD for it in holders):
-        return forgotten.NOTHING
+        return forgotten.NOTHING_FORGOTTEN
     try:
-        return forgotten.look(actions.session, releases)
+        return forgotten.look(flow.session, releases)
     except AegisError as error:
-        actions.out.warn(f"whether the state has all that was deployed is not known\n{error}")
-        return forgotten.NOTHING
+        flow.out.warn(f"whether the state has all that was deployed is not known\n{error}")
+        return forgotten.NOTHING_FORGOTTEN
 
 
 def _drift(
-    actions: Actions,
+    flow: FlowContext,
     unreachable: str,
     holders: Sequence[Holder],
     lost: Forgotten | None = None,
@@ -95,8 +96,8 @@ def _drift(
     if any(it.life is Life.HELD for it in holders):
         return StackDrift(unknown="somebody changes the stack just now")
     try:
-        with actions.out.progress(f"comparing {actions.stack} with what is live"):
-            found = compared(actions, lost)
+        with flow.out.progress(f"comparing {flow.session.name} with what is live"):
+            found = find_drift(flow, lost)
     except AegisError as error:
         return StackDrift(unknown=f"{error.what}: {error.why}")
     drifted = drift_of(found.objects, found.unread, found.unreached)

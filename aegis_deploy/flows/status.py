@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aegis_deploy.drift.forgotten import NOTHING, Forgotten
+from aegis_deploy.drift.forgotten import NOTHING_FORGOTTEN, Forgotten
 from aegis_deploy.drift.live_objects import held
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.kubernetes.informer import read_snapshot
@@ -133,7 +133,7 @@ class Status:
     unreachable: str = ""
     holders: tuple[Holder, ...] = ()
     drift: StackDrift = StackDrift(unknown="nobody asked")
-    forgotten: Forgotten = NOTHING
+    forgotten: Forgotten = NOTHING_FORGOTTEN
 
     @property
     def healthy(self) -> bool:

@@ -104,10 +104,10 @@ def judge(
         AegisError: There is no way to a cluster.
     """
     started = time.monotonic()
-    with informer_of(cluster, workloads) as mirror:
+    with informer_of(cluster, workloads) as informer:
         gate = _Gate(
             cluster,
-            mirror,
+            informer,
             workloads=tuple(workloads),
             settings=settings,
             expected=expected,
@@ -145,7 +145,7 @@ class _Gate:
     def __init__(
         self,
         cluster: Where,
-        mirror: Informer | Informers,
+        informer: Informer | Informers,
         *,
         workloads: tuple[Workload, ...],
         settings: GateSettings,
@@ -156,18 +156,18 @@ class _Gate:
         on_answer: OnAnswer | None,
         stop: threading.Event | None,
     ) -> None:
-        self.cluster_of, self.mirror, self.workloads = reach(cluster), mirror, workloads
+        self.cluster_of, self.informer, self.workloads = reach(cluster), informer, workloads
         self.settings = settings
-        self.rollouts = Rollouts(mirror, workloads, settings, restores=restores)
+        self.rollouts = Rollouts(informer, workloads, settings, restores=restores)
         self.notes: list[str] = []
         self.via = ""
         self._on_progress, self._on_answer, self._stop = on_progress, on_answer, stop
         self._astray, self._dry = "", dry
         self._routes = Routes(
-            cluster, mirror, workloads, settings.path, on_silence=self._look_again
+            cluster, informer, workloads, settings.path, on_silence=self._look_again
         )
         self._version = VersionCheck(
-            mirror,
+            informer,
             workloads,
             settings=settings,
             expected=expected,
@@ -179,12 +179,12 @@ class _Gate:
 
     def roll_out(self, *, canary: bool) -> None:
         """Wait until every rollout is complete; with ``canary``, probe the new pods meanwhile."""
-        limit, silent = None, self.mirror.silent
+        limit, silent = None, self.informer.silent
         with ExitStack() as stack:
             prober = stack.enter_context(self._prober(self._routes.of_new_pods)) if canary else None
             for now in self._rounds():
-                if self.mirror.complete and limit is None:
-                    snapshots = map(self.mirror.snapshot, self.workloads)
+                if self.informer.complete and limit is None:
+                    snapshots = map(self.informer.snapshot, self.workloads)
                     limit = now + max(map(longest_rollout, snapshots))
                 self._evidence()
                 if limit is not None:
@@ -201,7 +201,7 @@ class _Gate:
                     for note in self.rollouts.left_as_they_are():
                         self._note(note)
                     return
-                if limit is not None and now > limit + self.mirror.silent - silent:
+                if limit is not None and now > limit + self.informer.silent - silent:
                     missing = [str(w) for w in self.workloads if not self._done(w)]
                     self._fail(
                         "timeout", f"the rollout of {', '.join(missing)} did not end in time"
@@ -235,32 +235,32 @@ class _Gate:
             self.notes.append(f"{why}, so no requests were sent")
         self.via = ", ".join(route.name for route in routes)
         prober = self._prober(lambda: routes)
-        silent = self.mirror.silent
-        handover = Cutover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
+        silent = self.informer.silent
+        cutover = Cutover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
         with prober:
             for now in self._rounds():
                 self._evidence()
                 self._identify()
-                self._look(handover, now)
+                self._look(cutover, now)
                 self._require_probes(prober)
-                figures = self._judged(prober, handover)
+                figures = self._judged(prober, cutover)
                 self._look_where_it_leads(figures, began)
-                self._figures(figures, handover.planned(self.settings.probe_rate))
+                self._figures(figures, cutover.planned(self.settings.probe_rate))
                 # What the cluster did not answer in was no time in which it was looked at.
-                left = handover.end + self.mirror.silent - silent - now
+                left = cutover.end + self.informer.silent - silent - now
                 self._tell("bake", figures if routes else None, max(0.0, left))
-                unheard = handover.alone is None and self._version.is_unheard(figures)
+                unheard = cutover.alone is None and self._version.is_unheard(figures)
                 waits = unheard or bool(routes and not figures.total)
                 if left <= 0 and not (waits and left > -_UNHEARD_SECONDS):
                     break
         if any(route.proxied for route in routes):
             self._hear_out()
-        figures = self._judged(prober, handover)
+        figures = self._judged(prober, cutover)
         if routes and not figures.total:
             self._fail("unreachable", "no probe came to anything that tells of the new release")
         self._figures(figures, 0)
-        if handover.alone is not None:
-            settled = prober.figures(since=handover.alone)
+        if cutover.alone is not None:
+            settled = prober.figures(since=cutover.alone)
             wrong = self._version.wrong_answer(settled)
             if wrong is not None:
                 self._fail("version", wrong, figures=settled)
@@ -284,14 +284,14 @@ class _Gate:
 
     def _hear_out(self) -> None:
         """Wait for the API server's next sign of life: without it its last probes do not count."""
-        before, limit = self.mirror.beats, time.monotonic() + _BEAT_SECONDS
+        before, limit = self.informer.beats, time.monotonic() + _BEAT_SECONDS
         for now in self._rounds():
-            if self.mirror.beats != before or now > limit:
+            if self.informer.beats != before or now > limit:
                 return
 
     def _await_endpoints(self, begun: float) -> None:
         """Wait until the Services lead to the new pods, which they do at once as a rule."""
-        limit, silent = begun + _ENDPOINTS_SECONDS, self.mirror.silent
+        limit, silent = begun + _ENDPOINTS_SECONDS, self.informer.silent
         nudged = time.monotonic()
         for now in self._rounds():
             self._evidence()
@@ -301,7 +301,7 @@ class _Gate:
             if now > nudged + _NUDGE_SECONDS and not self._dry:
                 nudged = now
                 self._nudge()
-            if now > limit + self.mirror.silent - silent:
+            if now > limit + self.informer.silent - silent:
                 self._note(f"{why}, for {_ENDPOINTS_SECONDS:g} s now")
                 return
 
@@ -317,21 +317,21 @@ class _Gate:
         """Find out whether what failed was led astray: that can be seen only while it lasts."""
         if not figures.failed or self._astray:
             return
-        if self.mirror.doubted_since(since):
+        if self.informer.doubted_since(since):
             self._astray = "the control plane did not hear of the node of a pod"
         else:
             self._astray = self._routes.behind()
 
-    def _look(self, handover: Cutover, now: float) -> None:
-        old = [pod for w in self.workloads for pod in self.mirror.snapshot(w).old_pods]
+    def _look(self, cutover: Cutover, now: float) -> None:
+        old = [pod for w in self.workloads for pod in self.informer.snapshot(w).old_pods]
         serving = any(it.old for it in self.rollouts.progress().values())
-        handover.look(now, ending=bool(old), serving=serving)
-        handover.versions.update(filter(None, map(version_of, old)))
+        cutover.look(now, ending=bool(old), serving=serving)
+        cutover.versions.update(filter(None, map(version_of, old)))
 
-    def _judged(self, prober: Prober, handover: Cutover) -> ProbeMetrics:
+    def _judged(self, prober: Prober, cutover: Cutover) -> ProbeMetrics:
         """Sum up what the new release answered, as far as that can be told."""
         named = {version for version in self._version.named() if version}
-        return prober.figures(since=handover.judged_from, naming=named - handover.versions)
+        return prober.figures(since=cutover.judged_from, naming=named - cutover.versions)
 
     def _rounds(self) -> Iterator[float]:
         """Yield the time whenever something may have changed."""
@@ -339,20 +339,20 @@ class _Gate:
         while True:
             if self._stop is not None and self._stop.is_set():
                 raise Stopped
-            if self.mirror.refusal is not None:
-                self._fail("unreachable", f"the rollout cannot be watched: {self.mirror.refusal}")
-            if self.mirror.lost_for > _LOST_SECONDS:
+            if self.informer.refusal is not None:
+                self._fail("unreachable", f"the rollout cannot be watched: {self.informer.refusal}")
+            if self.informer.lost_for > _LOST_SECONDS:
                 self._fail(
                     LOST,
-                    f"the cluster did not answer for {_LOST_SECONDS:g} s: {self.mirror.loss}",
+                    f"the cluster did not answer for {_LOST_SECONDS:g} s: {self.informer.loss}",
                 )
             now = time.monotonic()
-            if not self.mirror.complete and now > self._begun + _LOST_SECONDS:
+            if not self.informer.complete and now > self._begun + _LOST_SECONDS:
                 # Whatever holds up whoever reads: nobody waits for it without end.
-                why = f"could not be read for {_LOST_SECONDS:g} s: {self.mirror.loss}"
+                why = f"could not be read for {_LOST_SECONDS:g} s: {self.informer.loss}"
                 self._fail(LOST, f"what is in the cluster {why}")
             yield now
-            seen = self.mirror.wait(seen, _LOOK_SECONDS)
+            seen = self.informer.wait(seen, _LOOK_SECONDS)
 
     def _evidence(self) -> None:
         found = self.rollouts.failure()
@@ -389,7 +389,7 @@ class _Gate:
             rate=self.settings.probe_rate,
             p99_ms=self.settings.p99_ms,
             on_answer=self._on_answer,
-            was_heard=self.mirror.was_heard,
+            was_heard=self.informer.was_heard,
         )
 
     def _look_again(self) -> None:
@@ -413,7 +413,7 @@ class _Gate:
     def _tell(
         self, phase: str, figures: ProbeMetrics | None = None, seconds_left: float | None = None
     ) -> None:
-        if self._on_progress is None or not self.mirror.complete:
+        if self._on_progress is None or not self.informer.complete:
             return
         progress = Progress(
             phase=phase,

@@ -39,7 +39,7 @@ class Routes:
 
     Args:
         cluster: The cluster they are in, or what returns the one that each of them is in.
-        mirror: The live copy of what is there.
+        informer: The live copy of what is there.
         workloads: What is judged.
         path: What is asked for; empty means what the readiness probes ask for.
         on_silence: Called when the cluster does not answer, before it is asked again; it may end
@@ -52,13 +52,13 @@ class Routes:
     def __init__(
         self,
         cluster: Where,
-        mirror: Informer | Informers,
+        informer: Informer | Informers,
         workloads: Sequence[Workload],
         path: str,
         *,
         on_silence: Callable[[], None],
     ) -> None:
-        self._cluster_of, self._mirror = reach(cluster), mirror
+        self._cluster_of, self._informer = reach(cluster), informer
         self._workloads = tuple(workloads)
         # An address that leads to a Service of one cluster may be another's in another.
         self._direct = len({it.cluster for it in self._workloads}) < 2  # noqa: PLR2004 - one
@@ -78,7 +78,7 @@ class Routes:
         routes: list[Route] = []
         why = "no Service selects the pods"
         for workload in self._workloads:
-            snapshot = self._mirror.snapshot(workload)
+            snapshot = self._informer.snapshot(workload)
             if snapshot.live is not None and not wanted(snapshot):
                 why = f"{workload.label} is to run no pods"
                 continue
@@ -120,7 +120,7 @@ class Routes:
         ready = {
             pod["metadata"]["uid"]: (workload, pod)
             for workload in self._workloads
-            for pod in self._mirror.snapshot(workload).new_pods
+            for pod in self._informer.snapshot(workload).new_pods
             if is_ready(pod)
         }
         for uid, (workload, pod) in ready.items():
@@ -138,7 +138,7 @@ class Routes:
         """
         if workload.kind == DEPLOYMENT or workload.service is not None:
             return True
-        return speaks_http(service, self._mirror.snapshot(workload).live)
+        return speaks_http(service, self._informer.snapshot(workload).live)
 
     def _path_of(self, workload: Workload, service: Object) -> str:
         """Return what a Service is asked for; empty when nobody says it.
@@ -146,7 +146,7 @@ class Routes:
         The gate's path is the project's, and a set beside it need not know it. It is then asked for
         what its own readiness probe asks for.
         """
-        own = readiness_path(service, self._mirror.snapshot(workload).live)
+        own = readiness_path(service, self._informer.snapshot(workload).live)
         if not self._path or workload.kind == DEPLOYMENT or workload.service is not None:
             return self._path or own
         if own in ("", self._path):
@@ -191,7 +191,7 @@ class Routes:
     def _behind(self, workload: Workload) -> str:
         service = self._service(workload)
         # A pod whose node was called dead is not ready, whatever its kubelet says of it.
-        pods = [pod for pod in self._mirror.snapshot(workload).new_pods if could_serve(pod)]
+        pods = [pod for pod in self._informer.snapshot(workload).new_pods if could_serve(pod)]
         if service is None:
             return ""
         # One that selects something else, or nothing, is what was deployed.
@@ -210,7 +210,7 @@ class Routes:
         except ApiError as error:
             # Who may not look cannot wait for it.
             return str(error) if error.silence else ""
-        there = self._mirror.pods(namespace)
+        there = self._informer.pods(namespace)
         why = endpoint_slices.behind(name, slices, ready=ready, there=there)
         if not why:
             return ""
@@ -222,11 +222,11 @@ class Routes:
         if workload in self._services:
             return self._services[workload]
         path = f"/api/v1/namespaces/{workload.namespace}/services"
-        begin, silent = time.monotonic(), self._mirror.silent
+        begin, silent = time.monotonic(), self._informer.silent
         while True:
-            live = self._mirror.snapshot(workload).live
+            live = self._informer.snapshot(workload).live
             template = {} if live is None else live["spec"]["template"].get("metadata") or {}
-            end = begin + _SERVICE_SECONDS + self._mirror.silent - silent
+            end = begin + _SERVICE_SECONDS + self._informer.silent - silent
             try:
                 found = self._cluster_of(workload).get(path).get("items") or []
             except ApiError as error:

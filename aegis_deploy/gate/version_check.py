@@ -20,7 +20,7 @@ class VersionCheck:
     """The version check of one run of the gate.
 
     Args:
-        mirror: The live copy of the cluster.
+        informer: The live copy of the cluster.
         workloads: What is judged.
         settings: What is asked of the release, and whether its version is.
         expected: What it must say of itself; by default the version its pods are labelled with.
@@ -30,7 +30,7 @@ class VersionCheck:
 
     def __init__(
         self,
-        mirror: Informer | Informers,
+        informer: Informer | Informers,
         workloads: Sequence[Workload],
         *,
         settings: GateSettings,
@@ -38,7 +38,7 @@ class VersionCheck:
         routes: Routes,
         note: Callable[[str], None],
     ) -> None:
-        self._mirror, self._workloads, self._expected = mirror, tuple(workloads), expected
+        self._informer, self._workloads, self._expected = informer, tuple(workloads), expected
         self._path, self._routes, self._note = settings.path, routes, note
         self._on = settings.version_check and bool(settings.path)
         self._asked: set[str] = set()
@@ -48,7 +48,7 @@ class VersionCheck:
 
         Pods that a strategy leaves at a release before answer as that one.
         """
-        snapshots = [self._mirror.snapshot(it) for it in self._workloads]
+        snapshots = [self._informer.snapshot(it) for it in self._workloads]
         return frozenset(
             version
             for it in snapshots
@@ -61,10 +61,10 @@ class VersionCheck:
         Raises:
             NoServiceError: The one that a workload names is not there.
         """
-        if not self._on or self._mirror.lost_for > 0:
+        if not self._on or self._informer.lost_for > 0:
             return None
         for workload in self._workloads:
-            snapshot = self._mirror.snapshot(workload)
+            snapshot = self._informer.snapshot(workload)
             wanted = self._wanted(snapshot)
             for pod in snapshot.new_pods if wanted else ():
                 if not is_ready(pod) or pod["metadata"]["uid"] in self._asked:

@@ -19,6 +19,7 @@ from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.workload_kinds import names_images
 
 if TYPE_CHECKING:
+    from aegis_deploy.model.events import Outcome
     from aegis_deploy.stack.session import Session
 
 PUT = "aegis:put"
@@ -147,6 +148,16 @@ def newest(session: Session) -> Release | None:
     """The last operation recorded, such as the update that has just ended."""
     found = releases(session, limit=1)
     return found[0] if found else None
+
+
+def recorded(session: Session, outcome: Outcome) -> Release | None:
+    """The release that an update of this process became; None when there is none.
+
+    Not the newest one: another machine's clock may be ahead, and others may have updated the
+    stack since, without a claim.
+    """
+    key = outcome.recorded
+    return next((it for it in reading(session) if it.key == key), None) if key else None
 
 
 def deployed(session: Session, release: Release) -> Deployed:

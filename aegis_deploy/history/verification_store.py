@@ -201,7 +201,7 @@ def pardon(
         session.change_tags(dict.fromkeys(forgotten))
 
 
-def is_refused(session: Session, fingerprint: str, declared: str = "") -> str | None:
+def why_refused(session: Session, fingerprint: str, declared: str = "") -> str | None:
     """Why this may not be deployed again; None when it may.
 
     Args:

@@ -133,7 +133,7 @@ class Informer(LiveCopy):
             cluster: The cluster they are in.
             workloads: The workloads.
             clock: Says the time.
-            changed: Told of each change; what other mirrors may be waited for with.
+            changed: Told of each change; what other informers may be waited for with.
         """
         self._cluster = cluster
         self._clock = clock

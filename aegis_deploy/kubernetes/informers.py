@@ -42,7 +42,7 @@ def informer_of(where: Where, workloads: Iterable[Workload]) -> Informer | Infor
 
 
 class Informers(LiveCopy):
-    """One mirror for each of several clusters, which are judged together; a context manager.
+    """One informer for each of several clusters, which are judged together; a context manager.
 
     Nothing is known of the whole while it is not known of all of them.
     """
@@ -53,18 +53,18 @@ class Informers(LiveCopy):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._changed = threading.Condition()
-        self._mirrors: list[tuple[str, Informer]] = []
+        self._informers: list[tuple[str, Informer]] = []
         self._of: dict[Workload, Informer] = {}
         for cluster, workloads in clusters:
-            mirror = Informer(cluster, workloads, clock, changed=self._changed)
-            self._mirrors.append((workloads[0].where, mirror))
-            self._of.update(dict.fromkeys(workloads, mirror))
-        self._beaten = [0 for _ in self._mirrors]
+            informer = Informer(cluster, workloads, clock, changed=self._changed)
+            self._informers.append((workloads[0].where, informer))
+            self._of.update(dict.fromkeys(workloads, informer))
+        self._beaten = [0 for _ in self._informers]
         self._rounds = 0
 
     def __enter__(self) -> Self:
-        for mirror in self._all:
-            mirror.__enter__()
+        for informer in self._all:
+            informer.__enter__()
         return self
 
     def __exit__(
@@ -73,8 +73,8 @@ class Informers(LiveCopy):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for mirror in self._all:
-            mirror.__exit__(kind, error, trace)
+        for informer in self._all:
+            informer.__exit__(kind, error, trace)
 
     @property
     def complete(self) -> bool:
@@ -84,7 +84,7 @@ class Informers(LiveCopy):
     @property
     def refusal(self) -> str | None:
         """Why one of the clusters may not be watched; None when all may."""
-        found = ((where, it.refusal) for where, it in self._mirrors)
+        found = ((where, it.refusal) for where, it in self._informers)
         return next((f"{why}{where}" for where, why in found if why is not None), None)
 
     @property
@@ -95,7 +95,7 @@ class Informers(LiveCopy):
     @property
     def loss(self) -> str:
         """Why a part of the copies is not kept current."""
-        where, lost = max(self._mirrors, key=lambda it: (it[1].lost_for, not it[1].complete))
+        where, lost = max(self._informers, key=lambda it: (it[1].lost_for, not it[1].complete))
         return f"{lost.loss}{where}"
 
     @property
@@ -145,7 +145,7 @@ class Informers(LiveCopy):
 
     @property
     def _all(self) -> list[Informer]:
-        return [mirror for _, mirror in self._mirrors]
+        return [informer for _, informer in self._informers]
 
     def _changes(self) -> int:
         return sum(it.changes for it in self._all)

@@ -39,14 +39,14 @@ _LONGEST_LINE = 300
 
 
 class Rollouts:
-    """Some workloads, looked at through one mirror.
+    """Some workloads, looked at through one informer.
 
     A Job among them is looked at for evidence alone: it rolls nothing out, and serves nobody.
     """
 
     def __init__(
         self,
-        mirror: Informer | Informers,
+        informer: Informer | Informers,
         workloads: Sequence[Workload],
         settings: GateSettings,
         *,
@@ -56,14 +56,14 @@ class Rollouts:
         """Prepare it.
 
         Args:
-            mirror: The live copy of what is in the clusters.
+            informer: The live copy of what is in the clusters.
             workloads: The workloads.
             settings: What is evidence.
             upcoming: Whether the rollouts have yet to begin: a workload is judged only once it
                 has been changed.
             restores: Whether pods that are there may wait for what was just made again.
         """
-        self._mirror = mirror
+        self._informer = informer
         self._workloads = tuple(workloads)
         restores = restores or upcoming
         self._observers = {it: Observer(settings, restores=restores) for it in self._workloads}
@@ -77,11 +77,11 @@ class Rollouts:
         The time in which the cluster does not answer counts against no pod: nobody knows what
         became of them in it.
         """
-        if not self._mirror.complete or self._mirror.lost_for > 0:
+        if not self._informer.complete or self._informer.lost_for > 0:
             return None
-        now = self._mirror.heard
+        now = self._informer.heard
         for workload in self._workloads:
-            snapshot = self._mirror.snapshot(workload)
+            snapshot = self._informer.snapshot(workload)
             if self._deleted(workload, snapshot):
                 return workload, RolloutFailure(
                     kind=DELETED,
@@ -96,22 +96,22 @@ class Rollouts:
 
     def complete(self) -> bool:
         """Return whether every rollout is done."""
-        return self._mirror.complete and all(r.complete for r in self.progress().values())
+        return self._informer.complete and all(r.complete for r in self.progress().values())
 
     def progress(self) -> dict[Workload, Rollout]:
         """Return how far each rollout is."""
-        return {w: rollout(self._mirror.snapshot(w)) for w in self._rolling}
+        return {w: rollout(self._informer.snapshot(w)) for w in self._rolling}
 
     def left_as_they_are(self) -> list[str]:
         """Say which pods of releases before stay, a line a workload that keeps some."""
-        said = (left_as_they_are(self._mirror.snapshot(w)) for w in self._rolling)
+        said = (left_as_they_are(self._informer.snapshot(w)) for w in self._rolling)
         return [line for line in said if line]
 
     def held_up(self) -> list[str]:
         """Say which rollouts wait for what of a pod of theirs, a line each."""
         lines = []
         for workload in self._rolling:
-            snapshot = self._mirror.snapshot(workload)
+            snapshot = self._informer.snapshot(workload)
             pods = snapshot.new_pods if self._begun(workload, snapshot) else ()
             late = next((pod for pod in pods if not is_ready(pod)), None)
             _, why = (None, "") if late is None else holdup(late)
@@ -123,7 +123,7 @@ class Rollouts:
 
     def serving(self) -> str:
         """Say what serves now."""
-        said = [(w, serving(self._mirror.snapshot(w))) for w in self._rolling]
+        said = [(w, serving(self._informer.snapshot(w))) for w in self._rolling]
         if len(said) == 1:
             return said[0][1]
         return "; ".join(f"{workload.label}: {what}" for workload, what in said)
@@ -186,8 +186,8 @@ class RolloutMonitor:
             AegisError: There is no way to a cluster.
         """
         self._cluster_of = reach(cluster)
-        self._mirror = informer_of(cluster, workloads)
-        self._rollouts = Rollouts(self._mirror, workloads, settings, upcoming=upcoming)
+        self._informer = informer_of(cluster, workloads)
+        self._rollouts = Rollouts(self._informer, workloads, settings, upcoming=upcoming)
         self._upcoming = upcoming
         self._on_progress, self._on_failure = on_progress, on_failure
         self._stop = threading.Event()
@@ -216,15 +216,15 @@ class RolloutMonitor:
 
     def start(self) -> None:
         """Begin to watch; returns when the state before the update is known, or after 5 s."""
-        self._mirror.__enter__()
-        self._mirror.first()
+        self._informer.__enter__()
+        self._informer.first()
         self._rollouts.failure()
         self._thread.start()
 
     def stop(self) -> None:
         """End it."""
         self._stop.set()
-        self._mirror.__exit__(None, None, None)
+        self._informer.__exit__(None, None, None)
         self._thread.join(timeout=5)
 
     def wait(self, seconds: float) -> Verdict | None:
@@ -242,22 +242,22 @@ class RolloutMonitor:
 
     def held_up(self) -> list[str]:
         """Say which rollouts wait for what of a pod of theirs, a line each."""
-        return self._rollouts.held_up() if self._mirror.complete else []
+        return self._rollouts.held_up() if self._informer.complete else []
 
     @property
     def knows(self) -> bool:
         """Whether the state is known, or may not be."""
-        return self._mirror.complete or self._mirror.refusal is not None
+        return self._informer.complete or self._informer.refusal is not None
 
     @property
     def silent(self) -> float:
         """For how many seconds in all the cluster did not answer."""
-        return self._mirror.silent
+        return self._informer.silent
 
     @property
     def loss(self) -> str:
         """Why the cluster does not answer."""
-        return self._mirror.loss
+        return self._informer.loss
 
     def reached(
         self, patience: float = LOST_SECONDS, *, gives_up: Callable[[], bool] = bool
@@ -270,9 +270,9 @@ class RolloutMonitor:
             patience: For how many seconds it may be silent.
             gives_up: Ends the wait when it is true.
         """
-        before = self._mirror.beats
-        while self._mirror.beats == before and self._mirror.refusal is None:
-            if self._mirror.lost_for > patience or gives_up():
+        before = self._informer.beats
+        while self._informer.beats == before and self._informer.refusal is None:
+            if self._informer.lost_for > patience or gives_up():
                 lost = self._lost()
                 if lost is not None and self._failure is None:
                     self._fail(lost)
@@ -281,12 +281,12 @@ class RolloutMonitor:
         return True
 
     def _lost(self) -> Verdict | None:
-        if self._mirror.lost_for <= LOST_SECONDS:
+        if self._informer.lost_for <= LOST_SECONDS:
             return None
         return Verdict(
             passed=False,
             kind=LOST,
-            reason=f"the cluster did not answer for {LOST_SECONDS:g} s: {self._mirror.loss}",
+            reason=f"the cluster did not answer for {LOST_SECONDS:g} s: {self._informer.loss}",
             seconds=time.monotonic() - self._started,
         )
 
@@ -304,7 +304,7 @@ class RolloutMonitor:
             if verdict is not None:
                 self._fail(verdict)
                 return
-            seen = self._mirror.wait(seen, _LOOK_SECONDS)
+            seen = self._informer.wait(seen, _LOOK_SECONDS)
 
     def _look(self) -> Verdict | None:
         """Look once; return the evidence there is."""

@@ -8,6 +8,7 @@ is put into the state by an update of the providers and of nothing else, which r
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
@@ -69,17 +70,27 @@ def reconnect(session: Session) -> bool:
     return _providers(session) != before
 
 
-def reconnected(session: Session, outcome: Outcome) -> bool:
+def reconnected(
+    session: Session, outcome: Outcome, warn: Callable[[str], None] | None = None
+) -> bool:
     """Whether an update came to nothing for its credentials, and now there are others.
 
     Args:
         session: The stack, claimed.
         outcome: What became of the update.
+        warn: Told that it is tried once more, where somebody is to know.
 
     Raises:
         AegisError: As `reconnect` does.
     """
-    return is_refused(outcome) and reconnect(session)
+    if not is_refused(outcome) or not reconnect(session):
+        return False
+    if warn is not None:
+        warn(
+            f"{outcome.why.splitlines()[0]}\nthe credentials that were recorded are refused; "
+            "once more, with those that the settings have now"
+        )
+    return True
 
 
 def _providers(session: Session) -> dict[str, str]:

@@ -320,7 +320,7 @@ def _without_traceback(message: str) -> str:
 
 
 @dataclass
-class Recorder:
+class EventCollector:
     """Collects what an update says, and passes it on."""
 
     on_event: OnEvent | None = None

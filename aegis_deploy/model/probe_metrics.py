@@ -122,14 +122,6 @@ class Tally:
         )
 
 
-def figures_of(answers: Iterable[Answer], p99_ms: float) -> ProbeMetrics:
-    """Sum up answers."""
-    tally = Tally(p99_ms)
-    for answer in answers:
-        tally.add(answer)
-    return tally.figures()
-
-
 def _ranked(ordered: Sequence[float], percent: float) -> float:
     if not ordered:
         return 0.0

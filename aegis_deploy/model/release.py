@@ -65,6 +65,10 @@ class ConfigValue:
         return MASK
 
 
+Config = Mapping[str, ConfigValue]
+"""Settings, by their whole names."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Release:
     """One operation of a stack's history.

@@ -142,11 +142,6 @@ class Timeline:
     asked: Mapping[str, float] = field(default_factory=dict)
     thinned: bool = False
 
-    @property
-    def restored_at(self) -> float | None:
-        """When a failed release began to be replaced; None when none was."""
-        return next((it.at for it in self.phases if it.name == ROLLBACK), None)
-
 
 PREVIEW, UPDATE, GATE, ROLLBACK = "preview", "update", "gate", "rollback"
 """The names of the phases."""

@@ -71,14 +71,14 @@ class Replacement:
         self._keeps = f"it from going {'back' if onward is None else 'on'}"
         self._lookouts = {it: Lookout(it, settings, onward) for it in workloads}
         self._by_urn = {urn: it for it, urn in workloads.items()}
-        self._mirror = informer_of(cluster, workloads)
+        self._informer = informer_of(cluster, workloads)
         self._done: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replace", daemon=True)
 
     def __enter__(self) -> Self:
-        self._mirror.__enter__()
-        self._mirror.first()
+        self._informer.__enter__()
+        self._informer.first()
         self._look()  # What there is before the update changes it.
         self._thread.start()
         return self
@@ -90,7 +90,7 @@ class Replacement:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._mirror.__exit__(None, None, None)
+        self._informer.__exit__(None, None, None)
         self._thread.join(timeout=5)
 
     def hear(self, event: Event) -> None:
@@ -110,13 +110,13 @@ class Replacement:
                 # It only helps: what it cannot do is told, and the update says how it ends.
                 self._tell(f"pods in the way are not replaced: {type(error).__name__}: {error}")
                 return
-            seen = self._mirror.wait(seen, _LOOK_SECONDS)
+            seen = self._informer.wait(seen, _LOOK_SECONDS)
 
     def _look(self) -> None:
-        if not self._mirror.complete or self._mirror.lost_for > 0:
+        if not self._informer.complete or self._informer.lost_for > 0:
             return
         for workload, lookout in self._lookouts.items():
-            stuck = lookout.find(self._mirror.snapshot(workload), self._mirror.heard)
+            stuck = lookout.find(self._informer.snapshot(workload), self._informer.heard)
             if stuck is None or stuck.uid in self._done:
                 continue
             if stuck.spared:

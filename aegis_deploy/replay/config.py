@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from aegis_deploy.model.release import SECURE, ConfigValue
+from aegis_deploy.model.release import SECURE, Config, ConfigValue
 from aegis_deploy.replay.providers import connects, package
 from aegis_deploy.replay.secrets import swapped_setting
 from aegis_deploy.stack import temp_config
@@ -19,8 +19,6 @@ from aegis_deploy.stack import temp_config
 if TYPE_CHECKING:
     from aegis_deploy.replay.model import Replay
     from aegis_deploy.stack.session import Session
-
-Config = Mapping[str, ConfigValue]
 
 
 def completed(planned: Replay, recorded: Config, session: Session) -> Replay:

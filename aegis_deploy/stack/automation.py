@@ -23,7 +23,7 @@ from pulumi.runtime import _grpc_settings
 from semver import VersionInfo
 
 from aegis_deploy.common import temp_dir
-from aegis_deploy.model.events import Recorder
+from aegis_deploy.model.events import EventCollector
 from aegis_deploy.pulumi_cli.cli_errors import Finished
 from aegis_deploy.pulumi_cli.engine import Engine
 
@@ -112,7 +112,7 @@ class Runner:
     def run(
         self,
         command: str,
-        recorder: Recorder,
+        recorder: EventCollector,
         environment: Mapping[str, str] | None = None,
         **options: Any,  # noqa: ANN401
     ) -> Finished:

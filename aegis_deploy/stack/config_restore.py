@@ -9,7 +9,7 @@ Not by ruamel.yaml (0.19): it drops the comment behind a key that goes and respa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,11 @@ import yaml
 
 from aegis_deploy.common import atomic_file
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.model.release import ConfigValue, Release
+from aegis_deploy.model.release import Config, ConfigValue, Release
 
 if TYPE_CHECKING:
     from aegis_deploy.stack.session import Session
 
-Config = Mapping[str, ConfigValue]
 _INDENT = 2
 
 

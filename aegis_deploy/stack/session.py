@@ -28,9 +28,9 @@ from aegis_deploy.common.process import user
 from aegis_deploy.model.events import (
     Changes,
     Event,
+    EventCollector,
     OnEvent,
     Outcome,
-    Recorder,
     Step,
     UpdateFailure,
 )
@@ -59,9 +59,8 @@ if TYPE_CHECKING:
     from aegis_deploy.stack.automation import Runner
 
 Program = Callable[[], None]
-_CANCELLED = 8
 _SCRATCH = "encrypted"
-_KINDS = {"up": "update", "refresh": "refresh", "destroy": "destroy"}
+_KINDS = {"up": "update", "refresh": "refresh"}
 """What the history calls the commands of the CLI."""
 
 
@@ -179,7 +178,7 @@ class Session:
         Raises:
             AegisError: When the preview failed, for another reason than a policy.
         """
-        recorder = Recorder(on_event)
+        recorder = EventCollector(on_event)
         with temp_config.temporary(self, config, overrides) as config_file:
             done, _ = self._run(
                 "preview",
@@ -235,7 +234,7 @@ class Session:
         with temp_config.temporary(self, config, overrides) as config_file:
             return self._operate(
                 "up",
-                Recorder(on_event),
+                EventCollector(on_event),
                 program=program,
                 message=message,
                 exclude=list(exclude) or None,
@@ -250,24 +249,17 @@ class Session:
         *,
         message: str = "",
         on_event: OnEvent | None = None,
-        clear_pending: bool = False,
     ) -> Outcome:
         """Bring the state in line with the live objects.
 
         Args:
             message: What history says about it.
             on_event: Told everything as it happens, on another thread.
-            clear_pending: Whether to forget creations that were begun and never confirmed.
 
         Raises:
             AegisError: When it could not begin.
         """
-        return self._operate(
-            "refresh",
-            Recorder(on_event),
-            message=message or None,
-            clear_pending_creates=clear_pending or None,
-        )
+        return self._operate("refresh", EventCollector(on_event), message=message or None)
 
     def drift(self, urns: Sequence[str] = ()) -> tuple[Step, ...]:
         """What is not live as it was declared: changed or gone. Nothing is changed, not the state.
@@ -284,21 +276,13 @@ class Session:
             if event.kind == "ends" and event.step is not None and event.step.changes:
                 found.append(event.step)
 
-        recorder = Recorder(note)
+        recorder = EventCollector(note)
         done, _ = self._run("preview_refresh", recorder, target=list(urns) or None)
         if done.code:
             raise unusable(
                 done, f"the drift of {self.name} could not be seen", self._failures(done, recorder)
             )
         return tuple(found)
-
-    def destroy(self, *, message: str = "", on_event: OnEvent | None = None) -> Outcome:
-        """Delete every resource of the stack.
-
-        Raises:
-            AegisError: When it could not begin.
-        """
-        return self._operate("destroy", Recorder(on_event), message=message or None)
 
     def stop(self) -> None:
         """Stop the running update cleanly, from any thread; no more than one interrupt is sent."""
@@ -337,10 +321,6 @@ class Session:
     def repair_state(self) -> None:
         """Have the CLI put the resources of the state in order, and drop what leads nowhere."""
         self.engine.expect("state", "repair", "--yes", "--stack", self.reference)
-
-    def outputs(self) -> dict[str, Any]:
-        """The stack's outputs; secrets are masked."""
-        return dict(self.engine.expect_json("stack", "output", "--json", "--stack", self.reference))
 
     def config(self, *, show_secrets: bool = False) -> Mapping[str, ConfigValue]:
         """The settings the next update would use: the project's and the stack's.
@@ -407,7 +387,7 @@ class Session:
                     self.engine.expect("stack", "tag", *words, "--stack", self.reference)
             self.store.keep_tags()
 
-    def _operate(self, command: str, recorder: Recorder, **options: Any) -> Outcome:  # noqa: ANN401
+    def _operate(self, command: str, recorder: EventCollector, **options: Any) -> Outcome:  # noqa: ANN401
         started, clock = datetime.now(UTC), time.monotonic()
         with self.store.recording() as made:
             done, begun = self._run(command, recorder, **options)
@@ -438,7 +418,7 @@ class Session:
                     return release.key
         return None
 
-    def _failures(self, done: Finished, recorder: Recorder) -> tuple[UpdateFailure, ...]:
+    def _failures(self, done: Finished, recorder: EventCollector) -> tuple[UpdateFailure, ...]:
         if done.code < 0:
             return (UpdateFailure("", f"the pulumi CLI was ended by signal {-done.code}"),)
         return recorder.failures(last_lines(done.stderr) or last_lines(done.stdout))
@@ -446,7 +426,7 @@ class Session:
     def _run(
         self,
         command: str,
-        recorder: Recorder,
+        recorder: EventCollector,
         **options: Any,  # noqa: ANN401
     ) -> tuple[Finished, bool]:
         """Run an operation of the engine; say also whether it got as far as a resource."""

@@ -17,8 +17,9 @@ import pytest
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows.operations import Actions
-from aegis_deploy.flows.rollback import RollbackReport, RollbackRequest, rollback
+from aegis_deploy.flows.context import FlowContext
+from aegis_deploy.flows.rollback import RollbackRequest, rollback
+from aegis_deploy.flows.rollback_report import RollbackReport
 from aegis_deploy.kubernetes.client import ApiError, Cluster, connect
 from aegis_deploy.kubernetes.informer import read_snapshot
 from aegis_deploy.model.release import ConfigValue
@@ -85,7 +86,7 @@ class Order:
         """Roll back as `aegis rollback --to N --yes` does."""
         session = Session.open(STACK, self.directory, self.environment)
         out = Output(results=io.StringIO(), messages=io.StringIO())
-        return rollback(Actions(session, out, Signals()), RollbackRequest(to=to, yes=True))
+        return rollback(FlowContext.of(session, out, Signals()), RollbackRequest(to=to, yes=True))
 
     def _program(self, release: str, server: str) -> Callable[[], None]:
         def run() -> None:

@@ -14,10 +14,10 @@ import pytest
 from pulumi import ResourceOptions
 
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.flows.gate_runner import GateRunner
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.model.release import BEGUN
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.operations.gate_runner import GateRunner
 from aegis_deploy.replay import planning
 from aegis_deploy.stack import checkpoint
 from aegis_deploy.stack.session import Session

@@ -18,7 +18,8 @@ from pulumi import ResourceOptions
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import ExitCode
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows.context import FlowContext
+from aegis_deploy.flows.workloads import to_watch
 from aegis_deploy.history import stack_history, verification_store
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.cluster_over_http import CONFIG_MAPS, ClusterOverHttp
@@ -212,7 +213,7 @@ def test_what_an_update_will_roll_out_is_watched_where_its_new_providers_lead(
 
     session = regions.stand.open()
     changes = session.preview(program=program)
-    actions = Actions(session, Output(), Signals())
-    (found,) = actions.to_watch(changes)
+    flow = FlowContext.of(session, Output(), Signals())
+    (found,) = to_watch(flow, changes)
     assert str(found) == "shop/web (provider north)"
-    assert actions.clusters.of(found).address == regions.decoy.url
+    assert flow.clusters.of(found).address == regions.decoy.url

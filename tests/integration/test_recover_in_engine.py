@@ -16,11 +16,13 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import ExitCode
 from aegis_deploy.common.process import Machine
 from aegis_deploy.common.signals import Interrupted, Signals
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows import marking
+from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.locking.lock_holders import Claim, read_claim
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.operations.gate_runner import GateRunner
 from tests.integration.shop import Stand, copied_stand, maps, objects
 
 pytestmark = pytest.mark.integration
@@ -166,7 +168,7 @@ def test_a_cluster_that_is_lost_meanwhile_leaves_the_verdict_to_the_next_recover
     session.store.swap_claim(None, left("deploy").encode())
     gone = Verdict(passed=False, reason="the cluster did not answer for 60 s", kind=LOST)
     with monkeypatch.context() as patched:
-        patched.setattr(Actions, "judge", lambda *_, **__: gone)
+        patched.setattr(GateRunner, "judge", lambda *_, **__: gone)
         assert stand.aegis("recover") == ExitCode.NOT_ROLLED_BACK
     said = capsys.readouterr().err
     assert "stopped answering while the gate judged release 2" in said
@@ -191,9 +193,9 @@ def test_a_signal_between_an_update_and_its_gate_leaves_the_claim_for_the_recove
         raise Interrupted(signal.SIGTERM)
 
     monkeypatch.setattr("aegis_deploy.report.timeline_store.save", interrupted)
-    actions = Actions(session, Output(), Signals())
-    with pytest.raises(Interrupted), actions.claimed("deploy", "", 0):
-        actions.update("a deploy", [], GateSettings())
+    flow = FlowContext.of(session, Output(), Signals())
+    with pytest.raises(Interrupted), flow.takeover.claimed("deploy", "", 0):
+        flow.program_update.update("a deploy", [], GateSettings())
     claim = read_claim(session)
     assert claim is not None
     assert claim.intent == "deploy"
@@ -206,13 +208,13 @@ def test_an_update_that_nobody_judged_leaves_its_claim_for_the_recovery(
     session = stand.open()
     update = partial(session.update, program=objects("a"))
     monkeypatch.setattr(session, "update", update)
-    actions = Actions(session, Output(), Signals())
-    with pytest.raises(Interrupted), actions.claimed("deploy", "", 0):
-        assert actions.update("a deploy", [], GateSettings()).outcome.succeeded
+    flow = FlowContext.of(session, Output(), Signals())
+    with pytest.raises(Interrupted), flow.takeover.claimed("deploy", "", 0):
+        assert flow.program_update.update("a deploy", [], GateSettings()).outcome.succeeded
         if judged:
-            assert actions.judge([], GateSettings()).passed
+            assert flow.gate_runner.judge([], GateSettings()).passed
         if judged == "marked":
-            actions.mark_verified(stack_history.releases(session)[0])
+            marking.mark_verified(flow, stack_history.releases(session)[0])
         raise Interrupted(signal.SIGINT)
     claim = read_claim(session)
     assert (claim.intent if claim else None) == (None if judged == "marked" else "deploy")

@@ -398,7 +398,8 @@ def test_what_an_update_needs_may_be_imported_before_it(stack: Stack) -> None:
     stack.session.warm()
     stack.session.warm()
     stack.deploy(lambda: pulumi.export("word", "said"))
-    assert stack.session.outputs() == {"word": "said"}
+    words = ("stack", "output", "--json", "--stack", stack.session.reference)
+    assert stack.session.engine.expect_json(*words) == {"word": "said"}
 
 
 def test_a_renamed_resource_keeps_its_object(stack: Stack) -> None:

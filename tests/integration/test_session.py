@@ -15,7 +15,7 @@ import pytest
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.history.compare import compare
 from aegis_deploy.history.inspection import inspect
@@ -70,7 +70,6 @@ class TestAnUpdate:
             "shop:token": "[secret]",
         }
         assert stack_history.deployed(session, release).version == "1.0.1"
-        assert session.outputs() == {"version": "1.0.1", "secret": "[secret]"}
 
     def test_that_fails_is_an_outcome_that_says_why(self, stand: Stand) -> None:
         stand.tell("fail", "create ConfigMap")
@@ -166,9 +165,9 @@ class TestTheLedger:
         again = stand.open()
         entries = collect(again, limit=None).entries
         assert [it.notes for it in entries] == ["current", "refused", "verified"]
-        assert (verification_store.is_refused(again, name) or "").startswith("it crashed (")
+        assert (verification_store.why_refused(again, name) or "").startswith("it crashed (")
         verification_store.pardon(again, name)
-        assert verification_store.is_refused(session, name) is None
+        assert verification_store.why_refused(session, name) is None
 
     def test_names_the_same_settings_whether_recorded_or_to_come(self, stand: Stand) -> None:
         session = stand.open()
@@ -196,8 +195,8 @@ class TestTheCluster:
             ("kubernetes:context", "it"),
         ):
             stand.pulumi("config", "set", "--stack", "one", hidden, name, value)
-        actions = Actions(stand.open(), Output(), Signals())
-        assert actions.connected().address == "https://the-one:6443"
+        flow = FlowContext.of(stand.open(), Output(), Signals())
+        assert flow.clusters.own().address == "https://the-one:6443"
 
 
 class TestOverrides:
@@ -220,11 +219,11 @@ class TestOverrides:
         assert second.config["shop:token"].encrypted
 
     def test_come_into_the_file_when_they_are_to_stay(self, stand: Stand) -> None:
-        actions = Actions(stand.open(), Output(), Signals())
-        actions.override("replicas", "9")
-        assert actions.settings()["shop:replicas"].value == "9"
+        program_update = FlowContext.of(stand.open(), Output(), Signals()).program_update
+        program_update.override("replicas", "9")
+        assert program_update.settings()["shop:replicas"].value == "9"
         assert stand.open().settings()["shop:replicas"].value != "9"
-        actions.keep_overrides()
+        program_update.keep_overrides()
         assert stand.open().settings()["shop:replicas"].as_recorded == "9"
 
 

@@ -15,7 +15,7 @@ from aegis_deploy.cli.commands.options import (
     Stack,
     WaitLock,
     Yes,
-    open_actions,
+    open_flow,
     output_of,
     seconds,
 )
@@ -76,7 +76,7 @@ def deploy(
         policy_packs=tuple(str(path.resolve()) for path in policy_pack or ()),
     )
     out = output_of(context)
-    tell(run(open_actions(context, stack, directory, force=force), request), out)
+    tell(run(open_flow(context, stack, directory, force=force), request), out)
 
 
 def tell(report: DeployReport, out: Output) -> None:

@@ -14,7 +14,7 @@ from aegis_deploy.cli.commands.options import (
     Stack,
     WaitLock,
     Yes,
-    open_actions,
+    open_flow,
     output_of,
     seconds,
 )
@@ -50,11 +50,11 @@ def drift(
     What control loops own, such as an autoscaler's replicas, is no drift.
     """
     from aegis_deploy.flows.drift_fix import put_back
-    from aegis_deploy.flows.drift_report import inspect, require_all
+    from aegis_deploy.flows.drift_report import find_drift, require_all
 
-    actions = open_actions(context, stack, directory)
+    flow = open_flow(context, stack, directory)
     out = output_of(context)
-    found = inspect(actions)
+    found = find_drift(flow)
     if not found.found or not fix:
         render(found, out, markdown=markdown)
         if found.found:
@@ -64,17 +64,18 @@ def drift(
     for line in found.lines():
         out.show(line)
     require_all(found)
-    if not yes and not out.confirm(f"Put {actions.stack} back as it was declared?"):
+    if not yes and not out.confirm(f"Put {flow.session.name} back as it was declared?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
-    put_back(actions, seconds(wait_lock))
-    left = inspect(actions)
+    put_back(flow, seconds(wait_lock))
+    left = find_drift(flow)
     out.document(replace(found, fixed=not left.found).as_json())
     if left.found:
         raise AegisError(
-            what=f"{actions.stack} is not wholly back as it was declared",
+            what=f"{flow.session.name} is not wholly back as it was declared",
             why="\n".join(left.lines()),
             state="the last release is restored; what is named is still different",
-            next=f"somebody or something keeps changing it: aegis drift --stack {actions.stack}",
+            next="somebody or something keeps changing it: "
+            f"aegis drift --stack {flow.session.name}",
             code=ExitCode.DIFFERENT,
         )
     out.show("all of it is back as it was declared")

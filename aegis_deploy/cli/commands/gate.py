@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open_actions, output_of
+from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open_flow, output_of
 from aegis_deploy.common.errors import AegisError, ExitCode
 
 if TYPE_CHECKING:
@@ -92,7 +92,10 @@ def check(
     json: Json = False,  # noqa: ARG001 - its callback acts on it
 ) -> None:
     """Run the gate against what runs, to see or to tune it. Nothing is changed."""
-    actions = open_actions(context, stack, directory)
-    settings = changed(actions.gate(actions.settings()), changes or ())
-    verdict = actions.judge(actions.workloads(), settings, dry=True)
-    render(actions.stack, verdict, output_of(context))
+    from aegis_deploy.flows import workloads
+
+    flow = open_flow(context, stack, directory)
+    recorded = flow.gate_runner.gate(flow.program_update.settings())
+    settings = changed(recorded, changes or ())
+    verdict = flow.gate_runner.judge(workloads.of_state(flow), settings, dry=True)
+    render(flow.session.name, verdict, output_of(context))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open_actions, output_of
+from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open_flow, output_of
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
-    from aegis_deploy.flows.operations import Actions
+    from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.flows.recovery import Recovered
 
 _WAIT_SECONDS = 600.0
@@ -88,13 +88,13 @@ def guard(
         if ending is Ending.SILENT and end(parent):
             out.say(f"{_now()} ended process {parent}, so that two do not work on the stack")
 
-    opened: list[Actions] = []
+    opened: list[FlowContext] = []
 
     def recover() -> Recovered:
         # The same ones for every try: they know the claim that the try before has left.
-        actions = opened[0] if opened else open_actions(context, stack, directory)
-        opened[:] = [actions]
-        return put_in_order(actions, by=BY, wait_seconds=_WAIT_SECONDS)
+        flow = opened[0] if opened else open_flow(context, stack, directory)
+        opened[:] = [flow]
+        return put_in_order(flow, by=BY, wait_seconds=_WAIT_SECONDS)
 
     render(go_on(recover, out, pauses=PAUSES), out)
     out.say(f"{_now()} done; `aegis history` has it")

@@ -14,7 +14,7 @@ from aegis_deploy.common.errors import ExitCode
 from aegis_deploy.common.signals import Signals
 
 if TYPE_CHECKING:
-    from aegis_deploy.flows.operations import Actions
+    from aegis_deploy.flows.context import FlowContext
 
 HERE = Path()
 
@@ -131,9 +131,9 @@ def output_of(context: typer.Context) -> Output:
     return running(context).out
 
 
-def open_actions(
+def open_flow(
     context: typer.Context, stack: str | None, directory: Path, *, force: bool = False
-) -> Actions:
+) -> FlowContext:
     """Open a stack to change it; its program's own gate leaves the verdict to `aegis`.
 
     Args:
@@ -142,13 +142,13 @@ def open_actions(
         directory: The program's directory.
         force: Whether the program is to deploy also what was rolled back before.
     """
-    from aegis_deploy.flows.operations import Actions
+    from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.stack.session import Session
 
     given = running(context)
     variables = {**os.environ, **_VERDICT_IS_OURS, **(_INSISTING if force else {})}
     session = Session.open(stack, directory, variables)
-    return Actions(session, given.out, given.signals)
+    return FlowContext.of(session, given.out, given.signals)
 
 
 def exit_codes(*codes: ExitCode) -> str:

@@ -14,7 +14,7 @@ from aegis_deploy.cli.commands.options import (
     PolicyPack,
     WaitLock,
     Yes,
-    open_actions,
+    open_flow,
     output_of,
     seconds,
 )
@@ -78,7 +78,7 @@ def promote(
         policy_packs=tuple(str(path.resolve()) for path in policy_pack or ()),
     )
     report = run(
-        open_actions(context, source, directory), open_actions(context, target, directory), request
+        open_flow(context, source, directory), open_flow(context, target, directory), request
     )
     out = output_of(context)
     if preview:

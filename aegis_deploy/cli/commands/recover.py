@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open_actions, output_of
+from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open_flow, output_of
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
@@ -54,5 +54,5 @@ def recover(
     from aegis_deploy.flows.recovery import put_in_order
 
     out = output_of(context)
-    actions = open_actions(context, stack, directory)
-    render(put_in_order(actions, take=take_lock, preview=preview), out)
+    flow = open_flow(context, stack, directory)
+    render(put_in_order(flow, take=take_lock, preview=preview), out)

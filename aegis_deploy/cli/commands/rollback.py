@@ -14,7 +14,7 @@ from aegis_deploy.cli.commands.options import (
     Stack,
     WaitLock,
     Yes,
-    open_actions,
+    open_flow,
     output_of,
     seconds,
 )
@@ -88,7 +88,7 @@ def rollback(
         guard=detach_guard,
     )
     out = output_of(context)
-    report = run(open_actions(context, stack, directory), request)
+    report = run(open_flow(context, stack, directory), request)
     out.document(report.as_json())
     if report.verdict is None:
         return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open_actions, output_of
+from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open_flow, output_of
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
@@ -32,7 +32,7 @@ def status(
     json: Json = False,  # noqa: ARG001 - its callback acts on it
 ) -> None:
     """Show what runs now: release, pods, last warnings, drift, who works on the stack."""
-    from aegis_deploy.flows.stack_status import inspect
+    from aegis_deploy.flows.stack_status import read_status
 
-    actions = open_actions(context, stack, directory)
-    render(inspect(actions, drift=drift), output_of(context))
+    flow = open_flow(context, stack, directory)
+    render(read_status(flow, drift=drift), output_of(context))

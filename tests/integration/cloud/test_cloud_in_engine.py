@@ -191,11 +191,11 @@ def test_what_was_rolled_back_is_known_by_its_settings_and_pardoned(shop: Shop) 
     session.update(program=objects("a"), message="second")
     again = shop.stand.open()
     to_come = fingerprint("sha256:1", again.settings())
-    assert (verification_store.is_refused(again, to_come) or "").startswith("it crashed (")
+    assert (verification_store.why_refused(again, to_come) or "").startswith("it crashed (")
     shop.stand.pulumi("config", "set", "--secret", "token", "hunter2", "--stack", "one")
-    assert verification_store.is_refused(again, fingerprint("sha256:1", again.settings())) is None
+    assert verification_store.why_refused(again, fingerprint("sha256:1", again.settings())) is None
     verification_store.pardon(again, to_come)
-    assert verification_store.is_refused(session, name) is None
+    assert verification_store.why_refused(session, name) is None
 
 
 def test_marks_that_are_set_at_once_are_all_kept(

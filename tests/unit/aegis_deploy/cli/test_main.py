@@ -42,7 +42,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
             assert not force
             raise error
 
-        monkeypatch.setattr("aegis_deploy.cli.commands.deploy.open_actions", fail)
+        monkeypatch.setattr("aegis_deploy.cli.commands.deploy.open_flow", fail)
 
     return install
 

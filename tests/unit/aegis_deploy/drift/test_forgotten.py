@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from aegis_deploy.drift.forgotten import look
+from aegis_deploy.drift.forgotten import lacking, look
 from aegis_deploy.history import stack_history
 from tests.unit.aegis_deploy.made_backend import MadeBackend, deployment, urn
+from tests.unit.aegis_deploy.two_clusters import EAST, WEST
+from tests.unit.aegis_deploy.two_clusters import config as config_of
 
 CONFIG = "kubernetes:core/v1:ConfigMap"
 PART = {"environment": {"pulumi.flag.target": "set"}}
@@ -130,3 +132,10 @@ def test_a_stack_without_a_release_lacks_nothing(backend: MadeBackend) -> None:
     assert lacks(backend) == ()
     backend.update("failed", state=state(config("a")))
     assert lacks(backend) == ()
+
+
+def test_what_one_cluster_lost_is_not_made_up_for_by_its_namesake() -> None:
+    both = [EAST, WEST, config_of(EAST), config_of(WEST)]
+    assert [it.provider_urn for it in lacking(both, both[:3])] == [WEST["urn"]]
+    renamed = [{**config_of(EAST), "urn": "another"}, *both[:2], both[3]]
+    assert lacking(both, renamed) == []

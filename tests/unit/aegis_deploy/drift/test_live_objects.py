@@ -10,6 +10,7 @@ import pytest
 from aegis_deploy.drift.live_objects import gone, of_workloads
 from aegis_deploy.kubernetes.client import FORBIDDEN, NOT_FOUND, ApiError, Cluster
 from aegis_deploy.model.rollout import Workload
+from tests.unit.aegis_deploy.two_clusters import PATH, at, two_apis, workload
 
 
 class _Cluster:
@@ -60,3 +61,12 @@ def test_workloads_are_read_where_their_kind_is_and_what_is_gone_is_left_out() -
         cluster = cast("Cluster", _Cluster({path: NOT_FOUND}))
         others = [Workload(namespace="team", name="a", kind=it) for it in kinds if it != kind]
         assert list(of_workloads(cluster, [workload, *others])) == others
+
+
+def test_objects_that_are_only_read_once_are_asked_of_their_own_cluster() -> None:
+    apis = two_apis()
+    for name, api in apis.items():
+        api.lists[PATH] = [{"metadata": {"name": "web", "uid": name}}]
+    both = [workload("east"), workload("west")]
+    found = of_workloads(at(apis), both)
+    assert [found[it]["metadata"]["uid"] for it in both] == ["east", "west"]

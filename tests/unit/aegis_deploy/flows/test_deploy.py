@@ -12,12 +12,12 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.drift.external_changes import standing
 from aegis_deploy.flows.deploy import DeployRequest, deploy
-from aegis_deploy.flows.update_runner import Ran
+from aegis_deploy.history import stack_history
 from aegis_deploy.model.events import Changes, UpdateFailure, Violation
 from aegis_deploy.model.fingerprint import fingerprint
-from aegis_deploy.model.release import Release
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import AGAIN, LOST, Verdict
+from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.pulumi_cli.field_conflicts import told
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay.data_loss import Rerun
@@ -49,7 +49,7 @@ def _stage(**settings: object) -> Stage:
 
 def _failure(stage: Stage, request: DeployRequest = YES) -> AegisError:
     with pytest.raises(AegisError) as caught:
-        deploy(stage, request)
+        deploy(stage.flow, request)
     return caught.value
 
 
@@ -65,7 +65,7 @@ def test_a_program_that_was_mended_is_another_one_with_the_same_image_and_settin
     assert "was rolled back from s before" in again.what
     stage.changes = Changes((step(declared="mended"),), {}, ())
     stage.updates, stage.verdicts = [Ran(outcome())], [PASSED]
-    assert deploy(stage, YES).verdict == PASSED
+    assert deploy(stage.flow, YES).verdict == PASSED
 
 
 ILLEGIBLE = AegisError(what="its secrets cannot be decrypted", next="give the passphrase of before")
@@ -74,7 +74,7 @@ ILLEGIBLE = AegisError(what="its secrets cannot be decrypted", next="give the pa
 def test_that_there_is_no_way_back_is_said_before_anything_begins() -> None:
     stage = _stage(illegible=ILLEGIBLE)
     with pytest.raises(AegisError, match="nobody is there to confirm"):
-        deploy(stage, DeployRequest())
+        deploy(stage.flow, DeployRequest())
     said = stage.messages.getvalue()
     assert "if this release is bad, release 1 cannot be restored by itself" in said
     assert "give the passphrase of before" in said
@@ -92,13 +92,13 @@ def test_that_there_is_no_way_back_is_said_before_anything_begins() -> None:
 )
 def test_elsewhere_nothing_is_said_of_it(stage: Stage, request_: DeployRequest) -> None:
     stage.updates, stage.verdicts = [Ran(outcome())], [PASSED]
-    deploy(stage, request_)
+    deploy(stage.flow, request_)
     assert "cannot be restored" not in stage.messages.getvalue()
 
 
 def test_a_good_release_is_previewed_updated_judged_and_marked() -> None:
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
-    report = deploy(stage, DeployRequest(yes=True, message="hello"))
+    report = deploy(stage.flow, DeployRequest(yes=True, message="hello"))
     assert stage.did == [
         "claim deploy",
         "preview",
@@ -115,7 +115,7 @@ def test_a_good_release_is_previewed_updated_judged_and_marked() -> None:
 
 def test_the_pods_that_a_deploy_replaced_are_in_its_report() -> None:
     ran = Ran(outcome(), replaced=("pod db-1 of StatefulSet db: it crashes",))
-    report = deploy(_stage(updates=[ran], verdicts=[PASSED]), YES)
+    report = deploy(_stage(updates=[ran], verdicts=[PASSED]).flow, YES)
     assert report.as_json()["podsReplaced"] == ["pod db-1 of StatefulSet db: it crashes"]
 
 
@@ -213,7 +213,7 @@ def test_the_jobs_that_a_deploy_runs_are_watched_with_what_it_rolls_out() -> Non
     stage = _stage(
         updates=[Ran(outcome())], verdicts=[PASSED], changes=Changes((step(), job), {}, ())
     )
-    deploy(stage, DeployRequest(yes=True))
+    deploy(stage.flow, DeployRequest(yes=True))
     assert stage.watched == [
         [
             Workload(namespace="n", name="a"),
@@ -308,28 +308,28 @@ def test_what_a_mandatory_policy_forbids_is_refused_before_anything_is_changed()
 def test_what_an_advisory_policy_is_against_is_deployed_with_a_warning() -> None:
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
     stage.changes = replace(stage.changes, violations=(Violation("spread", "spread the pods"),))
-    assert deploy(stage, YES).changed
+    assert deploy(stage.flow, YES).changed
     assert "policy spread: s: spread the pods" in stage.messages.getvalue()
 
 
 def test_what_was_rolled_back_is_refused_until_somebody_insists() -> None:
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
-    mark = fingerprint(BAD, stage.settings())
+    mark = fingerprint(BAD, stage.program_update.settings())
     stage.refusals[mark] = "CrashLoopBackOff"
     error = _failure(stage)
     assert error.code is ExitCode.REFUSED
-    assert error.why == "CrashLoopBackOff"
+    assert error.why == "CrashLoopBackOff (2026-01-02 03:04 UTC)"
     assert stage.did == ["claim deploy", "preview"]
-    deploy(stage, DeployRequest(yes=True, force=True))
+    deploy(stage.flow, DeployRequest(yes=True, force=True))
     assert stage.refusals == {}, "it passed its gate after all"
 
 
 def test_a_release_with_an_image_yet_to_be_built_is_not_taken_for_another() -> None:
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
     stage.changes = Changes((step(image=""),), {}, ())
-    stage.refusals[fingerprint("", stage.settings())] = "no"
-    stage.refusals[fingerprint(None, stage.settings())] = "no"
-    assert deploy(stage, YES).changed
+    stage.refusals[fingerprint("", stage.program_update.settings())] = "no"
+    stage.refusals[fingerprint(None, stage.program_update.settings())] = "no"
+    assert deploy(stage.flow, YES).changed
 
 
 def test_an_image_that_turns_out_to_be_refused_once_it_is_built_needs_no_rollback() -> None:
@@ -350,7 +350,7 @@ def test_an_image_built_by_the_update_is_remembered_when_it_fails() -> None:
     stage = _stage(updates=[failed], restores=[Ran(outcome())], verdicts=[PASSED])
     stage.changes = Changes((step(image=""),), {}, ())
     _failure(stage)
-    assert list(stage.refusals) == [fingerprint(BAD, stage.settings())]
+    assert list(stage.refusals) == [fingerprint(BAD, stage.program_update.settings())]
 
 
 def test_nobody_to_ask_is_refused_before_any_change() -> None:
@@ -363,14 +363,14 @@ def test_nobody_to_ask_is_refused_before_any_change() -> None:
 
 def test_nothing_to_change_and_verified_does_nothing() -> None:
     stage = _stage(changes=Changes((), {}, ()))
-    report = deploy(stage, YES)
+    report = deploy(stage.flow, YES)
     assert not report.changed
     assert stage.did == ["claim deploy", "preview", "release"]
 
 
 def test_while_something_declared_is_held_on_its_way_out_nothing_is_changed() -> None:
     stage = _stage()
-    stage.standing = AegisError(what="what is declared in s is being deleted")
+    stage.going = ("Service n/web is being deleted",)
     assert _failure(stage).code is ExitCode.REFUSED
     assert stage.did == ["claim deploy"]
 
@@ -378,7 +378,7 @@ def test_while_something_declared_is_held_on_its_way_out_nothing_is_changed() ->
 def test_who_insists_deploys_while_something_is_held_and_nothing_is_verified() -> None:
     held = standing(PASSED, ("Service n/web is being deleted",), ())
     stage = _stage(updates=[Ran(outcome())], verdicts=[held])
-    stage.standing = AegisError(what="what is declared in s is being deleted")
+    stage.going = ("Service n/web is being deleted",)
     error = _failure(stage, DeployRequest(yes=True, force=True))
     assert error.code is ExitCode.NOT_ROLLED_BACK
     assert error.what == "what was deployed to s is not verified"
@@ -388,7 +388,7 @@ def test_who_insists_deploys_while_something_is_held_and_nothing_is_verified() -
 
 def test_nothing_to_change_and_not_verified_is_judged_and_marked() -> None:
     stage = _stage(history=[release(1)], changes=Changes((), {}, ()), verdicts=[PASSED])
-    deploy(stage, YES)
+    deploy(stage.flow, YES)
     assert stage.did[2:] == ["judge", "verify 1", "release"]
     for history, following in (
         ([release(1)], "correct it, then: aegis deploy --stack s"),
@@ -418,8 +418,8 @@ def test_one_that_is_good_and_whose_record_cannot_be_read_is_good() -> None:
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
     damaged = AegisError(what="the checkpoint cannot be read", why="it ends in its middle")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(stage, "deployed", MagicMock(side_effect=damaged))
-        report = deploy(stage, YES)
+        patched.setattr(stack_history, "deployed", MagicMock(side_effect=damaged))
+        report = deploy(stage.flow, YES)
     assert report.verdict == PASSED
     assert "it ends in its middle" in stage.messages.getvalue()
 
@@ -442,7 +442,7 @@ def test_nothing_to_change_after_a_part_or_a_failure_makes_a_whole_release_of_it
         updates=[Ran(outcome())],
         verdicts=[PASSED],
     )
-    report = deploy(stage, YES)
+    report = deploy(stage.flow, YES)
     assert not report.changed
     assert stage.did[-2:] == ["verify 3", "release"]
 
@@ -450,7 +450,7 @@ def test_nothing_to_change_after_a_part_or_a_failure_makes_a_whole_release_of_it
 def test_what_is_in_the_cluster_already_is_taken_back_before_the_update() -> None:
     lost = outline(thing(CONFIG_KIND, "beta"))
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], lost=(lost,))
-    deploy(stage, YES)
+    deploy(stage.flow, YES)
     place = stage.did.index("adopt ConfigMap beta")
     assert stage.did[place + 1].startswith("update")
     assert not stage.did[:place] or "update" not in " ".join(stage.did[:place])
@@ -459,7 +459,7 @@ def test_what_is_in_the_cluster_already_is_taken_back_before_the_update() -> Non
 def test_a_digest_that_was_asked_for_stays_in_the_settings_only_when_it_is_good() -> None:
     request = DeployRequest(yes=True, image_digest="sha256:1")
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED])
-    deploy(stage, request)
+    deploy(stage.flow, request)
     assert stage.did[1] == "override imageDigest=sha256:1"
     assert stage.did[-3:] == ["verify 2", "keep imageDigest=sha256:1", "release"]
     stage = _stage(updates=[Ran(outcome())], restores=[Ran(outcome())], verdicts=[FAILED, PASSED])
@@ -469,15 +469,14 @@ def test_a_digest_that_was_asked_for_stays_in_the_settings_only_when_it_is_good(
 
 def test_a_digest_that_runs_and_is_good_is_in_the_settings_though_it_could_not_be_marked() -> None:
     """Else the advice, to deploy once more, would deploy the image of before."""
-
-    class Unmarked(Stage):
-        def mark_verified(self, release: Release | None, *, restored: bool = False) -> None:  # noqa: ARG002
-            raise AegisError(what="the disk is full")
-
-    stage = Unmarked(history=[release(1)], updates=[Ran(outcome())], verdicts=[PASSED])
-    assert (
-        _failure(stage, DeployRequest(yes=True, image_digest="sha256:1")).what == "the disk is full"
+    stage = _stage(
+        history=[release(1)],
+        updates=[Ran(outcome())],
+        verdicts=[PASSED],
+        unmarkable=AegisError(what="the disk is full"),
     )
+    error = _failure(stage, DeployRequest(yes=True, image_digest="sha256:1"))
+    assert error.what.endswith("could not be marked as verified: the disk is full")
     assert "keep imageDigest=sha256:1" in stage.did
 
 
@@ -487,7 +486,7 @@ def test_a_digest_that_runs_already_comes_into_the_settings_once_it_is_verified(
 ) -> None:
     stage = _stage(changes=Changes((), {}, ()), history=[release(1, verified=verified)])
     stage.verdicts = [PASSED] * (not verified)
-    deploy(stage, DeployRequest(yes=True, image_digest="sha256:1"))
+    deploy(stage.flow, DeployRequest(yes=True, image_digest="sha256:1"))
     assert "keep imageDigest=sha256:1" in stage.did
 
 
@@ -497,7 +496,7 @@ def test_an_image_the_registry_does_not_have_is_refused_until_somebody_insists()
     assert error.code is ExitCode.REFUSED
     assert BAD in error.why
     assert stage.did == ["claim deploy", "preview"]
-    assert deploy(stage, DeployRequest(yes=True, force=True)).changed
+    assert deploy(stage.flow, DeployRequest(yes=True, force=True)).changed
 
 
 def test_a_cluster_that_does_not_know_who_asks_is_found_out_before_anything_is_changed() -> None:
@@ -513,10 +512,10 @@ def test_a_registry_that_does_not_answer_is_refused_and_one_that_only_asks_who_i
     assert error.code is ExitCode.REFUSED
     assert "does not answer" in error.why
     assert stage.did == ["claim deploy", "preview"]
-    assert deploy(stage, DeployRequest(yes=True, force=True)).changed
+    assert deploy(stage.flow, DeployRequest(yes=True, force=True)).changed
     private = Presence(BAD, None, "the registry answers 401")
     stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], presences=[private])
-    assert deploy(stage, YES).changed
+    assert deploy(stage.flow, YES).changed
 
 
 def test_one_that_was_refused_for_a_field_of_another_says_how_to_leave_it() -> None:

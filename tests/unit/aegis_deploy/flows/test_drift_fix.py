@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, cast
 
 import pytest
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.detection import ADDED, CHANGED, Drifted, FieldChange
 from aegis_deploy.drift.forgotten import Forgotten
 from aegis_deploy.flows import drift_fix
+from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.flows.drift_fix import put_back
-from aegis_deploy.flows.drift_report import DriftReport
-from aegis_deploy.flows.update_runner import Ran
-from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.flows.drift_report import DriftReport, find_drift
+from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.stack.checkpoint import outline
 from tests.unit.aegis_deploy.hostile import HOSTILE, MENTION, rows_of, tags, without_code
 from tests.unit.aegis_deploy.stage import GOOD, PASSED, Replayed, Stage, outcome, release
 from tests.unit.aegis_deploy.states import CONFIG_KIND, thing
+from tests.unit.aegis_deploy.two_clusters import CONFIGS, WEST, config, standing, there
 
 PDB = Drifted("PodDisruptionBudget", "shop", "api", "urn", gone=True)
 GITHUB_TAKES = 65_536
@@ -85,31 +81,6 @@ def test_nothing_that_comes_from_the_cluster_is_markup(hostile: str) -> None:
     assert {row.replace("\\|", "").count("|") for row in rows_of(text)} == {6}
 
 
-@dataclass
-class Patched(Stage):
-    """A stack whose objects can be patched, some of them."""
-
-    busy: bool = False
-    refuses: str = ""
-    fields: list[Any] = field(default_factory=list)
-
-    @contextmanager
-    def claimed(self, intent: str, message: str, wait_seconds: float) -> Iterator[None]:
-        if self.busy:
-            raise AegisError(what="s is being worked on")
-        with super().claimed(intent, message, wait_seconds):
-            yield
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.clusters = Clusters(cast("Any", self), ambient=lambda: cast("Any", self))
-
-    def patch(self, path: str, patch: list[dict[str, Any]]) -> None:
-        if path == self.refuses:
-            raise ApiError(403, "Forbidden")
-        self.did.append(f"patch {path} {patch[-1]['op']} {patch[-1]['path']}")
-
-
 def added(name: str) -> Drifted:
     """An object to which somebody added a label."""
     live = {"metadata": {"resourceVersion": "7", "labels": {"x": "y"}}}
@@ -118,22 +89,22 @@ def added(name: str) -> Drifted:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Patched:
-    made = Patched(history=[release(1, verified=True)], restores=[Ran(outcome())])
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    made = Stage(history=[release(1, verified=True)], restores=[Ran(outcome())])
     made.presences, made.verdicts = [Presence(GOOD, True)], [PASSED]
 
-    def inspect(actions: Patched) -> DriftReport:
-        actions.did.append("inspect")
+    def inspected(_: FlowContext) -> DriftReport:
+        made.did.append("inspect")
         return DriftReport("s", 2, (added("a"), added("b")))
 
-    monkeypatch.setattr(drift_fix, "inspect", inspect)
+    monkeypatch.setattr(drift_fix, "find_drift", inspected)
     return made
 
 
 def test_what_was_added_is_taken_away_under_the_claim_once_nothing_refuses(
-    stage: Patched,
+    stage: Stage,
 ) -> None:
-    put_back(stage, 0)
+    put_back(stage.flow, 0)
     assert stage.did[:6] == [
         "claim drift",
         "inspect",
@@ -145,29 +116,29 @@ def test_what_was_added_is_taken_away_under_the_claim_once_nothing_refuses(
 
 
 def test_the_release_that_has_what_the_state_lacks_is_the_one_to_restore(
-    stage: Patched, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = {"environment": {"pulumi.flag.target": "set"}}
     whole = release(1, verified=True)
     stage.history = [release(2, kind="destroy", **part), whole]
     lost = Forgotten(whole, (outline(thing(CONFIG_KIND, "beta")),))
-    monkeypatch.setattr(drift_fix, "inspect", lambda _: DriftReport("s", 2, forgotten=lost))
-    put_back(stage, 0)
+    monkeypatch.setattr(drift_fix, "find_drift", lambda _: DriftReport("s", 2, forgotten=lost))
+    put_back(stage.flow, 0)
     assert "replay 1" in stage.did
 
 
-def test_while_somebody_else_works_on_the_stack_nothing_is_patched(stage: Patched) -> None:
+def test_while_somebody_else_works_on_the_stack_nothing_is_patched(stage: Stage) -> None:
     stage.busy = True
     with pytest.raises(AegisError) as refused:
-        put_back(stage, 0)
+        put_back(stage.flow, 0)
     assert refused.value.state == "nothing was changed"
     assert stage.did == []
 
 
-def test_what_a_release_must_not_do_is_said_before_anything_is_patched(stage: Patched) -> None:
+def test_what_a_release_must_not_do_is_said_before_anything_is_patched(stage: Stage) -> None:
     stage.replayed = Replayed(refuses=AegisError(what="it would lose data"))
     with pytest.raises(AegisError, match="lose data"):
-        put_back(stage, 0)
+        put_back(stage.flow, 0)
     assert not any(it.startswith("patch") for it in stage.did)
 
 
@@ -176,10 +147,21 @@ def test_what_a_release_must_not_do_is_said_before_anything_is_patched(stage: Pa
     [("/a", "nothing was changed"), ("/b", "of Service n/a it was; nothing else was changed")],
 )
 def test_what_could_not_be_taken_away_is_told_with_what_was(
-    stage: Patched, refuses: str, state: str
+    stage: Stage, refuses: str, state: str
 ) -> None:
-    stage.refuses = refuses
+    stage.forbidden = refuses
     with pytest.raises(AegisError) as failed:
-        put_back(stage, 0)
+        put_back(stage.flow, 0)
     assert failed.value.state == state
     assert not any(it.startswith("restore") for it in stage.did)
+
+
+def test_a_fix_goes_where_the_object_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = standing(monkeypatch)
+    fields = {"manager": "kubectl-label", "fieldsV1": {"f:metadata": {"f:labels": {"f:x": {}}}}}
+    touched = there(config(WEST), labels={"x": "y"}, managedFields=[fields])
+    stack.apis["west"].lists[CONFIGS] = [touched]
+    (item,) = find_drift(stack.flow, Forgotten()).objects
+    assert drift_fix._take_away(stack.flow, item, ())
+    assert stack.apis["west"].changed == [f"{CONFIGS}/settings remove /metadata/labels/x"]
+    assert stack.apis["east"].changed == []

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
 
 from aegis_deploy.common.errors import AegisError
+from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.external_changes import hands
 from aegis_deploy.flows import drift_report, stack_status
-from aegis_deploy.flows.gate_runner import GateRunner
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.locking import lock_holders
 from aegis_deploy.model.events import Step
 from aegis_deploy.model.release import Release
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.operations.gate_runner import GateRunner
 from aegis_deploy.replay.owned_fields import looked_at
 from aegis_deploy.replay.planning import plan
 from aegis_deploy.stack.checkpoint import Checkpoint, parse
@@ -56,16 +57,17 @@ class Stand:
     scalers: Sequence[dict[str, Any]] | None = ()
     raw: list[dict[str, Any]] | None = None
     steps: Sequence[Step] | Exception = ()
-    stack: str = "s"
     name: str = "s"
     project: str = "p"
     asked: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.streams = _Streams()
-        self.out = self.streams.out
         self.state = made(*(self.raw or [web(note="mine")]))
-        self.clusters = Clusters(cast("Any", self), ambient=self.connected)
+        self.clusters = Clusters(cast("Any", self), ambient=lambda: cast("Any", self))
+        flow = FlowContext.of(cast("Any", self), self.streams.out, Signals())
+        planner = cast("Any", self)
+        self.flow = replace(flow, clusters=self.clusters, replay_planner=planner)
 
     # The cluster
 
@@ -84,18 +86,17 @@ class Stand:
     # The stack
 
     @property
-    def session(self) -> Any:
-        return self
-
-    def connected(self) -> Any:
-        return self
-
-    def releases(self) -> list[Release]:
-        return [release(1)]
-
-    @property
     def store(self) -> Any:
         return self
+
+    def tags(self) -> Mapping[str, str]:
+        return {}
+
+    def count(self) -> int | None:
+        return None
+
+    def releases(self, _: int | None = None) -> list[Release]:
+        return [release(1)]
 
     def checkpoint(self, _: Release) -> Mapping[str, Any]:
         return self.state
@@ -115,13 +116,13 @@ class Stand:
     # Who looks
 
     def by_drift(self) -> set[str]:
-        found = drift_report.inspect(cast("Actions", self))
+        found = drift_report.find_drift(self.flow)
         return {it.path for item in found.objects for it in item.fields} | {
             "gone" for item in found.objects if item.gone
         }
 
     def by_status(self) -> set[str]:
-        found = stack_status._drift(cast("Actions", self), "", ())
+        found = stack_status._drift(self.flow, "", ())
         assert not found.unknown
         return {
             path
@@ -131,10 +132,16 @@ class Stand:
 
     def by_gate(self) -> set[str]:
         nobody = cast("Any", None)
-        judging = GateRunner(cast("Any", self), self.out, nobody, nobody, lambda: False)
-        judging.connected = self.connected  # type: ignore[method-assign]
+        gate_runner = GateRunner(
+            cast("Any", self),
+            self.streams.out,
+            self.clusters,
+            takeover=nobody,
+            recorder=nobody,
+            signals=nobody,
+        )
         passed = Verdict(passed=True, reason="good")
-        verdict = judging._compared(passed, [Workload(namespace="shop", name="web")])
+        verdict = gate_runner._compared(passed, [Workload(namespace="shop", name="web")])
         said = [*verdict.evidence, *self.streams.messages.getvalue().splitlines()]
         return {
             line.partition("Deployment web: ")[2].partition(" ")[0]
@@ -266,9 +273,9 @@ class TestWhatIsNoObject:
 
     def test_where_it_cannot_be_compared_that_is_said(self) -> None:
         stand = self.stand(AegisError(what="no", why="no plugin"))
-        found = drift_report.inspect(cast("Actions", stand))
+        found = drift_report.find_drift(stand.flow)
         assert (found.objects, found.unread) == ((), ("RandomPet pet",))
-        shown = stack_status._drift(cast("Actions", stand), "", ())
+        shown = stack_status._drift(stand.flow, "", ())
         assert shown.lines()[-1].strip() == "not compared: RandomPet pet"
 
     def test_nobody_is_asked_where_all_are_objects(self) -> None:
@@ -277,7 +284,7 @@ class TestWhatIsNoObject:
         assert stand.asked == []
 
     def test_a_field_without_values_is_told_by_its_path(self) -> None:
-        lines = drift_report.inspect(cast("Actions", self.stand([self.STEP]))).lines()
+        lines = drift_report.find_drift(self.stand([self.STEP]).flow).lines()
         assert lines[-1] == "    ~ length"
 
 
@@ -285,12 +292,12 @@ class TestStatusWithoutAnAnswer:
     """It says why there is none."""
 
     def test_while_somebody_works_or_nobody_can_be_asked(self) -> None:
-        actions = cast("Actions", Stand(live()))
-        assert stack_status._drift(actions, "no answer", ()).unknown == "the cluster was not asked"
+        flow = Stand(live()).flow
+        assert stack_status._drift(flow, "no answer", ()).unknown == "the cluster was not asked"
         held = cast("Any", type("H", (), {"life": lock_holders.Life.HELD}))
-        assert "somebody" in stack_status._drift(actions, "", [held]).unknown
+        assert "somebody" in stack_status._drift(flow, "", [held]).unknown
 
     def test_where_nothing_was_deployed(self) -> None:
         stand = Stand(live())
-        stand.releases = list  # type: ignore[method-assign]
-        assert "no succeeded release" in stack_status._drift(cast("Actions", stand), "", ()).unknown
+        stand.releases = lambda _=None: []  # type: ignore[method-assign]
+        assert "no succeeded release" in stack_status._drift(stand.flow, "", ()).unknown

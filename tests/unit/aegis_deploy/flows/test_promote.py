@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aegis_deploy.common import git
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.flows.promote import (
     Candidate,
@@ -17,12 +18,18 @@ from aegis_deploy.flows.promote import (
     settings_that_differ,
     summary,
 )
-from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.model.events import Changes, Violation
 from aegis_deploy.model.release import ConfigValue, Deployed
+from aegis_deploy.operations.update_runner import Ran
 from tests.unit.aegis_deploy.stage import CRASHED, PASSED, Stage, outcome, release, step
 
 DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def _checked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program is checked out at one commit."""
+    monkeypatch.setattr(git, "commit", lambda _: "c0ffee" * 6)
 
 
 def stages(**source: Any) -> tuple[Stage, Stage]:
@@ -34,7 +41,7 @@ def stages(**source: Any) -> tuple[Stage, Stage]:
 
 def error(staging: Stage, production: Stage, **request: Any) -> AegisError:
     with pytest.raises(AegisError) as caught:
-        promote(staging, production, PromoteRequest(yes=True, **request))
+        promote(staging.flow, production.flow, PromoteRequest(yes=True, **request))
     return caught.value
 
 
@@ -64,7 +71,7 @@ class TestWhatMayBePromoted:
     def test_what_is_not_verified_goes_when_somebody_insists_and_is_said(self) -> None:
         staging, production = stages(verified=False)
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
-        promote(staging, production, PromoteRequest(yes=True, unverified=True))
+        promote(staging.flow, production.flow, PromoteRequest(yes=True, unverified=True))
         assert "never verified" in staging.messages.getvalue()
 
     def test_an_image_without_a_digest_is_refused(self) -> None:
@@ -73,9 +80,7 @@ class TestWhatMayBePromoted:
 
     def test_a_verified_release_is_the_candidate(self) -> None:
         staging, _ = stages()
-        assert candidate(staging, unverified=False).label == "staging's release 3 (1.3)".replace(
-            "staging", staging.stack
-        )
+        assert candidate(staging.flow, unverified=False).label == "s's release 3 (1.3)"
 
 
 class TestAnImageThatIsNamed:
@@ -87,7 +92,7 @@ class TestAnImageThatIsNamed:
         staging, production = stages()
         staging.history.insert(0, release(4, result="failed"))
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
-        promote(staging, production, PromoteRequest(yes=True, image_digest=DIGEST))
+        promote(staging.flow, production.flow, PromoteRequest(yes=True, image_digest=DIGEST))
         assert "keep version=1.3" in production.did
         assert f"keep imageDigest={DIGEST}" in production.did
 
@@ -105,7 +110,9 @@ class TestAnImageThatIsNamed:
         staging, production = Stage(), stages()[1]
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
         promote(
-            staging, production, PromoteRequest(yes=True, image_digest=self.OTHER, unverified=True)
+            staging.flow,
+            production.flow,
+            PromoteRequest(yes=True, image_digest=self.OTHER, unverified=True),
         )
         assert f"{self.OTHER} was never verified in" in staging.messages.getvalue()
         assert f"keep imageDigest={self.OTHER}" in production.did
@@ -133,7 +140,7 @@ class TestPromoting:
     def test_the_digest_and_its_version_become_the_targets_settings(self) -> None:
         staging, production = stages()
         production.updates, production.verdicts = [Ran(outcome())], [PASSED]
-        report = promote(staging, production, PromoteRequest(yes=True))
+        report = promote(staging.flow, production.flow, PromoteRequest(yes=True))
         assert production.did[:3] == [
             "override version=1.3",
             "claim deploy",
@@ -153,7 +160,7 @@ class TestPromoting:
 
     def test_a_preview_changes_nothing(self) -> None:
         staging, production = stages()
-        promote(staging, production, PromoteRequest(preview=True))
+        promote(staging.flow, production.flow, PromoteRequest(preview=True))
         assert production.did == [
             "override version=1.3",
             f"override imageDigest={DIGEST}",
@@ -171,12 +178,12 @@ class TestWhatIsShown:
 
     def test_both_programs_are_named(self) -> None:
         staging, production = stages()
-        found = candidate(staging, unverified=False)
-        lines = "\n".join(summary(found, production, "abc123"))
+        found = candidate(staging.flow, unverified=False)
+        lines = "\n".join(summary(found, production.flow, "abc123"))
         assert "setting   a:logLevel: info in s, debug in s" in lines
         assert "this checkout is abc123" in lines
 
     def test_another_checkout_is_warned_of(self) -> None:
         staging, production = stages(git_commit="f00d" * 9)
-        promote(staging, production, PromoteRequest(preview=True))
+        promote(staging.flow, production.flow, PromoteRequest(preview=True))
         assert "not what" in production.messages.getvalue()

@@ -9,9 +9,9 @@ import pytest
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.drift.external_changes import ALTERED
 from aegis_deploy.flows.recovery import Recovered, _act
-from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.locking.diagnosis import Action, Decision, Diagnosis
 from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.replay.retained import Stay
 from tests.unit.aegis_deploy.stage import FAILED, PASSED, Replayed, Stage, outcome, release
 
@@ -37,7 +37,7 @@ def _stage(*verdicts: Verdict, last: object = BACK, restores: int = 0) -> Stage:
 def _judged(stage: Stage) -> Recovered:
     last, verified = stage.history[0], stage.history[-1]
     decision = Decision(Action.JUDGE, last, "its deployer died")
-    _, stays = _act(stage, decision, Diagnosis("s", last=last, verified=verified), "")
+    _, stays = _act(stage.flow, decision, Diagnosis("s", last=last, verified=verified), "")
     return Recovered(stack="s", action="judge", stays=tuple(map(str, stays)))
 
 
@@ -56,8 +56,10 @@ def test_what_stays_beside_the_restored_release_is_no_matter_and_is_told() -> No
 
 def test_what_was_restored_and_is_good_is_refused_no_longer() -> None:
     stage = _stage(PASSED)
+    stage.refusals = {"its": "it crashed", "another": "it was slow"}
+    stage.refused_keys = {"its": GOOD.key}
     _judged(stage)
-    assert stage.pardoned == [GOOD.key]
+    assert stage.refusals == {"another": "it was slow"}
 
 
 def test_what_is_missing_of_the_release_itself_is_made_again() -> None:

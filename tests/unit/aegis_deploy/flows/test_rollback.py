@@ -8,11 +8,13 @@ import pytest
 
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
-from aegis_deploy.flows.rollback import RollbackRequest, message, rollback
-from aegis_deploy.flows.update_runner import Ran
+from aegis_deploy.flows.rollback import RollbackRequest, rollback
+from aegis_deploy.flows.rollback_report import message
+from aegis_deploy.locking import reconnect
 from aegis_deploy.model.events import Changes, Step, UpdateFailure
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay.choices import Choices
 from aegis_deploy.replay.data_loss import Loss, Rerun
@@ -51,10 +53,10 @@ def test_what_a_person_restored_is_refused_no_longer() -> None:
         release(1, verified=True),
     ]
     refused = fingerprint(GOOD, release(2).config)
-    stage.refusals = {refused: "it crashed", "another": "it was slow"}
-    rollback(stage, RollbackRequest(to=2, yes=True))
+    stage.refusals = {refused: "it crashed", "another": "it was slow", "own": "it leaked"}
+    stage.refused_keys = {"own": release(2).key}
+    rollback(stage.flow, RollbackRequest(to=2, yes=True))
     assert stage.refusals == {"another": "it was slow"}
-    assert stage.pardoned == [release(2).key]
 
 
 MISSING = (
@@ -100,7 +102,7 @@ def test_what_is_no_whole_release_is_nothing_that_could_be_refused(last: dict[st
         restores=[Ran(outcome())],
         verdicts=[PASSED],
     )
-    rollback(stage, RollbackRequest(yes=True))
+    rollback(stage.flow, RollbackRequest(yes=True))
     assert not [did for did in stage.did if did.startswith("refuse")]
     assert "cannot be recognised again" not in stage.messages.getvalue()
 
@@ -110,7 +112,6 @@ def test_what_did_not_come_up_healthy_stays_refused() -> None:
     stage.refusals = {fingerprint(GOOD, release(1).config): "it crashed"}
     _refusal(stage, RollbackRequest(to=1, yes=True))
     assert stage.refusals
-    assert not stage.pardoned
 
 
 @pytest.mark.parametrize("more", [{"changes": {"same": 3}}, {}])
@@ -118,19 +119,19 @@ def test_what_runs_on_is_not_refused_when_it_is_restored_once_more(more: dict[st
     stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED])
     present = release(3, verified=True, **more)
     stage.history = [present, release(2, verified=True), release(1, verified=True)]
-    rollback(stage, RollbackRequest(to=2 if more else 3, yes=True))
+    rollback(stage.flow, RollbackRequest(to=2 if more else 3, yes=True))
     assert not stage.refusals
 
 
 def _refusal(stage: Stage, request: RollbackRequest) -> AegisError:
     with pytest.raises(AegisError) as caught:
-        rollback(stage, request)
+        rollback(stage.flow, request)
     return caught.value
 
 
 def test_the_last_verified_release_is_restored_judged_and_the_present_one_refused() -> None:
     stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED])
-    report = rollback(stage, RollbackRequest(yes=True))
+    report = rollback(stage.flow, RollbackRequest(yes=True))
     assert stage.did == [
         "claim rollback",
         "replay 1",
@@ -148,7 +149,7 @@ def test_the_last_verified_release_is_restored_judged_and_the_present_one_refuse
 def test_a_lax_gate_of_the_release_does_not_weaken_the_judgement() -> None:
     gates = {1: GateSettings(bake_seconds=0), 2: GateSettings(bake_seconds=30)}
     stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED], gates=gates)
-    rollback(stage, RollbackRequest(yes=True))
+    rollback(stage.flow, RollbackRequest(yes=True))
     assert [gate.bake_seconds for gate in stage.judged_by] == [30]
 
 
@@ -156,7 +157,7 @@ def test_the_gate_of_a_release_that_never_passed_one_has_no_say() -> None:
     gates = {1: GateSettings(bake_seconds=5), 2: GateSettings(bake_seconds=30, p99_ms=1)}
     stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED], gates=gates)
     stage.history = [release(2), release(1, verified=True)]
-    rollback(stage, RollbackRequest(yes=True))
+    rollback(stage.flow, RollbackRequest(yes=True))
     assert stage.judged_by == [gates[1]]
 
 
@@ -172,7 +173,7 @@ def test_a_preview_shows_and_changes_nothing() -> None:
         unjudged=("StatefulSet d",),
     )
     stage = _stage(replayed=replayed)
-    report = rollback(stage, RollbackRequest(preview=True))
+    report = rollback(stage.flow, RollbackRequest(preview=True))
     assert stage.did == ["claim rollback", "replay 1", "preview replay 1", "release"]
     shown = stage.results.getvalue()
     assert "Secret s: data.PASSWORD gets the release's value back" in shown
@@ -190,12 +191,12 @@ def test_a_preview_shows_and_changes_nothing() -> None:
 def test_a_preview_tells_of_what_is_in_the_cluster_and_not_in_the_state() -> None:
     replayed = Replayed(adopted=("ConfigMap a", "ConfigMap b"), altered=("ConfigMap b",))
     stage = _stage(replayed=replayed, changes=Changes((), {}, ()))
-    report = rollback(stage, RollbackRequest(preview=True))
+    report = rollback(stage.flow, RollbackRequest(preview=True))
     assert report.changes == ("  change ConfigMap b, which is taken back into the state",)
     assert report.as_json()["adopted"] == ["ConfigMap a", "ConfigMap b"]
     stage.replayed = Replayed(foreign=("ConfigMap c: theirs",), altered=("ConfigMap b",))
     stage.changes = Changes((step(),), {}, ())
-    report = rollback(stage, RollbackRequest(preview=True))
+    report = rollback(stage.flow, RollbackRequest(preview=True))
     assert len(report.changes) == 2
     assert "FOREIGN ConfigMap c: theirs" in stage.results.getvalue()
 
@@ -219,7 +220,7 @@ def test_a_registry_that_does_not_answer_is_no_reason_to_refuse() -> None:
         restores=[Ran(outcome())],
         verdicts=[PASSED],
     )
-    rollback(stage, RollbackRequest(yes=True))
+    rollback(stage.flow, RollbackRequest(yes=True))
     assert "nobody can say whether" in stage.messages.getvalue()
 
 
@@ -229,7 +230,7 @@ def test_data_is_destroyed_only_when_somebody_insists() -> None:
     assert _refusal(stage, RollbackRequest(yes=True)) is refuses
     assert stage.did[-1] == "replay 1"
     stage = _stage(replayed=Replayed(refuses=refuses), restores=[Ran(outcome())], verdicts=[PASSED])
-    rollback(stage, RollbackRequest(yes=True, choices=LOSING))
+    rollback(stage.flow, RollbackRequest(yes=True, choices=LOSING))
     assert "replay 1 losing data" in stage.did
 
 
@@ -239,7 +240,7 @@ def test_what_stays_and_what_goes_first_is_said_before_anything_is_done() -> Non
         first=First(goes=((GUARD,),)),
     )
     stage = _stage(replayed=replayed)
-    report = rollback(stage, RollbackRequest(preview=True))
+    report = rollback(stage.flow, RollbackRequest(preview=True))
     shown = stage.results.getvalue()
     assert "stays   PersistentVolumeClaim data: the volume's data" in shown
     assert "--allow-data-loss" in shown
@@ -257,7 +258,7 @@ def test_where_what_goes_first_blocks_the_preview_the_records_tell() -> None:
     assert _refusal(stage, RollbackRequest(preview=True)) is blocked
     replayed = Replayed(first=First(goes=((GUARD,),)), edits=("update Deployment a",))
     stage = _stage(blocked=blocked, replayed=replayed)
-    report = rollback(stage, RollbackRequest(preview=True))
+    report = rollback(stage.flow, RollbackRequest(preview=True))
     assert report.changes == ("  delete ResourceQuota guard (first)", "  update Deployment a")
     assert "failed calling webhook guard" in stage.messages.getvalue()
 
@@ -268,14 +269,14 @@ def test_a_restore_that_is_tried_once_more_spares_no_data_that_may_go() -> None:
         verdicts=[PASSED],
         outside=["the cluster did not answer for 20 s meanwhile"],
     )
-    rollback(stage, RollbackRequest(yes=True, choices=LOSING))
+    rollback(stage.flow, RollbackRequest(yes=True, choices=LOSING))
     assert [it for it in stage.did if it.startswith("replay")] == ["replay 1 losing data"] * 2
 
 
 def test_what_is_protected_is_not_said_to_go_when_somebody_insists() -> None:
     kept = Stay("Secret keys", "urn", "it is protected", protected=True)
     stage = _stage(replayed=Replayed(stays=(kept,)))
-    rollback(stage, RollbackRequest(preview=True))
+    rollback(stage.flow, RollbackRequest(preview=True))
     assert "stays   Secret keys: it is protected" in stage.results.getvalue()
     assert "--allow-data-loss" not in stage.results.getvalue()
 
@@ -341,17 +342,17 @@ def test_credentials_that_cannot_be_learnt_after_a_change_are_no_refusal_either(
         raise AegisError(what="the program could not be run", state="nothing that runs was changed")
 
     stage = _stage(restores=[Ran(outcome(False, steps=(step(),)))])
-    monkeypatch.setattr(stage, "reconnected", fail)
+    monkeypatch.setattr(reconnect, "reconnected", fail)
     assert _refusal(stage, RollbackRequest(yes=True)).code is ExitCode.NOT_ROLLED_BACK
     stage = _stage(restores=[Ran(outcome(False))])
-    monkeypatch.setattr(stage, "reconnected", fail)
+    monkeypatch.setattr(reconnect, "reconnected", fail)
     error = _refusal(stage, RollbackRequest(yes=True))
     assert (error.code, error.state) == (ExitCode.REFUSED, "nothing that runs was changed")
 
 
 def test_what_cannot_be_recognised_again_is_said_and_not_remembered() -> None:
     stage = _stage(restores=[Ran(outcome())], verdicts=[PASSED], running=None)
-    rollback(stage, RollbackRequest(yes=True))
+    rollback(stage.flow, RollbackRequest(yes=True))
     assert stage.refusals == {}
     assert "cannot be recognised" in stage.messages.getvalue()
 
@@ -369,7 +370,7 @@ def test_a_rollback_that_an_outage_made_fail_is_tried_once_more() -> None:
         verdicts=[PASSED],
         outside=["the cluster did not answer for 20 s meanwhile"],
     )
-    report = rollback(stage, RollbackRequest(yes=True))
+    report = rollback(stage.flow, RollbackRequest(yes=True))
     assert report.release == 4
     assert [it for it in stage.did if it.startswith(("replay", "restore"))] == [
         "replay 1",
@@ -420,7 +421,7 @@ def test_one_whose_cli_was_killed_is_settled_and_tried_once_more() -> None:
         restores=[Ran(outcome(False, killed=True)), Ran(outcome())],
         verdicts=[PASSED],
     )
-    assert rollback(stage, RollbackRequest(yes=True)).release == 4
+    assert rollback(stage.flow, RollbackRequest(yes=True)).release == 4
     assert [it for it in stage.did if it.startswith(("replay", "restore", "settle"))] == [
         "replay 1",
         "restore: aegis: rollback to release 1",
@@ -446,7 +447,7 @@ def test_what_an_outage_left_pending_is_settled_before_another_try() -> None:
         outside=["the cluster did not answer for 20 s meanwhile"],
         replayed=Replayed(pending=1),
     )
-    assert rollback(stage, RollbackRequest(yes=True)).release == 4
+    assert rollback(stage.flow, RollbackRequest(yes=True)).release == 4
     assert [it for it in stage.did if it.startswith(("replay", "settle"))] == [
         "replay 1",
         "replay 1",
@@ -476,7 +477,7 @@ REFUSED = Ran(
 
 def test_credentials_that_were_rotated_since_do_not_lock_a_person_out() -> None:
     stage = _stage(rotated=True, restores=[REFUSED, Ran(outcome())], verdicts=[PASSED])
-    assert rollback(stage, RollbackRequest(to=1, yes=True)).verdict == PASSED
+    assert rollback(stage.flow, RollbackRequest(to=1, yes=True)).verdict == PASSED
     did = [it for it in stage.did if it.startswith(("re", "verified"))]
     back = "restore: aegis: rollback to release 1"
     assert did[:5] == ["replay 1", back, "reconnect", "replay 1", back]
@@ -485,7 +486,7 @@ def test_credentials_that_were_rotated_since_do_not_lock_a_person_out() -> None:
 def test_those_that_the_settings_have_may_be_refused_as_well() -> None:
     stage = _stage(restores=[REFUSED])
     with pytest.raises(AegisError, match="could not begin") as caught:
-        rollback(stage, RollbackRequest(to=1, yes=True))
+        rollback(stage.flow, RollbackRequest(to=1, yes=True))
     assert caught.value.state == "nothing that runs was changed"
 
 
@@ -495,7 +496,7 @@ def test_pods_that_were_replaced_are_reported_of_every_attempt() -> None:
         Ran(outcome(), replaced=("pod db-0",)),
     ]
     stage = _stage(restores=tries, verdicts=[PASSED], outside=["the cluster did not answer"])
-    report = rollback(stage, RollbackRequest(yes=True))
+    report = rollback(stage.flow, RollbackRequest(yes=True))
     assert report.as_json()["podsReplaced"] == ["pod db-1", "pod db-0"]
 
 
@@ -508,7 +509,7 @@ def test_a_recovery_says_what_runs_again_as_a_rollback_by_hand_does() -> None:
         verdicts=[PASSED],
         replayed=Replayed(reruns=(again,)),
     )
-    report = _restore(stage, stage.history[-1], "its deployer died")
+    report = _restore(stage.flow, stage.history[-1], "its deployer died")
     assert "again   Job migrate: it is not there any more" in stage.results.getvalue()
     told = Recovered(stack="s", action="restore", rollback=report.as_json()).as_json()
     assert told["rollback"]["runAgain"] == ["Job migrate: it is not there any more"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,18 +13,20 @@ import pytest
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
+from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.detection import compare
 from aegis_deploy.drift.external_changes import ALTERED, GOING, standing
 from aegis_deploy.drift.live_objects import Standing
 from aegis_deploy.drift.live_objects import standing as standing_of
-from aegis_deploy.flows import gate_runner as module
-from aegis_deploy.flows.gate_runner import GateRunner
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows.context import FlowContext
+from aegis_deploy.flows.preconditions import require_standing
 from aegis_deploy.flows.rollback import RollbackRequest, rollback
-from aegis_deploy.flows.update_runner import Ran
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.signatures import SECRET, SIGNATURE
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.operations import gate_runner as module
+from aegis_deploy.operations.gate_runner import GateRunner
+from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.stack.checkpoint import outline
 from tests.unit.aegis_deploy.common.test_console import _Streams
 from tests.unit.aegis_deploy.stage import PASSED, Stage, outcome, release
@@ -157,8 +158,15 @@ def judged(
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.001)
     it = _Streams()
     nobody = cast("Any", None)
-    made = GateRunner(cast("Any", Session()), it.out, nobody, nobody, lambda: False)
-    monkeypatch.setattr(made, "connected", lambda: api)
+    clusters = Clusters(cast("Any", Session()), ambient=lambda: cast("Cluster", api))
+    made = GateRunner(
+        cast("Any", Session()),
+        it.out,
+        clusters,
+        takeover=nobody,
+        recorder=nobody,
+        signals=Signals(),
+    )
     return made._standing(GOOD, whole=whole, apart=apart), it.messages.getvalue()
 
 
@@ -224,14 +232,14 @@ class TestRollback:
     def test_once_it_is_gone_it_is_made_by_restoring_once_more(self) -> None:
         stage = self.stage(standing(GOOD, (), ("Service n/web",)), PASSED)
         stage.outside = ["somebody changed what was deployed"]
-        assert rollback(stage, RollbackRequest(yes=True)).verdict == PASSED
+        assert rollback(stage.flow, RollbackRequest(yes=True)).verdict == PASSED
         assert sum(it.startswith("restore:") for it in stage.did) == 2
 
     def test_while_it_is_held_it_is_told_and_nothing_is_verified(self) -> None:
         held = f"Service n/web is being deleted since {SINCE}, held by example.com/cleanup"
         stage = self.stage(standing(GOOD, (held,), ()))
         with pytest.raises(AegisError) as failed:
-            rollback(stage, RollbackRequest(yes=True))
+            rollback(stage.flow, RollbackRequest(yes=True))
         assert failed.value.code is ExitCode.NOT_ROLLED_BACK
         assert "is not complete" in failed.value.what
         assert held in failed.value.why
@@ -244,8 +252,10 @@ def test_a_stack_without_objects_needs_no_cluster(monkeypatch: pytest.MonkeyPatc
     nobody = cast("Any", None)
     session = Session()
     monkeypatch.setattr(session, "resources", lambda: STATE[3:4])
-    made = GateRunner(cast("Any", session), Output(), nobody, nobody, lambda: False)
-    monkeypatch.setattr(made, "connected", lambda: pytest.fail("it was asked for"))
+    clusters = Clusters(cast("Any", session), ambient=lambda: pytest.fail("it was asked for"))
+    made = GateRunner(
+        cast("Any", session), Output(), clusters, takeover=nobody, recorder=nobody, signals=nobody
+    )
     assert made.standing() == Standing()
 
 
@@ -253,34 +263,41 @@ def test_before_a_rollback_only_what_is_in_its_way_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.001)
-    it, nobody = _Streams(), cast("Any", None)
-    made = GateRunner(cast("Any", Session()), it.out, nobody, nobody, lambda: False)
-    api = Api(going={"web": (), "settings": ("example.com/cleanup",)}, answers=3)
-    monkeypatch.setattr(made, "connected", lambda: api)
+    it, nobody, session = _Streams(), cast("Any", None), cast("Any", Session())
+    apis = [
+        Api(silent=True),
+        Api(going={"web": (), "settings": ("example.com/cleanup",)}, answers=3),
+    ]
+    clusters = Clusters(session, ambient=lambda: cast("Cluster", apis[-1]))
+    made = GateRunner(
+        session, it.out, clusters, takeover=nobody, recorder=nobody, signals=Signals()
+    )
     web = next(it["urn"] for it in STATE if it.get("id") == "n/web")
     made.let_go([web])
     said = it.messages.getvalue()
     assert said == f"waiting until it is gone: Service n/web is being deleted since {SINCE}\n"
-    monkeypatch.setattr(made, "connected", lambda: Api(silent=True))
+    apis.pop()
     made.let_go([web])
 
 
-def test_nobody_is_waited_for_once_a_signal_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = threading.Event()
-    told.set()
-    nobody = cast("Any", None)
-    made = GateRunner(cast("Any", Session()), Output(), nobody, nobody, told.is_set)
-    monkeypatch.setattr(made, "connected", lambda: Api(going={"web": ()}))
+def test_nobody_is_waited_for_once_a_signal_came() -> None:
+    signals, nobody = Signals(), cast("Any", None)
+    signals.received = 15
+    session = cast("Any", Session())
+    clusters = Clusters(session, ambient=lambda: cast("Cluster", Api(going={"web": ()})))
+    made = GateRunner(
+        session, Output(), clusters, takeover=nobody, recorder=nobody, signals=signals
+    )
     assert made.standing().going == (f"Service n/web is being deleted since {SINCE}",)
 
 
 class TestDeploy:
     """It makes again what is gone, and tells."""
 
-    def actions(self, found: Standing) -> tuple[Actions, _Streams]:
+    def flow(self, found: Standing) -> tuple[FlowContext, _Streams]:
         it = _Streams()
-        made = Actions(cast("Any", Session()), it.out, Signals())
-        cast("Any", made._judging).standing = lambda: found
+        made = FlowContext.of(cast("Any", Session()), it.out, Signals())
+        cast("Any", made.gate_runner).standing = lambda: found
         return made, it
 
     @pytest.mark.parametrize(
@@ -290,25 +307,25 @@ class TestDeploy:
     def test_looks_at_what_there_is_only_when_something_has_to_be_made_again(
         self, gone: tuple[str, ...], refreshes: bool
     ) -> None:
-        made, it = self.actions(Standing(gone=gone))
-        made.require_standing()
-        assert made._refreshes is refreshes
+        made, it = self.flow(Standing(gone=gone))
+        require_standing(made)
+        assert made.program_update.refreshes is refreshes
         told = "is gone, and is made again: Job n/once, Service n/web"
         assert (told in it.messages.getvalue()) is refreshes
 
     def test_is_refused_while_something_is_held(self) -> None:
-        made, _ = self.actions(Standing(going=("Service n/web is being deleted",)))
+        made, _ = self.flow(Standing(going=("Service n/web is being deleted",)))
         with pytest.raises(AegisError) as refused:
-            made.require_standing()
+            require_standing(made)
         assert refused.value.code is ExitCode.REFUSED
         assert "--force" in refused.value.next
 
     def test_what_nobody_can_look_at_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        made, it = self.actions(Standing())
+        made, it = self.flow(Standing())
 
         def silent() -> Standing:
             raise ApiError(0, "no answer")
 
-        monkeypatch.setattr(made._judging, "standing", silent)
-        made.require_standing()
+        monkeypatch.setattr(made.gate_runner, "standing", silent)
+        require_standing(made)
         assert "is not known" in it.messages.getvalue()

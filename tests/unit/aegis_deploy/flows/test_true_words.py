@@ -1,4 +1,4 @@
-"""What `Actions` says when it cannot go on names what does, for each flow that asks it to."""
+"""What a flow says when it cannot go on names what does, for each flow that asks it to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows import deploy as deploying
+from aegis_deploy.flows import marking
+from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.history import verification_store
 from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.release import Release
@@ -26,10 +28,10 @@ class _Session:
     name = "s"
 
 
-def made(monkeypatch: pytest.MonkeyPatch) -> Actions:
+def made(monkeypatch: pytest.MonkeyPatch) -> FlowContext:
     out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
     monkeypatch.setattr(Takeover, "require", lambda _: None)
-    return Actions(cast("Session", _Session()), out, cast("Signals", None))
+    return FlowContext.of(cast("Session", _Session()), out, Signals())
 
 
 @pytest.mark.parametrize("found", [None, release(3)])
@@ -46,7 +48,7 @@ def test_a_mark_that_could_not_be_written_is_by_what_would_not_deploy_another_re
     full = AegisError(what="the disk is full")
     monkeypatch.setattr(verification_store, "mark_verified", MagicMock(side_effect=full))
     with pytest.raises(AegisError) as caught:
-        made(monkeypatch).mark_verified(found, restored=restored)
+        marking.mark_verified(made(monkeypatch), found, restored=restored)
     assert following in caught.value.next
     assert caught.value.code is ExitCode.NOT_ROLLED_BACK
 
@@ -61,29 +63,29 @@ def test_a_mark_that_could_not_be_written_is_by_what_would_not_deploy_another_re
 def test_a_rollback_that_could_not_be_begun_is_begun_again_by_what_does_it(
     monkeypatch: pytest.MonkeyPatch, message: str, again: str
 ) -> None:
-    actions, told = made(monkeypatch), list[str]()
+    flow, told = made(monkeypatch), list[str]()
 
     def run(*_: object, again: str, **__: object) -> object:
         told.append(again)
         return MagicMock(outcome=outcome())
 
-    monkeypatch.setattr(actions.session, "export", dict, raising=False)
-    monkeypatch.setattr(actions, "_watched", MagicMock(run=run))
+    monkeypatch.setattr(flow.session, "export", dict, raising=False)
+    monkeypatch.setattr(flow.replay_runner, "_update_runner", MagicMock(run=run))
     replay = MagicMock(adopted=(), prepares=False, jobs=cast("Sequence[object]", ()))
     replay.owned = replay.freed = replay.dying = ()
-    actions.restore(replay, release(1), message, [], MagicMock())
+    flow.replay_runner.restore(replay, release(1), message, [], MagicMock())
     assert told == [again]
 
 
 def test_what_is_taken_back_is_told_where_the_cluster_has_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    actions = made(monkeypatch)
+    flow = made(monkeypatch)
     provider = thing("pulumi:providers:kubernetes", "second")
     component = {"urn": urn("shop:a:Group", "group"), "type": "shop:a:Group", "custom": False}
     settings = thing(CONFIG_KIND, "settings")
     found = tuple(it for it in states(provider, component, settings).resources[2:])
-    monkeypatch.setattr(actions, "_adopting", MagicMock(of_update=lambda _: found))
-    assert actions.adoptable(MagicMock()) == found
-    shown = cast("StringIO", actions.out._results).getvalue()
+    monkeypatch.setattr(flow.adopting, "of_update", lambda _: found)
+    assert deploying._adoptable(flow, MagicMock()) == found
+    shown = cast("StringIO", flow.out._results).getvalue()
     assert shown == "  adopted ConfigMap settings: the cluster has it, the state no more\n"

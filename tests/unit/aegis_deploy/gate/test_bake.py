@@ -40,7 +40,7 @@ class Routes:
 
 
 @dataclass
-class Mirrored:
+class Informed:
     """A live copy that was never silent."""
 
     silent: float = 0.0
@@ -54,7 +54,7 @@ def baking(bakes: list[Verdict | None], says: list[str], astray: str = "") -> _G
     gate = _Gate.__new__(_Gate)
     gate.settings, gate.notes, gate._dry = GateSettings(bake_seconds=1), [], False
     stand_in = cast("Any", gate)
-    stand_in._routes, stand_in.mirror = Routes(says), Mirrored()
+    stand_in._routes, stand_in.informer = Routes(says), Informed()
     stand_in._evidence = lambda: None
 
     def rounds() -> Iterator[float]:
@@ -160,7 +160,7 @@ def test_looks_where_the_service_leads_as_soon_as_something_fails(
     gate = _Gate.__new__(_Gate)
     gate._astray = ""
     stand_in = cast("Any", gate)
-    stand_in._routes, stand_in.mirror = Routes(says), Copy(doubted)
+    stand_in._routes, stand_in.informer = Routes(says), Copy(doubted)
     gate._look_where_it_leads(ProbeMetrics(total=9, failed=failed), 0.0)
     assert gate._astray == astray
 
@@ -181,11 +181,11 @@ class Unread:
         return seen
 
 
-def looking(mirror: Unread, monkeypatch: pytest.MonkeyPatch) -> _Gate:
+def looking(informer: Unread, monkeypatch: pytest.MonkeyPatch) -> _Gate:
     monkeypatch.setattr(module, "_LOST_SECONDS", 0.05)
     gate = _Gate.__new__(_Gate)
     gate.notes, gate._stop, gate._begun = [], None, time.monotonic()
-    cast("Any", gate).mirror = mirror
+    cast("Any", gate).informer = informer
     return gate
 
 
@@ -199,13 +199,13 @@ def test_waits_for_no_reader_without_end(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_hears_the_api_server_out_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BEAT_SECONDS", 0.05)
-    mirror = Unread(complete=True)
-    looking(mirror, monkeypatch)._hear_out()
+    informer = Unread(complete=True)
+    looking(informer, monkeypatch)._hear_out()
     rounds = iter(range(1, 1000))
-    cast("Any", mirror).wait = lambda *_: setattr(mirror, "beats", next(rounds))
+    cast("Any", informer).wait = lambda *_: setattr(informer, "beats", next(rounds))
     monkeypatch.setattr(module, "_BEAT_SECONDS", 600.0)
-    looking(mirror, monkeypatch)._hear_out()
-    assert mirror.beats == 1
+    looking(informer, monkeypatch)._hear_out()
+    assert informer.beats == 1
 
 
 @pytest.mark.parametrize(

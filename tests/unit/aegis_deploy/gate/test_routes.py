@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
@@ -11,6 +14,7 @@ from aegis_deploy.gate.routes import Routes
 from aegis_deploy.kubernetes.client import Cluster
 from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.model.rollout import Snapshot, Workload
+from tests.unit.aegis_deploy.two_clusters import at, two_apis, workload
 
 PATH = "/readyz"
 
@@ -114,8 +118,8 @@ class Beside:
 
     def routes(self, kind: str = "StatefulSet") -> Routes:
         workloads = [Workload(namespace="n", name="db", kind=kind)]
-        cluster, mirror = cast("Cluster", self), cast("Informer", self)
-        return Routes(cluster, mirror, workloads, PATH, on_silence=pytest.fail)
+        cluster, informer = cast("Cluster", self), cast("Informer", self)
+        return Routes(cluster, informer, workloads, PATH, on_silence=pytest.fail)
 
     def asks_for(self, kind: str = "StatefulSet") -> tuple[list[str], str, list[str]]:
         """What a probe is sent to, why none is, and what is said of it."""
@@ -159,3 +163,62 @@ class TestASet:
 
     def test_a_deployment_has_to_know_it_as_ever(self) -> None:
         assert Beside(self.POSTGRES, "/_health").asks_for("Deployment") == ([PATH], "", [])
+
+
+@pytest.fixture
+def answering() -> Iterator[int]:
+    """The port of somebody who answers whatever is asked on this machine."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Stay silent."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_probes_go_through_each_ones_own_api_server(answering: int) -> None:
+    apis = two_apis()
+    ports = [{"name": "http", "port": answering}]
+    found = {
+        "metadata": {"name": "web", "namespace": "shop"},
+        # Each cluster may have given this address away, and here somebody answers at it.
+        "spec": {"selector": {"a": "b"}, "ports": ports, "clusterIP": "127.0.0.1"},
+    }
+    labels = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}}
+    live = {"metadata": {}, "spec": {"replicas": 1, "template": labels}}
+    for it in apis.values():
+        it.lists["/api/v1/namespaces/shop/services"] = [found]
+
+    class Copy:
+        silent = 0.0
+
+        def snapshot(self, _: Workload) -> Snapshot:
+            return Snapshot(live=live)
+
+    routes = Routes(
+        at(apis),
+        cast("Informer", Copy()),
+        [workload("east"), workload("west")],
+        "/readyz",
+        on_silence=pytest.fail,
+    )
+    ways, why = routes.of_services()
+    assert why == ""
+    assert [it.name for it in ways] == ["through the API server"] * 2
+    assert [cast("Any", it)._route._cluster.name for it in ways] == ["east", "west"]
+    (alone,) = Routes(
+        at(apis),
+        cast("Informer", Copy()),
+        [workload("east")],
+        "/readyz",
+        on_silence=pytest.fail,
+    ).of_services()[0]
+    assert alone.name == f"directly to http://127.0.0.1:{answering}"

@@ -13,12 +13,12 @@ from aegis_deploy.history.verification_store import (
     LONGEST,
     MOST_CHUNKS,
     Verifications,
-    is_refused,
     pardon,
     parse,
     passed_after,
     refuse,
     verified_after,
+    why_refused,
 )
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.release import ConfigValue
@@ -147,26 +147,26 @@ class TestARefusal:
     def test_does_not_hold_for_a_mended_program(self) -> None:
         session: Any = _Tagged()
         self.refused(session, "bad00001")
-        assert (is_refused(session, "f1", "bad00001") or "").startswith("it crashed (")
-        assert is_refused(session, "f1", "good0001") is None
-        assert is_refused(session, "f1"), "where nobody can tell yet it holds"
-        assert is_refused(session, "f2", "bad00001") is None
+        assert (why_refused(session, "f1", "bad00001") or "").startswith("it crashed (")
+        assert why_refused(session, "f1", "good0001") is None
+        assert why_refused(session, "f1"), "where nobody can tell yet it holds"
+        assert why_refused(session, "f2", "bad00001") is None
 
     def test_holds_for_each_that_was_rolled_back_and_outlives_the_mended_one(self) -> None:
         session: Any = _Tagged()
         for number in range(12):
             self.refused(session, f"bad{number:05}")
-        assert is_refused(session, "f1", "bad00011")
-        assert is_refused(session, "f1", "bad00005")
+        assert why_refused(session, "f1", "bad00011")
+        assert why_refused(session, "f1", "bad00005")
         pardon(session, "f1", declared="good0001")
-        assert is_refused(session, "f1", "bad00011")
+        assert why_refused(session, "f1", "bad00011")
         pardon(session, "f1", declared="bad00011")
-        assert is_refused(session, "f1", "bad00011") is None
+        assert why_refused(session, "f1", "bad00011") is None
         assert all(len(value) <= LONGEST for value in session.kept.values())
 
     def test_of_before_it_was_known_what_is_declared_holds_for_all(self) -> None:
         session: Any = _Tagged()
         self.refused(session, "")
-        assert is_refused(session, "f1", "good0001")
+        assert why_refused(session, "f1", "good0001")
         self.refused(session, "bad00001")
-        assert is_refused(session, "f1", "good0001"), "what the older one declared is not known"
+        assert why_refused(session, "f1", "good0001"), "what the older one declared is not known"

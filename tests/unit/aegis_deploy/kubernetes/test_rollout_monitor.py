@@ -17,12 +17,13 @@ from aegis_deploy.model.rollout import Snapshot, Workload
 from aegis_deploy.model.verdict import Verdict
 from tests.unit.aegis_deploy.kubernetes.test_rollout_failures import recorded, snapshot
 from tests.unit.aegis_deploy.sets import HANGING, RUNNING, job, pod, stateful_set
+from tests.unit.aegis_deploy.two_clusters import GATE, at, place, two_apis, workload
 
 WEB = Workload(namespace="team", name="web")
 SETTINGS = GateSettings()
 
 
-class _Mirror:
+class _Informer:
     """One state of a cluster that answers or does not."""
 
     complete = True
@@ -37,33 +38,33 @@ class _Mirror:
         return self.state
 
 
-def _rollouts(name: str, *, upcoming: bool = False) -> tuple[_Mirror, Rollouts]:
+def _rollouts(name: str, *, upcoming: bool = False) -> tuple[_Informer, Rollouts]:
     found: dict[str, Any] = recorded(name)
-    mirror = _Mirror(snapshot(found))
-    return mirror, Rollouts(cast("Informer", mirror), [WEB], SETTINGS, upcoming=upcoming)
+    informer = _Informer(snapshot(found))
+    return informer, Rollouts(cast("Informer", informer), [WEB], SETTINGS, upcoming=upcoming)
 
 
 def test_the_time_in_which_the_cluster_does_not_answer_counts_against_no_pod() -> None:
-    mirror, rollouts = _rollouts("unready")
+    informer, rollouts = _rollouts("unready")
     assert rollouts.failure() is None
-    mirror.lost_for = 600.0
-    mirror.heard = SETTINGS.unready_seconds + 1
+    informer.lost_for = 600.0
+    informer.heard = SETTINGS.unready_seconds + 1
     assert rollouts.failure() is None, "what it shows is old"
-    mirror.lost_for = 0.0
+    informer.lost_for = 0.0
     # Only what was heard counts, however much later it is.
-    mirror.heard = SETTINGS.unready_seconds - 0.1
+    informer.heard = SETTINGS.unready_seconds - 0.1
     assert rollouts.failure() is None
-    mirror.heard = SETTINGS.unready_seconds
+    informer.heard = SETTINGS.unready_seconds
     found = rollouts.failure()
     assert found is not None
     assert found[1].kind == "unready"
 
 
 def test_what_can_never_become_good_is_evidence_once_the_cluster_answers_again() -> None:
-    mirror, rollouts = _rollouts("image")
-    mirror.lost_for = 5.0
+    informer, rollouts = _rollouts("image")
+    informer.lost_for = 5.0
     assert rollouts.failure() is None
-    mirror.lost_for = 0.0
+    informer.lost_for = 0.0
     found = rollouts.failure()
     assert found is not None
     assert found[1].kind == "image"
@@ -76,12 +77,12 @@ def _changed(state: Snapshot, **metadata: Any) -> Snapshot:
 
 
 def test_a_deployment_that_somebody_deletes_in_its_rollout_is_evidence_at_once() -> None:
-    mirror, rollouts = _rollouts("complete", upcoming=True)
+    informer, rollouts = _rollouts("complete", upcoming=True)
     assert rollouts.failure() is None
-    mirror.state = _changed(mirror.state, generation=1000)
+    informer.state = _changed(informer.state, generation=1000)
     assert rollouts.failure() is None
-    for gone in (_changed(mirror.state, deletionTimestamp="now"), Snapshot(live=None)):
-        mirror.state = gone
+    for gone in (_changed(informer.state, deletionTimestamp="now"), Snapshot(live=None)):
+        informer.state = gone
         found = rollouts.failure()
         assert found is not None
         assert found[1].kind == DELETED
@@ -89,12 +90,12 @@ def test_a_deployment_that_somebody_deletes_in_its_rollout_is_evidence_at_once()
 
 
 def test_one_that_the_update_itself_deletes_is_not() -> None:
-    mirror, rollouts = _rollouts("complete", upcoming=True)
+    informer, rollouts = _rollouts("complete", upcoming=True)
     assert rollouts.failure() is None
     # A deletion that waits for what is owned raises the generation, too.
-    mirror.state = _changed(mirror.state, generation=1000, deletionTimestamp="now")
+    informer.state = _changed(informer.state, generation=1000, deletionTimestamp="now")
     assert rollouts.failure() is None
-    mirror.state = Snapshot(live=None)
+    informer.state = Snapshot(live=None)
     assert rollouts.failure() is None
 
 
@@ -102,7 +103,7 @@ class _Cluster:
     """A cluster that is asked nothing of which the answer matters."""
 
 
-class _Heard(_Mirror):
+class _Heard(_Informer):
     """One that answers small questions, or does not."""
 
     refusal: str | None = None
@@ -121,25 +122,25 @@ class _Heard(_Mirror):
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-def _watch(mirror: _Heard) -> RolloutMonitor:
+def _watch(informer: _Heard) -> RolloutMonitor:
     watch = RolloutMonitor(cast("Cluster", _Cluster()), [WEB], SETTINGS)
-    watch._mirror = cast("Informer", mirror)
+    watch._informer = cast("Informer", informer)
     return watch
 
 
 def test_an_outage_is_waited_out() -> None:
-    mirror = _Heard(snapshot(recorded("complete")), 7, 7, 7, 8)
-    mirror.lost_for = LOST_SECONDS - 1
-    watch = _watch(mirror)
+    informer = _Heard(snapshot(recorded("complete")), 7, 7, 7, 8)
+    informer.lost_for = LOST_SECONDS - 1
+    watch = _watch(informer)
     assert watch.reached()
-    assert mirror.asked == 4
+    assert informer.asked == 4
     assert watch.failure is None
 
 
 def test_one_that_does_not_end_is_the_verdict() -> None:
-    mirror = _Heard(snapshot(recorded("complete")), 7)
-    mirror.lost_for = LOST_SECONDS + 1
-    watch = _watch(mirror)
+    informer = _Heard(snapshot(recorded("complete")), 7)
+    informer.lost_for = LOST_SECONDS + 1
+    watch = _watch(informer)
     assert not watch.reached()
     assert watch.failure is not None
     assert watch.failure.lost
@@ -147,12 +148,12 @@ def test_one_that_does_not_end_is_the_verdict() -> None:
 
 
 def test_whoever_is_in_a_hurry_waits_less_and_has_no_verdict() -> None:
-    mirror = _Heard(snapshot(recorded("complete")), 7)
-    mirror.lost_for = 6.0
-    watch = _watch(mirror)
+    informer = _Heard(snapshot(recorded("complete")), 7)
+    informer.lost_for = 6.0
+    watch = _watch(informer)
     assert not watch.reached(5.0)
     assert watch.failure is None
-    mirror.lost_for = 0.0
+    informer.lost_for = 0.0
     assert not watch.reached(gives_up=lambda: True)
 
 
@@ -218,32 +219,32 @@ class TestAJob:
 
     MIGRATE = Workload(namespace="shop", name="db", kind="Job")
 
-    def _rollouts(self, state: Snapshot) -> tuple[_Mirror, Rollouts]:
-        mirror = _Mirror(state)
-        watched = Rollouts(cast("Informer", mirror), [self.MIGRATE], SETTINGS, upcoming=True)
+    def _rollouts(self, state: Snapshot) -> tuple[_Informer, Rollouts]:
+        informer = _Informer(state)
+        watched = Rollouts(cast("Informer", informer), [self.MIGRATE], SETTINGS, upcoming=True)
         assert watched.failure() is None, "what failed before is the past"
-        return mirror, watched
+        return informer, watched
 
     def test_that_fails_in_an_update_is_evidence(self) -> None:
-        mirror, watched = self._rollouts(Snapshot(live=None, kind="Job"))
-        mirror.state = job(failed="BackoffLimitExceeded")
+        informer, watched = self._rollouts(Snapshot(live=None, kind="Job"))
+        informer.state = job(failed="BackoffLimitExceeded")
         found = watched.failure()
         assert found is not None
         assert found[1].kind == "job"
 
     def test_that_failed_before_is_none_while_it_goes_to_be_made_again(self) -> None:
-        mirror, watched = self._rollouts(job(failed="DeadlineExceeded"))
+        informer, watched = self._rollouts(job(failed="DeadlineExceeded"))
         going = job(failed="DeadlineExceeded", going=True)
         assert going.live is not None
         metadata = {**going.live["metadata"], "generation": 9}
-        mirror.state = Snapshot(live={**going.live, "metadata": metadata}, kind="Job")
+        informer.state = Snapshot(live={**going.live, "metadata": metadata}, kind="Job")
         assert watched.failure() is None
 
     def test_that_is_done_may_be_tidied_away(self) -> None:
-        mirror, watched = self._rollouts(Snapshot(live=None, kind="Job"))
-        mirror.state = job()
+        informer, watched = self._rollouts(Snapshot(live=None, kind="Job"))
+        informer.state = job()
         assert watched.failure() is None
-        mirror.state = Snapshot(live=None, kind="Job")
+        informer.state = Snapshot(live=None, kind="Job")
         assert watched.failure() is None
 
     def test_is_waited_for_by_its_provider_alone(self) -> None:
@@ -255,12 +256,12 @@ class TestAJob:
 
 def test_what_is_deleted_in_its_rollout_is_called_by_its_kind() -> None:
     db = Workload(namespace="shop", name="db", kind="StatefulSet")
-    mirror = _Mirror(stateful_set(generation=1))
-    watched = Rollouts(cast("Informer", mirror), [db], SETTINGS, upcoming=True)
+    informer = _Informer(stateful_set(generation=1))
+    watched = Rollouts(cast("Informer", informer), [db], SETTINGS, upcoming=True)
     assert watched.failure() is None
-    mirror.state = stateful_set(pod("db-0"), pod("db-1"))
+    informer.state = stateful_set(pod("db-0"), pod("db-1"))
     assert watched.failure() is None
-    mirror.state = Snapshot(live=None, kind="StatefulSet")
+    informer.state = Snapshot(live=None, kind="StatefulSet")
     found = watched.failure()
     assert found is not None
     assert found[1].reason == "somebody deleted StatefulSet shop/db"
@@ -269,13 +270,26 @@ def test_what_is_deleted_in_its_rollout_is_called_by_its_kind() -> None:
 def test_what_a_rollout_waits_for_is_said_of_its_own_pods_alone() -> None:
     db = Workload(namespace="shop", name="db", kind="StatefulSet")
     hangs = pod("db-1", ready=False, state=HANGING, initial=RUNNING)
-    mirror = _Mirror(stateful_set(pod("db-0"), hangs, generation=1))
-    watched = Rollouts(cast("Informer", mirror), [db], SETTINGS, upcoming=True)
+    informer = _Informer(stateful_set(pod("db-0"), hangs, generation=1))
+    watched = Rollouts(cast("Informer", informer), [db], SETTINGS, upcoming=True)
     assert watched.failure() is None
     assert watched.held_up() == [], "it was so before"
-    mirror.state = stateful_set(pod("db-0"), hangs)
+    informer.state = stateful_set(pod("db-0"), hangs)
     (line,) = watched.held_up()
     assert line.startswith("StatefulSet db is not rolled out; init container wait of pod db-1 ")
     assert line.endswith("still runs, and the pod waits for its end")
-    mirror.state = stateful_set(pod("db-0"), pod("db-1"))
+    informer.state = stateful_set(pod("db-0"), pod("db-1"))
     assert watched.held_up() == []
+
+
+def test_the_watch_of_an_update_sees_what_fails_in_either() -> None:
+    apis = two_apis()
+    place(apis["east"], "complete")
+    place(apis["west"], "crash-loop")
+    with RolloutMonitor(
+        at(apis), [workload("east"), workload("west")], GATE, upcoming=False
+    ) as watch:
+        verdict = watch.wait(60)
+    assert verdict is not None
+    assert verdict.reason.endswith(" (provider west)")
+    assert any("log of west" in line for line in verdict.evidence)

@@ -11,8 +11,8 @@ import pytest
 from aegis_deploy.model.events import (
     Changes,
     Event,
+    EventCollector,
     Outcome,
-    Recorder,
     Step,
     UpdateFailure,
     Violation,
@@ -112,7 +112,7 @@ class TestTheRecord:
     """Why an update failed."""
 
     def failures(self, *events: SimpleNamespace) -> tuple[UpdateFailure, ...]:
-        recorder = Recorder()
+        recorder = EventCollector()
         for event in events:
             recorder(event)
         return recorder.failures("the last lines")
@@ -144,14 +144,14 @@ class TestTheRecord:
         def fail(_: Event) -> None:
             raise ValueError("the listener's fault")
 
-        recorder = Recorder(fail)
+        recorder = EventCollector(fail)
         recorder(said("one"))
         recorder(said("two"))
         assert isinstance(recorder.error, ValueError)
         assert len(recorder.said) == 2
 
     def test_keeps_the_policies_that_are_broken(self) -> None:
-        recorder = Recorder()
+        recorder = EventCollector()
         said = SimpleNamespace(
             policy_name="digest",
             message="<{%fg 1%}>pin it<{%reset%}>",
@@ -162,7 +162,7 @@ class TestTheRecord:
         assert recorder.violations == [Violation("digest", "pin it", URN, mandatory=True)]
 
     def test_knows_that_the_update_has_said_everything(self) -> None:
-        recorder = Recorder()
+        recorder = EventCollector()
         assert not recorder.began.is_set()
         recorder(raw(cancel_event=SimpleNamespace()))
         assert recorder.ended.is_set()

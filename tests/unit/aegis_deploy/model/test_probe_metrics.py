@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +12,9 @@ from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.probe_metrics import (
     Answer,
     ProbeMetrics,
+    Tally,
     allowed_failures,
     allowed_slow,
-    figures_of,
     percentile,
     shortcoming,
 )
@@ -27,6 +29,14 @@ ANSWERS = st.lists(
     ),
     max_size=150,
 )
+
+
+def figures_of(answers: Iterable[Answer], p99_ms: float) -> ProbeMetrics:
+    """Sum up answers."""
+    tally = Tally(p99_ms)
+    for answer in answers:
+        tally.add(answer)
+    return tally.figures()
 
 
 class TestPercentile:

@@ -10,14 +10,16 @@ import pytest
 
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows.operations import Actions
-from aegis_deploy.flows.update_runner import Ran
+from aegis_deploy.history import stack_history
+from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.events import Changes, Step
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import Release
 from aegis_deploy.model.rollout import Workload
+from aegis_deploy.operations.program_update import ProgramUpdate
+from aegis_deploy.operations.update_runner import Ran, UpdateRunner
 from aegis_deploy.pods.onward import Onward, revisions_of, sets_of
+from aegis_deploy.report.recorder import Recorder
 from aegis_deploy.stack.session import Session
 from tests.unit.aegis_deploy.sets import NEW, OLD, pod
 from tests.unit.aegis_deploy.stage import outcome, release, step
@@ -98,7 +100,7 @@ class _Session:
         pass
 
 
-class _Watched:
+class _UpdateRunner:
     def __init__(self) -> None:
         self.onward: Onward | None = None
 
@@ -115,13 +117,19 @@ def onward(
 ) -> Onward | None:
     """What the update of a stack with a history may replace, once it was previewed."""
     out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
-    actions = Actions(cast("Session", _Session(store, steps)), out, cast("Signals", None))
-    monkeypatch.setattr(Actions, "releases", lambda _: releases)
-    watched = _Watched()
-    monkeypatch.setattr(actions, "_watched", watched)
-    actions.preview()
-    actions.update("aegis: deploy", [DB], GateSettings())
-    return watched.onward
+    session = cast("Session", _Session(store, steps))
+    monkeypatch.setattr(stack_history, "reading", lambda _: releases)
+    update_runner = _UpdateRunner()
+    program_update = ProgramUpdate(
+        session,
+        out,
+        Takeover(session, out),
+        cast("UpdateRunner", update_runner),
+        Recorder("s"),
+    )
+    program_update.preview()
+    program_update.update("aegis: deploy", [DB], GateSettings())
+    return update_runner.onward
 
 
 def test_the_newest_verified_releases_record_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

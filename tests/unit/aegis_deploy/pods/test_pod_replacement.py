@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +19,12 @@ from aegis_deploy.model.rollout import Workload
 from aegis_deploy.pods.onward import Onward
 from aegis_deploy.pods.pod_replacement import Replacement, concerned
 from aegis_deploy.pods.stuck_pods import Stuck
-from aegis_deploy.stack.checkpoint import Resource
+from aegis_deploy.stack.checkpoint import Resource, outline
 from lab.command import wait_until
 from tests.unit.aegis_deploy.sets import CRASHED, NEW, OLD, pod, stateful_set
 from tests.unit.aegis_deploy.stage import step
 from tests.unit.aegis_deploy.states import made, thing, urn
+from tests.unit.aegis_deploy.two_clusters import GATE, NAMES, at, two_apis, workload
 
 SET = "kubernetes:apps/v1:StatefulSet"
 DB = Workload(namespace="shop", name="db", kind="StatefulSet")
@@ -150,7 +152,7 @@ def test_none_is_before_the_update_comes_to_the_workload(event: Event) -> None:
     with replacing(server, told) as it:
         it.hear(event)
         it._look()
-        assert it._mirror.complete
+        assert it._informer.complete
     assert (server.deleted, told.words) == ([], [])
 
 
@@ -221,3 +223,48 @@ def test_a_verified_releases_pod_is_left_and_what_a_person_can_type_is_said_once
 def test_only_what_is_no_deployment_is_looked_at() -> None:
     web = Workload(namespace="shop", name="db")
     assert concerned({DB: resource(), web: resource()}) == {DB: resource().urn}
+
+
+def test_the_pod_in_the_way_is_deleted_in_its_own_cluster() -> None:
+    apis = two_apis()
+    kind = "StatefulSet"
+    both = [workload(name, kind=kind) for name in NAMES]
+    pods: tuple[dict[str, Any], ...]
+    for name, pods in (
+        ("east", (pod("web-0"), pod("web-1"))),
+        ("west", (pod("web-0"), pod("web-1", OLD, ready=False, state=CRASHED, restarts=1))),
+    ):
+        held = stateful_set(*pods)
+        live = json.loads(json.dumps(held.live))
+        live["metadata"]["name"] = "web"
+        apis[name].lists["/apis/apps/v1/namespaces/shop/statefulsets"] = [live]
+        apis[name].lists["/api/v1/namespaces/shop/pods"] = list(pods)
+    assert NEW != OLD
+    declared = {it: outline(_set(it.cluster)) for it in both}
+    told: list[str] = []
+    done = threading.Event()
+
+    def tell(line: str) -> None:
+        told.append(line)
+        done.set()
+
+    with Replacement(
+        at(apis),
+        concerned(declared),
+        GATE,
+        require=lambda: None,
+        on_replaced=lambda _: None,
+        tell=tell,
+    ) as it:
+        for resource in declared.values():
+            begun = step("same", urn=resource.urn, type=resource.type)
+            it.hear(Event("begins", step=begun, urn=resource.urn))
+        assert done.wait(60)
+    assert (apis["east"].changed, len(apis["west"].changed)) == ([], 1)
+    assert apis["west"].changed[0].startswith("/api/v1/namespaces/shop/pods/web-1 ")
+    assert told[0].startswith("replaced pod web-1 of StatefulSet web (provider west), ")
+
+
+def _set(cluster: str) -> dict[str, Any]:
+    it: dict[str, Any] = thing("kubernetes:apps/v1:StatefulSet", f"web-{cluster}")
+    return it

@@ -12,7 +12,7 @@ import pytest
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.clusters import Clusters
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.kubernetes.autoscalers import Autoscalers, parse
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.release import Release
@@ -26,12 +26,14 @@ from aegis_deploy.replay.owned_fields import (
     recalled,
 )
 from aegis_deploy.replay.planning import plan
-from aegis_deploy.stack.checkpoint import Checkpoint, record
+from aegis_deploy.stack.checkpoint import Checkpoint, outline, record
+from aegis_deploy.stack.checkpoint import parse as parse_state
 from tests.unit.aegis_deploy.common.test_console import _Streams
 from tests.unit.aegis_deploy.kubernetes.test_autoscalers import hpa
 from tests.unit.aegis_deploy.kubernetes.test_managed_fields import entry, scale
 from tests.unit.aegis_deploy.stage import release
 from tests.unit.aegis_deploy.states import made, thing, urn
+from tests.unit.aegis_deploy.two_clusters import EAST, PATH, WEST, Stack, standing, there
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 HPA = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
@@ -304,35 +306,99 @@ class Session:
         self.imported.append(state)
 
 
-class TestActions:
+class TestTheFlows:
     """What cannot be looked at, or told, is a warning and no end."""
 
     REPLAY = planned(made(web()), made(web()), live(BY_HPA), SCALED)
 
-    def actions(self, session: Session) -> tuple[Actions, _Streams]:
+    def flow(self, session: Session) -> tuple[FlowContext, _Streams]:
         it = _Streams()
-        return Actions(cast("Any", session), it.out, Signals()), it
+        return FlowContext.of(cast("Any", session), it.out, Signals()), it
 
     def test_the_state_is_told_what_was_declared(self) -> None:
         session = Session()
-        self.actions(session)[0]._tell_declared(self.REPLAY)
+        self.flow(session)[0].replay_runner._tell_declared(self.REPLAY)
         assert session.imported == [{"deployment": {"resources": [web(2)]}}]
 
     def test_a_state_that_may_not_be_put_is_a_warning(self) -> None:
-        actions, it = self.actions(Session(AegisError(what="locked")))
-        actions._tell_declared(self.REPLAY)
+        flow, it = self.flow(Session(AegisError(what="locked")))
+        flow.replay_runner._tell_declared(self.REPLAY)
         assert "a preview may show fields that control loops own" in it.messages.getvalue()
 
     @pytest.mark.parametrize("error", [ApiError(0, "no answer"), AegisError(what="no kubeconfig")])
     def test_a_cluster_that_cannot_be_asked_is_a_warning(
         self, error: Exception, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        actions, it = self.actions(Session())
+        flow, it = self.flow(Session())
 
         def silent(_: str) -> Cluster:
             raise error
 
-        monkeypatch.setattr(actions.clusters, "at", silent)
+        monkeypatch.setattr(flow.clusters, "at", silent)
         replay = plan(made(web()), made(web()))
-        assert actions._leaving(replay, made(web())) is replay
+        assert flow.replay_planner._leaving(replay, made(web())) is replay
         assert "what control loops own is not known" in it.messages.getvalue()
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
+    return standing(monkeypatch)
+
+
+class TestTwoClusters:
+    """What is restored is looked at where its provider leads."""
+
+    def test_what_control_loops_own_is_theirs_in_their_cluster_alone(self, stack: Stack) -> None:
+        raw = []
+        for by in (EAST, WEST):
+            it = web()
+            name = by["urn"].rpartition("::")[2]
+            it["urn"] = f"{it['urn']}-{name}"
+            raw += [by, {**it, "provider": f"{by['urn']}::{by['id']}"}]
+        stack.raw[:] = raw
+        for name, api in stack.apis.items():
+            number = {"east": 2, "west": 4}[name]
+            it = there(raw[1])
+            it["spec"]["replicas"] = number
+            api.lists[PATH] = [it]
+        scaler = hpa()
+        path = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+        stack.apis["west"].lists[path] = [scaler]
+        now = parse_state({"resources": stack.session.resources()})
+        stack.flow.clusters.learn(now.resources)
+        found = looked_at(plan(now, now), now, stack.flow.clusters)
+        assert [it.resource.urn.rpartition("-")[2] for it in found.owned] == ["west"]
+
+    def test_an_autoscaler_that_goes_frees_nothing_in_the_other_cluster(self, stack: Stack) -> None:
+        it = web()
+        west = {**it, "provider": f"{WEST['urn']}::{WEST['id']}"}
+        kind = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
+        scaler = hpa()
+        named = {"metadata": {"name": scaler["metadata"]["name"], "namespace": "shop"}}
+        goes = thing(kind, "scaler", named, provider=f"{EAST['urn']}::{EAST['id']}")
+        stack.raw[:] = [EAST, WEST, west]
+        target = parse_state({"resources": stack.session.resources()})
+        stack.raw.append(goes)
+        now = parse_state({"resources": stack.session.resources()})
+        live = there(it)
+        live["spec"]["replicas"] = 4
+        stack.apis["west"].lists[PATH] = [live]
+        path = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+        stack.apis["west"].lists[path] = [scaler]
+        stack.flow.clusters.see(stack.session.resources())
+        planned = plan(target, now)
+        assert [it.urn for it in planned.deletes] == [goes["urn"]]
+        found = looked_at(planned, now, stack.flow.clusters)
+        assert (len(found.owned), found.freed) == (1, ())
+
+    def test_pods_are_given_back_in_the_cluster_of_what_is_freed(self, stack: Stack) -> None:
+        it = web()
+        freed = outline({**it, "provider": f"{WEST['urn']}::{WEST['id']}"})
+        live = there(it)
+        live["spec"]["replicas"] = 4
+        stack.apis["west"].lists[PATH] = [live]
+        stack.flow.clusters.see(stack.session.resources())
+        replay = cast("Any", type("Replay", (), {"freed": (freed,)}))
+        assert len(give_back(replay, stack.flow.clusters.at)) == 1
+        assert stack.apis["west"].changed == [f'{PATH}/web {{"spec": {{"replicas": 2}}}}']
+        assert stack.apis["east"].changed == []

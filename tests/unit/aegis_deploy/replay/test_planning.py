@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.replay.choices import Choices
 from aegis_deploy.replay.planning import plan
+from aegis_deploy.stack.checkpoint import parse
 from tests.unit.aegis_deploy.states import CONFIG_KIND, DEFAULT, made, secret, state, thing, urn
+from tests.unit.aegis_deploy.two_clusters import EAST, WEST, standing
 
 IMAGE = "docker:index/image:Image"
 JOB = "kubernetes:batch/v1:Job"
@@ -362,3 +365,14 @@ def test_the_jobs_that_run_again_are_known_by_their_names() -> None:
 def test_the_hooks_of_what_is_deleted_are_known() -> None:
     hooked = thing(CONFIG_KIND, "a", resourceHooks={"BeforeDelete": ["b"], "AfterUpdate": ["u"]})
     assert plan(made(), made(hooked)).hooks == ("b",)
+
+
+def test_workloads_of_two_clusters_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = standing(monkeypatch)
+    now = parse({"resources": stack.session.resources()})
+    planned = plan(now, now)
+    stack.flow.clusters.learn(planned.resources)
+    names = {it: stack.flow.clusters.place(it) for it in (EAST["urn"], WEST["urn"])}
+    assert [it.cluster for it in replace(planned, places=names).declared] == ["east", "west"]
+    files = {EAST["urn"]: None, WEST["urn"]: ""}
+    assert [it.cluster for it in replace(planned, places=files).workloads] == [""]

@@ -14,8 +14,6 @@ import pytest
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Signals
-from aegis_deploy.flows import update_runner as module
-from aegis_deploy.flows.update_runner import Ran, UpdateRunner
 from aegis_deploy.kubernetes.client import Cluster
 from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.events import Event, Outcome, UpdateFailure
@@ -23,6 +21,8 @@ from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Rollout, Workload
 from aegis_deploy.model.timeline import UPDATE
 from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.operations import update_runner as module
+from aegis_deploy.operations.update_runner import Ran, UpdateRunner
 from aegis_deploy.pods.onward import Onward
 from aegis_deploy.report.recorder import Recorder
 from tests.unit.aegis_deploy.stage import outcome
@@ -133,10 +133,12 @@ def run(script: Script, came_to: Callable[[], Outcome], onward: Onward | None = 
         return came_to()
 
     out = Output(results=StringIO(), messages=StringIO(), answers=StringIO())
-    turn, signals = cast("Takeover", _Turn()), cast("Signals", _Signals())
-    watched = UpdateRunner(turn, out, signals, lambda _: cast("Cluster", None), Recorder("s"))
+    takeover, signals = cast("Takeover", _Turn()), cast("Signals", _Signals())
+    update_runner = UpdateRunner(
+        takeover, out, signals, lambda _: cast("Cluster", None), Recorder("s")
+    )
     gate, stop = GateSettings(), script.stop
-    return watched.run(UPDATE, "updating", update, [WEB], gate, stop=stop, onward=onward)
+    return update_runner.run(UPDATE, "updating", update, [WEB], gate, stop=stop, onward=onward)
 
 
 def test_a_cluster_that_answers_is_not_waited_for(script: Script) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.drift.clusters import Clusters, Way
+from aegis_deploy.common.signals import Signals
+from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.fingerprint import provider_of, rendered_of_state, ungated_of_state
 from aegis_deploy.model.gate_settings import UNSET, GateSettings, gate_settings
@@ -24,26 +25,22 @@ from aegis_deploy.model.rollout import Workload, within
 from aegis_deploy.model.timeline import GATE
 from aegis_deploy.model.verdict import LOST, Verdict
 from aegis_deploy.model.workload_kinds import GATED
+from aegis_deploy.operations.status_line import StatusLine
 from aegis_deploy.report.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aegis_deploy.drift.live_objects import Standing
-    from aegis_deploy.flows.update_runner import Ran
-    from aegis_deploy.gate.analysis import Progress
-    from aegis_deploy.kubernetes.client import Cluster, Object
+    from aegis_deploy.kubernetes.client import Object
     from aegis_deploy.kubernetes.managed_fields import Scaling
     from aegis_deploy.model.release import ConfigValue
+    from aegis_deploy.operations.update_runner import Ran
     from aegis_deploy.stack.session import Session
 
 _GOING_SECONDS = 60.0
 """So long an object that is being deleted is waited for: what cleans up after it may take time."""
 _LOOK_SECONDS = 1.0
-_CONTEXT, _KUBECONFIG, _CLUSTER = (
-    f"kubernetes:{name}" for name in ("context", "kubeconfig", "cluster")
-)
-"""The provider's own settings that say which cluster is meant."""
 
 
 class GateRunner:
@@ -52,32 +49,25 @@ class GateRunner:
     Args:
         session: The stack, open.
         out: Where progress and warnings go.
-        turn: Whose turn it is, and whether something is yet to be judged.
-        recording: Listens.
-        interrupted: Whether a signal asked to stop.
-
-    Attributes:
         clusters: The clusters that the stack is in.
+        takeover: The claim on the stack, and whether something is yet to be judged.
+        recorder: Listens.
+        signals: Whether one asked to stop.
     """
 
     def __init__(
         self,
         session: Session,
         out: Output,
-        turn: Takeover,
-        recording: Recorder,
-        interrupted: Callable[[], bool],
+        clusters: Clusters,
+        *,
+        takeover: Takeover,
+        recorder: Recorder,
+        signals: Signals,
     ) -> None:
-        self._session, self._out, self._turn, self._recording = session, out, turn, recording
-        self._interrupted = interrupted
-        self._way: Way | None = None
-        self._connecting = threading.Lock()
-        own = lambda: self.connected()  # noqa: E731, PLW0108 - looked up when it is called
-        self.clusters = Clusters(session, self._settings, own)
-
-    def connected(self) -> Cluster:
-        """Return the cluster that the stack's settings lead to."""
-        return self.clusters.own()
+        self._session, self._out, self._clusters = session, out, clusters
+        self._takeover, self._recorder, self._signals = takeover, recorder, signals
+        self._status_line = StatusLine(out, recorder)
 
     def gate(self, settings: Mapping[str, ConfigValue]) -> GateSettings:
         """Read a release's gate from its settings.
@@ -111,7 +101,6 @@ class GateRunner:
         self,
         workloads: Sequence[Workload],
         gate: GateSettings,
-        on_progress: Callable[[Progress], None],
         *,
         dry: bool = False,
         whole: bool = False,
@@ -122,7 +111,6 @@ class GateRunner:
         Args:
             workloads: What runs pods.
             gate: What is asked of them.
-            on_progress: Told how far it is.
             dry: Whether nothing may be changed, not even for a moment.
             whole: Whether everything that is declared has to be there, as it has to be once a
                 release was restored; nothing of it may be on its way out in any case.
@@ -135,7 +123,7 @@ class GateRunner:
         from aegis_deploy.gate.analysis import judge
 
         resources = self._session.resources()
-        rendered = rendered_of_state(resources, self.clusters.place)
+        rendered = rendered_of_state(resources, self._clusters.place)
         beside = (
             *(f"{it}: only its provider waits for it" for it in ungated_of_state(resources)),
             *(f"{it}: its provider writes it to a file" for it in rendered),
@@ -143,29 +131,29 @@ class GateRunner:
         if not workloads:
             reason = f"the stack has no {', '.join(GATED)}, so there was nothing to judge"
             return Verdict(passed=True, reason=reason, notes=(reason, *beside))
-        self._recording.asks(gate)
+        self._recorder.asks(gate)
         with (
             self._out.progress(f"the gate judges {self._session.name}"),
-            self._recording.phase(GATE),
+            self._recorder.phase(GATE),
         ):
             blind = self._blind(workloads, dry=dry)
             verdict = blind or judge(
-                self.clusters.of,
+                self._clusters.of,
                 list(workloads),
                 gate,
                 dry=dry,
-                on_progress=on_progress,
-                on_answer=self._recording.answer,
+                on_progress=self._status_line.gate,
+                on_answer=self._recorder.answer,
             )
         verdict = replace(verdict, notes=(*verdict.notes, *beside))
         if verdict.passed:
             verdict = self._compared(verdict, workloads)
         if verdict.passed:
             verdict = self._standing(verdict, whole=whole, apart=apart)
-        self._recording.judged(verdict)
-        self._turn.require()
-        # One that passed counts as judged once that is written down; see `Actions.mark_verified`.
-        self._turn.unjudged = self._turn.unjudged and (verdict.lost or verdict.passed)
+        self._recorder.judged(verdict)
+        self._takeover.require()
+        # One that passed counts as judged once that is written down; see `flows.marking`.
+        self._takeover.unjudged = self._takeover.unjudged and (verdict.lost or verdict.passed)
         return verdict
 
     def _blind(self, workloads: Sequence[Workload], *, dry: bool) -> Verdict | None:
@@ -174,7 +162,7 @@ class GateRunner:
         Raises:
             AegisError: So it is, and nothing may have been changed.
         """
-        for part in self.clusters.of_workloads(workloads):
+        for part in self._clusters.of_workloads(workloads):
             try:
                 part.connect()
             except AegisError as error:
@@ -183,7 +171,7 @@ class GateRunner:
                 return Verdict(passed=False, kind=LOST, reason=f"{error.what}: {error.why}")
         return None
 
-    def interference(
+    def external_cause(
         self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None
     ) -> str | None:
         """Say what from outside made a release fail; None when it failed by itself."""
@@ -191,7 +179,7 @@ class GateRunner:
         from aegis_deploy.kubernetes.client import ApiError
 
         hands: list[str] = []
-        for part in self.clusters.of_workloads(workloads):
+        for part in self._clusters.of_workloads(workloads):
             # What failed may be the very way to the cluster.
             with suppress(ApiError, AegisError):
                 live = live_objects.of_workloads(part.connect(), part.items)
@@ -221,7 +209,7 @@ class GateRunner:
             return None
         try:
             verdict = judge(
-                self.clusters.of, workloads, gate, rollout_only=True, restores=True, stop=ended
+                self._clusters.of, workloads, gate, rollout_only=True, restores=True, stop=ended
             )
         except Stopped:
             return "stopped before the rollout was complete"
@@ -277,19 +265,19 @@ class GateRunner:
         from aegis_deploy.stack.checkpoint import outline
 
         resources = self._session.resources()
-        self.clusters.see(resources)
+        self._clusters.see(resources)
         declared = [
             it
             for it in map(outline, resources)
             if is_object(it) and it.urn not in apart and (only is None or it.urn in only)
         ]
-        parts = self.clusters.of_resources(declared)
+        parts = self._clusters.of_resources(declared)
         if not parts:
             return live_objects.Standing(), False  # It need not even have a cluster.
         limit, went = time.monotonic() + _GOING_SECONDS, False
         while True:
             found = live_objects.standing_in(parts)
-            if not found.going or time.monotonic() >= limit or self._interrupted():
+            if not found.going or time.monotonic() >= limit or self._signals.interrupted:
                 return found, went
             if not went:
                 went = True
@@ -303,13 +291,13 @@ class GateRunner:
         from aegis_deploy.kubernetes.client import ApiError, same_quantity
 
         resources = self._session.resources()
-        place = self.clusters.place
+        place = self._clusters.place
         objects = [it for it in resources if str(it["type"]).startswith("kubernetes:")]
         live: dict[Workload, Object] = {}
         scaling: dict[Workload, Scaling] = {}
         gone: list[tuple[str, str, str]] = []
         try:
-            for part in self.clusters.of_workloads(workloads):
+            for part in self._clusters.of_workloads(workloads):
                 cluster = part.connect()
                 found = live_objects.of_workloads(cluster, part.items)
                 scaled = autoscalers.read(cluster, found.values())
@@ -328,26 +316,3 @@ class GateRunner:
         for line in beside:
             self._out.warn(f"{line}; `aegis drift --fix` puts it back")
         return verdict
-
-    def _settings(self) -> Way:
-        with self._connecting:
-            if self._way is None:
-                self._way = self._read()
-            return self._way
-
-    def _read(self) -> Way:
-        names = (_CONTEXT, f"{self._session.project}:kubeContext", _KUBECONFIG, _CLUSTER)
-        given = self._session.settings()
-        found = {name: given[name] for name in names if name in given}
-        # A kubeconfig holds a key, so it is a secret as a rule; without it another cluster would be
-        # looked at than the one that is deployed to.
-        hidden = {name: it for name, it in found.items() if it.encrypted}
-        opened = self._session.decrypted(hidden) if hidden else {}
-        context, own, kubeconfig, cluster = (
-            _text(opened.get(name, found[name].value) if name in found else None) for name in names
-        )
-        return Way(context or own, kubeconfig, cluster)
-
-
-def _text(value: object) -> str | None:
-    return str(value) if value else None

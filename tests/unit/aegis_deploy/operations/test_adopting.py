@@ -12,12 +12,13 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.clusters import Clusters
-from aegis_deploy.flows.adopting import Adopting
-from aegis_deploy.flows.operations import Actions
+from aegis_deploy.flows import marking
+from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.history import stack_history
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.events import Changes, Step
 from aegis_deploy.model.release import Release
+from aegis_deploy.operations.adopting import Adopting
 from aegis_deploy.replay.model import Replay
 from aegis_deploy.replay.planning import plan
 from aegis_deploy.stack import checkpoint
@@ -129,8 +130,8 @@ def test_what_is_no_whole_release_is_never_marked(tmp_path: Path, last: dict[str
     backend.update(state=deployment(), **last)
     session, messages = backend.session(), io.StringIO()
     out = Output(results=io.StringIO(), messages=messages)
-    actions = Actions(session, out, Signals())
-    actions.mark_verified(stack_history.releases(session)[0])
+    flow = FlowContext.of(session, out, Signals())
+    marking.mark_verified(flow, stack_history.releases(session)[0])
     assert not session.tags()
     assert "no whole release" in messages.getvalue()
     assert "aegis deploy --stack staging" in messages.getvalue()

@@ -18,15 +18,15 @@ from aegis_deploy.locking.takeover import Run, Takeover
 from aegis_deploy.model.events import Event, Outcome, UpdateFailure
 from aegis_deploy.model.fingerprint import called, is_shown
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Rollout, Workload
+from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.timeline import UPDATE
 from aegis_deploy.model.verdict import Verdict
 from aegis_deploy.model.waits import Waits
+from aegis_deploy.operations.status_line import StatusLine
 from aegis_deploy.report import timeline_store
 from aegis_deploy.report.recorder import Recorder
 
 if TYPE_CHECKING:
-    from aegis_deploy.gate.analysis import Progress
     from aegis_deploy.kubernetes.client import Cluster
     from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
     from aegis_deploy.pods.onward import Onward
@@ -61,23 +61,24 @@ class UpdateRunner:
     """Runs the updates of one stack under watch.
 
     Args:
-        turn: Whose turn it is.
+        takeover: The claim on the stack.
         out: Where progress goes.
         signals: What signals do meanwhile.
         where: Returns the cluster that each workload is in.
-        recording: Listens.
+        recorder: Listens.
     """
 
     def __init__(
         self,
-        turn: Takeover,
+        takeover: Takeover,
         out: Output,
         signals: Signals,
         where: Callable[[Workload], Cluster],
-        recording: Recorder,
+        recorder: Recorder,
     ) -> None:
-        self._turn, self._out, self._signals = turn, out, signals
-        self._where, self._recording = where, recording
+        self._takeover, self._out, self._signals = takeover, out, signals
+        self._where, self._recorder = where, recorder
+        self._status_line = StatusLine(out, recorder)
         self._ended = threading.Event()
         self._waits = Waits()
         self._again = ""
@@ -117,9 +118,9 @@ class UpdateRunner:
             AegisError: It cannot be begun, for example since the cluster does not answer, or
                 somebody took the stack over meanwhile.
         """
-        self._recording.asks(gate)
+        self._recorder.asks(gate)
         self._again = again
-        with self._recording.phase(phase):
+        with self._recorder.phase(phase):
             ran = self._run(
                 what,
                 run,
@@ -131,14 +132,16 @@ class UpdateRunner:
                 onward=onward,
             )
         if ran.outcome.succeeded and ran.evidence is None:
-            timeline_store.save(self._turn.session, self._recording, self._out.warn, finished=False)
+            timeline_store.save(
+                self._takeover.session, self._recorder, self._out.warn, finished=False
+            )
         else:
             # What follows is not to be held up by writing.
-            self._recording.phase_failed()
+            self._recorder.phase_failed()
             if ran.evidence is None and not ran.outcome.succeeded:
                 # What the engine, a provider or the program's own gate said.
                 first, *rest = ran.outcome.why.splitlines() or ["it gave no reason"]
-                self._recording.judged(
+                self._recorder.judged(
                     Verdict(
                         passed=False,
                         kind=UPDATE,
@@ -163,39 +166,39 @@ class UpdateRunner:
     ) -> Ran:
         from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
 
-        run = self._turn.noting(run)
-        self._turn.begins()
+        run = self._takeover.noting(run)
+        self._takeover.begins()
         self._waits = Waits()
         with self._out.progress(what, self._waits.line), self._signals.stopping(stop):
             if not workloads:
                 ran = Ran(run(self._tell))
-                self._turn.require()
+                self._takeover.require()
                 return ran
 
             def failed(evidence: Verdict) -> None:
-                self._recording.judged(evidence)
+                self._recorder.judged(evidence)
                 self._end(evidence, stop)
 
             watch = RolloutMonitor(
                 self._where,
                 list(workloads),
                 gate,
-                on_progress=self._tell_rollouts,
+                on_progress=self._status_line.rollouts,
                 on_failure=failed,
             )
             with watch:
                 self._reach(watch, patience)
                 # From here on only what changes is told.
-                self._recording.rollouts(watch.progress())
+                self._recorder.rollouts(watch.progress())
                 replaced: list[str] = []
                 try:
                     with self._replacing(restores, onward, gate, replaced) as hear:
                         outcome = run(hear)
                 finally:
                     self._ended.set()
-                self._turn.require()
+                self._takeover.require()
                 if not outcome.succeeded:
-                    watch.reached(gives_up=self._is_interrupted)
+                    watch.reached(gives_up=lambda: self._signals.interrupted)
                     if watch.failure is None:
                         # A provider says that pods are not ready, and not what they wait for.
                         held = tuple(UpdateFailure("", line) for line in watch.held_up())
@@ -229,8 +232,8 @@ class UpdateRunner:
             concerns,
             gate,
             onward,
-            require=self._turn.require,
-            on_replaced=lambda it: self._recording.step(
+            require=self._takeover.require,
+            on_replaced=lambda it: self._recorder.step(
                 f"replace {it.uid}", f"replace {it}", "ends"
             ),
             tell=self._out.warn,
@@ -244,18 +247,15 @@ class UpdateRunner:
             yield hear
         replaced += replacement.replaced
 
-    def _is_interrupted(self) -> bool:
-        return self._signals.received is not None
-
     def _reach(self, watch: RolloutMonitor, patience: float) -> None:
         """See that the cluster answers before anything is begun."""
         self._ended.clear()
         if watch.knows:
             return
         self._out.say("waiting for the cluster, which does not answer")
-        if not watch.reached(patience, gives_up=self._is_interrupted):
+        if not watch.reached(patience, gives_up=lambda: self._signals.interrupted):
             raise AegisError(
-                what=f"the cluster of {self._turn.session.name} does not answer",
+                what=f"the cluster of {self._takeover.session.name} does not answer",
                 why=watch.loss,
                 state="nothing was begun",
                 next="kubectl get --raw /readyz says whether the API server answers; once it does: "
@@ -271,32 +271,14 @@ class UpdateRunner:
     def _end_by_force(self) -> None:
         if not self._ended.wait(_LOST_END_SECONDS):
             self._out.warn("the update does not end; it is killed, for the cluster is lost")
-            self._turn.session.engine.kill()
-
-    def tell_gate(self, progress: Progress) -> None:
-        """Show how far a gate is."""
-        if progress.figures is None:
-            self._tell_rollouts(progress.rollouts)
-            return
-        self._recording.rollouts(progress.rollouts)
-        left = progress.seconds_left
-        rest = "" if left is None else f", {left:.0f} s left"
-        self._out.status(f"{progress.phase}: {progress.figures}{rest}")
+            self._takeover.session.engine.kill()
 
     def _tell(self, event: Event) -> None:
         self._waits.note(event)
         step = event.step
         if step is None or not is_shown(step):
             return
-        self._recording.step(f"{step.op} {step.urn}", called(step), event.kind)
+        self._recorder.step(f"{step.op} {step.urn}", called(step), event.kind)
         if event.kind in {"ends", "fails"}:
             word = "failed: " if event.kind == "fails" else ""
             self._out.say(f"  {word}{called(step)}")
-
-    def _tell_rollouts(self, rollouts: Mapping[Workload, Rollout]) -> None:
-        self._recording.rollouts(rollouts)
-        told = (
-            f"{workload.label}: {it.ready} of {it.wanted} new pods ready, {it.old} old"
-            for workload, it in rollouts.items()
-        )
-        self._out.status("; ".join(told))

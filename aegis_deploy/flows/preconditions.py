@@ -1,0 +1,55 @@
+"""What has to hold before a deploy changes anything: what is declared stands, clusters answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aegis_deploy.common.errors import AegisError
+from aegis_deploy.model.rollout import within
+
+if TYPE_CHECKING:
+    from aegis_deploy.flows.context import FlowContext
+
+_DONE = ("Job ", "Pod ")
+
+
+def require_standing(flow: FlowContext) -> None:
+    """See that nothing that is declared is being deleted, before anything is changed.
+
+    What is gone is made again by the next update, which then looks at what there is.
+
+    Raises:
+        AegisError: Something is, and something holds it.
+    """
+    from aegis_deploy.kubernetes.client import ApiError
+
+    try:
+        found = flow.gate_runner.standing()
+    except (ApiError, AegisError) as error:
+        flow.out.warn(f"whether something is being deleted is not known\n{error}")
+        return
+    for it in found.unknown:
+        flow.out.warn(f"whether something is being deleted is not known\n{it}")
+    if found.going:
+        raise AegisError(
+            what=f"what is declared in {flow.session.name} is being deleted",
+            why="\n".join(found.going),
+            next="see to what holds it; once it is gone the same command makes it again; "
+            "--force deploys meanwhile, and verifies nothing",
+        )
+    # One that has done its work may have been tidied away, which is no reason to run it again.
+    if any(not it.startswith(_DONE) for it in found.gone):
+        flow.program_update.refreshes = True
+        flow.out.warn(f"is gone, and is made again: {', '.join(found.gone)}")
+
+
+def require_clusters(flow: FlowContext) -> None:
+    """Make sure that the clusters answer and know who asks, before anything is changed.
+
+    Raises:
+        AegisError: One does not.
+    """
+    from aegis_deploy.kubernetes.client import require_answer
+
+    for part in flow.clusters.all():
+        require_answer(part.connect(), f"{flow.session.name}{within(part.name)}")
