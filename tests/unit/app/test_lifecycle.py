@@ -46,9 +46,10 @@ class TestPhases:
         lifecycle = Lifecycle()
         lifecycle.await_first("database", "not asked yet")
         lifecycle.arrived("database")
-        assert lifecycle.phase is Phase.STARTING
+        phases = [lifecycle.phase]
         lifecycle.started()
-        assert lifecycle.phase is Phase.READY
+        phases.append(lifecycle.phase)
+        assert phases == [Phase.STARTING, Phase.READY]
 
     def test_what_arrives_after_it_was_told_to_stop_changes_nothing(self) -> None:
         lifecycle = Lifecycle()
