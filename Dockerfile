@@ -16,7 +16,7 @@ COPY app/requirements.txt ./
 RUN ["python3", "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", \
      "--no-input", "--root-user-action=ignore", "--require-hashes", "--only-binary=:all:", \
      "--target", "lib", "-r", "requirements.txt"]
-COPY app/*.py ./app/
+COPY app ./app/
 # Compiled here, since nothing can be written where it runs. Modes are set since a checkout made
 # under a strict umask would give files that the service's user cannot read.
 RUN ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "app"]
@@ -33,7 +33,7 @@ COPY --from=build /opt/aegis/lib ./lib
 COPY --from=build /opt/aegis/app ./app
 USER 65532:65532
 # Fails the build, not the rollout, when the two images' interpreters do not fit.
-RUN ["python3", "-c", "import app.server, app.service"]
+RUN ["python3", "-c", "import app.server, app.service, app.migrate"]
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python3", "-m", "app"]

@@ -57,8 +57,11 @@ def main() -> int:
         logger.warning("unknown setting", extra={"setting": name, "did_you_mean": known})
     logger.info(
         "starting",
-        extra=settings.model_dump(mode="json", exclude={"api_token"})
-        | {"api_token_required": settings.api_token is not None},
+        extra=settings.model_dump(mode="json", exclude={"api_token", "database_url"})
+        | {
+            "api_token_required": settings.api_token is not None,
+            "database": settings.database_url is not None,
+        },
     )
     lifecycle = Lifecycle()
     server = run(create_app(settings, lifecycle), settings, lifecycle, listener)

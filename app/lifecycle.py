@@ -26,6 +26,8 @@ class Lifecycle:
         self._phase = Phase.STARTING
         self._drain_started: float | None = None
         self._last_work = clock()
+        self._listening = False
+        self._awaited: dict[str, str] = {}
 
     @property
     def phase(self) -> Phase:
@@ -47,9 +49,32 @@ class Lifecycle:
         """Seconds since the last work, or since the drain began if that was later."""
         return self._clock() - max(self._last_work, self._drain_started or 0.0)
 
+    @property
+    def awaits(self) -> str | None:
+        """What keeps it from being ready, in a few words; None when it is just starting."""
+        return next(iter(self._awaited.values()), None)
+
+    def await_first(self, what: str, why: str) -> None:
+        """Does not become ready before something has arrived.
+
+        Args:
+            what: It.
+            why: How it stands with it, for a person.
+        """
+        self._awaited[what] = why
+
+    def arrived(self, what: str) -> None:
+        """Waits for it no more."""
+        self._awaited.pop(what, None)
+        self._become_ready()
+
     def started(self) -> None:
-        """Becomes ready, unless it was told to stop while starting."""
-        if self._phase is Phase.STARTING:
+        """Becomes ready, unless it waits for something or was told to stop while starting."""
+        self._listening = True
+        self._become_ready()
+
+    def _become_ready(self) -> None:
+        if self._phase is Phase.STARTING and self._listening and not self._awaited:
             self._phase = Phase.READY
 
     def drain(self) -> None:

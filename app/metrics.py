@@ -6,6 +6,9 @@ paths of routes we have, statuses we send.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -64,6 +67,11 @@ class Metrics:
             settings.version, settings.git_sha, settings.environment, settings.data_profile
         ).set(1)
 
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Where others put theirs."""
+        return self._registry
+
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts one answered request.
 
@@ -88,3 +96,65 @@ class Metrics:
         """
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
+
+
+class DatabaseMetrics:
+    """What the service measures of its database."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Adds them to a registry."""
+        self._registry = registry
+        self._seconds = Histogram(
+            "aegis_database_seconds",
+            "How long a transaction took, the wait for a connection included.",
+            ("operation",),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._failures = Counter(
+            "aegis_database_failures",
+            "Transactions that failed for the database's sake.",
+            ("operation", "why"),
+            registry=registry,
+        )
+        self._up = Gauge(
+            "aegis_database_up", "1 while the database could be used last time.", registry=registry
+        )
+        self._schema = Gauge(
+            "aegis_database_schema",
+            "What the database says of its schema: its revision, the least head of code.",
+            ("of",),
+            registry=registry,
+        )
+
+    def timed(self, operation: str) -> AbstractContextManager[object]:
+        """Measures a block as one transaction."""
+        return self._seconds.labels(operation).time()
+
+    def failed(self, operation: str, why: str) -> None:
+        """Counts a transaction that failed."""
+        self._failures.labels(operation, why).inc()
+
+    def reached(self, reached: bool) -> None:
+        """Notes whether the database could be used."""
+        self._up.set(float(reached))
+
+    def schema(self, revision: int, least_head: int) -> None:
+        """Notes what the database says of its schema."""
+        self._schema.labels("revision").set(revision)
+        self._schema.labels("least_head").set(least_head)
+
+    def watch_pool(self, counts: Callable[[], tuple[int, int]]) -> None:
+        """Shows a pool's connections.
+
+        Args:
+            counts: Returns how many are used and how many wait to be.
+        """
+        pool = Gauge(
+            "aegis_database_connections",
+            "Connections to the database.",
+            ("state",),
+            registry=self._registry,
+        )
+        pool.labels("used").set_function(lambda: float(counts()[0]))
+        pool.labels("idle").set_function(lambda: float(counts()[1]))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from app.drafts import RecordChange, RecordDraft
 from app.problems import ProblemError
 from app.settings import DataProfile
 
@@ -33,20 +34,26 @@ _STATES = ("active", "active", "active", "suspended", "closed")
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One record. `number` orders records and never changes."""
+    """One record. `number` orders records and never changes; `version` goes up with each change."""
 
     number: int
     name: str
     status: str
     created_at: datetime
+    changed_at: datetime
+    version: int = 1
+    tags: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The record as the API shows it."""
         return {
-            "id": f"rec_{self.number:08d}",
+            "id": record_id(self.number),
             "name": self.name,
             "status": self.status,
-            "createdAt": self.created_at.isoformat().replace("+00:00", "Z"),
+            "tags": list(self.tags),
+            "version": self.version,
+            "createdAt": _moment(self.created_at),
+            "changedAt": _moment(self.changed_at),
         }
 
 
@@ -66,11 +73,31 @@ class Page:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Created:
+    """The answer to a create, and whether it is that to an earlier one with the same key."""
+
+    answer: dict[str, object]
+    replayed: bool
+
+
 class RecordSource(Protocol):
-    """Where records come from."""
+    """Where records come from and go to.
+
+    Every method raises `ProblemError` for what it cannot do, with the status that says why.
+    """
 
     async def page(self, wanted: PageRequest) -> Page:
-        """Reads one page; raises `ProblemError` when there is nothing to read from."""
+        """Reads one page."""
+
+    async def get(self, number: int) -> Record:
+        """Reads one record."""
+
+    async def create(self, draft: RecordDraft, key: str) -> Created:
+        """Creates a record; the same key again gives the first answer again."""
+
+    async def change(self, number: int, change: RecordChange, version: int | None) -> Record:
+        """Changes a record, if it is still at a version; None for whichever it is at."""
 
 
 class MockRecords:
@@ -86,38 +113,95 @@ class MockRecords:
         more = bool(records) and last < self._count
         return Page(records=records, next_cursor=encode_cursor(last) if more else None)
 
+    async def get(self, number: int) -> Record:
+        """Reads one record."""
+        if number > self._count:
+            raise missing(number)
+        return mock_record(number)
+
+    async def create(self, draft: RecordDraft, key: str) -> Created:  # noqa: ARG002
+        """Answers that generated records are all there are."""
+        raise _read_only()
+
+    async def change(self, number: int, change: RecordChange, version: int | None) -> Record:  # noqa: ARG002
+        """Answers that generated records are what they are."""
+        raise _read_only()
+
 
 class NoDatabase:
-    """Stands where the data of a profile would come from until the service has a database."""
+    """Stands where the data of a profile would come from when no database is set."""
 
     def __init__(self, profile: DataProfile) -> None:
         self._profile = profile
 
     async def page(self, wanted: PageRequest) -> Page:  # noqa: ARG002 - the protocol's signature
         """Answers that there is no data."""
-        raise ProblemError(
+        raise self._problem()
+
+    async def get(self, number: int) -> Record:  # noqa: ARG002
+        """Answers that there is no data."""
+        raise self._problem()
+
+    async def create(self, draft: RecordDraft, key: str) -> Created:  # noqa: ARG002
+        """Answers that there is nowhere to keep it."""
+        raise self._problem()
+
+    async def change(self, number: int, change: RecordChange, version: int | None) -> Record:  # noqa: ARG002
+        """Answers that there is no data."""
+        raise self._problem()
+
+    def _problem(self) -> ProblemError:
+        return ProblemError(
             503,
             slug="no-database",
             title="This data profile has no database",
-            detail=f"Data profile {self._profile!r} reads from a database, and this version of "
-            "aegis-api cannot use one yet. Only the profile 'mock' has data.",
+            detail=f"Data profile {self._profile!r} reads from a database, and none is set "
+            "(AEGIS_DATABASE_URL). Only the profile 'mock' has data without one.",
         )
 
 
 def source_for(profile: DataProfile) -> RecordSource:
-    """The source of a data profile's records."""
+    """The source of a data profile's records where no database is set."""
     return MockRecords() if profile == "mock" else NoDatabase(profile)
+
+
+def record_id(number: int) -> str:
+    """A record's id as the API shows it."""
+    return f"rec_{number:08d}"
+
+
+def missing(number: int) -> ProblemError:
+    """The answer to whoever asks for a record that is not there."""
+    return ProblemError(
+        404, slug="no-record", title="No such record", detail=f"There is no {record_id(number)}."
+    )
+
+
+def _read_only() -> ProblemError:
+    return ProblemError(
+        503,
+        slug="no-database",
+        title="This data profile has no database",
+        detail="Generated records can only be read; to create or change some, set a database "
+        "(AEGIS_DATABASE_URL).",
+    )
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
 
 
 def mock_record(number: int) -> Record:
     """Generates a record from nothing but its number."""
     digest = hashlib.blake2b(f"aegis-mock:{number}".encode(), digest_size=4).digest()
     first, second, state, minutes = digest
+    made = _EPOCH + timedelta(hours=number, minutes=minutes % 60)
     return Record(
         number=number,
         name=f"{_FIRST[first % len(_FIRST)]}-{_SECOND[second % len(_SECOND)]}-{number}",
         status=_STATES[state % len(_STATES)],
-        created_at=_EPOCH + timedelta(hours=number, minutes=minutes % 60),
+        created_at=made,
+        changed_at=made,
     )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -13,13 +17,27 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from app.auth import BearerAuth
+from app.database import schema
+from app.drafts import (
+    Body,
+    RecordChange,
+    RecordDraft,
+    parse_id,
+    parse_key,
+    parse_version,
+    read_body,
+)
 from app.lifecycle import Lifecycle, Phase
-from app.metrics import Metrics
+from app.metrics import DatabaseMetrics, Metrics
 from app.observe import Observed
 from app.problems import ProblemError, handle_problem, respond
-from app.records import RecordSource, parse_page, source_for
+from app.records import Record, RecordSource, parse_page, source_for
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from app.database.watch import DatabaseWatch
+
+SERVICE = "aegis-api"
 _UNCACHED = {"Cache-Control": "no-store"}
 
 
@@ -42,8 +60,12 @@ def create_app(
         An ASGI application.
     """
     metrics = Metrics(settings, lifecycle)
+    watch = None
+    if settings.database_url is not None:
+        source, watch = _database(settings, settings.database_url, lifecycle, metrics)
+        records = records or source
     endpoints = _Endpoints(
-        settings, lifecycle, metrics, records or source_for(settings.data_profile)
+        settings, lifecycle, metrics, records or source_for(settings.data_profile), watch
     )
     token = Middleware(BearerAuth, token=settings.api_token)
     app = Starlette(
@@ -52,7 +74,10 @@ def create_app(
             Route("/readyz", endpoints.readyz),
             Route("/version", endpoints.version),
             Route("/metrics", endpoints.metrics),
-            Route("/v1/records", endpoints.list_records, middleware=[token]),
+            Route("/v1/records", endpoints.records, methods=["GET", "POST"], middleware=[token]),
+            Route(
+                "/v1/records/{id}", endpoints.record, methods=["GET", "PATCH"], middleware=[token]
+            ),
             *extra_routes,
         ],
         exception_handlers={
@@ -60,25 +85,69 @@ def create_app(
             HTTPException: _handle_http_exception,
             Exception: _handle_failure,
         },
+        lifespan=None if watch is None else _watching(watch),
     )
     app.router.redirect_slashes = False
     return Observed(app, lifecycle, metrics)
+
+
+def _database(
+    settings: Settings, address: SecretStr, lifecycle: Lifecycle, metrics: Metrics
+) -> tuple[RecordSource, DatabaseWatch]:
+    """A database's records, and what watches it."""
+    # A service without a database need not load what it would take.
+    from app.database.engine import Database
+    from app.database.records import DatabaseRecords
+    from app.database.watch import DatabaseWatch
+
+    measured = DatabaseMetrics(metrics.registry)
+    database = Database(
+        address.get_secret_value(),
+        measured,
+        tls=settings.database_tls,
+        authority=settings.database_ca,
+        name=f"{SERVICE} {settings.version}",
+    )
+    watch = DatabaseWatch(database, schema.of_this_code(), lifecycle, measured, service=SERVICE)
+    return DatabaseRecords(database), watch
+
+
+def _watching(watch: DatabaseWatch) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(watch.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await watch.close()
+
+    return lifespan
 
 
 class _Endpoints:
     """The service's endpoints over what they need."""
 
     def __init__(
-        self, settings: Settings, lifecycle: Lifecycle, metrics: Metrics, records: RecordSource
+        self,
+        settings: Settings,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        records: RecordSource,
+        watch: DatabaseWatch | None,
     ) -> None:
         self._lifecycle = lifecycle
         self._metrics = metrics
         self._records = records
+        self._watch = watch
         self._version = {
             "version": settings.version,
             "gitSha": settings.git_sha,
             "environment": settings.environment,
             "dataProfile": settings.data_profile,
+            "schema": schema.of_this_code().as_json(),
         }
         self._profile = settings.data_profile
 
@@ -90,26 +159,31 @@ class _Endpoints:
         """Whether new requests should come here."""
         phase = self._lifecycle.phase
         if phase is not Phase.READY:
+            awaited = self._lifecycle.awaits if phase is Phase.STARTING else None
             raise ProblemError(
                 503,
                 slug="not-ready",
                 title="Not ready for requests",
-                detail=f"The service is {phase}.",
+                detail=f"The service is {phase}" + (f": {awaited}." if awaited else "."),
                 headers=_UNCACHED,
             )
         return JSONResponse({"status": "ready"}, headers=_UNCACHED)
 
     async def version(self, _request: Request) -> Response:
-        """What runs here."""
-        return JSONResponse(self._version, headers=_UNCACHED)
+        """What runs here, and with which database, as far as it was reached."""
+        known = None if self._watch is None else self._watch.schema
+        database = {} if known is None else {"database": known.as_json()}
+        return JSONResponse({**self._version, **database}, headers=_UNCACHED)
 
     async def metrics(self, request: Request) -> Response:
         """What the service measured, for Prometheus."""
         body, content_type = self._metrics.render(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type, **_UNCACHED})
 
-    async def list_records(self, request: Request) -> Response:
-        """A page of records."""
+    async def records(self, request: Request) -> Response:
+        """A page of records, or one more record."""
+        if request.method == "POST":
+            return await self._create(request)
         query = request.query_params
         wanted = parse_page(query.getlist("limit"), query.getlist("cursor"))
         page = await self._records.page(wanted)
@@ -121,6 +195,36 @@ class _Endpoints:
             },
             headers=_UNCACHED,
         )
+
+    async def record(self, request: Request) -> Response:
+        """One record, read or changed."""
+        given = request.path_params["id"]
+        number = parse_id(given)
+        if number is None:
+            raise ProblemError(
+                404, slug="no-record", title="No such record", detail="No record has such an id."
+            )
+        if request.method != "PATCH":
+            return _shown(await self._records.get(number))
+        version = parse_version(request.headers.getlist("if-match"))
+        change = await self._body(RecordChange, request)
+        return _shown(await self._records.change(number, change, version))
+
+    async def _create(self, request: Request) -> Response:
+        key = parse_key(request.headers.getlist("idempotency-key"))
+        draft = await self._body(RecordDraft, request)
+        created = await self._records.create(draft, key)
+        headers = {"Location": f"/v1/records/{created.answer['id']}", **_UNCACHED}
+        if created.replayed:
+            headers["Idempotency-Replayed"] = "true"
+        return JSONResponse(created.answer, status_code=201, headers=headers)
+
+    async def _body(self, model: type[Body], request: Request) -> Body:
+        return await read_body(model, request.headers.get("content-type", ""), request.stream())
+
+
+def _shown(record: Record) -> Response:
+    return JSONResponse(record.as_json(), headers={"ETag": f'"{record.version}"', **_UNCACHED})
 
 
 async def _handle_http_exception(request: Request, exc: Exception) -> Response:

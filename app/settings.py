@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import difflib
 import re
+import ssl
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.database.address import Tls, parse
 
 Environment = Literal["development", "staging", "production"]
 DataProfile = Literal["mock", "sample", "real"]
@@ -19,7 +22,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 PREFIX = "AEGIS_"
 UNKNOWN = "unknown"
-_SECRETS = frozenset({"api_token"})
+_SECRETS = frozenset({"api_token", "database_url"})
 _MAX_SHOWN = 60
 # Specification 2.1: which data an environment may serve.
 _PROFILES: Mapping[str, tuple[DataProfile, ...]] = {
@@ -90,6 +93,20 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(description="must be visible ASCII characters, no spaces; unset: no token needed"),
     ] = None
+    database_url: Annotated[
+        SecretStr | None,
+        Field(description="must be postgresql://user:password@host:port/name; unset: no database"),
+    ] = None
+    database_tls: Annotated[
+        Tls,
+        Field(
+            description="must be verify-full, or none for a database in the service's own namespace"
+        ),
+    ] = "verify-full"
+    database_ca: Annotated[
+        str | None,
+        Field(min_length=1, description="must be the file of the authority's certificate"),
+    ] = None
     version: Annotated[str, Field(max_length=128, description="must be at most 128 characters")] = (
         UNKNOWN
     )
@@ -112,6 +129,33 @@ class Settings(BaseSettings):
         # An empty token is a mistake, not "no token": reading it as unset would open the service.
         if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
             raise ValueError(cls.model_fields["api_token"].description)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _address_of_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse(value.get_secret_value())
+        return value
+
+    @field_validator("database_tls")
+    @classmethod
+    def _encrypted_in_production(cls, value: Tls, info: ValidationInfo) -> Tls:
+        if value == "none" and info.data.get("environment") == "production":
+            raise ValueError(f"must be verify-full when {PREFIX}ENVIRONMENT is production")
+        return value
+
+    @field_validator("database_ca")
+    @classmethod
+    def _authority_can_be_read(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            ssl.create_default_context(cafile=value)
+        except ssl.SSLError:
+            raise ValueError("must be a file with a certificate: it holds none") from None
+        except OSError as error:
+            raise ValueError(f"must be a file with a certificate: {error.strerror}") from None
         return value
 
     @field_validator("version", "git_sha")

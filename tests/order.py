@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 ALONE = ("test_lab", "test_faults_cluster")
 """The end-to-end files that end the lab's daemons or bring the lab up anew."""
-TOGETHER = ("test_coverage_of_processes", "test_backends_in_engine")
+TOGETHER = (
+    "test_coverage_of_processes",
+    "test_backends_in_engine",
+    "test_migrations",
+    "test_service_on_database",
+)
 """The integration files whose tests would disturb each other, or would start servers twice."""
 LONGEST_FIRST = (
     "test_rollback",

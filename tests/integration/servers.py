@@ -51,9 +51,24 @@ class Server:
         return self.url.replace("{}", name)
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """What one PostgreSQL server runs on, made and empty.
+
+    Attributes:
+        programs: Where its programs are.
+        root: Where its data, its log and its socket are.
+        owner: The user it runs as; None for this one.
+    """
+
+    programs: Path
+    root: Path
+    owner: int | None
+
+
 @contextmanager
-def postgres() -> Iterator[Server]:
-    """PostgreSQL, from the wheel that has its programs; never as root, which it refuses to be."""
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL, from the wheel that has its programs; never as root, which it refuses to be."""
     spec = find_spec(_WHEEL)
     assert spec is not None, f"{_WHEEL} is one of the development requirements"
     # Below pytest's own directory another user could not read it.
@@ -71,9 +86,15 @@ def postgres() -> Iterator[Server]:
         made += ["--auth=scram-sha-256", f"--pwfile={root}/password", "-E", "UTF8", "--no-locale"]
         initialise = as_user(owner, made)
         subprocess.run(initialise, check=True, capture_output=True, cwd=root, timeout=SECONDS)
-        with _postgres(programs, root, owner) as port:
-            at = f"postgres://pulumi:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=disable"
-            yield Server(f"{at}&table=state_{{}}", other=f"{at}&table=other_state")
+        yield Cluster(programs, root, owner)
+
+
+@contextmanager
+def postgres() -> Iterator[Server]:
+    """PostgreSQL."""
+    with cluster() as made, _postgres(made) as port:
+        at = f"postgres://pulumi:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=disable"
+        yield Server(f"{at}&table=state_{{}}", other=f"{at}&table=other_state")
 
 
 @contextmanager
@@ -126,19 +147,26 @@ def cloud() -> Iterator[Server]:
 
 
 @contextmanager
-def _postgres(programs: Path, root: Path, owner: int | None) -> Iterator[int]:
+def _postgres(made: Cluster) -> Iterator[int]:
     """Run it on a port of its own, which it cannot choose itself."""
     while True:
-        port = _free_port()
-        command = [f"{programs}/postgres", "-D", f"{root}/data", "-F", "-p", str(port)]
-        command += ["-h", "127.0.0.1", "-k", str(root)]
-        with _running(as_user(owner, command), directory=root) as process:
-            if _answers(process, port):
+        port = free_port()
+        with serving_postgres(made, port) as answers:
+            if answers:
                 yield port
                 return
-        log = (root / "log").read_text()
+        log = (made.root / "log").read_text()
         # Somebody else took the port meanwhile.
         assert "Address already in use" in log, log
+
+
+@contextmanager
+def serving_postgres(made: Cluster, port: int) -> Iterator[bool]:
+    """Run a server until the block ends; yields whether it answers: it may have ended at once."""
+    command = [f"{made.programs}/postgres", "-D", f"{made.root}/data", "-F", "-p", str(port)]
+    command += ["-h", "127.0.0.1", "-k", str(made.root)]
+    with _running(as_user(made.owner, command), directory=made.root) as process:
+        yield _answers(process, port)
 
 
 @contextmanager
@@ -197,7 +225,7 @@ def _said_port(process: subprocess.Popen[bytes], log: Path) -> int:
     return int(said[1])
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

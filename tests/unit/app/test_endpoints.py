@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from app.database.schema import of_this_code
 from app.lifecycle import Lifecycle
 from app.service import create_app
 from app.settings import Settings
@@ -105,6 +106,7 @@ class TestVersion:
             "gitSha": "abc",
             "environment": "development",
             "dataProfile": "mock",
+            "schema": of_this_code().as_json(),
         }
 
 
@@ -139,6 +141,43 @@ class TestRecords:
             answer = await http.get("/v1/records")
         assert answer.status_code == 503
         assert answer.json()["type"] == "urn:aegis:problem:no-database"
+
+    async def test_generated_ones_are_read_one_by_one_and_not_written(self) -> None:
+        async with client() as http:
+            read = await http.get("/v1/records/rec_00000002")
+            head = await http.head("/v1/records/rec_00000002")
+            lacks = await http.get("/v1/records/rec_00001001")
+            created = await http.post(
+                "/v1/records", json={"name": "x"}, headers={"Idempotency-Key": "k"}
+            )
+            changed = await http.patch("/v1/records/rec_00000002", json={"name": "x"})
+        assert (read.status_code, read.headers["etag"]) == (200, '"1"')
+        assert read.json()["id"] == "rec_00000002"
+        assert (head.status_code, head.content) == (200, b"")
+        assert lacks.status_code == 404
+        for answer in (created, changed):
+            assert answer.status_code == 503
+            assert answer.json()["type"] == "urn:aegis:problem:no-database"
+
+    async def test_a_create_needs_its_key_and_a_body_that_is_json(self) -> None:
+        async with client() as http:
+            keyless = await http.post("/v1/records", json={"name": "x"})
+            key = {"Idempotency-Key": "k"}
+            plain = await http.post("/v1/records", content=b"x", headers=key)
+        assert keyless.status_code == 400
+        assert keyless.json()["type"] == "urn:aegis:problem:idempotency-key"
+        assert plain.status_code == 415
+
+    async def test_another_method_is_told_which_are_there(self) -> None:
+        async with client() as http:
+            answers = [
+                await http.delete("/v1/records"),
+                await http.post("/v1/records/rec_00000001"),
+            ]
+        assert [(it.status_code, it.headers["allow"]) for it in answers] == [
+            (405, "GET, HEAD, POST"),
+            (405, "GET, HEAD, PATCH"),
+        ]
 
 
 class TestToken:

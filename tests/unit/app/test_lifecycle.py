@@ -33,6 +33,32 @@ class TestPhases:
         lifecycle.started()
         assert lifecycle.phase is Phase.DRAINING
 
+    def test_it_is_ready_once_all_it_waits_for_has_arrived(self) -> None:
+        lifecycle = Lifecycle()
+        lifecycle.await_first("database", "not asked yet")
+        lifecycle.await_first("database", "it does not answer")
+        lifecycle.started()
+        assert (lifecycle.phase, lifecycle.awaits) == (Phase.STARTING, "it does not answer")
+        lifecycle.arrived("database")
+        assert (lifecycle.phase, lifecycle.awaits) == (Phase.READY, None)
+
+    def test_what_arrives_before_it_listens_does_not_make_it_ready(self) -> None:
+        lifecycle = Lifecycle()
+        lifecycle.await_first("database", "not asked yet")
+        lifecycle.arrived("database")
+        phases = [lifecycle.phase]
+        lifecycle.started()
+        phases.append(lifecycle.phase)
+        assert phases == [Phase.STARTING, Phase.READY]
+
+    def test_what_arrives_after_it_was_told_to_stop_changes_nothing(self) -> None:
+        lifecycle = Lifecycle()
+        lifecycle.await_first("database", "not asked yet")
+        lifecycle.started()
+        lifecycle.drain()
+        lifecycle.arrived("database")
+        assert lifecycle.phase is Phase.DRAINING
+
 
 class TestTimes:
     """What the drain is timed by."""

@@ -101,7 +101,10 @@ class TestMockRecords:
             "id": "rec_00000001",
             "name": "green-anchor-1",
             "status": "active",
+            "tags": [],
+            "version": 1,
             "createdAt": "2025-01-01T01:26:00Z",
+            "changedAt": "2025-01-01T01:26:00Z",
         }
 
     def test_they_are_the_source_of_the_mock_profile_only(self) -> None:

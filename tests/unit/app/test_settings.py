@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +136,59 @@ class TestToken:
         monkeypatch.setenv("AEGIS_API_TOKEN", "s3cret-token")
         settings = load_settings(os.environ)
         assert "s3cret-token" not in f"{settings!r} {settings} {settings.model_dump(mode='json')}"
+
+
+class TestDatabase:
+    """Its address is a secret, and the way to it is encrypted unless it is the service's own."""
+
+    ADDRESS = "postgresql://aegis:s3cret@db.example.org:5432/aegis"
+
+    @pytest.mark.parametrize(
+        ("address", "words"),
+        [
+            ("", "must be postgresql://user:password@host:port/name"),
+            ("db.example.org", "must be postgresql://user:password@host:port/name"),
+            ("mysql://aegis:s3cret@db/aegis", "must begin with postgresql://"),
+            ("postgresql://aegis:s3cret@db", "database lacks"),
+            ("postgresql://:s3cret@db/aegis", "username lacks"),
+            ("postgresql://aegis:s3cret@/aegis", "host lacks"),
+            ("postgresql://aegis:s3cret@db:port/aegis", "must be postgresql://user"),
+            ("postgresql://aegis:s3cret@db/aegis?sslmode=disable", "must not set sslmode"),
+            ("postgresql://aegis:s3cret@db/aegis?options=-cfsync", "must not set options"),
+            ("postgresql://aegis:s3cret@db/aegis?passfile=x", "must not set passfile"),
+        ],
+    )
+    def test_an_address_that_is_none_is_refused_and_not_shown(
+        self, monkeypatch: pytest.MonkeyPatch, address: str, words: str
+    ) -> None:
+        (problem,) = refused(monkeypatch, AEGIS_DATABASE_URL=address).problems
+        assert problem.startswith("AEGIS_DATABASE_URL (not shown): ")
+        assert words in problem
+        assert "s3cret" not in problem
+
+    def test_it_is_not_in_the_settings_own_text(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AEGIS_DATABASE_URL", self.ADDRESS)
+        settings = load_settings(os.environ)
+        assert settings.database_tls == "verify-full"
+        assert "s3cret" not in f"{settings!r} {settings.model_dump_json()}"
+
+    def test_nothing_is_unencrypted_in_production(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (problem,) = refused(
+            monkeypatch,
+            AEGIS_ENVIRONMENT="production",
+            AEGIS_DATA_PROFILE="real",
+            AEGIS_DATABASE_TLS="none",
+        ).problems
+        assert "must be verify-full when AEGIS_ENVIRONMENT is production" in problem
+
+    def test_an_authority_that_is_no_certificate_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (problem,) = refused(monkeypatch, AEGIS_DATABASE_CA=str(tmp_path / "none")).problems
+        assert "must be a file with a certificate: No such file" in problem
+        (tmp_path / "ca").write_text("not one")
+        (problem,) = refused(monkeypatch, AEGIS_DATABASE_CA=str(tmp_path / "ca")).problems
+        assert "must be a file with a certificate: it holds none" in problem
 
 
 class TestMisspelt:

@@ -1,0 +1,75 @@
+"""What a database says it is, asked of itself, and whether that is one of ours."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, text
+
+from app.database.schema import DatabaseSchema
+from app.database.tables import AEGIS_SCHEMA
+
+LEAST_VERSION = 14
+
+
+class UnfitError(Exception):
+    """A database that is there and is none that this service can use."""
+
+
+def read(connection: Connection, service: str) -> DatabaseSchema:
+    """Return what a database says of its schema; nothing applied when it is empty.
+
+    Args:
+        connection: A connection to it.
+        service: Whose it has to be.
+
+    Raises:
+        UnfitError: Its server is too old, or it is another service's.
+    """
+    version = int(connection.scalar(text("SHOW server_version_num")) or 0)
+    if version < LEAST_VERSION * 10000:
+        raise UnfitError(
+            f"the server is PostgreSQL {version // 10000}, and {LEAST_VERSION} is the least"
+        )
+    if connection.scalar(text("SELECT to_regclass('aegis_schema')")) is None:
+        return DatabaseSchema(revision=0, least_head=0)
+    table = AEGIS_SCHEMA.c
+    row = connection.execute(select(table.service, table.revision, table.least_head)).one_or_none()
+    if row is None:
+        return DatabaseSchema(revision=0, least_head=0)
+    if row.service != service:
+        raise UnfitError(f"the database is that of {row.service}, not of {service}")
+    return DatabaseSchema(revision=row.revision, least_head=row.least_head)
+
+
+def refusal(connection: Connection, *, production: bool) -> str | None:
+    """Return why a database must not be migrated by this role; None when it may.
+
+    Args:
+        connection: A connection to it.
+        production: Whether a mistake would be one in production.
+    """
+    role = connection.execute(
+        text(
+            "SELECT current_user AS name, rolsuper AS is_super,"
+            " current_schema() AS schema,"
+            " has_schema_privilege(current_schema(), 'CREATE') AS may"
+            " FROM pg_roles WHERE rolname = current_user"
+        )
+    ).one()
+    if production and role.is_super:
+        return f"role {role.name} is a superuser, which nothing in production may be"
+    if role.schema is None:
+        return f"role {role.name} has no schema on its search path to make tables in"
+    if not role.may:
+        return f"role {role.name} may not make tables in schema {role.schema}"
+    if connection.scalar(text("SELECT to_regclass('aegis_schema')")) is not None:
+        return None
+    others = connection.scalars(
+        text(
+            "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+            " AND relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1"
+        )
+    ).all()
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        return f"schema {role.schema} is not empty and not this service's: it has {others[0]}{more}"
+    return None

@@ -1,0 +1,116 @@
+"""`python -m app.migrate`: brings the database to this code's schema, as far as it may.
+
+Expands run; from the first contract on everything waits until contracts are asked for
+(`--contract`). A database that is at this code's revision or beyond is left as it is, so that an
+older release's migration is harmless. Only one runs at a time. Each revision is a transaction of
+its own: what fails leaves the database at the last whole one, and the next run goes on from there.
+
+Exit codes: 0 the database fits this code; 1 a revision failed, or the database does not answer;
+2 the settings are wrong; 3 the database is none that this code fits or may migrate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from pydantic import SecretStr
+from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from app.database.address import connect_arguments, parse
+from app.database.engine import reason
+from app.database.schema import of_this_code
+from app.migrations.runner import MigrationError, RefusedError, Runner
+from app.service import SERVICE
+from app.settings import Settings, SettingsError, load_settings
+
+EXIT_OK, EXIT_FAILED, EXIT_SETTINGS, EXIT_REFUSED = 0, 1, 2, 3
+STATEMENT_SECONDS = 300
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs it and returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m app.migrate", description=__doc__)
+    parser.add_argument(
+        "--contract", action="store_true", help="apply contracts, too: what older code uses goes"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        settings = load_settings(os.environ)
+    except SettingsError as error:
+        _say(str(error))
+        return EXIT_SETTINGS
+    if settings.database_url is None:
+        _say(
+            "error: there is nothing to migrate\n"
+            "  why:   AEGIS_DATABASE_URL is not set\n"
+            "  state: nothing was done\n"
+            "  next:  set it to postgresql://user:password@host:port/name"
+        )
+        return EXIT_SETTINGS
+    return _migrate(settings, settings.database_url, contracts=given.contract)
+
+
+def _migrate(settings: Settings, address: SecretStr, *, contracts: bool) -> int:
+    engine = create_engine(
+        parse(address.get_secret_value()),
+        connect_args=dict(
+            connect_arguments(
+                tls=settings.database_tls,
+                authority=settings.database_ca,
+                name=f"{SERVICE} migrate",
+                lock_seconds=1,
+                statement_seconds=STATEMENT_SECONDS,
+            )
+        ),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+    try:
+        with engine.connect() as connection:
+            Runner(
+                connection,
+                of_this_code(),
+                service=SERVICE,
+                production=settings.environment == "production",
+                say=_say,
+            ).run(contracts=contracts)
+    except MigrationError as error:
+        refused = isinstance(error, RefusedError)
+        _say(
+            f"error: the database {'is not migrated' if refused else 'could not be migrated'}\n"
+            f"  why:   {error.why}\n"
+            f"  state: {_state(error)}\n"
+            f"  next:  {_NEXT_REFUSED if refused else _NEXT_FAILED}"
+        )
+        return EXIT_REFUSED if refused else EXIT_FAILED
+    except DBAPIError as error:
+        _say(
+            "error: the database could not be reached\n"
+            f"  why:   {reason(error)}\n"
+            "  state: it is at its last whole revision; the release that runs serves on\n"
+            "  next:  see that it answers and lets this role in; then the same again"
+        )
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+_NEXT_REFUSED = "deploy code that fits it, or correct AEGIS_DATABASE_URL or its role"
+_NEXT_FAILED = "correct what it names, and run it again: it goes on from there"
+
+
+def _state(error: MigrationError) -> str:
+    if error.began:
+        return f"it is at revision {error.at}, whole; the release that runs serves on"
+    return f"it is at revision {error.at}; nothing was changed"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - its output is for people
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""Applies revisions to a database: one runner at a time, and each revision whole or not at all."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from app.database import identity
+from app.database.engine import reason
+from app.database.schema import CodeSchema, DatabaseSchema, misfit
+from app.database.tables import AEGIS_SCHEMA
+from app.migrations.history import Plan, Revision, line, plan
+
+LOCK = 0x61656769_73
+"""The advisory lock of whoever migrates: "aegis"."""
+ATTEMPTS = 8
+_TURN_SECONDS = 0.5
+_WAIT_SECONDS = 300.0
+_FIRST_PAUSE, _MOST_PAUSE = 0.5, 15.0
+_HELD_UP = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+
+
+class MigrationError(Exception):
+    """A migration that was not done, or not to its end.
+
+    Attributes:
+        why: Why.
+        at: The revision the database is at.
+        began: Whether a revision was begun: if not, nothing was changed.
+    """
+
+    def __init__(self, why: str, *, at: int, began: bool) -> None:
+        super().__init__(why)
+        self.why, self.at, self.began = why, at, began
+
+
+class RefusedError(MigrationError):
+    """A database that this code must not migrate."""
+
+
+def revisions(directory: Path = Path(__file__).parent) -> tuple[Revision, ...]:
+    """Return the revisions of a directory, in order.
+
+    Raises:
+        HistoryError: They are no line.
+    """
+    found = (it.module for it in ScriptDirectory(str(directory)).walk_revisions())
+    return line(
+        Revision(
+            number=int(it.revision),
+            kind=it.kind,
+            about=(it.__doc__ or "").strip().partition("\n")[0].rstrip("."),
+            least_head=getattr(it, "least_head", 0),
+        )
+        for it in found
+    )
+
+
+class Runner:
+    """Brings one database to a code's schema."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        code: CodeSchema,
+        *,
+        service: str,
+        production: bool,
+        say: Callable[[str], None],
+        directory: Path = Path(__file__).parent,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            connection: A connection to the database, for this alone.
+            code: What the code says of itself.
+            service: Whose the database has to be.
+            production: Whether a mistake would be one in production.
+            say: Tells a line.
+            directory: Where the revisions are.
+            pause: Waits for some seconds.
+        """
+        self._connection, self._code, self._service = connection, code, service
+        self._production, self._say, self._pause = production, say, pause
+        self._directory = directory
+        self._line = revisions(directory)
+
+    def run(self, *, contracts: bool = False) -> DatabaseSchema:
+        """Apply what is pending.
+
+        Args:
+            contracts: Whether contracts are applied, too.
+
+        Returns:
+            What the database says of itself afterwards.
+
+        Raises:
+            RefusedError: It does not fit, or is not to be migrated by this role.
+            MigrationError: A revision failed.
+        """
+        self._take_turn()
+        try:
+            return self._run(contracts)
+        finally:
+            self._end_turn()
+
+    def _run(self, contracts: bool) -> DatabaseSchema:
+        at = self._look()
+        if at.revision >= self._code.head or self._code.head < at.least_head:
+            self._require_fit(at)
+            self._say(
+                f"nothing to do: the database is at revision {at.revision}, "
+                f"and this code's last is {self._code.head}"
+            )
+            return at
+        refused = identity.refusal(self._connection, production=self._production)
+        self._connection.rollback()
+        if refused is not None:
+            raise RefusedError(refused, at=at.revision, began=False)
+        todo = plan(self._line, at.revision, contracts=contracts)
+        for revision in todo.runs:
+            self._apply(revision)
+        at = self._look()
+        self._tell_waiting(todo)
+        self._require_fit(at)
+        return at
+
+    def _look(self) -> DatabaseSchema:
+        try:
+            return identity.read(self._connection, self._service)
+        except identity.UnfitError as error:
+            raise RefusedError(str(error), at=0, began=False) from None
+        finally:
+            self._connection.rollback()
+
+    def _require_fit(self, at: DatabaseSchema) -> None:
+        why = misfit(self._code, at)
+        if why is not None:
+            raise RefusedError(why, at=at.revision, began=False)
+
+    def _tell_waiting(self, todo: Plan) -> None:
+        for revision in todo.waits:
+            self._say(f"waits: {_called(revision)}")
+
+    def _apply(self, revision: Revision) -> None:
+        """Apply one revision; try again while something else holds what it has to lock."""
+        pause = _FIRST_PAUSE
+        for attempt in range(1, ATTEMPTS + 1):
+            began = time.monotonic()
+            try:
+                self._upgrade(revision)
+            except DBAPIError as error:
+                self._connection.rollback()
+                if not isinstance(error.orig, _HELD_UP) or attempt == ATTEMPTS:
+                    raise self._failed(revision, error) from None
+                # Whoever waits for a strong lock makes everybody behind it wait: give way instead.
+                self._say(f"held up: {_called(revision)}: {reason(error)}; attempt {attempt}")
+                self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
+                pause = min(pause * 2, _MOST_PAUSE)
+            else:
+                self._say(f"applied {_called(revision)}, {time.monotonic() - began:.1f} s")
+                return
+
+    def _failed(self, revision: Revision, error: DBAPIError) -> MigrationError:
+        return MigrationError(
+            f"{_called(revision)}: {reason(error)}", at=revision.number - 1, began=True
+        )
+
+    def _upgrade(self, revision: Revision) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(self._directory))
+        config.attributes["connection"] = self._connection
+        config.attributes["on_apply"] = self._note
+        command.upgrade(config, f"{revision.number:04d}")
+        self._connection.commit()
+
+    def _note(self, *, ctx: Any, step: Any, **_: Any) -> None:  # noqa: ANN401 - Alembic's
+        """Write what the database is by now, in the transaction of the revision itself."""
+        revision = self._line[int(step.up_revision_id) - 1]
+        least = max((it.least_head for it in self._line[: revision.number]), default=0)
+        values = {"revision": revision.number, "least_head": least}
+        done = ctx.connection.execute(AEGIS_SCHEMA.update().values(**values))
+        if done.rowcount == 0:
+            ctx.connection.execute(
+                AEGIS_SCHEMA.insert().values(singleton=1, service=self._service, **values)
+            )
+
+    def _take_turn(self) -> None:
+        """Wait for the turn without a statement that waits: it would hold up an index's making."""
+        waited = 0.0
+        while not self._connection.scalar(text(f"SELECT pg_try_advisory_lock({LOCK})")):
+            self._connection.rollback()
+            if waited == 0:
+                self._say("waiting for another migration of this database")
+            if waited >= _WAIT_SECONDS:
+                raise MigrationError(
+                    f"another migration of this database has not ended for {waited:g} s",
+                    at=self._look().revision,
+                    began=False,
+                )
+            self._pause(_TURN_SECONDS)
+            waited += _TURN_SECONDS
+        self._connection.rollback()
+
+    def _end_turn(self) -> None:
+        if not self._connection.invalidated and not self._connection.closed:
+            self._connection.rollback()
+            self._connection.scalar(text(f"SELECT pg_advisory_unlock({LOCK})"))
+            self._connection.rollback()
+
+
+def _called(revision: Revision) -> str:
+    return f"revision {revision.number} ({revision.kind}): {revision.about}"

@@ -1,0 +1,181 @@
+"""A PostgreSQL server that a test can stop and start, and a database of its own on it for each."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.integration import servers
+from tests.integration.waiting import SECONDS, wait_until
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = servers.PASSWORD
+OWNER = "pulumi"
+
+
+class PostgresServer:
+    """A server on a port that stays the same when it is stopped and started."""
+
+    def __init__(self, made: servers.Cluster, port: int) -> None:
+        self._made, self.port = made, port
+        self._running: ExitStack | None = None
+
+    def start(self) -> None:
+        """Start it."""
+        stack = ExitStack()
+        answers = stack.enter_context(servers.serving_postgres(self._made, self.port))
+        assert answers, (self._made.root / "log").read_text()
+        self._running = stack
+
+    def stop(self) -> None:
+        """Stop it; whoever is connected is cut off."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
+        """A connection of the superuser's that commits each statement."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=OWNER,
+            password=PASSWORD,
+            dbname=database,
+            autocommit=True,
+        )
+
+    def database(self) -> Database:
+        """A new database, owned by a role that may do nothing else."""
+        name = f"db_{secrets.token_hex(4)}"
+        with self.connect() as connection:
+            connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'".encode())
+            connection.execute(f"CREATE DATABASE {name} OWNER {name}".encode())
+        return Database(self, name)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of a test's own.
+
+    Attributes:
+        server: Where it is.
+        name: Its name, and its role's.
+    """
+
+    server: PostgresServer
+    name: str
+
+    @property
+    def url(self) -> str:
+        """Its address, with the password."""
+        return f"postgresql://{self.name}:{PASSWORD}@127.0.0.1:{self.server.port}/{self.name}"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What the service's processes are started with."""
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "AEGIS_ENVIRONMENT": "staging",
+            "AEGIS_DATA_PROFILE": "sample",
+            "AEGIS_DATABASE_URL": self.url,
+            "AEGIS_DATABASE_TLS": "none",
+            **more,
+        }
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """What a statement of the superuser's returns."""
+        with self.server.connect(self.name) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def execute(self, statement: str) -> None:
+        """Run a statement as the superuser."""
+        with self.server.connect(self.name) as connection:
+            connection.execute(statement.encode())
+
+    def cut_off(self) -> int:
+        """End every connection to it that does nothing just now; returns how many."""
+        (row,) = self.query(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'"
+        )
+        return int(row[0])
+
+    def migrate(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run the service's migration to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "app.migrate", *arguments],
+            cwd=ROOT,
+            env=self.environment(**more),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server that runs until the block ends."""
+    with servers.cluster() as made:
+        server = PostgresServer(made, servers.free_port())
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+class Service:
+    """The service as a process.
+
+    Attributes:
+        port: Where it listens.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self._process, self._log = process, log
+        self.port = 0
+        wait_until(self._listens, "the service does not listen")
+
+    def lines(self) -> list[Mapping[str, Any]]:
+        """What it has logged."""
+        text = self._log.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+
+    def _listens(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text(encoding="utf-8")
+        found = [it for it in self.lines() if it["message"] == "listening"]
+        self.port = int(found[0]["port"]) if found else 0
+        return bool(found)
+
+
+@contextmanager
+def service(database: Database, log: Path, **more: str) -> Iterator[Service]:
+    """The service on a database, until the block ends."""
+    environment = database.environment(
+        AEGIS_HOST="127.0.0.1", AEGIS_PORT="0", AEGIS_DRAIN_SECONDS="1", **more
+    )
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            yield Service(process, log)
+        finally:
+            process.terminate()
+            assert process.wait(SECONDS) == 0, log.read_text()

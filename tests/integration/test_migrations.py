@@ -1,0 +1,270 @@
+"""Migrations on a real PostgreSQL: whole or not at all, one at a time, harmless when repeated."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from app.database.schema import CodeSchema, DatabaseSchema
+from app.database.tables import METADATA
+from app.migrations.runner import MigrationError, RefusedError, Runner
+from tests.integration.databases import (
+    OWNER,
+    PASSWORD,
+    ROOT,
+    Database,
+    PostgresServer,
+    postgres_server,
+)
+
+pytestmark = pytest.mark.integration
+REVISION = '''"""{about}"""
+
+from alembic import op
+
+revision = "{number:04d}"
+down_revision = "{before:04d}"
+kind = "{kind}"
+{more}
+
+def upgrade():
+    op.execute("""{statement}""")
+'''
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: PostgresServer) -> Database:
+    return server.database()
+
+
+class History:
+    """A copy of the service's revisions to which a test adds its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "migrations"
+        shutil.copytree(ROOT / "app" / "migrations", self.directory)
+        self.head = 1
+
+    def add(self, statement: str, *, kind: str = "expand", more: str = "") -> None:
+        self.head += 1
+        text = REVISION.format(
+            about=f"Step {self.head}",
+            number=self.head,
+            before=self.head - 1,
+            kind=kind,
+            statement=statement,
+            more=more,
+        )
+        (self.directory / "versions" / f"r{self.head:04d}.py").write_text(text)
+
+    def run(
+        self, database: Database, *, contracts: bool = False, head: int = 0, least: int = 1
+    ) -> tuple[DatabaseSchema, list[str]]:
+        """Bring a database to it; returns what it says afterwards, and what was told."""
+        told: list[str] = []
+        engine = sa.create_engine(
+            database.url.replace("postgresql:", "postgresql+psycopg:"),
+            connect_args={"options": "-c lock_timeout=100"},
+            poolclass=sa.NullPool,
+        )
+        with engine.connect() as connection:
+            schema = Runner(
+                connection,
+                CodeSchema(head=head or self.head, least=least),
+                service="aegis-api",
+                production=False,
+                say=told.append,
+                directory=self.directory,
+                pause=lambda _: None,
+            ).run(contracts=contracts)
+        return schema, told
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    return History(tmp_path)
+
+
+class TestTheCommand:
+    """`python -m app.migrate`, as a Job runs it."""
+
+    def test_makes_the_tables_that_the_code_knows_and_is_harmless_again(
+        self, database: Database
+    ) -> None:
+        first, again = database.migrate(), database.migrate()
+        assert (first.returncode, again.returncode) == (0, 0)
+        assert first.stderr.startswith("applied revision 1 (expand): ")
+        assert again.stderr.startswith("nothing to do: the database is at revision 1, ")
+        engine = sa.create_engine(
+            database.url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool
+        )
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, METADATA) == []
+            checks = {
+                str(it["name"])
+                for table in METADATA.tables
+                for it in sa.inspect(connection).get_check_constraints(table)
+            }
+        # What Alembic does not compare.
+        assert checks == {
+            str(it.name)
+            for table in METADATA.tables.values()
+            for it in table.constraints
+            if isinstance(it, sa.CheckConstraint)
+        }
+
+    def test_that_several_run_at_once_is_done_once(self, database: Database) -> None:
+        with ThreadPoolExecutor(3) as pool:
+            done = list(pool.map(lambda _: database.migrate(), range(3)))
+        assert [it.returncode for it in done] == [0, 0, 0]
+        assert sum("applied revision 1" in it.stderr for it in done) == 1
+
+    @pytest.mark.parametrize(
+        ("more", "code", "why"),
+        [
+            ({"AEGIS_DATABASE_URL": ""}, 2, "AEGIS_DATABASE_URL (not shown): must be postgresql"),
+            ({"AEGIS_DATABASE_TLS": "perhaps"}, 2, "AEGIS_DATABASE_TLS='perhaps': must be"),
+            ({"AEGIS_DATABASE_TLS": "verify-full"}, 1, "server does not support SSL"),
+        ],
+    )
+    def test_what_is_wrong_is_told(
+        self, database: Database, more: dict[str, str], code: int, why: str
+    ) -> None:
+        done = database.migrate(**more)
+        assert done.returncode == code
+        assert why in done.stderr
+        assert "next:" in done.stderr
+        assert PASSWORD not in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_a_superuser_is_refused_in_production_before_anything_is_changed(
+        self, database: Database
+    ) -> None:
+        address = database.url.replace(database.name, OWNER, 1)
+        told: list[str] = []
+        engine = sa.create_engine(
+            address.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool
+        )
+        with engine.connect() as connection, pytest.raises(RefusedError, match="is a superuser"):
+            Runner(
+                connection,
+                CodeSchema(head=1, least=1),
+                service="aegis-api",
+                production=True,
+                say=told.append,
+            ).run()
+        assert database.query("SELECT to_regclass('aegis_schema')") == [(None,)]
+
+    @pytest.mark.parametrize(
+        ("statement", "why"),
+        [
+            ("CREATE TABLE orders (id int)", "is not empty and not this service's: it has orders"),
+            ("REVOKE CREATE ON SCHEMA public FROM PUBLIC, {name}", "may not make tables in schema"),
+        ],
+    )
+    def test_one_that_is_not_to_be_migrated_is_refused(
+        self, database: Database, statement: str, why: str
+    ) -> None:
+        database.execute("ALTER SCHEMA public OWNER TO pulumi")
+        if "CREATE TABLE" in statement:
+            database.execute(f"GRANT CREATE ON SCHEMA public TO {database.name}")
+        database.execute(statement.format(name=database.name))
+        done = database.migrate()
+        assert done.returncode == 3
+        assert why in done.stderr
+        assert "it is at revision 0; nothing was changed" in done.stderr
+
+
+class TestRevisions:
+    """Each is whole or not there, and contracts wait to be asked for."""
+
+    def test_one_that_fails_leaves_the_last_whole_one_and_is_gone_on_from(
+        self, database: Database, history: History
+    ) -> None:
+        history.add("CREATE TABLE two (id int)")
+        history.add("CREATE TABLE three (id int); SELECT 1 / 0")
+        with pytest.raises(MigrationError, match=r"revision 3 .*division by zero") as failed:
+            history.run(database)
+        assert (failed.value.at, failed.value.began) == (2, True)
+        assert database.query("SELECT revision FROM aegis_schema") == [(2,)]
+        assert database.query("SELECT to_regclass('two')::text, to_regclass('three')::text") == [
+            ("two", None)
+        ]
+        module = history.directory / "versions" / "r0003.py"
+        module.write_text(module.read_text().replace("; SELECT 1 / 0", ""))
+        schema, told = history.run(database)
+        assert schema == DatabaseSchema(revision=3, least_head=0)
+        assert [line.partition(" (")[0] for line in told] == ["applied revision 3"]
+
+    def test_contracts_and_what_follows_them_wait_until_they_are_asked_for(
+        self, database: Database, history: History
+    ) -> None:
+        history.add("ALTER TABLE records ADD COLUMN note text")
+        history.add(
+            "ALTER TABLE customers DROP COLUMN phone", kind="contract", more="least_head = 2"
+        )
+        history.add("CREATE TABLE four (id int)")
+        schema, told = history.run(database)
+        assert schema == DatabaseSchema(revision=2, least_head=0)
+        assert told[-2:] == [
+            "waits: revision 3 (contract): Step 3",
+            "waits: revision 4 (expand): Step 4",
+        ]
+        schema, _ = history.run(database, contracts=True)
+        assert schema == DatabaseSchema(revision=4, least_head=2)
+        # Code of before the contract no longer fits, and is told so; later code does nothing.
+        with pytest.raises(RefusedError, match="works with code of revision 2 or later"):
+            history.run(database, head=1)
+        assert history.run(database, head=3)[0].revision == 4
+
+    def test_code_that_needs_what_waits_behind_a_contract_is_told(
+        self, database: Database, history: History
+    ) -> None:
+        history.add(
+            "ALTER TABLE customers DROP COLUMN phone", kind="contract", more="least_head = 1"
+        )
+        history.add("CREATE TABLE three (id int)")
+        with pytest.raises(RefusedError, match="is at revision 1, and this code needs at least 3"):
+            history.run(database, least=3)
+
+    def test_a_lock_that_is_held_is_given_way_to_and_tried_again(
+        self, server: PostgresServer, database: Database, history: History
+    ) -> None:
+        history.run(database)
+        history.add("ALTER TABLE records ADD COLUMN note text")
+        with server.connect(database.name) as holder:
+            with holder.transaction(), pytest.raises(MigrationError, match="lock timeout"):
+                holder.execute("SELECT * FROM records")
+                history.run(database)
+            assert database.query("SELECT revision FROM aegis_schema") == [(1,)]
+        schema, _ = history.run(database)
+        assert schema.revision == 2
+
+    def test_an_index_is_made_beside_writes(self, database: Database, history: History) -> None:
+        history.add(
+            "SELECT 1",
+            more=(
+                "\ndef _index():\n"
+                "    with op.get_context().autocommit_block():\n"
+                '        op.execute("CREATE INDEX CONCURRENTLY beside ON records (name)")\n'
+            ),
+        )
+        module = history.directory / "versions" / "r0002.py"
+        module.write_text(module.read_text() + "    _index()\n")
+        schema, _ = history.run(database)
+        assert schema.revision == 2
+        assert database.query("SELECT to_regclass('beside')::text") == [("beside",)]
