@@ -242,12 +242,18 @@ FIELDS: Mapping[str, Field] = {
 }
 """Every member of ``aegis:gate``, by the name the configuration has."""
 
+
+def _default(attribute: str) -> Schema:
+    value = getattr(GateSettings(), attribute)
+    return {} if value is None else {"default": value}
+
+
 SCHEMA: Schema = {
     "type": "object",
     "properties": {
         name: {
             "description": f"{field.what}; {field.allowed}",
-            "default": getattr(GateSettings(), field.attribute),
+            **_default(field.attribute),
             **field.form.schema,
         }
         for name, field in FIELDS.items()
