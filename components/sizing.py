@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
+from aegis_deploy.model.setting_forms import OTHERWISE, exactly, number_text
 from components.quantities import Cpu, Memory
 
 MINIMAL_REQUEST_SHARE = Fraction(1, 2)
@@ -54,6 +55,8 @@ class Scale:
         """
         if text == "minimal":
             return cls(None)
+        if not text.isascii():
+            raise ValueError("is neither a number nor minimal")
         try:
             # Not float: 0.07 * 100 is 7.000000000000001, which rounds up to 8 replicas.
             share = Fraction(text)
@@ -62,6 +65,17 @@ class Scale:
         if not 0 < share <= 1:
             raise ValueError("is not above 0 and at most 1")
         return cls(share)
+
+
+SCALE_SCHEMA = {
+    "anyOf": [
+        {"const": "minimal"},
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        # A schema cannot divide: of a fraction it leaves the size to the program.
+        exactly(rf"{number_text(0, 1, above=True)}|\s*[0-9_]+/[0-9_]+\s*|{OTHERWISE}"),
+    ]
+}
+"""What :meth:`Scale.parse` reads, as a JSON schema."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ COMMIT_VARIABLES = ("AEGIS_GIT_SHA", "GITHUB_SHA")
 """Where the environment may name the commit, first to last."""
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}(-dirty)?")
-_VERSION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+VERSION_TEXT = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+"""A version that can be a Kubernetes label, which is where people look for it."""
 
 
 class SourceError(Exception):
@@ -48,11 +49,6 @@ class Source:
     """The git commit, with ``-dirty`` behind it when the image's files differ from it."""
 
 
-def is_version(text: str) -> bool:
-    """Whether a version can be a Kubernetes label, which is where people look for it."""
-    return _VERSION.fullmatch(text) is not None
-
-
 def read_source(root: Path, environ: Mapping[str, str] = os.environ) -> Source:
     """Read the version and the commit of a checkout.
 
@@ -81,7 +77,7 @@ def read_version(pyproject: Path) -> str:
             why=f"pyproject.toml gives no [project] version ({type(error).__name__}: {error})",
             fix='write version = "1.2.3" under [project] in pyproject.toml',
         ) from error
-    if not isinstance(found, str) or not is_version(found):
+    if not isinstance(found, str) or re.fullmatch(VERSION_TEXT, found) is None:
         raise SourceError(
             "version",
             found=str(found),

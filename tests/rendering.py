@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -178,11 +179,23 @@ def stack_config(name: str) -> dict[str, str]:
         if path.exists():
             written = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]
             for key, value in written.items():
-                if not isinstance(value, dict):
-                    config[key] = str(value)
-                elif "secure" not in value:  # a secret, which the engine alone can read
-                    config[key] = json.dumps(value)
+                # A secret only the engine can read.
+                if not isinstance(value, dict) or "secure" not in value:
+                    config[key] = passed_on(value)
     return config
+
+
+def passed_on(value: Any) -> str:
+    """Return the text that a program gets of a value in a stack's file, as the CLI makes it."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        value = int(value) if value.is_integer() else value
+        # Without an exponent; Python writes one below a ten-thousandth.
+        return f"{Decimal(repr(value)):f}"
+    return json.dumps(value)
 
 
 def render(name: str, *, token: str | None = None, **changes: str | None) -> Rendering:

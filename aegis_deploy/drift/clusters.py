@@ -24,7 +24,7 @@ from aegis_deploy.model import declared
 from aegis_deploy.model.events import KUBERNETES_PROVIDER, MASKED, Step
 from aegis_deploy.model.fingerprint import provider_of, remains
 from aegis_deploy.model.rollout import Workload, within
-from aegis_deploy.model.signatures import is_secret
+from aegis_deploy.model.signatures import is_secret, opened
 from aegis_deploy.stack import decryption
 from aegis_deploy.stack.checkpoint import UNMADE, Resource
 
@@ -384,7 +384,7 @@ class Clusters:
         return str(Path(self._session.directory) / kubeconfig)
 
     def _text(self, value: Any) -> str | None:  # noqa: ANN401 - any JSON value
-        found = _plain(self._decrypted(value) if _holds(value, "ciphertext") else value)
+        found = opened(self._decrypted(value) if _holds(value, "ciphertext") else value)
         if not found:
             return None
         return found if isinstance(found, str) else json.dumps(found)
@@ -410,15 +410,6 @@ class Clusters:
             for before, after in zip(closed, opened, strict=True):
                 self._opened[json.dumps(before, sort_keys=True)] = after
         return self._opened[key]
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """A value without the envelopes of its secrets, which are decrypted."""
-    if isinstance(value, Mapping):
-        if is_secret(value):
-            return _plain(value["value"] if "value" in value else json.loads(value["plaintext"]))
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _holds(value: Any, what: str) -> bool:  # noqa: ANN401 - any JSON value

@@ -25,7 +25,7 @@ from aegis_deploy.kubernetes.managed_fields import (
 )
 from aegis_deploy.model.release import MASK
 from aegis_deploy.model.rollout import within
-from aegis_deploy.model.signatures import is_secret
+from aegis_deploy.model.signatures import is_secret, masked
 from aegis_deploy.stack.checkpoint import Resource, plain
 
 if TYPE_CHECKING:
@@ -385,7 +385,7 @@ def _told(difference: _Difference, owners: Owners, *, hidden: bool) -> FieldChan
     return FieldChange(
         path=written(difference.path),
         change=REMOVED if gone else CHANGED,
-        declared=MASK if mask else _shown(_unwrapped(difference.declared)),
+        declared=MASK if mask else _shown(masked(difference.declared, MASK)),
         live=f"{live}, another" if mask and not gone else live,
         by="" if by is None else by.name,
         at="" if by is None else by.time,
@@ -447,14 +447,6 @@ def _is_empty(value: Any) -> bool:  # noqa: ANN401 - any JSON value
     if isinstance(value, Mapping):
         return all(_is_empty(inner) for inner in value.values())
     return value is None or value is False or value in ("", 0) or (_is_list(value) and not value)
-
-
-def _unwrapped(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if is_secret(value):
-        return MASK
-    if isinstance(value, Mapping):
-        return {key: _unwrapped(inner) for key, inner in value.items()}
-    return [_unwrapped(inner) for inner in value] if _is_list(value) else value
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON value

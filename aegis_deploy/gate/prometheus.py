@@ -14,7 +14,7 @@ def shortfall(asked: Prometheus) -> str | None:
     """Ask a query, and say why its answer is not good; None when it is."""
     value = prometheus_value(asked)
     if isinstance(value, str):
-        return f"{asked.url} gave no figure: {value}"
+        return f"{asked.url} gave no number: {value}"
     if asked.most is not None and value > asked.most:
         return f"{asked.query} is {value:g}; at most {asked.most:g}"
     if asked.least is not None and value < asked.least:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aegis_deploy.model.release import MASK, ConfigValue
-from aegis_deploy.model.signatures import SIGNATURE, is_secret
+from aegis_deploy.model.signatures import SIGNATURE, is_secret, masked
 
 UNTOLD = "encrypted anew, perhaps another"
 """What is said of a secret where nobody can look into it."""
@@ -189,13 +189,5 @@ def _content(value: Any) -> Any:  # noqa: ANN401
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401
-    masked = _masked(value)
-    return masked if isinstance(masked, str) else json.dumps(masked, sort_keys=True)
-
-
-def _masked(value: Any) -> Any:  # noqa: ANN401
-    if is_secret(value):
-        return MASK
-    if isinstance(value, dict):
-        return {key: _masked(item) for key, item in value.items()}
-    return [_masked(item) for item in value] if isinstance(value, list) else value
+    shown = masked(value, MASK)
+    return shown if isinstance(shown, str) else json.dumps(shown, sort_keys=True)

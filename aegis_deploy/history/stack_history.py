@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history import verification_store
 from aegis_deploy.history.annotate import marked
 from aegis_deploy.history.lazy_releases import Reading
-from aegis_deploy.model.pod_images import containers_of
+from aegis_deploy.model.pod_images import images_of
 from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.workload_kinds import names_images
 
@@ -204,7 +204,7 @@ def describe(deployment: Mapping[str, Any], *, succeeded: bool = True) -> Deploy
     objects = [
         _object(item, succeeded=succeeded) for item in resources if names_images(item["type"])
     ]
-    images = tuple(dict.fromkeys(image for item in objects for image in _images(item)))
+    images = tuple(dict.fromkeys(image for item in objects for image in images_of(item) if image))
     digests = [match[1] for image in images if (match := _DIGEST.search(image))]
     labels = [text for item in objects if (text := _version_label(item))]
     said = Deployed() if images and not succeeded else _said(outputs)
@@ -224,13 +224,6 @@ def _object(resource: Mapping[str, Any], *, succeeded: bool) -> Mapping[str, Any
     inputs, outputs = resource.get("inputs") or {}, resource.get("outputs") or {}
     live = isinstance(_at(outputs, "spec", "template"), dict)
     return outputs if live and not succeeded else inputs
-
-
-def _images(manifest: Mapping[str, Any]) -> Iterable[str]:
-    for container in containers_of(manifest):
-        image = _text(_at(container, "image"))
-        if image:
-            yield image
 
 
 def _version_label(manifest: Mapping[str, Any]) -> str | None:

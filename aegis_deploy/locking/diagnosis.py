@@ -237,5 +237,5 @@ def _has_lock(diagnosis: Diagnosis) -> bool:
 
 
 def _kind(holder: Holder) -> str:
-    kind = "a lock" if holder.lock is not None else "a claim"
+    kind = "a lock" if holder.lock is not None else "a lease"
     return f"{kind}, {holder.life.value},"

@@ -93,7 +93,7 @@ class Claimed:
         now = f"{found.who}, since {found.since}: {found.message}" if found else "nobody any more"
         raise AegisError(
             what=f"{self.session.name} was taken over while this process stood still",
-            why=f"its claim of {self.claim.since} was held for a dead one's; it is now of {now}",
+            why=f"its lease of {self.claim.since} was held for a dead one's; it is now of {now}",
             state="whoever took it over brings the stack in order; nothing more is done here",
             next="aegis status",
             code=ExitCode.NOT_ROLLED_BACK,

@@ -19,6 +19,7 @@ from aegis_deploy.locking.pending_creates import KEPT as _KEPT
 from aegis_deploy.locking.pending_creates import judge_entered
 from aegis_deploy.locking.reconnect import reconnected
 from aegis_deploy.locking.refreshed import as_before
+from aegis_deploy.model.cluster_scoped import CLUSTER_SCOPED
 from aegis_deploy.model.predecessor import Name
 from aegis_deploy.pulumi_cli import left_providers
 from aegis_deploy.stack import integrity
@@ -27,33 +28,6 @@ from aegis_deploy.stack.checkpoint import UNMADE
 if TYPE_CHECKING:
     from aegis_deploy.common.process import Machine
     from aegis_deploy.stack.session import Session
-
-_CLUSTER_WIDE = frozenset(
-    {
-        "APIService",
-        "CSIDriver",
-        "CSINode",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "CustomResourceDefinition",
-        "FlowSchema",
-        "IngressClass",
-        "MutatingAdmissionPolicy",
-        "MutatingAdmissionPolicyBinding",
-        "MutatingWebhookConfiguration",
-        "Namespace",
-        "Node",
-        "PersistentVolume",
-        "PriorityClass",
-        "PriorityLevelConfiguration",
-        "RuntimeClass",
-        "StorageClass",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-        "ValidatingWebhookConfiguration",
-        "VolumeAttachment",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -300,6 +274,6 @@ def object_id(resource: Mapping[str, Any]) -> str | None:
     name, namespace = metadata.get("name"), metadata.get("namespace")
     if not isinstance(name, str) or not name:
         return None
-    if kind.rpartition(":")[2] in _CLUSTER_WIDE:
+    if kind.rpartition(":")[2] in CLUSTER_SCOPED:
         return name
     return f"{namespace if isinstance(namespace, str) and namespace else 'default'}/{name}"

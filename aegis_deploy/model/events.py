@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from aegis_deploy.model import declared
-from aegis_deploy.model.pod_images import containers_of
+from aegis_deploy.model.pod_images import images_of
 
 UNCHANGED = frozenset({"same", "read", "refresh"})
 KUBERNETES_PROVIDER = "pulumi:providers:kubernetes"
@@ -256,7 +256,7 @@ def _count(value: Any) -> int | None:  # noqa: ANN401 - any JSON value
 
 
 def _images(inputs: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(_known(container.get("image")) for container in containers_of(inputs))
+    return tuple(map(_known, images_of(inputs)))
 
 
 def _at(value: Any, *path: str) -> Any:  # noqa: ANN401 - any JSON value

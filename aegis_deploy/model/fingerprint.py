@@ -13,7 +13,7 @@ from typing import Any
 
 from aegis_deploy.model import declared
 from aegis_deploy.model.events import Step
-from aegis_deploy.model.pod_images import containers_of
+from aegis_deploy.model.pod_images import images_of
 from aegis_deploy.model.release import MASK, ConfigValue
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.workload_kinds import JOB, gated, is_job, is_ungated, is_workload
@@ -81,8 +81,7 @@ def images_of_state(resources: Iterable[Mapping[str, Any]]) -> str | None:
     for resource in resources:
         if not is_workload(str(resource.get("type"))) or resource.get("delete"):
             continue
-        containers = containers_of(resource.get("outputs"))
-        found += [str(container.get("image") or "") for container in containers]
+        found += images_of(resource.get("outputs"))
     return joined(found)
 
 

@@ -1,4 +1,4 @@
-"""What a gate asks of a release: the figures, their defaults, and reading them from configuration.
+"""What a gate asks of a release: its settings, their defaults, and reading them from configuration.
 
 The table :data:`FIELDS` is documentation and schema. The program reads it at every preview, so
 this module imports next to nothing.
@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
+
+from aegis_deploy.model.setting_forms import (
+    OTHERWISE,
+    Form,
+    Schema,
+    exactly,
+    number_text,
+    whole_text,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +85,14 @@ class Field:
 
     Attributes:
         attribute: Its name in :class:`GateSettings`.
-        parse: Makes the value from JSON; raises ValueError, worded to follow the value.
-        allowed: What it may be, for people.
+        what: What it is, for people.
+        form: What it may be, as JSON has it.
+        allowed: The same for people.
     """
 
     attribute: str
-    parse: Callable[[Any], Any]
+    what: str
+    form: Form[Any]
     allowed: str
 
 
@@ -89,11 +101,10 @@ def _number(least: float, most: float, *, whole: bool = False) -> Callable[[Any]
         # `pulumi config set --path` leaves some numbers as text.
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             number = math.nan
-        if isinstance(value, bool) or math.isnan(number):
-            raise ValueError("is not a number")
-        if not math.isfinite(number):
+        foreign = isinstance(value, str) and not value.isascii()
+        if isinstance(value, bool) or foreign or not math.isfinite(number):
             raise ValueError("is not a number")
         if whole and number != int(number):
             raise ValueError("is not a whole number")
@@ -102,6 +113,14 @@ def _number(least: float, most: float, *, whole: bool = False) -> Callable[[Any]
         return int(number) if whole else number
 
     return parse
+
+
+def _from_to(least: float, most: int, *, whole: bool = False) -> Form[Any]:
+    parse = _number(least, most, whole=whole)
+    written = rf"{whole_text(int(least), most)}(?:\.0*)?" if whole else number_text(least, most)
+    kind = "integer" if whole else "number"
+    number = {"type": kind, "minimum": least, "maximum": most}
+    return Form(parse, {"anyOf": [number, exactly(f"{written}|{OTHERWISE}")]})
 
 
 def _boolean(value: Any) -> bool:  # noqa: ANN401
@@ -113,7 +132,7 @@ def _boolean(value: Any) -> bool:  # noqa: ANN401
 
 
 def _path(value: Any) -> str:  # noqa: ANN401
-    if not isinstance(value, str) or not value.startswith("/") or any(c.isspace() for c in value):
+    if not isinstance(value, str) or re.fullmatch(_PATH, value) is None:
         raise ValueError("is not a path")
     return value
 
@@ -121,12 +140,13 @@ def _path(value: Any) -> str:  # noqa: ANN401
 def _prometheus(value: Any) -> Prometheus:  # noqa: ANN401
     if not isinstance(value, Mapping):
         raise ValueError("is not a group of url, query and most or least")  # noqa: TRY004
-    unknown = set(value) - {"url", "query", "most", "least"}
+    unknown = set(value) - set(_PROMETHEUS["properties"])
     if unknown:
         raise ValueError(f"has the unknown member {sorted(unknown)[0]}")
     url, query = value.get("url"), value.get("query")
-    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+    if not isinstance(url, str) or re.match(_URL, url) is None:
         raise ValueError("has no url that starts with http:// or https://")
+    urlsplit(url)  # raises ValueError itself where brackets hold no address
     if not isinstance(query, str) or not query.strip():
         raise ValueError("has no query")
     any_number = _number(-1e300, 1e300)
@@ -136,38 +156,111 @@ def _prometheus(value: Any) -> Prometheus:  # noqa: ANN401
     return Prometheus(url=url.rstrip("/"), query=query, **bounds)
 
 
+_PATH = r"/\S*"
+_URL = "[hH][tT][tT][pP][sS]?://"
+_SIGNED = {"anyOf": [{"type": "number"}, exactly(rf"[0-9.]*[0-9][0-9.]*|{OTHERWISE}")]}
+_PROMETHEUS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "url": {"type": "string", "pattern": f"^{_URL}"},
+        "query": {"type": "string", "pattern": r"\S"},
+        "most": _SIGNED,
+        "least": _SIGNED,
+    },
+    "required": ["url", "query"],
+    "anyOf": [{"required": ["most"]}, {"required": ["least"]}],
+    "additionalProperties": False,
+}
+
 FIELDS: Mapping[str, Field] = {
     "bakeSeconds": Field(
-        attribute="bake_seconds", parse=_number(0, 3600), allowed="seconds, 0 to 3600"
+        attribute="bake_seconds",
+        what="how long the service is probed after the rollout; 0: not at all",
+        form=_from_to(0, 3600),
+        allowed="seconds, 0 to 3600",
     ),
     "successRatio": Field(
-        attribute="success_ratio", parse=_number(0, 1), allowed="a share, 0 to 1, such as 0.99"
+        attribute="success_ratio",
+        what="the least share of probes that must be answered well (status 200 to 399)",
+        form=_from_to(0, 1),
+        allowed="a share, 0 to 1, such as 0.99",
     ),
-    "p99Ms": Field(attribute="p99_ms", parse=_number(1, 600_000), allowed="milliseconds, from 1"),
+    "p99Ms": Field(
+        attribute="p99_ms",
+        what="the most that 99 % of the answers may take; of fewer than 100, all but one",
+        form=_from_to(1, 600_000),
+        allowed="milliseconds, 1 to 600000",
+    ),
     "probeRate": Field(
-        attribute="probe_rate", parse=_number(0.1, 100), allowed="probes a second, 0.1 to 100"
+        attribute="probe_rate",
+        what="how often the service is probed, every second time on a new connection",
+        form=_from_to(0.1, 100),
+        allowed="probes a second, 0.1 to 100",
     ),
-    "path": Field(attribute="path", parse=_path, allowed="a path such as /version"),
-    "versionCheck": Field(attribute="version_check", parse=_boolean, allowed="true or false"),
+    "path": Field(
+        attribute="path",
+        what="what is asked for",
+        form=Form(_path, exactly(_PATH)),
+        allowed="a path such as /version",
+    ),
+    "versionCheck": Field(
+        attribute="version_check",
+        what="whether each new pod must name the version and commit that were deployed",
+        form=Form(_boolean, {"enum": [True, False, "true", "false", 1, 0]}),
+        allowed="true or false",
+    ),
     "canary": Field(
-        attribute="canary", parse=_number(0, 300, whole=True), allowed="whole seconds, 0 to 300"
+        attribute="canary",
+        what="how long each new pod must serve, probed by itself, before the next old goes",
+        form=_from_to(0, 300, whole=True),
+        allowed="whole seconds, 0 to 300",
     ),
     "crashes": Field(
-        attribute="crashes", parse=_number(1, 100, whole=True), allowed="a whole number, 1 to 100"
+        attribute="crashes",
+        what="how many ends of new containers are evidence",
+        form=_from_to(1, 100, whole=True),
+        allowed="a whole number, 1 to 100",
     ),
     "unschedulableSeconds": Field(
-        attribute="unschedulable_seconds", parse=_number(0, 3600), allowed="seconds, 0 to 3600"
+        attribute="unschedulable_seconds",
+        what="how long a pod may find no node; an autoscaler needs minutes",
+        form=_from_to(0, 3600),
+        allowed="seconds, 0 to 3600",
     ),
     "unreadySeconds": Field(
-        attribute="unready_seconds", parse=_number(1, 3600), allowed="seconds, 1 to 3600"
+        attribute="unready_seconds",
+        what="how long a started container may be unready; at least its readiness probe's time",
+        form=_from_to(1, 3600),
+        allowed="seconds, 1 to 3600",
     ),
     "prometheus": Field(
         attribute="prometheus",
-        parse=_prometheus,
+        what="a query asked once, after the bake time; no single number as answer: the gate fails",
+        form=Form(_prometheus, _PROMETHEUS),
         allowed="url, query, and most or least (or both)",
     ),
 }
 """Every member of ``aegis:gate``, by the name the configuration has."""
+
+
+def _default(attribute: str) -> Schema:
+    value = getattr(GateSettings(), attribute)
+    return {} if value is None else {"default": value}
+
+
+SCHEMA: Schema = {
+    "type": "object",
+    "properties": {
+        name: {
+            "description": f"{field.what}; {field.allowed}",
+            **_default(field.attribute),
+            **field.form.schema,
+        }
+        for name, field in FIELDS.items()
+    },
+    "additionalProperties": False,
+}
+"""What :func:`gate_settings` reads, as a JSON schema."""
 
 
 def gate_settings(value: str | Mapping[str, Any]) -> GateSettings:
@@ -198,7 +291,7 @@ def gate_settings(value: str | Mapping[str, Any]) -> GateSettings:
             problems.append(f"{name} is not a setting of the gate{hint}")
             continue
         try:
-            found[field.attribute] = field.parse(given)
+            found[field.attribute] = field.form.parse(given)
         except ValueError as error:
             problems.append(f"{name}: {given!r} {error}, it is to be {field.allowed}")
     if problems:

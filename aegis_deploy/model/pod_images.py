@@ -25,3 +25,13 @@ def containers_of(manifest: Mapping[str, Any] | None) -> list[Mapping[str, Any]]
         for container in listed
         if isinstance(container, Mapping)
     ]
+
+
+def images_of(manifest: Mapping[str, Any] | None) -> list[str]:
+    """Return the image of each of those containers; an empty text where there is no text.
+
+    Args:
+        manifest: The workload, as :func:`containers_of` takes it.
+    """
+    found = (container.get("image") for container in containers_of(manifest))
+    return [image if isinstance(image, str) else "" for image in found]

@@ -1,4 +1,4 @@
-"""What probes saw, as figures, and whether figures are good enough. Pure."""
+"""What probes saw, as metrics, and whether they are good enough. Pure."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ GATED = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET)
 """What runs pods for good, and is judged by the gate."""
 _ROLLOUT = "Rollout"
 """Of Argo Rollouts: its images are known, nothing more is."""
+_SCALED = (DEPLOYMENT, STATEFUL_SET, "ReplicaSet", "ReplicationController", _ROLLOUT)
 _APPS = "kubernetes:apps/v1:"
 _JOB = "kubernetes:batch/v1:Job"
 _POD = "kubernetes:core/v1:Pod"
@@ -38,6 +39,16 @@ def is_workload(token: str) -> bool:
     Of whatever version of its API: what was recorded may be old.
     """
     return token.startswith("kubernetes:apps/") and _kind(token) in GATED
+
+
+def is_scaled(token: str) -> bool:
+    """Return whether a type is that of something that runs as many pods as it is told to."""
+    return token.startswith("kubernetes:") and _kind(token) in _SCALED
+
+
+def runs_to_its_end(token: str) -> bool:
+    """Return whether a type is that of something whose pods are run once: a Job, a bare Pod."""
+    return token in (_JOB, _POD)
 
 
 def names_images(token: str) -> bool:

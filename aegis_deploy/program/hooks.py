@@ -27,13 +27,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pulumi
 
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.pod_images import containers_of
+from aegis_deploy.model.pod_images import images_of
 from aegis_deploy.model.verdict import AGAIN
+from aegis_deploy.model.workload_kinds import DEPLOYMENT
 from aegis_deploy.program.verification import ProgramVerification
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class GateHook:
     expected: Mapping[str, str] | None = None
     context: str | None = None
     kubeconfig: str | None = field(default=None, repr=False)
-    kind: str = "Deployment"
+    kind: str = DEPLOYMENT
     _passed: bool = field(default=False, init=False)
     _deployed: Sequence[str] = field(default=(), init=False)
 
@@ -116,7 +117,7 @@ class GateHook:
         Raises:
             GateError: It was, and the deployer does not insist.
         """
-        images = _images(args.new_inputs)
+        images = images_of(args.new_inputs)
         if not self._by_deployer:
             await self._warn(images)
             return
@@ -139,7 +140,7 @@ class GateHook:
         Raises:
             GateError: It did not pass.
         """
-        self._deployed = _images(args.new_inputs)
+        self._deployed = images_of(args.new_inputs)
         await self._judge()
 
     @property
@@ -256,8 +257,3 @@ class GateHook:
             next=f"aegis rollback --stack {self.stack}",
         )
         return str(error)
-
-
-def _images(inputs: Mapping[str, Any] | None) -> list[str]:
-    """Return the images in a Deployment's inputs."""
-    return [str(container.get("image") or "") for container in containers_of(inputs)]

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aegis_deploy.model import workload_kinds
+from aegis_deploy.model.signatures import opened
 from aegis_deploy.replay import object_kinds
 from aegis_deploy.stack.checkpoint import Resource, plain
 from aegis_deploy.stack.property_path import found, steps_of
@@ -20,7 +22,6 @@ _HOLDS_DATA = {
     "VolumeSnapshot": "the snapshot",
     "VolumeSnapshotContent": "the snapshot",
 }
-_STATEFUL_SET = "kubernetes:apps/v1:StatefulSet"
 _FIXED_OF_A_SET = ("podManagementPolicy", "selector", "serviceName", "volumeClaimTemplates")
 _BUILDS_IMAGES = frozenset(
     {
@@ -32,7 +33,6 @@ _BUILDS_IMAGES = frozenset(
     }
 )
 _DELETES_FROM_REGISTRY = "docker:index/registryImage:RegistryImage"
-_RUNS = frozenset({"kubernetes:batch/v1:Job", "kubernetes:core/v1:Pod"})
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,11 @@ def reruns(targets: Sequence[Resource], now: Mapping[str, Resource]) -> list[Rer
     """Find the Jobs and bare Pods that the replay starts again."""
     found = []
     for target in targets:
-        if target.type not in _RUNS or target.external:
+        if not workload_kinds.runs_to_its_end(target.type) or target.external:
             continue
         current = now.get(target.urn)
-        spec = _opened(target.inputs.get("spec")) or {}
-        before = _opened(current.inputs.get("spec")) or {} if current is not None else {}
+        spec = opened(target.inputs.get("spec")) or {}
+        before = opened(current.inputs.get("spec")) or {} if current is not None else {}
         if current is None:
             found.append(Rerun(target.label, target.urn, "it is not there any more"))
         elif _identity(target) != _identity(current):
@@ -150,7 +150,7 @@ def held(item: Resource) -> str:
         return "" if kept else "the image in the registry"
     if not item.type.startswith("kubernetes:"):
         return ""
-    if item.type == _STATEFUL_SET:
+    if workload_kinds.gated(item.type) == workload_kinds.STATEFUL_SET:
         kept = found(item.inputs, steps_of("spec.persistentVolumeClaimRetentionPolicy.whenDeleted"))
         return "the data of its volumes, which go with it" if kept == "Delete" else ""
     kinds = object_kinds.kinds(item)
@@ -171,7 +171,7 @@ def replaced(target: Resource, current: Resource) -> str:
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         if changed:
             return f"its {', '.join(changed)} cannot be changed in place"
-    if target.type == _STATEFUL_SET:
+    if workload_kinds.gated(target.type) == workload_kinds.STATEFUL_SET:
         changed = [key for key in _FIXED_OF_A_SET if _differs(target, current, f"spec.{key}")]
         if changed:
             return f"its {', '.join(changed)} cannot be changed in place"
@@ -190,7 +190,7 @@ def same_object(target: Resource, current: Resource) -> bool:
 
 def _replaced_as_asked(target: Resource, current: Resource) -> str:
     """Why the release's options have it replaced; empty when they do not."""
-    triggers = [_opened(item.options.get("replacementTrigger")) for item in (target, current)]
+    triggers = [opened(item.options.get("replacementTrigger")) for item in (target, current)]
     if None not in triggers and triggers[0] != triggers[1]:
         return "its replacement trigger is another"
     for path in target.options.get("replaceOnChanges") or ():
@@ -201,22 +201,15 @@ def _replaced_as_asked(target: Resource, current: Resource) -> str:
 
 def _differs(target: Resource, current: Resource, path: str) -> bool:
     steps = steps_of(path)
-    return bool(_opened(found(target.inputs, steps)) != _opened(found(current.inputs, steps)))
+    return bool(opened(found(target.inputs, steps)) != opened(found(current.inputs, steps)))
 
 
 def _spec(item: Resource) -> dict[str, Any]:
     """What of a claim cannot be changed in place."""
-    spec = _opened(item.inputs.get("spec")) or {}
+    spec = opened(item.inputs.get("spec")) or {}
     return {key: value for key, value in spec.items() if key != "resources"}
 
 
 def _identity(item: Resource) -> tuple[str, str]:
-    metadata = _opened(item.inputs.get("metadata")) or {}
+    metadata = opened(item.inputs.get("metadata")) or {}
     return str(metadata.get("namespace") or ""), str(metadata.get("name") or item.name)
-
-
-def _opened(value: Any) -> Any:  # noqa: ANN401 - any property value
-    value = plain(value)
-    if isinstance(value, dict):
-        return {key: _opened(inner) for key, inner in value.items()}
-    return [_opened(inner) for inner in value] if isinstance(value, list) else value

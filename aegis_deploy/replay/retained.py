@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aegis_deploy.model.signatures import SECRET, SIGNATURE, is_secret
+from aegis_deploy.model.workload_kinds import is_scaled
 from aegis_deploy.replay import data_loss
 from aegis_deploy.stack.checkpoint import Resource, plain
 from aegis_deploy.stack.property_path import found, steps_of, within
 
 _NAMESPACE = "kubernetes:core/v1:Namespace"
 _DEFINITION = "CustomResourceDefinition"
-_SCALED = frozenset({"Deployment", "ReplicaSet", "ReplicationController", "Rollout", "StatefulSet"})
 _REPLICAS = ("spec", "replicas")
 _RETENTION = "persistentVolumeClaimRetentionPolicy"
 _IGNORED = "ignoreChanges"
@@ -140,8 +140,12 @@ def _surrounds(other: Resource, item: Resource) -> bool:
 
 def _runs(item: Resource) -> bool:
     """Whether a resource runs pods, as many as it is told to."""
-    scaled = item.type.startswith("kubernetes:") and item.type.rpartition(":")[2] in _SCALED
-    return scaled and item.custom and not item.external and found(item.inputs, _REPLICAS) != 0
+    return (
+        is_scaled(item.type)
+        and item.custom
+        and not item.external
+        and found(item.inputs, _REPLICAS) != 0
+    )
 
 
 def _asleep(kept: Sequence[Resource]) -> list[Resource]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.model.signatures import is_secret
-from aegis_deploy.stack.checkpoint import Resource, plain
+from aegis_deploy.model.signatures import is_secret, opened
+from aegis_deploy.stack.checkpoint import Resource
 
 _SECRET_KINDS = frozenset({"kubernetes:core/v1:Secret"})
 _SECRET_FIELDS = frozenset({"data", "stringData"})
@@ -337,14 +337,7 @@ def _same_content(one: Resource, other: Resource) -> bool:
 
 def _content(item: Resource) -> Any:  # noqa: ANN401 - any JSON value
     """A resource's inputs without the envelopes and without the object's own name."""
-
-    def opened(value: Any) -> Any:  # noqa: ANN401 - any property value
-        value = plain(value)
-        if isinstance(value, dict):
-            return {key: opened(inner) for key, inner in value.items()}
-        return [opened(inner) for inner in value] if isinstance(value, list) else value
-
-    content = opened(dict(item.inputs))
+    content = opened(item.inputs)
     if isinstance(content.get("metadata"), dict):
         content["metadata"] = {
             key: value for key, value in content["metadata"].items() if key != "name"

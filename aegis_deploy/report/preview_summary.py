@@ -14,7 +14,7 @@ from aegis_deploy.common import markdown as md
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model.events import Changes, Step, Violation
 from aegis_deploy.model.fingerprint import is_shown
-from aegis_deploy.model.workload_kinds import is_workload
+from aegis_deploy.model.workload_kinds import STATEFUL_SET, is_workload
 
 MARK = "<!-- aegis preview -->"
 """By which the comment is found again, to be edited in place."""
@@ -24,7 +24,7 @@ COMMENT_LIMIT = 65_000
 _REPLACING = ("replace", "create-replacement", "delete-replaced")
 _DELETING = ("delete",)
 _SERVING = ("Service", "Ingress", "Gateway", "HTTPRoute")
-_HOLDING = ("Namespace", "PersistentVolumeClaim", "PersistentVolume", "StatefulSet")
+_HOLDING = ("Namespace", "PersistentVolumeClaim", "PersistentVolume", STATEFUL_SET)
 _COMING_AND_GOING = ("ConfigMap", "Secret", "Image")
 """Each release has others, named by what is in them; an image stays in its registry."""
 _PATHS = 20

@@ -154,7 +154,7 @@ def _probes(raw: Mapping[str, Any]) -> ProbeSample:
 def _judgement(raw: Mapping[str, Any]) -> Judgement:
     figures = raw["figures"]
     if figures is not None and not isinstance(figures, dict):
-        raise TypeError("the figures are none")
+        raise TypeError("the probe metrics are none")
     return Judgement(
         at=_number(raw["at"]),
         of=str(raw["of"]),
@@ -183,7 +183,7 @@ def _texts(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
 def _number(raw: Any) -> float:  # noqa: ANN401 - any JSON value
     value = float(raw)
     if not -1e9 < value < 1e9:  # noqa: PLR2004 - thirty years; NaN and infinity are neither
-        raise ValueError(f"{raw!r} is no time or figure")
+        raise ValueError(f"{raw!r} is no time or number")
     return value
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.backend.history_files import FAULTS, are_legible, fault_of, unpack
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.model.signatures import SECRET, SIGNATURE, is_secret
+from aegis_deploy.model.signatures import SECRET, SIGNATURE, content, is_secret
 from aegis_deploy.stack import decryption
 from aegis_deploy.stack.renames import called_as_now
 
@@ -365,7 +365,7 @@ def _values(raw: Any) -> Any:  # noqa: ANN401 - any property value
                     what="a secret of the state is still encrypted",
                     why="it was exported without its secrets",
                 )
-            return {SIGNATURE: SECRET, "value": _values(json.loads(raw["plaintext"]))}
+            return {SIGNATURE: SECRET, "value": _values(content(raw))}
         return {key: _values(value) for key, value in raw.items()}
     if isinstance(raw, Sequence) and not isinstance(raw, str):
         return [_values(item) for item in raw]

@@ -337,7 +337,7 @@ def test_a_figure_of_prometheus_is_part_of_the_verdict(good: Cluster, tmp_path: 
         assert failed.reason == "max(web_queue_length) is 50; at most 10"
         assert verdict("max(web_queue_length)", most=50, least=1).passed
         none = verdict("sum(there_is_no_such_metric)", most=1)
-        assert none.reason.endswith("gave no figure: 0 series")
+        assert none.reason.endswith("gave no number: 0 series")
         wrong = verdict("max(", most=1)
         assert "parse error" in wrong.reason
     gone = verdict("up", least=1)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import yaml
 
 from tests.integration.conftest import Project
+from tests.rendering import passed_on
 
 pytestmark = pytest.mark.integration
 
@@ -67,3 +71,30 @@ class TestBadSettings:
         (command,) = [line for line in text.splitlines() if "next:  pulumi config set" in line]
         project.expect(*command.partition("next:  pulumi ")[2].split())
         assert project.up().code == 0
+
+
+def test_a_value_is_passed_on_as_the_schema_is_tested_with_it(project: Project) -> None:
+    """What stands in a stack's file, and the text that the CLI makes of it for the program."""
+    values = {
+        "tenth": 0.10,
+        "small": 0.00002,
+        "thousand": 1e3,
+        "whole": 4.0,
+        "negative": -7,
+        "yes": True,
+        "text": "0.50",
+        "lines": "a\n",
+        "group": {"successRatio": 0.5, "versionCheck": True, "path": "/v", "canary": "3"},
+    }
+    file = project.directory / f"Pulumi.{project.stack}.yaml"
+    written = yaml.safe_load(file.read_text())
+    written["config"] |= {f"aegis:{name}": value for name, value in values.items()}
+    # The three ways to spell a name that the schema accepts.
+    written["config"] |= {"bare": "x", "aegis:config:old": "y"}
+    file.write_text(yaml.safe_dump(written))
+    shown = project.expect("config", "--json", "--stack", project.stack).text
+    texts = {name: it["value"] for name, it in json.loads(shown).items() if "value" in it}
+    group = texts.pop("aegis:group")
+    assert json.loads(group) == values.pop("group")
+    assert {f"aegis:{name}": passed_on(it) for name, it in values.items()}.items() <= texts.items()
+    assert (texts["aegis:bare"], texts["aegis:old"]) == ("x", "y")

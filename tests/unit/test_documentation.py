@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +15,99 @@ import yaml
 from typer.main import get_command
 
 from aegis_deploy.cli.main import build
-from components.setting_keys import DATA_PROFILES, KEYS, Key
+from aegis_deploy.model.gate_settings import FIELDS, GateSettings
+from components.setting_keys import DATA_PROFILES, GATE, KEYS, Key
 from lab.toolchain import PULUMI_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# Each README: its text, what its table of settings is headed with, and its word for "required".
+READMES = {
+    "README.md": ("Settings", "required", README),
+    "README.ko.md": ("설정", "필수", (ROOT / "README.ko.md").read_text(encoding="utf-8")),
+}
 
 
-def _rows(title: str) -> dict[str, list[str]]:
+def _rows(title: str, readme: str = README) -> dict[str, list[str]]:
     """Return a README section's table rows by their first cell, without code marks."""
-    section = README.split(f"\n## {title}\n", maxsplit=1)[1].split("\n## ", maxsplit=1)[0]
+    section = readme.split(f"\n## {title}\n", maxsplit=1)[1].split("\n## ", maxsplit=1)[0]
     lines = [line for line in section.splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
     return {row[0].strip("`"): row[1:] for row in cells}
 
 
+def _limits(schema: Mapping[str, Any]) -> set[str]:
+    """What a person has to be told of the values that a schema accepts."""
+    found = {str(schema[it]) for it in ("minimum", "maximum") if it in schema}
+    found |= {it for it in schema.get("enum", ()) if isinstance(it, str)} | {
+        *schema.get("required", ())
+    }
+    return found.union(*map(_limits, schema.get("anyOf", ())))
+
+
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
-def test_readme_has_every_setting_with_its_default_and_its_variable(key: Key[object]) -> None:
-    _, default, variable = _rows("Settings")[key.full_name]
-    assert variable.strip("`") == (key.variable or "")
-    if key.default is not None:
-        assert default == str(key.default)
-    elif key.everywhere:
-        value = re.search(
-            rf'^  {key.full_name}: "?([^"\n]+)"?$', (ROOT / "Pulumi.yaml").read_text(), re.MULTILINE
+class TestSettings:
+    """Each README's table has every setting as the definition has it."""
+
+    def test_say_in_english_what_errors_and_editors_say(self, key: Key[object]) -> None:
+        what, allowed, *_ = _rows("Settings")[key.full_name]
+        assert (what, allowed) == (key.what, key.allowed)
+
+    @pytest.mark.parametrize("readme", READMES)
+    def test_have_their_limits_default_and_variable(self, key: Key[object], readme: str) -> None:
+        title, required, text = READMES[readme]
+        _, allowed, default, variable = _rows(title, text)[key.full_name]
+        # The gate's own table has the limits of its members.
+        limits = set() if key is GATE else _limits(key.form.schema)
+        assert {it for it in limits if not _said(it, allowed)} == set()
+        assert variable.strip("`") == (key.variable or "")
+        if key.default is not None:
+            assert default == str(key.default)
+        elif key.everywhere:
+            value = re.search(
+                rf'^  {key.full_name}: "?([^"\n]+)"?$',
+                (ROOT / "Pulumi.yaml").read_text(),
+                re.MULTILINE,
+            )
+            assert value is not None
+            assert default == f"`Pulumi.yaml`: {value[1]}"
+        else:
+            assert default.startswith(required) == key.required
+
+
+@pytest.mark.parametrize("name", FIELDS)
+class TestGate:
+    """Each README's table has every member of the gate as the definition has it."""
+
+    def test_says_in_english_what_errors_and_editors_say(self, name: str) -> None:
+        what, allowed, _ = _rows("The gate")[name]
+        assert (what, allowed) == (FIELDS[name].what, FIELDS[name].allowed)
+
+    @pytest.mark.parametrize("readme", READMES)
+    def test_has_its_limits_and_default(self, name: str, readme: str) -> None:
+        title, _, text = READMES[readme]
+        _, allowed, default = _rows("The gate" if readme == "README.md" else title, text)[name]
+        limits = _limits(FIELDS[name].form.schema)
+        assert {it for it in limits if not _said(it, allowed)} == set()
+        value = getattr(GateSettings(), FIELDS[name].attribute)
+        none = "none" if readme == "README.md" else "없음"
+        assert default == (
+            none if value is None else json.dumps(value).removesuffix(".0").strip('"')
         )
-        assert value is not None
-        assert default == f"`Pulumi.yaml`: {value[1]}"
-    else:
-        assert default.startswith("required") == key.required
 
 
-def test_readme_has_no_setting_that_there_is_not() -> None:
-    assert set(_rows("Settings")) - {"setting"} == {key.full_name for key in KEYS}
+def _said(limit: str, text: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(limit)}(?![.\d]|[a-z])", text) is not None
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_a_readme_has_no_setting_that_there_is_not(readme: str) -> None:
+    title, _, text = READMES[readme]
+    named = set(re.findall(r"^\| `(aegis:\w+)`", text, re.MULTILINE))
+    assert named == {key.full_name for key in KEYS}
+    members = _rows("The gate" if readme == "README.md" else title, text).keys()
+    assert {it for it in members if it.isalnum() and it.isascii()} - FIELDS.keys() <= {"member"}
 
 
 @pytest.mark.parametrize("stack", DATA_PROFILES)

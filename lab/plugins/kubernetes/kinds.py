@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aegis_deploy.model.cluster_scoped import CLUSTER_SCOPED
 from lab.plugins.kubernetes.normalize import is_builtin_version
 
 _NAMESPACED = frozenset(
@@ -37,30 +38,6 @@ _NAMESPACED = frozenset(
         "StatefulSet",
     )
 )
-_CLUSTER_WIDE = frozenset(
-    (
-        "APIService",
-        "CertificateSigningRequest",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "CSIDriver",
-        "CSINode",
-        "CustomResourceDefinition",
-        "FlowSchema",
-        "IngressClass",
-        "MutatingWebhookConfiguration",
-        "Namespace",
-        "Node",
-        "PersistentVolume",
-        "PodSecurityPolicy",
-        "PriorityClass",
-        "PriorityLevelConfiguration",
-        "RuntimeClass",
-        "StorageClass",
-        "ValidatingWebhookConfiguration",
-        "VolumeAttachment",
-    )
-)
 _EXTENSION_VERSIONS = ("apiextensions.k8s.io/v1", "apiregistration.k8s.io/v1")
 _URN_PARTS = 4
 
@@ -70,7 +47,7 @@ def known_scope(api_version: str, kind: str) -> bool | None:
     if is_builtin_version(api_version) or api_version in _EXTENSION_VERSIONS:
         if kind in _NAMESPACED:
             return True
-        if kind in _CLUSTER_WIDE:
+        if kind in CLUSTER_SCOPED:
             return False
     return None
 

@@ -7,17 +7,22 @@ from collections.abc import Iterator
 from ..resources import Resource, Stack, is_unknown, look
 from ..rule import Level, Rule
 
-_NOWHERE = {
+NOWHERE = {
     "APIService",
+    "CSIDriver",
+    "CSINode",
+    "CertificateSigningRequest",
     "ClusterRole",
     "ClusterRoleBinding",
-    "CSIDriver",
     "CustomResourceDefinition",
     "FlowSchema",
     "IngressClass",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
     "MutatingWebhookConfiguration",
     "Node",
     "PersistentVolume",
+    "PodSecurityPolicy",
     "PriorityClass",
     "PriorityLevelConfiguration",
     "RuntimeClass",
@@ -27,11 +32,11 @@ _NOWHERE = {
     "ValidatingWebhookConfiguration",
     "VolumeAttachment",
 }
-"""Kinds whose objects are in no namespace."""
+"""Kinds whose objects are in no namespace, but for namespaces themselves."""
 
 
 def _check(resource: Resource, stack: Stack) -> Iterator[str]:  # noqa: ARG001
-    if not resource.kind or resource.kind in _NOWHERE:
+    if not resource.kind or resource.kind in NOWHERE:
         return
     expected = f"{resource.project}-{resource.stack}"
     if resource.kind == "Namespace":

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from aegis_deploy.model.cluster_scoped import CLUSTER_SCOPED
 from components.setting_keys import DATA_PROFILES
 from policy.aegis_policy.resources import UNKNOWN, Resource, Secret
 from policy.aegis_policy.rule import Level
-from policy.aegis_policy.rules import RULES, data_profile
+from policy.aegis_policy.rules import RULES, data_profile, namespace_of_stack
 from tests.unit.policy.stacks import GONE, REPLICAS, changed, program, resource, told
 
 POD = "spec.template.spec"
@@ -380,3 +381,7 @@ class TestWhatIsNotKnownYet:
         resources = changed("production", kind, {field: UNKNOWN})
         about = {"disruption-budget", "grace-period"}  # others may miss what is unknown
         assert {name for name, _ in told(resources)} <= about
+
+
+def test_the_kinds_without_a_namespace_are_those_of_the_package() -> None:
+    assert namespace_of_stack.NOWHERE | {"Namespace"} == CLUSTER_SCOPED

@@ -15,7 +15,7 @@ from aegis_deploy.model.gate_settings import Prometheus
         (1.0, None),
         (2.5, "rate is 2.5; at most 2"),
         (0.5, "rate is 0.5; at least 1"),
-        ("no series", "http://p gave no figure: no series"),
+        ("no series", "http://p gave no number: no series"),
     ],
 )
 def test_a_figure_is_held_to_its_bounds(

@@ -121,6 +121,7 @@ class TestPendingOperations:
         ("kubernetes:core/v1:ConfigMap", {"name": "a"}, "default/a"),
         ("kubernetes:core/v1:Namespace", {"name": "shop"}, "shop"),
         ("kubernetes:rbac.authorization.k8s.io/v1:ClusterRole", {"name": "r"}, "r"),
+        ("kubernetes:certificates.k8s.io/v1:CertificateSigningRequest", {"name": "c"}, "c"),
         ("kubernetes:core/v1:ConfigMap", {}, None),
         ("kubernetes:core/v1:ConfigMap", None, None),
         ("kubernetes:core/v1:ConfigMap", {"name": {"secret": "?"}}, None),

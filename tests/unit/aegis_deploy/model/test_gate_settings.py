@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 
 from aegis_deploy.model.gate_settings import FIELDS, GateSettings, Prometheus, gate_settings
-
-README = (Path(__file__).resolve().parents[4] / "README.md").read_text(encoding="utf-8")
 
 WRONG = [
     ("[]", "is not a group of settings"),
@@ -73,14 +70,3 @@ def test_a_query_is_read_with_its_threshold() -> None:
 def test_every_setting_can_be_set() -> None:
     attributes = {field.name for field in dataclasses.fields(GateSettings)}
     assert {field.attribute for field in FIELDS.values()} == attributes
-
-
-def test_the_readme_has_every_setting_with_its_default() -> None:
-    section = README.split("\n## The gate\n")[1].split("\n## ")[0]
-    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
-    defaults = {row[0].strip().strip("`"): row[-1].strip() for row in rows}
-    assert defaults.keys() == FIELDS.keys()
-    for name, field in FIELDS.items():
-        default = getattr(GateSettings(), field.attribute)
-        said = "none" if default is None else json.dumps(default).removesuffix(".0").strip('"')
-        assert defaults[name] == said

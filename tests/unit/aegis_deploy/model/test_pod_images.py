@@ -8,7 +8,7 @@ import pytest
 
 from aegis_deploy.history.stack_history import describe
 from aegis_deploy.model.fingerprint import images_of_state
-from aegis_deploy.model.pod_images import containers_of
+from aegis_deploy.model.pod_images import containers_of, images_of
 
 
 def manifest(**spec: Any) -> dict[str, Any]:
@@ -43,3 +43,10 @@ def test_a_mended_image_that_prepares_it_makes_another_release() -> None:
     described = describe({"resources": good})
     assert described.images == (MAIN["image"], "r/migrate@sha256:good")
     assert described.image_digest == "sha256:" + "1" * 64
+
+
+def test_an_image_that_is_no_text_is_an_empty_one() -> None:
+    boxes = [{"image": "a:1"}, {}, {"image": {"secret": "?"}}]
+    manifest = {"spec": {"template": {"spec": {"containers": boxes}}}}
+    assert images_of(manifest) == ["a:1", "", ""]
+    assert images_of(None) == []
