@@ -10,14 +10,19 @@ _REPLICAS = re.compile(r"""^\s+["']?[\w-]+:productionReplicas["']?:\s*["']?(\d+)
 
 
 def production_replicas(directory: Path) -> int | None:
-    """Production's replicas as the Pulumi.yaml of a directory has them; None when it has not.
+    """Production's replicas as the nearest Pulumi.yaml has them; None when it has not.
+
+    Pulumi's language host runs a policy pack in the pack's own directory, wherever pulumi runs
+    (sdk/python/cmd/pulumi-language-python/main.go, RunPlugin); the project is around that.
 
     Args:
-        directory: Where the project is.
+        directory: Where the pack runs: the project is there or above it.
     """
-    try:
-        text = (directory / "Pulumi.yaml").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = _REPLICAS.search(text)
-    return int(found[1]) if found else None
+    for place in (directory, *directory.parents):
+        try:
+            text = (place / "Pulumi.yaml").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        found = _REPLICAS.search(text)
+        return int(found[1]) if found else None
+    return None

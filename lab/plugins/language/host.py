@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 OFFICIAL: Final = "pulumi-language-python"
 VERSION: Final = "3.259.0"
+ANALYZER: Final = "analyzer"
+"""The kind of plugin that a policy pack is, as the engine calls it."""
 EXIT_ALREADY_EXPLAINED: Final = 32
 """Exit code of a program whose error the engine has shown already."""
 
@@ -144,7 +146,8 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             self._children,
             command,
             environment=python.environment({**os.environ, **given}),
-            directory=request.pwd,
+            # As the official host has it: a policy pack runs in its own directory.
+            directory=request.info.program_directory if request.kind == ANALYZER else request.pwd,
             started=end_with_the_call,
         )
 

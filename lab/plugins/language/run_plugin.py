@@ -67,7 +67,7 @@ def run(
         children: Starts the process.
         arguments: The executable and its arguments.
         environment: All of its environment.
-        directory: Its working directory, which is the project's.
+        directory: Its working directory.
         started: Told of the process.
 
     Yields:

@@ -18,8 +18,8 @@ def _check(resource: Resource, stack: Stack) -> Iterator[str]:
     production = stack.production_replicas
     if production is None:
         yield (
-            f"nobody can say what half of production is: Pulumi.yaml in the directory pulumi runs "
-            f"in has no {resource.project}:productionReplicas. Write it there."
+            f"nobody can say what half of production is: the Pulumi.yaml that the policy pack is "
+            f"below has no {resource.project}:productionReplicas. Write it there."
         )
         return
     half = -(-production // 2)

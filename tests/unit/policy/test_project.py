@@ -25,6 +25,14 @@ def test_reads_it_however_it_is_written(line: str, tmp_path: Path) -> None:
     assert production_replicas(tmp_path) == 6
 
 
+def test_reads_it_from_the_packs_own_directory(tmp_path: Path) -> None:
+    pack = tmp_path / "policy"
+    pack.mkdir()
+    (tmp_path / "Pulumi.yaml").write_text("config:\n  a:productionReplicas: 6\n")
+    assert production_replicas(pack) == 6
+    assert production_replicas(ROOT / "policy") == production_replicas(ROOT)
+
+
 def test_knows_when_it_is_not_there(tmp_path: Path) -> None:
     assert production_replicas(tmp_path) is None
     (tmp_path / "Pulumi.yaml").write_text("config:\n  # a:productionReplicas: 6\n")

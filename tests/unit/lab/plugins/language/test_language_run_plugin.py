@@ -33,12 +33,14 @@ def plugin(tmp_path: Path) -> Path:
     return directory
 
 
-def request(plugin: Path, virtualenv: str = ".venv") -> language_pb2.RunPluginRequest:
+def request(
+    plugin: Path, virtualenv: str = ".venv", kind: str = "analyzer"
+) -> language_pb2.RunPluginRequest:
     return language_pb2.RunPluginRequest(
         pwd=str(plugin.parent),
         args=["127.0.0.1:1"],
         env=["SAID=by=the engine"],
-        kind="analyzer",
+        kind=kind,
         info=language_pb2.ProgramInfo(
             root_directory=str(plugin),
             program_directory=str(plugin),
@@ -64,17 +66,22 @@ def test_what_it_prints_comes_in_two_streams_with_its_exit_code(
     assert collected(answers) == (b"1234\n", b"warned\n", 7)
 
 
-def test_it_runs_in_the_project_with_what_the_engine_said(host: LanguageHost, plugin: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "where"), [("analyzer", "its own directory"), ("resource", "the project")]
+)
+def test_it_runs_where_its_kind_does_with_what_the_engine_said(
+    host: LanguageHost, plugin: Path, kind: str, where: str
+) -> None:
     (plugin / "__main__.py").write_text(
         "import json, os, sys\n"
         "names = ('SAID', 'VIRTUAL_ENV')\n"
         "print(json.dumps([sys.argv, os.getcwd(), [os.environ[name] for name in names]]))\n"
     )
-    out, errors, code = collected(list(host.RunPlugin(request(plugin), context())))
+    out, errors, code = collected(list(host.RunPlugin(request(plugin, kind=kind), context())))
     assert (errors, code) == (b"", 0)
     assert json.loads(out) == [
         [str(plugin), "127.0.0.1:1"],
-        str(plugin.parent),
+        str(plugin if where == "its own directory" else plugin.parent),
         ["by=the engine", str(plugin / ".venv")],
     ]
 
