@@ -6,7 +6,7 @@ Every mistake of a body is told at once, with the member's name and what is allo
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -17,7 +17,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from app.problems import ProblemError
 
@@ -171,7 +170,7 @@ def parse_version(values: Sequence[str]) -> int | None:
     return int(found[1])
 
 
-def _told(error: ErrorDetails) -> dict[str, str]:
+def _told(error: Mapping[str, Any]) -> dict[str, str]:
     where = ".".join(map(str, error["loc"]))
     said = error["msg"].removeprefix("Value error, ")
     return {"name": where or "body", "reason": said[:1].lower() + said[1:]}
