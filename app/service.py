@@ -122,7 +122,7 @@ def _watching(watch: DatabaseWatch) -> Callable[[Starlette], AbstractAsyncContex
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-            await watch.close()
+            watch.close()
 
     return lifespan
 

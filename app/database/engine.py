@@ -2,29 +2,34 @@
 
 A connection is tried before it is used (`pool_pre_ping`), so that those to a server that was
 restarted are replaced and not failed on; and one is made whenever one is needed, so that nothing
-has to notice that a database came back.
+has to notice that a database came back. Transactions run in threads: SQLAlchemy's asyncio needs
+greenlet, and that a C++ runtime which an image with nothing but Python lacks.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
+import anyio.to_thread
 import psycopg
-from sqlalchemy import event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.database.address import Tls, connect_arguments, parse
 from app.metrics import DatabaseMetrics
 from app.problems import ProblemError
 
+T = TypeVar("T")
+
 POOL_SIZE = 5
+_MOST_AT_ONCE = 2 * POOL_SIZE
 _POOL_SECONDS = 3.0
-"""So long a request waits for a connection of a pool that is all in use."""
+"""So long a request waits for one of the connections, when all are in use."""
 LOOK = "look"
 """The operation of the watch."""
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -60,49 +65,70 @@ class Database:
         """
         arguments = connect_arguments(tls=tls, authority=authority, name=name)
         self._metrics = metrics
-        self._engine: AsyncEngine = create_async_engine(
+        self._engine: Engine = create_engine(
             parse(address),
             connect_args=dict(arguments),
             pool_size=POOL_SIZE,
-            max_overflow=POOL_SIZE,
+            max_overflow=_MOST_AT_ONCE - POOL_SIZE,
             pool_timeout=_POOL_SECONDS,
             pool_pre_ping=True,
             # A statement's parameters are a client's data: not for a log.
             hide_parameters=True,
         )
-        event.listen(self._engine.sync_engine, "connect", _keep_commits_durable)
+        event.listen(self._engine, "connect", _keep_commits_durable)
         metrics.watch_pool(self._counts)
+        self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._threads = anyio.CapacityLimiter(2 * _MOST_AT_ONCE)
 
-    @asynccontextmanager
-    async def transaction(self, operation: str) -> AsyncIterator[AsyncConnection]:
-        """Run a block as one transaction: all of it is kept at its end, or none.
+    async def run(self, operation: str, work: Callable[[Connection], T]) -> T:
+        """Do some work as one transaction: all of it is kept at its end, or none.
 
         Args:
             operation: What it is for, as metrics call it.
+            work: It, given the connection; it runs in a thread.
 
         Raises:
             ProblemError: The database is away or does not get to it: 503, and when to ask again.
         """
-        with self._metrics.timed(operation):
+        with self._metrics.timed(operation), self._told(operation):
             try:
-                async with self._engine.begin() as connection:
-                    yield connection
-            except (DBAPIError, PoolTimeoutError, OSError) as error:
-                problem = _problem(error)
-                if problem is None:
-                    raise
-                self._metrics.failed(operation, str(problem.slug))
-                _logger.log(
-                    # Whoever looks whether it is there tells it once, when that changes.
-                    logging.DEBUG if operation == LOOK else logging.WARNING,
-                    "database failed",
-                    extra={"operation": operation, "why": reason(error)},
+                async with asyncio.timeout(_POOL_SECONDS):
+                    await self._turns.acquire()
+            except TimeoutError:
+                raise PoolTimeoutError("every connection is in use") from None
+            try:
+                # Whoever is cut off by the end of the process does not wait for the thread.
+                return await anyio.to_thread.run_sync(
+                    self._transaction, work, abandon_on_cancel=True, limiter=self._threads
                 )
-                raise problem from error
+            finally:
+                self._turns.release()
 
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._engine.dispose()
+    def _transaction(self, work: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    @contextmanager
+    def _told(self, operation: str) -> Iterator[None]:
+        """Make of the database's failures what a client is to know of them."""
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            problem = _problem(error)
+            if problem is None:
+                raise
+            self._metrics.failed(operation, str(problem.slug))
+            _logger.log(
+                # Whoever looks whether it is there tells it once, when that changes.
+                logging.DEBUG if operation == LOOK else logging.WARNING,
+                "database failed",
+                extra={"operation": operation, "why": reason(error)},
+            )
+            raise problem from error
+
+    def close(self) -> None:
+        """Close every connection that does nothing."""
+        self._engine.dispose()
 
     def _counts(self) -> tuple[int, int]:
         pool: Any = self._engine.pool

@@ -12,9 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database.engine import Database
 from app.database.tables import (
@@ -41,91 +40,90 @@ from app.records import (
 class DatabaseRecords:
     """Records of a database."""
 
-    writable = True
-
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def page(self, wanted: PageRequest) -> Page:
         """Reads one page."""
-        async with self._database.transaction("page") as connection:
-            found = await _read(
-                connection,
-                RECORDS.c.number > wanted.after,
-                # One more than wanted tells whether there is a next page.
-                limit=wanted.limit + 1,
-            )
-        more = len(found) > wanted.limit
+        # One more than wanted tells whether there is a next page.
+        limit = wanted.limit + 1
+        found = await self._database.run(
+            "page", lambda it: _read(it, RECORDS.c.number > wanted.after, limit=limit)
+        )
         records = tuple(found[: wanted.limit])
+        more = len(found) > wanted.limit
         return Page(
             records=records, next_cursor=encode_cursor(records[-1].number) if more else None
         )
 
     async def get(self, number: int) -> Record:
         """Reads one record."""
-        async with self._database.transaction("get") as connection:
-            return await _one(connection, number)
+        return await self._database.run("get", lambda it: _one(it, number))
 
     async def create(self, draft: RecordDraft, key: str) -> Created:
         """Creates a record, once for a key."""
-        request = _digest(draft)
-        async with self._database.transaction("create") as connection:
-            first = await connection.scalar(
-                insert(IDEMPOTENCY_KEYS)
-                .values(key=key, request=request)
-                .on_conflict_do_nothing()
-                .returning(IDEMPOTENCY_KEYS.c.key)
-            )
-            if first is None:
-                return await _again(connection, key, request)
-            record = await _create(connection, draft)
-            answer = record.as_json()
-            await connection.execute(
-                IDEMPOTENCY_KEYS.update()
-                .where(IDEMPOTENCY_KEYS.c.key == key)
-                .values(record_number=record.number, response=answer)
-            )
-        return Created(answer=answer, replayed=False)
+        return await self._database.run("create", lambda it: _once(it, draft, key))
 
     async def change(self, number: int, change: RecordChange, version: int | None) -> Record:
         """Changes a record."""
         values = change.values()
-        async with self._database.transaction("change") as connection:
-            now = await connection.scalar(
-                select(RECORDS.c.version).where(RECORDS.c.number == number).with_for_update()
-            )
-            if now is None:
-                raise missing(number)
-            if version is not None and version != now:
-                raise ProblemError(
-                    412,
-                    slug="changed-meanwhile",
-                    title="The record is at another version",
-                    detail=f"It is at version {now}, not {version}: read it and try again.",
-                )
-            await connection.execute(
-                RECORDS.update()
-                .where(RECORDS.c.number == number)
-                .values(
-                    **{name: values[name] for name in ("name", "status") if name in values},
-                    version=RECORDS.c.version + 1,
-                    changed_at=func.now(),
-                )
-            )
-            if "tags" in values:
-                await connection.execute(
-                    RECORD_TAGS.delete().where(RECORD_TAGS.c.record_number == number)
-                )
-                await _tag(connection, number, values["tags"])
-            await _note(connection, number, "changed", sorted(values))
-            return await _one(connection, number)
+        return await self._database.run("change", lambda it: _change(it, number, values, version))
 
 
-async def _again(connection: AsyncConnection, key: str, request: bytes) -> Created:
+def _once(connection: Connection, draft: RecordDraft, key: str) -> Created:
+    request = _digest(draft)
+    first = connection.scalar(
+        insert(IDEMPOTENCY_KEYS)
+        .values(key=key, request=request)
+        .on_conflict_do_nothing()
+        .returning(IDEMPOTENCY_KEYS.c.key)
+    )
+    if first is None:
+        return _again(connection, key, request)
+    record = _create(connection, draft)
+    answer = record.as_json()
+    connection.execute(
+        IDEMPOTENCY_KEYS.update()
+        .where(IDEMPOTENCY_KEYS.c.key == key)
+        .values(record_number=record.number, response=answer)
+    )
+    return Created(answer=answer, replayed=False)
+
+
+def _change(
+    connection: Connection, number: int, values: Mapping[str, Any], version: int | None
+) -> Record:
+    now = connection.scalar(
+        select(RECORDS.c.version).where(RECORDS.c.number == number).with_for_update()
+    )
+    if now is None:
+        raise missing(number)
+    if version is not None and version != now:
+        raise ProblemError(
+            412,
+            slug="changed-meanwhile",
+            title="The record is at another version",
+            detail=f"It is at version {now}, not {version}: read it and try again.",
+        )
+    connection.execute(
+        RECORDS.update()
+        .where(RECORDS.c.number == number)
+        .values(
+            **{name: values[name] for name in ("name", "status") if name in values},
+            version=RECORDS.c.version + 1,
+            changed_at=func.now(),
+        )
+    )
+    if "tags" in values:
+        connection.execute(RECORD_TAGS.delete().where(RECORD_TAGS.c.record_number == number))
+        _tag(connection, number, values["tags"])
+    _note(connection, number, "changed", sorted(values))
+    return _one(connection, number)
+
+
+def _again(connection: Connection, key: str, request: bytes) -> Created:
     keys = IDEMPOTENCY_KEYS.c
-    row = (
-        await connection.execute(select(keys.request, keys.response).where(keys.key == key))
-    ).one()
+    row = (connection.execute(select(keys.request, keys.response).where(keys.key == key))).one()
     if row.request != request:
         raise ProblemError(
             422,
@@ -136,44 +134,44 @@ async def _again(connection: AsyncConnection, key: str, request: bytes) -> Creat
     return Created(answer=row.response, replayed=True)
 
 
-async def _create(connection: AsyncConnection, draft: RecordDraft) -> Record:
-    customer = None if draft.customer is None else await _customer(connection, draft)
-    number = await connection.scalar(
+def _create(connection: Connection, draft: RecordDraft) -> Record:
+    customer = None if draft.customer is None else _customer(connection, draft)
+    number = connection.scalar(
         insert(RECORDS)
         .values(name=draft.name, status=draft.status, customer_id=customer)
         .returning(RECORDS.c.number)
     )
     assert isinstance(number, int)  # noqa: S101 - an insert returns what it inserted
-    await _tag(connection, number, draft.tags)
-    await _note(connection, number, "created", [])
-    return await _one(connection, number)
+    _tag(connection, number, draft.tags)
+    _note(connection, number, "created", [])
+    return _one(connection, number)
 
 
-async def _customer(connection: AsyncConnection, draft: RecordDraft) -> int:
+def _customer(connection: Connection, draft: RecordDraft) -> int:
     """Return a customer's id; one is known by its e-mail address."""
     given = draft.customer
     assert given is not None  # noqa: S101 - the caller asked
     statement = insert(CUSTOMERS).values(name=given.name, email=given.email, phone=given.phone)
-    found = await connection.scalar(
+    found = connection.scalar(
         statement.on_conflict_do_update(
             index_elements=["email"], set_={"name": statement.excluded.name}
         ).returning(CUSTOMERS.c.id)
     )
     assert isinstance(found, int)  # noqa: S101 - an insert or update returns its row
     if given.address is not None:
-        await connection.execute(
+        connection.execute(
             insert(ADDRESSES).values(customer_id=found, **given.address.model_dump())
         )
     return found
 
 
-async def _tag(connection: AsyncConnection, number: int, tags: Sequence[str]) -> None:
+def _tag(connection: Connection, number: int, tags: Sequence[str]) -> None:
     if not tags:
         return
     # In one order everywhere, or two creates with the same tags could wait for each other.
     names = [{"name": name} for name in sorted(set(tags))]
-    await connection.execute(insert(TAGS).on_conflict_do_nothing(), names)
-    await connection.execute(
+    connection.execute(insert(TAGS).on_conflict_do_nothing(), names)
+    connection.execute(
         insert(RECORD_TAGS).from_select(
             ["record_number", "tag_id"],
             select(text(str(int(number))), TAGS.c.id).where(
@@ -183,27 +181,27 @@ async def _tag(connection: AsyncConnection, number: int, tags: Sequence[str]) ->
     )
 
 
-async def _note(connection: AsyncConnection, number: int, kind: str, fields: list[str]) -> None:
-    await connection.execute(
+def _note(connection: Connection, number: int, kind: str, fields: list[str]) -> None:
+    connection.execute(
         insert(RECORD_EVENTS).values(record_number=number, kind=kind, detail={"fields": fields})
     )
 
 
-async def _one(connection: AsyncConnection, number: int) -> Record:
-    found = await _read(connection, RECORDS.c.number == number, limit=1)
+def _one(connection: Connection, number: int) -> Record:
+    found = _read(connection, RECORDS.c.number == number, limit=1)
     if not found:
         raise missing(number)
     return found[0]
 
 
-async def _read(connection: AsyncConnection, which: Any, *, limit: int) -> list[Record]:  # noqa: ANN401
+def _read(connection: Connection, which: Any, *, limit: int) -> list[Record]:  # noqa: ANN401
     tags = (
         select(func.array_agg(TAGS.c.name))
         .join(RECORD_TAGS, RECORD_TAGS.c.tag_id == TAGS.c.id)
         .where(RECORD_TAGS.c.record_number == RECORDS.c.number)
         .scalar_subquery()
     )
-    rows = await connection.execute(
+    rows = connection.execute(
         select(RECORDS, tags.label("tags")).where(which).order_by(RECORDS.c.number).limit(limit)
     )
     return [_record(row._mapping) for row in rows]

@@ -61,9 +61,9 @@ class DatabaseWatch:
             self._tell(why)
             await asyncio.sleep(SECONDS if fits else FIRST_SECONDS)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the database's connections."""
-        await self._database.close()
+        self._database.close()
 
     async def _look(self) -> str | None:
         """Return why the service cannot use its database now; None when it can."""
@@ -79,8 +79,7 @@ class DatabaseWatch:
         return misfit(self._code, self.schema)
 
     async def _read(self) -> DatabaseSchema:
-        async with self._database.transaction(LOOK) as connection:
-            return await connection.run_sync(identity.read, self._service)
+        return await self._database.run(LOOK, lambda it: identity.read(it, self._service))
 
     def _tell(self, why: str | None) -> None:
         if why == self._last:
