@@ -130,9 +130,10 @@ def standing_in(parts: Sequence[Part[Resource]]) -> Standing:
             if len(parts) == len(unknown) + 1:
                 raise
             unknown.append(part.told(error))
+    # In one order, whichever of them the engine had made first.
     return Standing(
-        tuple(f"{it}{where}" for where, them in found for it in them.going),
-        tuple(f"{it}{where}" for where, them in found for it in them.gone),
+        tuple(sorted(f"{it}{where}" for where, them in found for it in them.going)),
+        tuple(sorted(f"{it}{where}" for where, them in found for it in them.gone)),
         tuple(unknown),
     )
 

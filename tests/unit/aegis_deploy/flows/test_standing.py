@@ -207,6 +207,13 @@ class TestJudging:
         if whole:
             assert "ConfigMap n/settings, Service n/web were deleted" in verdict.reason
 
+    def test_they_are_told_in_one_order_whichever_was_made_first(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(globals(), "STATE", STATE[::-1])
+        verdict, _ = judged(Api(gone=("settings", "web")), monkeypatch, whole=True)
+        assert "ConfigMap n/settings, Service n/web were deleted" in verdict.reason
+
     def test_what_stays_beside_the_release_is_no_matter(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
