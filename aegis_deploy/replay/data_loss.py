@@ -12,8 +12,6 @@ from aegis_deploy.replay import object_kinds
 from aegis_deploy.stack.checkpoint import Resource, plain
 from aegis_deploy.stack.property_path import found, steps_of
 
-RETAINED = "retainOnDelete"
-"""The option that leaves an object where it is when its resource goes."""
 _HOLDS_DATA = {
     "Namespace": "everything in the namespace, volumes included",
     "PersistentVolumeClaim": "the volume's data",
@@ -103,11 +101,11 @@ def losses(
         Loss(item.label, item.urn, what, "the release does not have it")
         for item in gone
         for what in [held(item)]
-        if what and not item.options.get(RETAINED)
+        if what and not item.retained
     ]
     for target in targets:
         current = now.get(target.urn)
-        if current is None or not held(current) or current.options.get(RETAINED):
+        if current is None or not held(current) or current.retained:
             continue
         reason = replaced(target, current)
         if reason:

@@ -31,7 +31,7 @@ def in_the_way(
     found = []
     for item in replay.resources:
         there = live.get(item.urn)
-        now = present.get(next(iter(replay.aliases.get(item.urn, ())), item.urn))
+        now = present.get(replay.present_urn(item.urn))
         if there is None or now is None or not deleted_at(there):
             continue
         if item.type.endswith(_HOLDS_OTHERS) or now.inputs != item.inputs:

@@ -139,6 +139,10 @@ class Replay:
         edits = (self.revivals, self.unmade, self.entries, self.retained, self.kept)
         return any(edits) or bool(self.first.goes)
 
+    def present_urn(self, urn: str) -> str:
+        """What is registered under a URN, as the state has it now: it may be called otherwise."""
+        return next(iter(self.aliases.get(urn, ())), urn)
+
     @property
     def workloads(self) -> tuple[Workload, ...]:
         """What it restores that a gate judges."""
@@ -202,8 +206,9 @@ class Replay:
 
     def prepare(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state to begin from; see the modules that it is made by. Has secrets in it."""
-        revived = reviving.revive(state, self.revivals)
-        entered = retaining.retain(entering.put(revived, self.entries), self.retained)
+        entered = entering.put(reviving.revive(state, self.revivals), self.entries)
+        if self.retained:
+            entered = retaining.retain(entered, self.retained)
         if not (self.kept or self.first.goes):
             return entered
         return references.cut(entered, self.first.urns, self.going if self.kept else ())

@@ -16,8 +16,8 @@ from typing import Any
 from aegis_deploy.model.signatures import SECRET, SIGNATURE, is_secret
 from aegis_deploy.model.workload_kinds import gated, is_job, is_ungated
 from aegis_deploy.replay import data_loss
-from aegis_deploy.replay.retained import Stay
-from aegis_deploy.stack.checkpoint import Resource, plain
+from aegis_deploy.replay.retained import Stay, left_to_the_cluster
+from aegis_deploy.stack.checkpoint import RETAINED, Resource, plain
 from aegis_deploy.stack.property_path import found
 
 _CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
@@ -72,9 +72,9 @@ def leaving(
             spared = bool(why) and _spared(current, allow_data_loss=allow_data_loss)
             if spared and not data_loss.same_object(target, current):
                 if not current.protected:
-                    stays.append(_beside(current))
+                    stays.append(left_to_the_cluster(current))
                     left.add(current.urn)
-                    options = {**current.options, data_loss.RETAINED: True}
+                    options = {**current.options, RETAINED: True}
                     present[target.urn] = replace(current, options=options)
             elif spared:
                 kept = _as_now(target, current)
@@ -93,18 +93,9 @@ def _spared(current: Resource, *, allow_data_loss: bool) -> bool:
     What runs pods has to be the release's own.
     """
     runs = gated(current.type) or is_job(current.type) or is_ungated(current.type, current.inputs)
-    if (
-        runs
-        or not current.type.startswith("kubernetes:")
-        or current.options.get(data_loss.RETAINED)
-    ):
+    if runs or not current.type.startswith("kubernetes:") or current.retained:
         return False
     return current.protected or (not allow_data_loss and bool(data_loss.held(current)))
-
-
-def _beside(current: Resource) -> Stay:
-    why = f"{data_loss.held(current)}; in the cluster alone, no longer in the state"
-    return Stay(current.label, current.urn, why)
 
 
 def _changed(current: Resource, why: str) -> Stay:

@@ -145,7 +145,7 @@ def _named(item: Resource) -> Iterable[str]:
 
 def _may_go(item: Resource) -> bool:
     """Whether deleting it, by itself, does what is wanted, and no harm."""
-    left = item.protected or item.options.get("retainOnDelete") or data_loss.held(item)
+    left = item.protected or item.retained or data_loss.held(item)
     return blocks(item) and not left
 
 

@@ -102,7 +102,7 @@ def leaving(
         if there is None:
             resources.append(item)
             continue
-        now = present.get(next(iter(replay.aliases.get(item.urn, ())), item.urn))
+        now = present.get(replay.present_urn(item.urn))
         scaling = kept.of(there)
         ends = bool(scaled.of(there).replicas) and not scaling.replicas
         owners = Owners(there, replace(scaling, ends=ends))

@@ -27,7 +27,7 @@ from aegis_deploy.replay.edits import built_images, entering, reviving
 from aegis_deploy.replay.edits.reviving import Revival
 from aegis_deploy.replay.model import Replay
 from aegis_deploy.replay.ordering import First
-from aegis_deploy.replay.retained import Stay
+from aegis_deploy.replay.retained import Stay, left_to_the_cluster
 from aegis_deploy.stack.checkpoint import STACK, Checkpoint, Resource
 
 _HOOKS_OF_A_DELETION = ("BeforeDelete", "AfterDelete", "OnError")
@@ -268,9 +268,8 @@ def _revivals(
             continue
         other = current.alive[revival.urn] if revival.instead_of else None
         left = other is not None and not choices.allow_data_loss and bool(data_loss.held(other))
-        if other is not None and left and not other.options.get("retainOnDelete"):
-            why = f"{data_loss.held(other)}; in the cluster alone, no longer in the state"
-            stays.append(Stay(other.label, other.urn, why))
+        if other is not None and left and not other.retained:
+            stays.append(left_to_the_cluster(other))
         revivals.append(replace(revival, left=left))
     return tuple(revivals), tuple(stays)
 

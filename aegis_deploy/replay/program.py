@@ -156,7 +156,7 @@ class _Registration:
             hideDiffs=options.get("hideDiff") or (),
             replaceOnChanges=options.get("replaceOnChanges") or (),
             replace_with=options.get("replaceWith") or (),
-            retainOnDelete=bool(options.get("retainOnDelete")),
+            retainOnDelete=resource.retained,
             deletedWith=options.get("deletedWith") or "",
             additionalSecretOutputs=options.get("additionalSecretOutputs") or (),
             customTimeouts=_timeouts(options.get("customTimeouts") or {}),

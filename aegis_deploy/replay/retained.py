@@ -74,6 +74,16 @@ class Staying:
     asleep: tuple[Resource, ...] = field(default=(), repr=False)
 
 
+def left_to_the_cluster(item: Resource) -> Stay:
+    """Word that what holds data is replaced in the state, and its object left to the cluster.
+
+    Args:
+        item: What is replaced.
+    """
+    why = f"{data_loss.held(item)}; in the cluster alone, no longer in the state"
+    return Stay(item.label, item.urn, why)
+
+
 def staying(gone: Sequence[Resource], *, allow_data_loss: bool = False) -> Staying:
     """Say what of that stays which the release to be restored does not have.
 
@@ -110,7 +120,7 @@ def _why(item: Resource, *, allow_data_loss: bool) -> str:
     data = data_loss.held(item)
     if item.protected:
         return f"{_PROTECTED} ({data})" if data else _PROTECTED
-    if allow_data_loss or item.options.get("retainOnDelete"):
+    if allow_data_loss or item.retained:
         return ""
     return data
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from aegis_deploy.model.release import Release
     from aegis_deploy.stack.session import Session
 
-"""The key that marks an object as something else than an object, and the mark of a secret."""
 STACK = "pulumi:pulumi:Stack"
 UNMADE = "pendingReplacement"
 """The mark of a record whose object was deleted for a replacement that is yet to be made."""
+RETAINED = "retainOnDelete"
+"""The option that leaves an object where it is when its resource goes."""
 _PROVIDERS = "pulumi:providers:"
 
 
@@ -82,6 +83,11 @@ class Resource:
     def protected(self) -> bool:
         """Whether it must not be deleted."""
         return bool(self.options.get("protect"))
+
+    @property
+    def retained(self) -> bool:
+        """Whether its object is left where it is when the resource goes."""
+        return bool(self.options.get(RETAINED))
 
     @property
     def is_provider(self) -> bool:

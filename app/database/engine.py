@@ -78,7 +78,6 @@ class Database:
         event.listen(self._engine, "connect", _keep_commits_durable)
         metrics.watch_pool(self._counts)
         self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
-        self._threads = anyio.CapacityLimiter(2 * _MOST_AT_ONCE)
 
     async def run(self, operation: str, work: Callable[[Connection], T]) -> T:
         """Do some work as one transaction: all of it is kept at its end, or none.
@@ -99,7 +98,7 @@ class Database:
             try:
                 # Whoever is cut off by the end of the process does not wait for the thread.
                 return await anyio.to_thread.run_sync(
-                    self._transaction, work, abandon_on_cancel=True, limiter=self._threads
+                    self._transaction, work, abandon_on_cancel=True
                 )
             finally:
                 self._turns.release()

@@ -29,7 +29,7 @@ def read(connection: Connection, service: str) -> DatabaseSchema:
         raise UnfitError(
             f"the server is PostgreSQL {version // 10000}, and {LEAST_VERSION} is the least"
         )
-    if connection.scalar(text("SELECT to_regclass('aegis_schema')")) is None:
+    if not _says_what_it_is(connection):
         return DatabaseSchema(revision=0, least_head=0)
     table = AEGIS_SCHEMA.c
     row = connection.execute(select(table.service, table.revision, table.least_head)).one_or_none()
@@ -61,7 +61,7 @@ def refusal(connection: Connection, *, production: bool) -> str | None:
         return f"role {role.name} has no schema on its search path to make tables in"
     if not role.may:
         return f"role {role.name} may not make tables in schema {role.schema}"
-    if connection.scalar(text("SELECT to_regclass('aegis_schema')")) is not None:
+    if _says_what_it_is(connection):
         return None
     others = connection.scalars(
         text(
@@ -73,3 +73,7 @@ def refusal(connection: Connection, *, production: bool) -> str | None:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         return f"schema {role.schema} is not empty and not this service's: it has {others[0]}{more}"
     return None
+
+
+def _says_what_it_is(connection: Connection) -> bool:
+    return connection.scalar(text("SELECT to_regclass('aegis_schema')")) is not None

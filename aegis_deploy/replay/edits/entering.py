@@ -20,7 +20,7 @@ from aegis_deploy.stack.checkpoint import STACK, Checkpoint, Resource, record
 def is_left(item: Resource) -> bool:
     """Whether the object is left where it is when the resource goes."""
     managed = item.custom and not item.external and not item.is_provider
-    return bool(managed and item.id and item.options.get("retainOnDelete"))
+    return bool(managed and item.id and item.retained)
 
 
 def absent(

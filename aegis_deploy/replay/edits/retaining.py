@@ -6,7 +6,7 @@ import copy
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from aegis_deploy.replay.data_loss import RETAINED
+from aegis_deploy.stack.checkpoint import RETAINED
 
 
 def retain(state: Mapping[str, Any], urns: Collection[str]) -> dict[str, Any]:

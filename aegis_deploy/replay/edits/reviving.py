@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aegis_deploy.stack.checkpoint import UNMADE, Checkpoint, Resource
+from aegis_deploy.stack.checkpoint import RETAINED, UNMADE, Checkpoint, Resource
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,6 @@ def revive(state: Mapping[str, Any], revivals: Sequence[Revival]) -> dict[str, A
             resources[replacement]["delete"] = True
             if revival.left:
                 # It cannot be in the state as well: there both have one URN.
-                resources[replacement]["retainOnDelete"] = True
+                resources[replacement][RETAINED] = True
             resources[replacement], resources[left] = resources[left], resources[replacement]
     return revived
