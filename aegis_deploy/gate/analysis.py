@@ -330,7 +330,10 @@ class _Gate:
 
     def _judged(self, prober: Prober, cutover: Cutover) -> ProbeMetrics:
         """Sum up what the new release answered, as far as that can be told."""
-        named = {version for version in self._version.named() if version}
+        # Good answers say whose they are, as a rule, and failures may not: to count the ones and
+        # leave out the others would be to judge by what was good.
+        cutover.doubted |= prober.unnamed_failures(cutover.judged_from) > 0
+        named = set() if cutover.doubted else set(filter(None, self._version.named()))
         return prober.figures(since=cutover.judged_from, naming=named - cutover.versions)
 
     def _rounds(self) -> Iterator[float]:

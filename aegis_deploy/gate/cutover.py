@@ -26,13 +26,16 @@ class Cutover:
         judged_from: From when on every answer is the new release's.
         alone: Since when there has been no pod of a release before; None while there is one.
         versions: What the pods of releases before are labelled with.
+        doubted: Whether something failed before `judged_from` of which nobody can tell whose
+            answer it was: all of the bake time comes after that moment then.
     """
 
     began: float
     bake_seconds: float
     judged_from: float = field(init=False)
     alone: float | None = field(default=None, init=False)
-    versions: set[str] = field(default_factory=set, init=False)
+    versions: set[str] = field(default_factory=set)
+    doubted: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.judged_from = self.began
@@ -60,7 +63,7 @@ class Cutover:
     def end(self) -> float:
         """When the bake time is over; some of it is left for the new release alone."""
         regular = self.began + self.bake_seconds
-        least = min(_LEAST_SECONDS, self.bake_seconds)
+        least = self.bake_seconds if self.doubted else min(_LEAST_SECONDS, self.bake_seconds)
         return min(max(regular, self.judged_from + least), regular + _MOST_WAIT_SECONDS)
 
     def planned(self, rate: float) -> int:

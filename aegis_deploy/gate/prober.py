@@ -216,7 +216,7 @@ def ask(
         ok=status in _GOOD,
         what=str(status),
         milliseconds=took,
-        version=_version(body) if status in _GOOD else None,
+        version=_version(body),
     )
 
 
@@ -264,6 +264,8 @@ class Prober:
         self._seconds = min(_MOST_TIMEOUT, max(_LEAST_TIMEOUT, 3 * p99_ms / 1000))
         self._answers: list[tuple[float, bool, Answer]] = []
         self._sums: dict[tuple[float, frozenset[str]], _Sum] = {}
+        self._unnamed: list[tuple[float, bool, Answer]] = []
+        """Failures that do not say which version failed."""
         self._fault: BaseException | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -307,6 +309,24 @@ class Prober:
             ]
             return found.tally.figures()
 
+    def keep(self, due: float, *, proxied: bool, answer: Answer) -> None:
+        """Take note of what came of a probe."""
+        with self._lock:
+            self._answers.append((due, proxied, answer))
+            if not answer.ok and answer.version is None:
+                self._unnamed.append((due, proxied, answer))
+
+    def unnamed_failures(self, before: float) -> int:
+        """Count the probes sent before a moment whose failure may be any release's."""
+        with self._lock:
+            return sum(
+                due < before and self._counts(due, proxied, answer)
+                for due, proxied, answer in self._unnamed
+            )
+
+    def _counts(self, due: float, proxied: bool, answer: Answer) -> bool:
+        return not proxied or self._was_heard(due, due + answer.milliseconds / 1000)
+
     def _settled(
         self,
         due: float,
@@ -319,12 +339,11 @@ class Prober:
         since, naming = key
         if due < since and answer.version not in naming:
             return True
-        ended = due + answer.milliseconds / 1000
-        if not proxied or self._was_heard(due, ended):
+        if self._counts(due, proxied, answer):
             tally.add(answer)
             return True
         # The next sign of life of the API server may cover its time yet.
-        return time.monotonic() > ended + _HEARD_SECONDS
+        return time.monotonic() > due + answer.milliseconds / 1000 + _HEARD_SECONDS
 
     @property
     def fault(self) -> BaseException | None:
@@ -354,8 +373,7 @@ class Prober:
 
     def _one(self, route: Route, due: float, *, fresh: bool) -> None:
         answer = ask(route, self._path, fresh=fresh, seconds=self._seconds, due=due)
-        with self._lock:
-            self._answers.append((due, route.proxied, answer))
+        self.keep(due, proxied=route.proxied, answer=answer)
         if self._on_answer is not None:
             self._on_answer(due, answer)
 

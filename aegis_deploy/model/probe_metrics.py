@@ -22,7 +22,7 @@ class Answer:
         ok: Whether it was answered well: a status of 200 to 399.
         what: The status, or what went wrong, in a few words.
         milliseconds: From when it was due until the whole answer was there.
-        version: The version the answer names.
+        version: The version the answer names, if it is a failure, too.
     """
 
     ok: bool
@@ -41,7 +41,7 @@ class ProbeMetrics:
         p99_ms: What 99 % of the answers took at most; of fewer than 100, the slowest.
         slow: How many good answers took longer than the gate allows.
         outcomes: How often each status or error came back.
-        versions: How often each version was named.
+        versions: How often each version was named by a good answer.
     """
 
     total: int = 0
@@ -104,9 +104,9 @@ class Tally:
         """Count one more."""
         self._total += 1
         self._outcomes[answer.what] += 1
-        if answer.version is not None:
-            self._versions[answer.version] += 1
         if answer.ok:
+            if answer.version is not None:
+                self._versions[answer.version] += 1
             insort(self._good, answer.milliseconds)
             self._slow += answer.milliseconds > self._p99_ms
 

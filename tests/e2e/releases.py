@@ -15,7 +15,7 @@ REFUSED_LOG_LEVEL = "debug"
 """With this level in its settings no release here starts: settings can be what is bad."""
 
 PROGRAM = """
-import asyncio, json, os, sys, time
+import asyncio, json, os, random, sys
 fault = os.environ.get("FAULT", "")
 print("reading settings, level", os.environ["AEGIS_LOG_LEVEL"], flush=True)
 if os.environ["AEGIS_LOG_LEVEL"] == "debug":
@@ -39,16 +39,14 @@ listener = app.server.listen(settings)
 logs.configure(settings.log_level)
 lifecycle = Lifecycle()
 service = app.service.create_app(settings, lifecycle, extra_routes=[Route("/slow", slow)])
-count = 0
 async def answer(scope, receive, send):
-    global count
     path = scope.get("path")
     status = 503 if fault == "unready" and path == "/readyz" else None
     if fault in ("errors", "late") and path not in (None, "/livez", "/readyz"):
-        count += 1
         if fault == "late":
             await asyncio.sleep(1.5)
-        elif count % 5 == 0:
+        elif random.random() < 0.2:
+            # Not each fifth: who asks in step with others would see all of them, or none.
             status = 500
     if status is None:
         return await service(scope, receive, send)

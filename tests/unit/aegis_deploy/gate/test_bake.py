@@ -12,9 +12,11 @@ import pytest
 
 from aegis_deploy.gate import analysis as module
 from aegis_deploy.gate.analysis import _Failed, _Gate
+from aegis_deploy.gate.cutover import Cutover
+from aegis_deploy.gate.prober import Prober
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.probe_metrics import ProbeMetrics
+from aegis_deploy.model.probe_metrics import Answer, ProbeMetrics
 from aegis_deploy.model.verdict import Verdict
 
 GOOD = cast("ProbeMetrics", object())
@@ -232,3 +234,30 @@ def test_a_verdict_that_was_found_while_probing_is_the_gates(
     with pytest.raises(_Failed) as failed:
         gate._require_probes(cast("Any", SimpleNamespace(fault=_Failed(CRASH))))
     assert failed.value.verdict is CRASH
+
+
+GOOD_ANSWER = Answer(ok=True, what="200", milliseconds=1, version="2")
+
+
+@pytest.mark.parametrize(
+    ("failure", "total", "failed", "end"),
+    [
+        (Answer(ok=False, what="500", milliseconds=1, version="2"), 2, 1, 103.0),
+        (Answer(ok=False, what="500", milliseconds=1, version="1"), 1, 0, 103.0),
+        # Whose it was nobody knows: then the good one says nothing either.
+        (Answer(ok=False, what="500", milliseconds=1), 0, 0, 104.0),
+    ],
+    ids=["its own", "of the release before", "nobody's"],
+)
+def test_what_comes_while_pods_before_still_answer_counts_by_whose_it_is(
+    failure: Answer, total: int, failed: int, end: float
+) -> None:
+    gate = _Gate.__new__(_Gate)
+    cast("Any", gate)._version = SimpleNamespace(named=lambda: frozenset({"2", None}))
+    prober = Prober(lambda: (), "/version", rate=1, p99_ms=100)
+    for answer in (GOOD_ANSWER, failure):
+        prober.keep(100.5, proxied=False, answer=answer)
+    cutover = Cutover(began=100, bake_seconds=2, versions={"1"})
+    cutover.look(100, ending=True, serving=False)
+    figures = gate._judged(prober, cutover)
+    assert (figures.total, figures.failed, cutover.end) == (total, failed, end)

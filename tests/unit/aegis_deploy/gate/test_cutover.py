@@ -58,3 +58,11 @@ def test_pods_before_that_never_go_do_not_put_it_off_for_ever() -> None:
     cutover.look(200, ending=True, serving=True)
     assert cutover.end == 132
     assert cutover.planned(20) == 0
+
+
+def test_what_failed_and_may_be_anybodys_asks_for_a_whole_bake_time_alone() -> None:
+    cutover = Cutover(began=100, bake_seconds=15)
+    cutover.look(100, ending=True, serving=False)
+    cutover.doubted = True
+    assert cutover.end == 100 + SETTLING_SECONDS + 15
+    assert cutover.planned(10) == 150

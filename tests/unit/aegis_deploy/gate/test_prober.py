@@ -62,6 +62,45 @@ class _Answering(_Way):
         return 200, b'{"version": "1"}'
 
 
+class _Failing(_Way):
+    """A way on which everything fails, with an answer."""
+
+    def __init__(self, body: bytes, *, proxied: bool = False) -> None:
+        super().__init__(proxied=proxied)
+        self.body = body
+
+    def send(self, _: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:
+        del fresh, seconds
+        return 500, self.body
+
+
+def _failed(body: bytes, *, proxied: bool = False, heard: bool = True) -> Prober:
+    ways = [_Failing(body, proxied=proxied)]
+    with Prober(lambda: ways, "/", rate=100, p99_ms=1e9, was_heard=lambda _, __: heard) as prober:
+        wait_until(lambda: len(prober._answers) > 3, what="some answers", timeout=120)
+    return prober
+
+
+def test_a_failure_that_names_its_release_counts_for_it_whenever_it_was() -> None:
+    prober = _failed(b'{"version": "2"}')
+    now = time.monotonic()
+    figures = prober.figures(since=now, naming={"2"})
+    assert figures.failed == figures.total == len(prober._answers)
+    assert figures.versions == {}, "a failure proves no version"
+    assert prober.figures(since=now, naming={"1"}).total == 0
+    assert prober.unnamed_failures(before=now) == 0
+
+
+def test_a_failure_that_names_no_release_is_told_apart() -> None:
+    prober = _failed(b"Internal Server Error")
+    now = time.monotonic()
+    assert prober.figures(since=now, naming={"2"}).total == 0
+    assert prober.unnamed_failures(before=now) == len(prober._answers)
+    assert prober.unnamed_failures(before=0) == 0
+    silent = _failed(b"", proxied=True, heard=False)
+    assert silent.unnamed_failures(before=time.monotonic()) == 0
+
+
 def test_what_ends_the_probing_is_known() -> None:
     def routes() -> list[_Way]:
         raise KeyError("port")
