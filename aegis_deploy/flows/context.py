@@ -15,6 +15,7 @@ from aegis_deploy.operations.gate_runner import GateRunner
 from aegis_deploy.operations.program_update import ProgramUpdate
 from aegis_deploy.operations.replay_planner import ReplayPlanner
 from aegis_deploy.operations.replay_runner import ReplayRunner
+from aegis_deploy.operations.schema_reader import SchemaReader
 from aegis_deploy.operations.update_runner import UpdateRunner
 from aegis_deploy.registry.image_registry import Presence, look_up_all
 from aegis_deploy.report.recorder import Recorder
@@ -37,6 +38,7 @@ class FlowContext:
         program_update: Previews and deploys what the program declares.
         replay_planner: Plans the restoring of a release.
         replay_runner: Previews it and carries it out.
+        schema_reader: Knows what the database is, and which releases fit it.
         look_up_images: Asks the registries for images.
     """
 
@@ -51,6 +53,7 @@ class FlowContext:
     program_update: ProgramUpdate
     replay_planner: ReplayPlanner
     replay_runner: ReplayRunner
+    schema_reader: SchemaReader
     look_up_images: Callable[[Sequence[str]], list[Presence]] = look_up_all
 
     @classmethod
@@ -82,4 +85,5 @@ class FlowContext:
             program_update=ProgramUpdate(session, out, takeover, update_runner, recorder),
             replay_planner=ReplayPlanner(session, out, clusters, adopting),
             replay_runner=ReplayRunner(session, out, clusters, gate_runner, update_runner),
+            schema_reader=SchemaReader(session, out, clusters),
         )

@@ -27,7 +27,7 @@ from aegis_deploy.flows.rollback import (
 )
 from aegis_deploy.flows.rollback_report import command_to
 from aegis_deploy.history import stack_history, verification_store
-from aegis_deploy.history.rollback_target import choose
+from aegis_deploy.history.rollback_target import UNFIT, choose
 from aegis_deploy.locking.lock_holders import DEPLOY
 from aegis_deploy.model.fingerprint import fingerprint, images_of_steps, is_shown
 from aegis_deploy.model.release import Deployed, Release
@@ -142,6 +142,7 @@ def _deploy(flow: FlowContext, request: DeployRequest) -> DeployReport:
     images = images_of_steps(changes.steps)
     _refuse_again(flow, images, settings, force=request.force)
     _refuse_missing(flow, changes, force=request.force)
+    preconditions.require_fit(flow, changes)
     _warn_of_no_way_back(flow, releases, request)
     if not request.yes and not flow.out.confirm(f"Deploy to {flow.session.name}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
@@ -317,9 +318,14 @@ def _warn_of_no_way_back(
     if not request.roll_back:
         return
     try:
-        target = choose(releases, interrupted=True)
-    except AegisError:
-        return  # A stack's first releases have none to go back to.
+        target = choose(releases, interrupted=True, misfit=flow.schema_reader.misfit)
+    except AegisError as none:
+        # A stack's first releases have none to go back to, which is no news.
+        if none.what == UNFIT:
+            flow.out.warn(
+                f"if this release is bad, nothing can take its place: {none.what}\n{none.why}"
+            )
+        return
     fault = checkpoint.fault(flow.session, target)
     if fault is not None:
         flow.out.warn(
@@ -378,7 +384,12 @@ def _restored(
     if outside is not None and outside not in why:
         why = f"{why}\n{outside}"
     try:
-        target = choose(stack_history.reading(flow.session), interrupted=failed is None)
+        flow.schema_reader.look()
+        target = choose(
+            stack_history.reading(flow.session),
+            interrupted=failed is None,
+            misfit=flow.schema_reader.misfit,
+        )
         flow.session.store.require_room()
         if killed:
             flow.takeover.settle()
@@ -406,7 +417,11 @@ def _restored(
 def _has_way_back(flow: FlowContext, *, recorded: bool) -> bool:
     """Whether there is a release that a rollback without a number would restore."""
     try:
-        choose(stack_history.reading(flow.session), interrupted=not recorded)
+        choose(
+            stack_history.reading(flow.session),
+            interrupted=not recorded,
+            misfit=flow.schema_reader.misfit,
+        )
     except AegisError:
         return False
     return True

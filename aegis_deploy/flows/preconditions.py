@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
+from aegis_deploy.model import schema
+from aegis_deploy.model.fingerprint import is_shown
 from aegis_deploy.model.rollout import within
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
+    from aegis_deploy.model.events import Changes
 
 _DONE = ("Job ", "Pod ")
+GONE = ("delete", "discard")
+"""What the engine calls its steps after which something is no more begins with this."""
 
 
 def require_standing(flow: FlowContext) -> None:
@@ -41,6 +47,36 @@ def require_standing(flow: FlowContext) -> None:
     if any(not it.startswith(_DONE) for it in found.gone):
         flow.program_update.refreshes = True
         flow.out.warn(f"is gone, and is made again: {', '.join(found.gone)}")
+
+
+def require_fit(flow: FlowContext, changes: Changes) -> None:
+    """See that what is deployed fits the database, before anything is changed.
+
+    What needs a later revision than the database is at is let through where the update migrates
+    it: the migration itself then says whether it could.
+
+    Args:
+        flow: The stack.
+        changes: What the update's preview shows.
+
+    Raises:
+        AegisError: It does not.
+    """
+    database = flow.schema_reader.look()
+    if database is None:
+        return
+    steps = [it for it in changes.steps if is_shown(it) and not it.op.startswith(GONE)]
+    code = schema.together(it.schema for it in steps)
+    if code is not None and any(it.migrates for it in steps):
+        database = replace(database, revision=max(database.revision, code.head))
+    why = schema.misfit(code, database)
+    if why:
+        raise AegisError(
+            what=f"this release does not fit the database of {flow.session.name} as it is now",
+            why=why,
+            state="nothing was changed",
+            next="deploy code that does; the database is never taken back",
+        )
 
 
 def require_clusters(flow: FlowContext) -> None:

@@ -121,7 +121,10 @@ def roll_back(
     """
     stack, releases = flow.session.name, stack_history.reading(flow.session)
     to = flow.takeover.aimed if request.to is None else request.to
-    target = choose(releases, to, interrupted=flow.takeover.cut_short)
+    flow.schema_reader.look()
+    target = choose(
+        releases, to, interrupted=flow.takeover.cut_short, misfit=flow.schema_reader.misfit
+    )
     deployed = stack_history.deployed(flow.session, target)
     # Not before: the imports would hold up what the CLI is started for.
     warm_up.begin(flow.session, flow.clusters)

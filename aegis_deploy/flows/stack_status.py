@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aegis_deploy.locking.lock_holders import Holder
     from aegis_deploy.model.release import Release
     from aegis_deploy.model.rollout import Workload
+    from aegis_deploy.model.schema import DatabaseSchema
 
 
 def read_status(flow: FlowContext, *, drift: bool = True) -> Status:
@@ -68,7 +69,16 @@ def read_status(flow: FlowContext, *, drift: bool = True) -> Status:
         holders=holders,
         drift=found,
         forgotten=lost,
+        database=_database(flow),
     )
+
+
+def _database(flow: FlowContext) -> DatabaseSchema | None:
+    try:
+        return flow.schema_reader.look(remembers=False)
+    except AegisError as error:
+        flow.out.warn(f"what the database is is not known\n{error}")
+        return None
 
 
 def _forgotten(

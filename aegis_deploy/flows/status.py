@@ -21,11 +21,13 @@ from aegis_deploy.model.rollout import (
     rollout,
     version_of,
 )
+from aegis_deploy.model.schema import misfit
 
 if TYPE_CHECKING:
     from aegis_deploy.drift.detection import Drifted
     from aegis_deploy.locking.lock_holders import Holder
     from aegis_deploy.model.release import Deployed, Release
+    from aegis_deploy.model.schema import DatabaseSchema
 
 EVENTS = 5
 
@@ -124,6 +126,7 @@ class Status:
         holders: Who works on the stack, or died doing so.
         drift: How what is live differs from what was declared.
         forgotten: What the last whole release has and the state has no more.
+        database: What its database is; None when nothing says it.
     """
 
     stack: str
@@ -134,6 +137,7 @@ class Status:
     holders: tuple[Holder, ...] = ()
     drift: StackDrift = StackDrift(unknown="nobody asked")
     forgotten: Forgotten = NOTHING_FORGOTTEN
+    database: DatabaseSchema | None = None
 
     @property
     def healthy(self) -> bool:
@@ -164,6 +168,7 @@ class Status:
             ],
             "drift": self.drift.as_json(),
             "missingFromState": list(self.forgotten.labels),
+            "database": None if self.database is None else self.database.as_json(),
         }
 
     def lines(self) -> list[str]:
@@ -175,10 +180,21 @@ class Status:
         if self.forgotten:
             lines.append(f"state     LACKS {', '.join(self.forgotten.labels)}")
             lines.append(f"          {self.forgotten.next(self.stack)}")
+        lines += self._schema_lines()
         lines += self.drift.lines()
         for live in self.live:
             lines += _live_lines(live)
         return lines
+
+    def _schema_lines(self) -> list[str]:
+        if self.database is None:
+            return []
+        said = f"revision {self.database.revision}"
+        if self.database.least_head:
+            said += f", works with code of revision {self.database.least_head} or later"
+        lines = [f"database  {said}"]
+        why = misfit(None if self.deployed is None else self.deployed.schema, self.database)
+        return [*lines, f"          THE RELEASE DOES NOT FIT: {why}"] if why else lines
 
     def _release(self) -> str:
         if self.release is None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.backend.history_files import UNREADABLE
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.history import stack_history
+from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.history.rollback_target import again, neighbours, numbered
 from aegis_deploy.model.release import Deployed, Release
+from aegis_deploy.model.schema import DatabaseSchema, misfit
 
 if TYPE_CHECKING:
     from aegis_deploy.stack.session import Session
@@ -26,12 +27,14 @@ class ReleaseEntry:
         deployed: What it deployed.
         rolled_back_from: The release that this one took the place of, when it is a rollback.
         rolled_back_by: The rollback that took this one's place.
+        misfit: Why it does not fit the database as it is now; empty when it does.
     """
 
     release: Release
     deployed: Deployed
     rolled_back_from: int | None = None
     rolled_back_by: int | None = None
+    misfit: str = ""
 
     @property
     def notes(self) -> str:
@@ -45,6 +48,7 @@ class ReleaseEntry:
             (f"restores {release.restores}", release.restores is not None),
             (f"rolled back from {self.rolled_back_from}", self.rolled_back_from is not None),
             (f"rolled back by {self.rolled_back_by}", self.rolled_back_by is not None),
+            ("does not fit the database", bool(self.misfit)),
         ]
         return ", ".join(text for text, holds in said if holds)
 
@@ -71,6 +75,8 @@ class ReleaseEntry:
             "restores": release.restores,
             "rolledBackFrom": self.rolled_back_from,
             "rolledBackBy": self.rolled_back_by,
+            "schema": None if self.deployed.schema is None else self.deployed.schema.as_json(),
+            "misfit": self.misfit,
         }
 
 
@@ -83,12 +89,14 @@ class Listing:
         entries: The releases.
         more: How many older ones are not in the list.
         unreadable: The files that cannot be read, and why.
+        database: What the stack's database was when last heard of; None when nothing was.
     """
 
     stack: str
     entries: tuple[ReleaseEntry, ...]
     more: int = 0
     unreadable: tuple[str, ...] = ()
+    database: DatabaseSchema | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the list for machines."""
@@ -97,6 +105,7 @@ class Listing:
             "releases": [entry.as_json() for entry in self.entries],
             "more": self.more,
             "unreadable": list(self.unreadable),
+            "database": None if self.database is None else self.database.as_json(),
         }
 
 
@@ -114,18 +123,26 @@ def collect(session: Session, *, limit: int | None) -> Listing:
     unreadable = [item.message for item in found if item.result == UNREADABLE]
     if unmarked is not None:
         unreadable.append(f"which releases are verified is not known: {told(unmarked)}")
+    database = None
+    try:
+        database = schema_store.read(session)
+    except AegisError as error:
+        unreadable.append(f"which releases fit the database is not known: {told(error)}")
     entries = []
     for release in found[:limit]:
         deployed = Deployed()
         if release.result != UNREADABLE:
             try:
-                deployed = stack_history.glance(session, release)
+                deployed = stack_history.glance(session, release, schema=database is not None)
             except AegisError as error:
                 unreadable.append(told(error))
         number = release.number
-        entries.append(ReleaseEntry(release, deployed, replaced.get(number), replacing.get(number)))
+        took, lost = replaced.get(number), replacing.get(number)
+        entries.append(
+            ReleaseEntry(release, deployed, took, lost, misfit(deployed.schema, database))
+        )
     more = found[len(entries)].number if len(found) > len(entries) else 0
-    return Listing(session.name, tuple(entries), more, tuple(unreadable))
+    return Listing(session.name, tuple(entries), more, tuple(unreadable), database)
 
 
 def find(releases: Sequence[Release], number: int) -> Release:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError, ExitCode
@@ -11,11 +11,18 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 if TYPE_CHECKING:
     from aegis_deploy.model.release import Release
 
+UNFIT = "no earlier release fits the database as it is now"
 _SHOWN = 5
+_LOOKED_AT = 50
+"""How many releases around one are asked for whether they fit: each is read for it."""
 
 
 def choose(
-    releases: Sequence[Release], to: int | None = None, *, interrupted: bool = False
+    releases: Sequence[Release],
+    to: int | None = None,
+    *,
+    interrupted: bool = False,
+    misfit: Callable[[Release], str] = lambda _: "",
 ) -> Release:
     """Choose the release to restore.
 
@@ -28,23 +35,35 @@ def choose(
         to: The number asked for.
         interrupted: Whether an update died unrecorded, so that what is deployed is no longer
             what the history's last release deployed: that one may then be the target itself.
+        misfit: Says why a release does not fit the database as it is now; empty when it does.
 
     Raises:
         AegisError: There is none, or the one asked for cannot be restored; it says why.
     """
     if to is not None:
-        return _named(releases, to)
+        return _fitting(releases, _named(releases, to), misfit)
     present, oldest = _present(releases, interrupted=interrupted)
-    earlier = []
+    earlier: list[Release] = []
+    unfit: dict[int, str] = {}
     for item in releases:
         if item.number >= oldest:
             continue
         found = _restorable(releases, item)
         if found is None or found.number == present:
             continue
+        why = unfit.get(found.number) or misfit(found)
+        if why:
+            unfit[found.number] = why
+            continue
         if found.verified or item.verified:
             return found
         earlier.append(found)
+    if unfit and not earlier:
+        raise AegisError(
+            what=UNFIT,
+            why="\n".join(f"release {it}: {said}" for it, said in list(unfit.items())[:_SHOWN]),
+            next="go forward: mend it and deploy that; the database is never taken back",
+        )
     if not earlier:
         raise AegisError(
             what="there is no earlier release to go back to",
@@ -84,6 +103,37 @@ def _named(releases: Sequence[Release], to: int) -> Release:
             next=_suggestion(releases),
         )
     return found
+
+
+def _fitting(
+    releases: Sequence[Release], found: Release, misfit: Callable[[Release], str]
+) -> Release:
+    """Return a release that was asked for, or say why it does not fit and which nearest one does.
+
+    Raises:
+        AegisError: It does not fit the database.
+    """
+    why = misfit(found)
+    if not why:
+        return found
+    near = sorted(releases, key=lambda it: (abs(it.number - found.number), -it.number))
+    fits = next(
+        (
+            it
+            for it in near[:_LOOKED_AT]
+            if it.verified and _restorable(releases, it) is it and not misfit(it)
+        ),
+        None,
+    )
+    raise AegisError(
+        what=f"release {found.number} does not fit the database as it is now",
+        why=why,
+        state="nothing was changed",
+        next="no release near it that is verified does: go forward"
+        if fits is None
+        else f"the nearest that does: aegis rollback --to {fits.number}",
+        code=ExitCode.REFUSED,
+    )
 
 
 def ran(releases: Sequence[Release], release: Release) -> int:

@@ -13,7 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from aegis_deploy.model import declared
+from aegis_deploy.model import schema as schemas
 from aegis_deploy.model.pod_images import images_of
+from aegis_deploy.model.schema import CodeSchema
 
 UNCHANGED = frozenset({"same", "read", "refresh"})
 KUBERNETES_PROVIDER = "pulumi:providers:kubernetes"
@@ -48,6 +50,8 @@ class Step:
         replicas_before: How many it had.
         strategy: How a workload replaces its pods; empty where that is not said.
         declared: What an object is declared as; see `model.declared`.
+        schema: Which databases a workload's code works with; None where it does not say.
+        migrates: Whether it brings the database to its code's schema.
         parent: The URN of what groups it; empty for what the engine makes by itself.
         provider: The URN of its provider.
         connects: How a provider of Kubernetes connects, as far as that is said: its inputs.
@@ -70,6 +74,8 @@ class Step:
     replicas_before: int | None = None
     strategy: str = ""
     declared: str = ""
+    schema: CodeSchema | None = None
+    migrates: bool = False
     parent: str = ""
     provider: str = ""
     connects: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -245,6 +251,8 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
         replicas_before=_count(_at(before, "spec", "replicas")),
         strategy=_known(_at(inputs, "spec", "strategy", "type")),
         declared=declared.digest(str(metadata.type), inputs),
+        schema=schemas.of_templates([inputs]),
+        migrates=schemas.JOB in schemas.annotations_of(inputs),
         parent=str(getattr(state, "parent", "") or ""),
         provider=str(getattr(metadata, "provider", "") or "").rpartition("::")[0],
         connects=inputs if str(metadata.type) == KUBERNETES_PROVIDER else {},

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from aegis_deploy.model.schema import CodeSchema
+
 SECURE = "secure"
 MASK = "[secret]"
 AUTOMATED = "aegis: automated rollback"
@@ -185,11 +187,13 @@ class Deployed:
         version: The service's version, from the program's outputs or the objects' labels.
         image_digest: The image's digest, ``sha256:...``; the main workload's where there are many.
         images: Every image its workloads ran.
+        schema: Which databases its code works with; None when it does not say.
     """
 
     version: str | None = None
     image_digest: str | None = None
     images: tuple[str, ...] = ()
+    schema: CodeSchema | None = None
 
 
 def restored_by(message: str) -> int | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SHOWN = 20
 ON_PAGE = 200
 _COLUMNS = ("#", "started (UTC)", "result", "notes", "version", "image", "commit", "who", "message")
+_BEFORE_VERSION = _COLUMNS.index("version")
 _SHORT = 12
 _LONGEST_MESSAGE = 60
 
@@ -26,7 +27,20 @@ def render(listing: Listing, out: Output) -> None:
     if not listing.entries:
         out.show(f"{listing.stack} has never been updated")
         return
-    out.table(_COLUMNS, [_row(entry) for entry in listing.entries])
+    if listing.database is None:
+        out.table(_COLUMNS, [_row(entry) for entry in listing.entries])
+    else:
+        # Only where there is a database is it anything to look at.
+        columns = (*_COLUMNS[:_BEFORE_VERSION], "schema", *_COLUMNS[_BEFORE_VERSION:])
+        rows = [(_row(it), _schema(it)) for it in listing.entries]
+        out.table(
+            columns,
+            [(*row[:_BEFORE_VERSION], said, *row[_BEFORE_VERSION:]) for row, said in rows],
+        )
+        out.show(
+            f"the database is at revision {listing.database.revision} and works with code of "
+            f"revision {listing.database.least_head} or later"
+        )
     if listing.more:
         out.show(f"{listing.more} more: --all")
     for fault in listing.unreadable:
@@ -49,6 +63,12 @@ def _row(entry: ReleaseEntry) -> tuple[str, ...]:
         release.who or "-",
         message,
     )
+
+
+def _schema(entry: ReleaseEntry) -> str:
+    """The revisions that a release works with: from the least to the newest that it knows."""
+    said = entry.deployed.schema
+    return "-" if said is None else f"{said.least}..{said.head}"
 
 
 def short_digest(digest: str | None) -> str:

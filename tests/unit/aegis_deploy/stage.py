@@ -16,7 +16,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.live_objects import Standing
 from aegis_deploy.flows.context import FlowContext
-from aegis_deploy.history import verification_store
+from aegis_deploy.history import schema_store, verification_store
 from aegis_deploy.history.verification_store import REFUSED, VERIFIED, verified_after
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model.events import Changes, Outcome, Step
@@ -24,7 +24,9 @@ from aegis_deploy.model.fingerprint import declared_by_steps
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import ConfigValue, Release
 from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.schema import HEAD, LEAST, CodeSchema, DatabaseSchema
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.operations.schema_reader import SchemaReader
 from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay.choices import NONE, Choices
@@ -150,6 +152,8 @@ class Stage:
     lost: tuple[Resource, ...] = ()
     outside: list[str | None] = field(default_factory=list)
     watched: list[list[Workload]] = field(default_factory=list)
+    database: DatabaseSchema | None = None
+    schemas: dict[int, CodeSchema] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.results, self.messages = StringIO(), StringIO()
@@ -168,6 +172,7 @@ class Stage:
             program_update=cast("Any", self.program_update),
             replay_planner=cast("Any", _ReplayPlanner(self)),
             replay_runner=cast("Any", _ReplayRunner(self)),
+            schema_reader=SchemaReader(session, self.out, Clusters(session)),
             look_up_images=lambda _: self.presences,
         )
 
@@ -235,6 +240,10 @@ class _Store:
         if self.stage.illegible is not None:
             raise self.stage.illegible
         labels = {"metadata": {"labels": {"app.kubernetes.io/version": f"1.{release.number}"}}}
+        said = self.stage.schemas.get(release.number)
+        if said is not None:
+            annotations = {HEAD: str(said.head), LEAST: str(said.least)}
+            labels["metadata"]["annotations"] = annotations
         root = {"type": "pulumi:pulumi:Stack", "outputs": self.outputs(release)}
         return {"resources": [root, _deployment(GOOD, **labels)]}
 
@@ -292,6 +301,9 @@ class _Session:
             line = f"declared:{told} {why}" if told else why
             value = f"{verification_store._shrink(key)} {START:%Y-%m-%dT%H:%M:%SZ} {line}"
             found[f"{REFUSED}.{fingerprint}"] = value
+        if self.stage.database is not None:
+            known = self.stage.database
+            found[schema_store.TAG] = f"{known.revision} {known.least_head}"
         return found
 
     def change_tags(self, changes: Mapping[str, str | None]) -> None:

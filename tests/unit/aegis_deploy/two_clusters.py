@@ -178,6 +178,9 @@ class Session:
     def settings(self) -> dict[str, Any]:
         return {}
 
+    def tags(self) -> dict[str, str]:
+        return {}
+
 
 @dataclass
 class Stack:

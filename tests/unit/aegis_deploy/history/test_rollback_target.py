@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.history.rollback_target import choose
+from aegis_deploy.history.rollback_target import UNFIT, choose
 from aegis_deploy.model.release import ConfigValue, Release
 
 SAME = {"changes": {"same": 3}}
@@ -188,3 +189,41 @@ def test_releases_that_name_each_other_end() -> None:
     circle = history(("", {"restores": 2}), ("current", {"restores": 1}))
     with pytest.raises(AegisError):
         choose(circle)
+
+
+class TestADatabase:
+    """What does not fit the database as it is now is no way back, however good it was."""
+
+    @staticmethod
+    def unfit(*numbers: int) -> Callable[[Release], str]:
+        return lambda it: "a contract removed what it uses" if it.number in numbers else ""
+
+    def test_what_does_not_fit_is_passed_over(self) -> None:
+        releases = history("verified", "verified", "verified", "failed current")
+        assert choose(releases, misfit=self.unfit(3)).number == 2
+        assert choose(releases, misfit=self.unfit(2, 3)).number == 1
+
+    def test_when_nothing_fits_it_is_told_of_each_and_nothing_is_chosen(self) -> None:
+        with pytest.raises(AegisError) as none:
+            choose(history("verified", "verified", "failed current"), misfit=self.unfit(1, 2))
+        assert none.value.what == UNFIT
+        assert none.value.why.splitlines() == [
+            "release 2: a contract removed what it uses",
+            "release 1: a contract removed what it uses",
+        ]
+        assert none.value.code is ExitCode.REFUSED
+
+    def test_one_that_is_asked_for_is_refused_with_the_nearest_that_fits(self) -> None:
+        releases = history("verified", "verified", "verified", "verified", "failed current")
+        with pytest.raises(AegisError) as refused:
+            choose(releases, 2, misfit=self.unfit(1, 2, 3))
+        assert refused.value.what == "release 2 does not fit the database as it is now"
+        assert refused.value.why == "a contract removed what it uses"
+        assert refused.value.next == "the nearest that does: aegis rollback --to 4"
+        assert refused.value.code is ExitCode.REFUSED
+        with pytest.raises(AegisError, match="does not fit") as refused:
+            choose(releases, 2, misfit=self.unfit(1, 2, 3, 4))
+        assert "go forward" in refused.value.next
+
+    def test_one_that_fits_is_restored_as_ever(self) -> None:
+        assert choose(history("verified", "verified current"), 1, misfit=self.unfit(2)).number == 1

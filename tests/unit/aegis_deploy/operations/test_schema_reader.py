@@ -1,0 +1,151 @@
+"""What a database is: the pods say it, ended migrations do, and what was remembered does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any, cast
+
+import pytest
+
+from aegis_deploy.common.console import Output
+from aegis_deploy.drift.clusters import Clusters
+from aegis_deploy.history import schema_store
+from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.model.schema import HEAD, JOB, LEAST, PATH, DatabaseSchema
+from aegis_deploy.operations.schema_reader import SchemaReader
+
+CODE = {HEAD: "4", LEAST: "1"}
+
+
+def resource(kind: str, annotations: Mapping[str, str], namespace: str = "n") -> dict[str, Any]:
+    """A workload or a Job of a state."""
+    template = {"metadata": {"annotations": dict(annotations)}}
+    inputs = {"metadata": {"namespace": namespace}, "spec": {"template": template}}
+    kind = f"kubernetes:{kind}"
+    urn = f"urn:pulumi:s::p::{kind}::a"
+    return {"urn": urn, "type": kind, "custom": True, "inputs": inputs, "outputs": inputs}
+
+
+def pod(name: str, annotations: Mapping[str, str], *, ready: bool = True) -> dict[str, Any]:
+    port = {"name": "http", "containerPort": 8000}
+    return {
+        "metadata": {"name": name, "namespace": "n", "uid": name, "annotations": dict(annotations)},
+        "spec": {"containers": [{"name": "a", "ports": [port]}]},
+        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
+    }
+
+
+def ended(message: str) -> dict[str, Any]:
+    """The pod of a migration that has ended with some words."""
+    made = pod("migrate", {JOB: "true", **CODE}, ready=False)
+    state = {"terminated": {"exitCode": 0, "message": message}}
+    made["status"]["containerStatuses"] = [{"name": "a", "state": state}]
+    return made
+
+
+@dataclass
+class Api:
+    """A cluster with some pods, which answer or do not."""
+
+    pods: list[dict[str, Any]] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
+    silent: bool = False
+    asked: list[str] = field(default_factory=list)
+    address: str = "https://it"
+
+    def get(self, path: str) -> dict[str, Any]:
+        if self.silent:
+            raise ApiError(0, "no answer")
+        assert path == "/api/v1/namespaces/n/pods"
+        return {"items": self.pods}
+
+    def answer(self, path: str, *, seconds: float) -> tuple[int, bytes]:
+        assert seconds > 0
+        self.asked.append(path)
+        found = self.answers.get(path.rpartition("pods/")[2])
+        if found is None:
+            raise ApiError(0, "no answer")
+        return 200, found.encode()
+
+
+@dataclass
+class Stack:
+    """A stack with tags."""
+
+    found: list[dict[str, Any]]
+    marks: dict[str, str] = field(default_factory=dict)
+    name: str = "s"
+
+    def resources(self) -> list[dict[str, Any]]:
+        return self.found
+
+    def tags(self) -> Mapping[str, str]:
+        return dict(self.marks)
+
+    def change_tags(self, change: Mapping[str, str]) -> None:
+        self.marks |= change
+
+
+def reader(stack: Stack, api: Api) -> tuple[SchemaReader, StringIO]:
+    told = StringIO()
+    clusters = Clusters(cast("Any", stack), ambient=lambda: cast("Any", api))
+    return SchemaReader(cast("Any", stack), Output(messages=told), clusters), told
+
+
+def says(revision: int, least: int) -> str:
+    return json.dumps({"database": {"revision": revision, "leastHead": least}})
+
+
+def test_a_stack_that_says_nothing_of_a_schema_asks_nobody() -> None:
+    api = Api(silent=True)
+    found, told = reader(Stack([resource("apps/v1:Deployment", {})]), api)
+    assert found.look() is None
+    assert told.getvalue() == ""
+
+
+def test_a_pod_that_is_ready_is_asked_where_it_says() -> None:
+    stack = Stack([resource("apps/v1:Deployment", CODE)])
+    pods = [
+        pod("late", CODE, ready=False),
+        pod("going", CODE),
+        pod("other", {}),
+        pod("web", {**CODE, PATH: "/schema"}),
+    ]
+    pods[1]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    api = Api(pods, {"http:web:8000/proxy/schema": says(4, 2)})
+    found, _ = reader(stack, api)
+    assert found.look() == DatabaseSchema(revision=4, least_head=2)
+    assert len(api.asked) == 1
+    assert stack.marks == {schema_store.TAG: "4 2"}
+
+
+def test_who_only_looks_remembers_nothing() -> None:
+    stack = Stack([resource("apps/v1:Deployment", CODE)])
+    api = Api([pod("web", CODE)], {"http:web:8000/proxy/version": says(4, 2)})
+    assert reader(stack, api)[0].look(remembers=False) == DatabaseSchema(revision=4, least_head=2)
+    assert stack.marks == {}
+
+
+def test_an_ended_migration_says_it_and_the_greatest_that_is_heard_counts() -> None:
+    stack = Stack([resource("batch/v1:Job", {JOB: "true"})], {schema_store.TAG: "1 3"})
+    message = 'applied revision 5\n{"revision": 5, "leastHead": 0}'
+    api = Api([ended(message), pod("web", CODE)], {"http:web:8000/proxy/version": says(4, 2)})
+    found, _ = reader(stack, api)
+    assert found.look() == DatabaseSchema(revision=5, least_head=3)
+    assert stack.marks == {schema_store.TAG: "5 3"}
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_where_nobody_answers_what_was_remembered_is_known(silent: bool) -> None:
+    stack = Stack([resource("apps/v1:Deployment", CODE)], {schema_store.TAG: "4 2"})
+    found, told = reader(stack, Api([pod("web", CODE)], silent=silent))
+    assert found.look() == DatabaseSchema(revision=4, least_head=2)
+    assert ("what the database is was not asked" in told.getvalue()) is silent
+
+
+@pytest.mark.parametrize("mark", ["", "4", "4 2 1", "x 2", "-1 2"])
+def test_a_damaged_mark_says_nothing(mark: str) -> None:
+    assert schema_store.parse({schema_store.TAG: mark}) is None
