@@ -65,6 +65,7 @@ service = ApiService(
         ingress_class=settings.ingress_class,
         gate=gate_of(settings),
         guards=[namespace],
+        database=settings.database,
     ),
     in_cluster,
 )
@@ -74,3 +75,5 @@ pulumi.export("imageDigest", image.digest)
 pulumi.export("version", settings.version)
 pulumi.export("replicas", settings.size.replicas)
 pulumi.export("serviceUrl", service.url)
+if settings.database is not None:
+    pulumi.export("schema", settings.database.schema.as_json())

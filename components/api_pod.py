@@ -8,6 +8,8 @@ import pulumi
 import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 
+from aegis_deploy.model import schema
+from components.database import CA_DIRECTORY, CA_FILE, CA_KEY, Database
 from components.labels import of_service, selector
 from components.sizing import PodResources
 from components.timings import Timings
@@ -16,6 +18,7 @@ PORT_NAME = "http"
 PORT = 8000
 
 _USER = 65532
+_CA_VOLUME = "database-authority"
 _SPREAD_OVER = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 
 
@@ -31,6 +34,7 @@ class PodArgs:
         config_map: The ConfigMap that is its environment.
         secret: The Secret that is the rest of it, when there is one.
         service_account: Whom it runs as.
+        database: The database it reads and writes, when there is one.
     """
 
     image: pulumi.Input[str]
@@ -40,25 +44,23 @@ class PodArgs:
     config_map: pulumi.Input[str]
     secret: pulumi.Input[str] | None
     service_account: pulumi.Input[str]
+    database: Database | None = None
 
 
 def pod_template(name: str, args: PodArgs) -> core.PodTemplateSpecArgs:
     """Describe the pods of the service called ``name``."""
     return core.PodTemplateSpecArgs(
         metadata=meta.ObjectMetaArgs(
-            labels={**of_service(name), "app.kubernetes.io/version": args.version}
+            labels={**of_service(name), "app.kubernetes.io/version": args.version},
+            annotations=None if args.database is None else _says(args.database),
         ),
         spec=core.PodSpecArgs(
             service_account_name=args.service_account,
             automount_service_account_token=False,
             enable_service_links=False,
             termination_grace_period_seconds=args.timings.grace_period,
-            security_context=core.PodSecurityContextArgs(
-                run_as_non_root=True,
-                run_as_user=_USER,
-                run_as_group=_USER,
-                seccomp_profile=core.SeccompProfileArgs(type="RuntimeDefault"),
-            ),
+            security_context=identity(),
+            volumes=ca_volumes(args.database, args.config_map),
             topology_spread_constraints=[
                 core.TopologySpreadConstraintArgs(
                     topology_key=key,
@@ -76,20 +78,69 @@ def pod_template(name: str, args: PodArgs) -> core.PodTemplateSpecArgs:
     )
 
 
+def identity() -> core.PodSecurityContextArgs:
+    """Whom a pod of the service's image runs as: nobody."""
+    return core.PodSecurityContextArgs(
+        run_as_non_root=True,
+        run_as_user=_USER,
+        run_as_group=_USER,
+        seccomp_profile=core.SeccompProfileArgs(type="RuntimeDefault"),
+    )
+
+
+def confined() -> core.SecurityContextArgs:
+    """What a container of the service's image may do: nothing beyond running."""
+    return core.SecurityContextArgs(
+        allow_privilege_escalation=False,
+        privileged=False,
+        read_only_root_filesystem=True,
+        run_as_non_root=True,
+        capabilities=core.CapabilitiesArgs(drop=["ALL"]),
+    )
+
+
+def environment_from(
+    config_map: pulumi.Input[str], secret: pulumi.Input[str] | None
+) -> list[core.EnvFromSourceArgs]:
+    """Where a container of the service's image has its settings from."""
+    found = [core.EnvFromSourceArgs(config_map_ref=core.ConfigMapEnvSourceArgs(name=config_map))]
+    if secret is not None:
+        found.append(core.EnvFromSourceArgs(secret_ref=core.SecretEnvSourceArgs(name=secret)))
+    return found
+
+
+def ca_volumes(
+    database: Database | None, config_map: pulumi.Input[str]
+) -> list[core.VolumeArgs] | None:
+    """The volume with the certificate of the database's authority, when it has one of its own."""
+    if database is None or database.authority is None:
+        return None
+    items = [core.KeyToPathArgs(key=CA_KEY, path=CA_FILE)]
+    source = core.ConfigMapVolumeSourceArgs(name=config_map, items=items)
+    return [core.VolumeArgs(name=_CA_VOLUME, config_map=source)]
+
+
+def ca_mounts(database: Database | None) -> list[core.VolumeMountArgs] | None:
+    """Where that volume is mounted."""
+    if database is None or database.authority is None:
+        return None
+    return [core.VolumeMountArgs(name=_CA_VOLUME, mount_path=CA_DIRECTORY, read_only=True)]
+
+
+def _says(database: Database) -> dict[str, str]:
+    """What the pods say of the schemas that they work with; see docs/schema.md."""
+    said = {schema.HEAD: database.schema.head, schema.LEAST: database.schema.least}
+    return {name: str(number) for name, number in said.items()}
+
+
 def _container(name: str, args: PodArgs) -> core.ContainerArgs:
-    environment = [
-        core.EnvFromSourceArgs(config_map_ref=core.ConfigMapEnvSourceArgs(name=args.config_map))
-    ]
-    if args.secret is not None:
-        environment.append(
-            core.EnvFromSourceArgs(secret_ref=core.SecretEnvSourceArgs(name=args.secret))
-        )
     return core.ContainerArgs(
         name=name,
         image=args.image,
         image_pull_policy="IfNotPresent",
         ports=[core.ContainerPortArgs(name=PORT_NAME, container_port=PORT, protocol="TCP")],
-        env_from=environment,
+        env_from=environment_from(args.config_map, args.secret),
+        volume_mounts=ca_mounts(args.database),
         resources=core.ResourceRequirementsArgs(
             requests=args.resources.requests(), limits=args.resources.limits()
         ),
@@ -105,13 +156,7 @@ def _container(name: str, args: PodArgs) -> core.ContainerArgs:
                 sleep=core.SleepActionArgs(seconds=args.timings.pre_stop)
             )
         ),
-        security_context=core.SecurityContextArgs(
-            allow_privilege_escalation=False,
-            privileged=False,
-            read_only_root_filesystem=True,
-            run_as_non_root=True,
-            capabilities=core.CapabilitiesArgs(drop=["ALL"]),
-        ),
+        security_context=confined(),
     )
 
 

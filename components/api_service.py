@@ -15,7 +15,9 @@ import pulumi_kubernetes.policy.v1 as policy
 from pulumi.stash import StashArgs
 
 from components.api_pod import PORT, PORT_NAME, PodArgs, pod_template
+from components.database import Database
 from components.labels import of_service, selector
+from components.migration import Migration, MigrationArgs, egress_to
 from components.sizing import Size
 from components.timings import Timings
 
@@ -50,6 +52,7 @@ class ApiServiceArgs:
         ingress_class: Who makes that so; None means the cluster's default.
         gate: What judges a release while it is rolled out; None means nothing does.
         guards: What is there before the first pod and stays until the last one is gone.
+        database: The database it reads and writes, when there is one.
     """
 
     namespace: pulumi.Input[str]
@@ -63,6 +66,7 @@ class ApiServiceArgs:
     ingress_class: str | None = None
     gate: GateHook | None = None
     guards: Sequence[pulumi.Resource] = ()
+    database: Database | None = None
 
 
 class ApiService(pulumi.ComponentResource):
@@ -128,6 +132,16 @@ class ApiService(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
+        if self._args.database is not None:
+            name = f"{self._name}-database"
+            networking.NetworkPolicy(
+                name,
+                metadata=meta.ObjectMetaArgs(
+                    name=name, namespace=self._args.namespace, labels=of_service(self._name)
+                ),
+                spec=egress_to(self._args.database, self._name),
+                opts=self._child,
+            )
 
     def _disruption_budget(self) -> None:
         policy.PodDisruptionBudget(
@@ -173,13 +187,14 @@ class ApiService(pulumi.ComponentResource):
                         config_map=self._args.config_map,
                         secret=self._args.secret,
                         service_account=service_account,
+                        database=self._args.database,
                     ),
                 ),
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 # The pods alone wait for their guards; the rest is made meanwhile.
-                depends_on=self._args.guards,
+                depends_on=[*self._args.guards, *self._migration()],
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
                 hooks=hooks,
             ),
@@ -187,6 +202,22 @@ class ApiService(pulumi.ComponentResource):
         if gate is not None:
             gate.preview(self._args.image)
             self._passed_marker(deployment, marker_hooks)
+
+    def _migration(self) -> list[pulumi.Resource]:
+        """Bring the database to the release's schema before any of its pods runs."""
+        if self._args.database is None:
+            return []
+        args = MigrationArgs(
+            namespace=self._args.namespace,
+            image=self._args.image,
+            database=self._args.database,
+            resources=self._args.size.pod,
+            config_map=self._args.config_map,
+            secret=self._args.secret,
+        )
+        # In a namespace that nothing guards yet it would not run.
+        opts = pulumi.ResourceOptions(parent=self, depends_on=self._args.guards)
+        return [Migration(self._name, args, opts).job]
 
     def _passed_marker(
         self, deployment: apps.Deployment, hooks: pulumi.ResourceHookBinding | None

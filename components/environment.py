@@ -14,9 +14,13 @@ def plain_environment(settings: Settings) -> dict[str, str]:
         "AEGIS_LOG_LEVEL": settings.log_level,
         "AEGIS_DRAIN_SECONDS": str(settings.timings.drain),
         "AEGIS_PORT": str(PORT),
+        **({} if settings.database is None else settings.database.plain_environment()),
     }
 
 
 def secret_environment(settings: Settings) -> dict[str, str]:
     """What nobody may read of it; empty when there is nothing."""
-    return {} if settings.api_token is None else {"AEGIS_API_TOKEN": settings.api_token}
+    return {
+        **({} if settings.api_token is None else {"AEGIS_API_TOKEN": settings.api_token}),
+        **({} if settings.database is None else settings.database.secret_environment()),
+    }

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from aegis_deploy.model.gate_settings import SCHEMA as GATE_SCHEMA
 from aegis_deploy.model.gate_settings import GateSettings, gate_settings
 from aegis_deploy.model.setting_forms import Form, exactly, whole_text
+from components.database import SchemaRange, parse_address
 from components.quantities import CPU_SCHEMA, MEMORY_SCHEMA, Cpu, Memory
 from components.sizing import SCALE_SCHEMA, Scale
 from components.source import VERSION_TEXT
@@ -273,6 +274,30 @@ API_TOKEN = Key(
     allowed="16 to 512 printable ASCII characters without spaces, stored with --secret",
     example='"$(openssl rand -hex 24)"',
     secret=True,
+)
+DATABASE = Key(
+    name="database",
+    what="the PostgreSQL that the service reads and writes; without it there is none",
+    form=Form(parse_address, {"type": "string", "pattern": r"^postgres(ql)?://"}),
+    allowed="postgresql://user:password@host:port/name, stored with --secret",
+    example="postgresql://aegis:PASSWORD@db.example.com:5432/aegis",
+    secret=True,
+)
+DATABASE_CA = Key(
+    name="databaseCa",
+    what="the certificate of the authority that signed the database's; without it the system's",
+    form=_matching(
+        r"[A-Za-z0-9_-][A-Za-z0-9_./-]{0,254}", "is not the path of a file in the checkout"
+    ),
+    allowed="a file of the checkout with a certificate in PEM; only beside database",
+    example="database-ca.pem",
+)
+SCHEMA = Key(
+    name="schema",
+    what="the database's revisions that imageDigest's code works with: newest/least",
+    form=Form(SchemaRange.parse, exactly(r"[0-9]{1,9}/[0-9]{1,9}")),
+    allowed="two whole numbers such as 12/9; only beside imageDigest, which then needs it",
+    example="1/1",
 )
 LOG_LEVEL = Key(
     name="logLevel",

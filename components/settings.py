@@ -18,6 +18,7 @@ from pulumi.runtime.config import CONFIG
 
 from aegis_deploy.model.gate_settings import GateSettings
 from components import setting_keys as keys
+from components.database import Database, read_authority
 from components.interruption import SAID_WHAT_IS_WRONG
 from components.setting_errors import (
     Problem,
@@ -29,7 +30,7 @@ from components.setting_errors import (
 )
 from components.setting_keys import DATA_PROFILES, ENVIRONMENTS, KEYS, PROJECT, PROVIDER_KEYS, Key
 from components.sizing import PodResources, Size, size_of_stack
-from components.source import Source, SourceError, read_source
+from components.source import Source, SourceError, read_schema, read_source
 from components.timings import Timings
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class Settings:
         ingress_class: The Ingress's class; None means the cluster's default.
         gate: What a release must show before it counts as good; None means no gate.
         api_token: The token clients must show; None means none is asked for.
+        database: The database that the service reads and writes; None means none.
         cluster_identifier: Which cluster the stack is in; another one means to move it.
         kube_context: The kubeconfig's context to use; None means its current one.
         kubeconfig: A kubeconfig or its path; None means the usual places.
@@ -77,6 +79,7 @@ class Settings:
     ingress_class: str | None
     gate: GateSettings | None
     api_token: str | None = field(repr=False)
+    database: Database | None = field(repr=False)
     cluster_identifier: str
     kube_context: str | None
     kubeconfig: str | None = field(repr=False)
@@ -185,6 +188,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     api_token = reader.optional(keys.API_TOKEN)
     digest, source, version = _release(reader, root)
     build_args = _build_args(reader, source)
+    database = _database(reader, root, digest)
     platform = reader.value(keys.PLATFORM)
     if reader.problems:
         raise SettingsError(environment, reader.problems)
@@ -206,6 +210,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         ingress_class=ingress_class,
         gate=gate,
         api_token=api_token,
+        database=database,
         cluster_identifier=kubernetes.get("clusterIdentifier") or f"{PROJECT}-{environment}",
         kube_context=kubernetes.get("context"),
         kubeconfig=kubernetes.get("kubeconfig"),
@@ -324,6 +329,40 @@ def _release(reader: _Reader, root: Path) -> tuple[str | None, Source | None, st
         )
         return None, None, ""
     return None, source, source.version
+
+
+def _database(reader: _Reader, root: Path, digest: str | None) -> Database | None:
+    address = reader.optional(keys.DATABASE)
+    file = reader.optional(keys.DATABASE_CA)
+    schema = reader.optional(keys.SCHEMA)
+    environment = reader.environment
+    if not reader.right(keys.DATABASE, keys.DATABASE_CA, keys.SCHEMA):
+        return None
+    if address is None:
+        if file is not None:
+            reader.refuse(
+                keys.DATABASE_CA,
+                file,
+                "has no effect without aegis:database",
+                fix=f"pulumi config rm --stack {environment} {keys.DATABASE_CA.full_name}",
+            )
+        return None
+    if digest is None and schema is not None:
+        reader.refuse(
+            keys.SCHEMA,
+            f"{schema.head}/{schema.least}",
+            "is an image's, but the image is built from the checkout, which says its own",
+            fix=f"pulumi config rm --stack {environment} {keys.SCHEMA.full_name}",
+        )
+    if digest is not None and schema is None:
+        reader.refuse(keys.SCHEMA, "nothing", "is not said of the image that imageDigest names")
+        return None
+    try:
+        authority = None if file is None else read_authority(root / file)
+    except ValueError as error:
+        reader.refuse(keys.DATABASE_CA, file, str(error))
+        return None
+    return Database(address=address, authority=authority, schema=schema or read_schema(root))
 
 
 def _build_args(reader: _Reader, source: Source | None) -> dict[str, str]:

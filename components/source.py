@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from components.database import SchemaRange
 
 IMAGE_SOURCES = ("app", "Dockerfile", ".dockerignore")
 """What the image is made of; a change elsewhere in the checkout does not make its commit dirty."""
@@ -60,6 +63,28 @@ def read_source(root: Path, environ: Mapping[str, str] = os.environ) -> Source:
         SourceError: One of them cannot be told.
     """
     return Source(version=read_version(root / "pyproject.toml"), commit=read_commit(root, environ))
+
+
+def read_schema(root: Path) -> SchemaRange:
+    """Read which databases a checkout's service works with.
+
+    Args:
+        root: The checkout's top directory.
+
+    Raises:
+        SourceError: Its file is not there, or does not say it.
+    """
+    path = root / "app" / "migrations" / "schema.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return SchemaRange(head=int(found["head"]), least=int(found["least"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            "schema",
+            found=None,
+            why=f"{path.name} does not say it: {error}",
+            fix=f"git checkout -- {path.relative_to(root)}",
+        ) from error
 
 
 def read_version(pyproject: Path) -> str:

@@ -221,10 +221,10 @@ def _render(name: str, token: str | None, changes: tuple[tuple[str, str | None],
             config.pop(full, None)
         else:
             config[full] = value
-    secrets = []
+    secrets = ["aegis:database"] if "aegis:database" in config else []
     if token is not None:
         config["aegis:apiToken"] = token
-        secrets = ["aegis:apiToken"]
+        secrets.append("aegis:apiToken")
     return contextvars.Context().run(_run, name, config, secrets)
 
 

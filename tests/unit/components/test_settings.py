@@ -27,6 +27,8 @@ BAD_VALUES = [
     ("cpuLimit", "50m", "is below cpuRequest"),
     ("memoryRequest", "128", "not an amount of memory"),
     ("memoryLimit", "64Mi", "is below memoryRequest"),
+    ("databaseCa", "/etc/ca.pem", "is not the path of a file in the checkout"),
+    ("schema", "12", "is not two whole numbers"),
     ("scale", "2", "not above 0 and at most 1"),
     ("scale", "0", "not above 0 and at most 1"),
     ("scale", "half", "neither a number nor minimal"),
@@ -70,7 +72,7 @@ class TestBadValues:
         assert re.search(r"next: +pulumi config (set|rm) --stack staging aegis:\w+", message)
 
     def test_every_setting_is_in_the_table(self) -> None:
-        tried = {name for name, _, _ in BAD_VALUES} | {"apiToken"}
+        tried = {name for name, _, _ in BAD_VALUES} | {"apiToken", "database"}
         assert tried == {key.name for key in KEYS}
 
     def test_all_are_said_at_once(self) -> None:

@@ -16,12 +16,20 @@ from jsonschema import Draft7Validator, ValidationError, validators
 from aegis_deploy.model.gate_settings import FIELDS
 from aegis_deploy.model.setting_forms import OTHERWISE
 from components.setting_errors import SettingsError
-from components.setting_keys import API_TOKEN, ENVIRONMENTS, GATE, KEYS, PROVIDER_KEYS, Key
+from components.setting_keys import (
+    API_TOKEN,
+    DATABASE,
+    ENVIRONMENTS,
+    GATE,
+    KEYS,
+    PROVIDER_KEYS,
+    Key,
+)
 from components.settings_schema import FILE, schema
 from tests.rendering import ROOT, passed_on, render
 
 SCHEMA = schema()
-PLAIN = [key for key in KEYS if key not in (API_TOKEN, GATE)]
+PLAIN = [key for key in KEYS if not key.secret and key is not GATE]
 SECRET = {"secure": "v1:abcdefgh:0123"}
 
 
@@ -168,9 +176,10 @@ def test_a_gate_may_be_its_json_and_hold_a_secret(gate: Any) -> None:
     assert accepted({GATE.full_name: gate})
 
 
-def test_a_token_is_a_secret() -> None:
-    assert accepted({API_TOKEN.full_name: SECRET})
-    assert not accepted({API_TOKEN.full_name: "an-api-token-in-plain-text"})
+@pytest.mark.parametrize("key", [API_TOKEN, DATABASE], ids=lambda key: key.name)
+def test_what_is_never_shown_is_a_secret(key: Key[Any]) -> None:
+    assert accepted({key.full_name: SECRET})
+    assert not accepted({key.full_name: key.example_for("staging")})
 
 
 class TestNames:

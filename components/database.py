@@ -1,0 +1,126 @@
+"""The service's PostgreSQL, where a stack is given the address of one: how its pods reach it."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+SCHEMES = ("postgresql", "postgres")
+USUAL_PORT = 5432
+CA_FILE = "ca.pem"
+CA_KEY = "DATABASE_CA_PEM"
+"""The authority's certificate in the ConfigMap, which is no setting of the service's."""
+CA_DIRECTORY = "/etc/aegis/database"
+_OF_THE_SERVICE = ("ssl", "options", "connect_timeout", "application_name", "pass", "user", "host")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaRange:
+    """Which databases an image's code works with; see docs/schema.md.
+
+    Attributes:
+        head: The newest revision that it knows.
+        least: The least revision that it works with.
+    """
+
+    head: int
+    least: int
+
+    @classmethod
+    def parse(cls, text: str) -> SchemaRange:
+        """Read ``12/9``: head and least.
+
+        Raises:
+            ValueError: It is not that; the message is worded to follow the value.
+        """
+        found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if found is None:
+            raise ValueError("is not two whole numbers with a slash between them")
+        head, least = int(found[1]), int(found[2])
+        if least > head:
+            raise ValueError("says that the code needs a revision that it does not know")
+        return cls(head=head, least=least)
+
+    def as_json(self) -> dict[str, int]:
+        """Return it for the stack's outputs."""
+        return {"head": self.head, "least": self.least}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """A PostgreSQL outside the stack.
+
+    Attributes:
+        address: Its address, with the password.
+        authority: The certificate of the authority that signed its own, PEM; None for the system's.
+        schema: Which databases the release's code works with.
+    """
+
+    address: str = field(repr=False)
+    authority: str | None = field(default=None, repr=False)
+    schema: SchemaRange
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return urlsplit(self.address).port or USUAL_PORT
+
+    @property
+    def place(self) -> str:
+        """Which one it is: its host and its name, without the account."""
+        parts = urlsplit(self.address)
+        return f"{parts.hostname}:{self.port}{parts.path}"
+
+    def plain_environment(self) -> dict[str, str]:
+        """What anybody may read of its settings."""
+        if self.authority is None:
+            return {}
+        return {"AEGIS_DATABASE_CA": f"{CA_DIRECTORY}/{CA_FILE}", CA_KEY: self.authority}
+
+    def secret_environment(self) -> dict[str, str]:
+        """What nobody may read of them."""
+        return {"AEGIS_DATABASE_URL": self.address}
+
+
+def parse_address(text: str) -> str:
+    """Read a database's address; return it.
+
+    Raises:
+        ValueError: It is none; the message is worded to follow a value that is not shown.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is an address whose port is no number") from None
+    if parts.scheme not in SCHEMES:
+        raise ValueError("is not an address that begins with postgresql://")
+    if not parts.username or not parts.hostname or not parts.path.strip("/") or port == 0:
+        raise ValueError("is an address without a user, a host or a database's name")
+    taken = [it for it in parts.query.split("&") if it.startswith(_OF_THE_SERVICE)]
+    if taken:
+        name = taken[0].partition("=")[0]
+        raise ValueError(f"sets {name}, which the service sets itself")
+    return text
+
+
+def read_authority(path: Path) -> str:
+    """Read a certificate in PEM.
+
+    Args:
+        path: Its file.
+
+    Raises:
+        ValueError: It cannot be read, or is none; the message is worded to follow the path.
+    """
+    try:
+        text = path.read_text(encoding="ascii")
+        ssl.create_default_context(cadata=text)
+    except (ssl.SSLError, ValueError):  # The former is an OSError.
+        raise ValueError("is not a certificate in PEM") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    return text

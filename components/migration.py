@@ -1,0 +1,128 @@
+"""The Job that brings a database to a release's schema before the release is rolled out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes.batch.v1 as batch
+import pulumi_kubernetes.core.v1 as core
+import pulumi_kubernetes.meta.v1 as meta
+import pulumi_kubernetes.networking.v1 as networking
+
+from aegis_deploy.model import schema
+from components.api_pod import ca_mounts, ca_volumes, confined, environment_from, identity
+from components.database import Database
+from components.labels import of_service, selector
+from components.release_config import content_hash
+from components.sizing import PodResources
+
+_SECONDS = 900
+"""How long all of it may take, tries included."""
+_TRIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationArgs:
+    """What a migration is made from.
+
+    Attributes:
+        namespace: Where it runs.
+        image: The release's image, which has its revisions.
+        database: What it brings to the release's schema.
+        resources: What its pod requests and may use.
+        config_map: The ConfigMap that is its environment.
+        secret: The Secret that is the rest of it.
+    """
+
+    namespace: pulumi.Input[str]
+    image: pulumi.Input[str]
+    database: Database
+    resources: PodResources
+    config_map: pulumi.Input[str]
+    secret: pulumi.Input[str] | None
+
+
+class Migration(pulumi.ComponentResource):
+    """A Job for each schema and database, so that a release with a known schema runs none again.
+
+    What it applies leaves the release before working; contracts wait until they are asked for.
+    """
+
+    job: batch.Job
+    """It; a rollout waits for it."""
+
+    def __init__(
+        self, service: str, args: MigrationArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        head = args.database.schema.head
+        which = content_hash({"database": args.database.place})[:8]
+        name = f"{service}-migrate-{head}-{which}"
+        super().__init__("aegis:migration:Migration", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        # Not the service's own name: its Service would send requests there.
+        called = f"{service}-migrate"
+        labels = of_service(called)
+        metadata = meta.ObjectMetaArgs(name=name, namespace=args.namespace, labels=labels)
+        policy = networking.NetworkPolicy(
+            name, metadata=metadata, spec=egress_to(args.database, called), opts=child
+        )
+        self.job = batch.Job(
+            name,
+            metadata=metadata,
+            spec=batch.JobSpecArgs(
+                backoff_limit=_TRIES,
+                active_deadline_seconds=_SECONDS,
+                template=core.PodTemplateSpecArgs(
+                    metadata=meta.ObjectMetaArgs(labels=labels, annotations={schema.JOB: "true"}),
+                    spec=core.PodSpecArgs(
+                        restart_policy="Never",
+                        automount_service_account_token=False,
+                        enable_service_links=False,
+                        security_context=identity(),
+                        volumes=ca_volumes(args.database, args.config_map),
+                        containers=[
+                            core.ContainerArgs(
+                                name="migrate",
+                                image=args.image,
+                                image_pull_policy="IfNotPresent",
+                                command=["python3", "-m", "app.migrate"],
+                                env_from=environment_from(args.config_map, args.secret),
+                                resources=core.ResourceRequirementsArgs(
+                                    requests=args.resources.requests(),
+                                    limits=args.resources.limits(),
+                                ),
+                                volume_mounts=ca_mounts(args.database),
+                                termination_message_policy="FallbackToLogsOnError",
+                                security_context=confined(),
+                            )
+                        ],
+                    ),
+                ),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[policy],
+                # What has run is not run again for another image of the same schema.
+                ignore_changes=["spec"],
+            ),
+        )
+        self.register_outputs({})
+
+
+def egress_to(database: Database, name: str) -> networking.NetworkPolicySpecArgs:
+    """Describe what lets pods out to a database; its host may be a name, so to any host's port.
+
+    Args:
+        database: The database.
+        name: What the pods are called by the label that selects them.
+    """
+    return networking.NetworkPolicySpecArgs(
+        pod_selector=meta.LabelSelectorArgs(match_labels=selector(name)),
+        policy_types=["Egress"],
+        egress=[
+            networking.NetworkPolicyEgressRuleArgs(
+                ports=[networking.NetworkPolicyPortArgs(protocol="TCP", port=database.port)]
+            )
+        ],
+    )

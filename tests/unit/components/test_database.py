@@ -1,0 +1,183 @@
+"""components.database, components.migration: a stack that is given a database's address."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from aegis_deploy.model.schema import HEAD, JOB, LEAST
+from components.database import Database, SchemaRange, parse_address
+from components.settings import SettingsError
+from components.source import read_schema
+from tests.rendering import ROOT, Rendering, render
+
+PASSWORD = "a-password-of-a-test"
+ADDRESS = f"postgresql://aegis:{PASSWORD}@db.example.com:6432/records"
+DIGEST = f"sha256:{'a' * 64}"
+
+
+@cache
+def certificate() -> str:
+    """A certificate that signed itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of a test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.fixture
+def authority(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The file of an authority's certificate, which is in the checkout meanwhile."""
+    read = Path.read_text
+
+    def read_text(path: Path, *args: Any, **more: Any) -> str:
+        return certificate() if path.name == "of-a-test.pem" else read(path, *args, **more)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    return "of-a-test.pem"
+
+
+@pytest.fixture
+def rendered(authority: str) -> Rendering:
+    """Staging with a database and its authority."""
+    return render("staging", database=ADDRESS, databaseCa=authority)
+
+
+def pod_of(rendered: Rendering, kind: str) -> dict[str, Any]:
+    template: dict[str, Any] = rendered.one(kind).manifest["spec"]["template"]
+    return template
+
+
+class TestTheService:
+    """It gets the address as a secret, the authority as a file, and a way out to the port."""
+
+    def test_the_password_is_in_the_secret_and_nowhere_else(self, rendered: Rendering) -> None:
+        (secret,) = rendered.of_type("Secret")
+        assert secret.manifest["stringData"]["AEGIS_DATABASE_URL"] == ADDRESS
+        others = [str(it) for it in rendered.resources if it is not secret]
+        assert PASSWORD not in "".join(others) + str(rendered.outputs)
+
+    def test_the_authority_is_a_file_that_the_settings_name(self, rendered: Rendering) -> None:
+        data = rendered.one("ConfigMap").manifest["data"]
+        spec = pod_of(rendered, "Deployment")["spec"]
+        (volume,), (mount,) = spec["volumes"], spec["containers"][0]["volumeMounts"]
+        (item,) = volume["configMap"]["items"]
+        assert data[item["key"]] == certificate()
+        assert data["AEGIS_DATABASE_CA"] == f"{mount['mountPath']}/{item['path']}"
+        assert mount["readOnly"]
+
+    def test_its_pods_may_leave_for_the_database_s_port_alone(self, rendered: Rendering) -> None:
+        spec = rendered.one("NetworkPolicy", "aegis-api-database").manifest["spec"]
+        assert spec["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "aegis-api"}
+        assert spec["egress"] == [{"ports": [{"protocol": "TCP", "port": 6432}]}]
+
+    def test_its_pods_say_with_which_databases_they_work(self, rendered: Rendering) -> None:
+        said = pod_of(rendered, "Deployment")["metadata"]["annotations"]
+        code = read_schema(ROOT)
+        assert (said[HEAD], said[LEAST]) == (str(code.head), str(code.least))
+        assert rendered.outputs["schema"] == {"head": code.head, "least": code.least}
+
+    def test_a_stack_without_one_says_and_mounts_nothing(self) -> None:
+        without = render("staging")
+        template = pod_of(without, "Deployment")
+        assert "annotations" not in template["metadata"]
+        assert "volumes" not in template["spec"]
+        assert "schema" not in without.outputs
+        assert without.of_type("Job") == []
+
+
+class TestTheMigration:
+    """A Job with the release's image runs before the rollout, as confined as the service."""
+
+    def test_the_rollout_waits_for_it(self, rendered: Rendering) -> None:
+        assert rendered.one("Job").urn in rendered.one("Deployment").dependencies
+
+    def test_it_runs_the_release_s_image_with_the_service_s_settings(
+        self, rendered: Rendering
+    ) -> None:
+        (migrate,) = pod_of(rendered, "Job")["spec"]["containers"]
+        (service,) = pod_of(rendered, "Deployment")["spec"]["containers"]
+        assert migrate["command"] == ["python3", "-m", "app.migrate"]
+        for same in ("image", "envFrom", "resources", "volumeMounts", "securityContext"):
+            assert migrate[same] == service[same], same
+
+    def test_it_is_no_pod_of_the_service_s(self, rendered: Rendering) -> None:
+        labels = pod_of(rendered, "Job")["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] != "aegis-api"
+        name = rendered.one("Job").manifest["metadata"]["name"]
+        spec = rendered.one("NetworkPolicy", name).manifest["spec"]
+        assert spec["podSelector"]["matchLabels"].items() <= labels.items()
+
+    def test_it_is_told_for_a_migration_and_no_token_is_mounted(self, rendered: Rendering) -> None:
+        template = pod_of(rendered, "Job")
+        assert template["metadata"]["annotations"] == {JOB: "true"}
+        assert template["spec"]["automountServiceAccountToken"] is False
+        assert template["spec"]["securityContext"]["runAsNonRoot"]
+
+    def test_its_name_is_of_its_schema_and_its_database(self, rendered: Rendering) -> None:
+        def name(address: str) -> str:
+            made = render("staging", database=address)
+            return str(made.one("Job").manifest["metadata"]["name"])
+
+        first = rendered.one("Job").manifest["metadata"]["name"]
+        assert first.startswith(f"aegis-api-migrate-{read_schema(ROOT).head}-")
+        assert name(ADDRESS.replace(PASSWORD, "another")) == first
+        assert name(ADDRESS.replace("/records", "/others")) != first
+
+
+class TestSettings:
+    """What is wrong is refused before anything is made, and no password is shown."""
+
+    @pytest.mark.parametrize(
+        ("changes", "why"),
+        [
+            ({"database": "mysql://a:b@c/d"}, "is not an address that begins with postgresql://"),
+            ({"database": "postgresql://a:b@c"}, "without a user, a host or a database's name"),
+            ({"database": "postgresql://a:b@c:port/d"}, "whose port is no number"),
+            ({"database": f"{ADDRESS}?sslmode=disable"}, "sets sslmode, which the service sets"),
+            ({"database": ADDRESS, "databaseCa": "none.pem"}, "cannot be read: No such file"),
+            ({"database": ADDRESS, "databaseCa": "LICENSE"}, "is not a certificate in PEM"),
+            ({"databaseCa": "of-a-test.pem"}, "has no effect without aegis:database"),
+            ({"database": ADDRESS, "schema": "1/1"}, "the image is built from the checkout"),
+            ({"database": ADDRESS, "imageDigest": DIGEST}, "is not said of the image"),
+            ({"database": ADDRESS, "imageDigest": DIGEST, "schema": "1"}, "is not two whole"),
+            ({"database": ADDRESS, "imageDigest": DIGEST, "schema": "1/2"}, "does not know"),
+        ],
+    )
+    def test_what_is_wrong_is_told(self, changes: dict[str, str], why: str) -> None:
+        with pytest.raises(SettingsError) as wrong:
+            render("staging", **changes)
+        assert why in str(wrong.value)
+        assert PASSWORD not in str(wrong.value)
+
+    def test_an_image_that_is_named_says_its_own(self) -> None:
+        made = render("production", database=ADDRESS, imageDigest=DIGEST, schema="7/5")
+        said = pod_of(made, "Deployment")["metadata"]["annotations"]
+        assert (said[HEAD], said[LEAST]) == ("7", "5")
+        assert "-migrate-7-" in made.one("Job").manifest["metadata"]["name"]
+
+    def test_the_usual_port_and_the_account_are_no_part_of_the_place(self) -> None:
+        made = Database(address="postgres://a:b@DB.example/c", schema=SchemaRange(head=1, least=1))
+        assert (made.port, made.place) == (5432, "db.example:5432/c")
+        assert "b@" not in repr(made)
+
+    def test_what_is_right_is_kept_as_it_is(self) -> None:
+        assert parse_address(ADDRESS) == ADDRESS
