@@ -75,5 +75,5 @@ pulumi.export("imageDigest", image.digest)
 pulumi.export("version", settings.version)
 pulumi.export("replicas", settings.size.replicas)
 pulumi.export("serviceUrl", service.url)
-if settings.database is not None:
-    pulumi.export("schema", settings.database.schema.as_json())
+if settings.schema is not None:
+    pulumi.export("schema", settings.schema.as_json())

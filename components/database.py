@@ -44,6 +44,10 @@ class SchemaRange:
             raise ValueError("says that the code needs a revision that it does not know")
         return cls(head=head, least=least)
 
+    def __str__(self) -> str:
+        """It as the setting has it."""
+        return f"{self.head}/{self.least}"
+
     def as_json(self) -> dict[str, int]:
         """Return it for the stack's outputs."""
         return {"head": self.head, "least": self.least}

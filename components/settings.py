@@ -18,7 +18,7 @@ from pulumi.runtime.config import CONFIG
 
 from aegis_deploy.model.gate_settings import GateSettings
 from components import setting_keys as keys
-from components.database import Database, read_authority
+from components.database import Database, SchemaRange, read_authority
 from components.interruption import SAID_WHAT_IS_WRONG
 from components.setting_errors import (
     Problem,
@@ -57,6 +57,7 @@ class Settings:
         ingress_class: The Ingress's class; None means the cluster's default.
         gate: What a release must show before it counts as good; None means no gate.
         api_token: The token clients must show; None means none is asked for.
+        schema: Which databases the release's code works with; None where nobody says it.
         database: The database that the service reads and writes; None means none.
         cluster_identifier: Which cluster the stack is in; another one means to move it.
         kube_context: The kubeconfig's context to use; None means its current one.
@@ -79,6 +80,7 @@ class Settings:
     ingress_class: str | None
     gate: GateSettings | None
     api_token: str | None = field(repr=False)
+    schema: SchemaRange | None
     database: Database | None = field(repr=False)
     cluster_identifier: str
     kube_context: str | None
@@ -188,7 +190,8 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     api_token = reader.optional(keys.API_TOKEN)
     digest, source, version = _release(reader, root)
     build_args = _build_args(reader, source)
-    database = _database(reader, root, digest)
+    schema = _schema(reader, root, digest)
+    database = _database(reader, root, schema)
     platform = reader.value(keys.PLATFORM)
     if reader.problems:
         raise SettingsError(environment, reader.problems)
@@ -210,6 +213,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         ingress_class=ingress_class,
         gate=gate,
         api_token=api_token,
+        schema=schema,
         database=database,
         cluster_identifier=kubernetes.get("clusterIdentifier") or f"{PROJECT}-{environment}",
         kube_context=kubernetes.get("context"),
@@ -331,11 +335,30 @@ def _release(reader: _Reader, root: Path) -> tuple[str | None, Source | None, st
     return None, source, source.version
 
 
-def _database(reader: _Reader, root: Path, digest: str | None) -> Database | None:
+def _schema(reader: _Reader, root: Path, digest: str | None) -> SchemaRange | None:
+    given = reader.optional(keys.SCHEMA)
+    if digest is not None or not reader.right(keys.SCHEMA, keys.IMAGE_DIGEST):
+        return given
+    if given is not None:
+        reader.refuse(
+            keys.SCHEMA,
+            given,
+            "is an image's, but the image is built from the checkout, which says its own",
+            fix=f"pulumi config rm --stack {reader.environment} {keys.SCHEMA.full_name}",
+        )
+        return None
+    try:
+        return read_schema(root)
+    except SourceError as error:
+        reader.problems.append(
+            Problem(subject=error.subject, value=error.found, why=error.why, fix=error.fix)
+        )
+        return None
+
+
+def _database(reader: _Reader, root: Path, schema: SchemaRange | None) -> Database | None:
     address = reader.optional(keys.DATABASE)
     file = reader.optional(keys.DATABASE_CA)
-    schema = reader.optional(keys.SCHEMA)
-    environment = reader.environment
     if not reader.right(keys.DATABASE, keys.DATABASE_CA, keys.SCHEMA):
         return None
     if address is None:
@@ -344,25 +367,19 @@ def _database(reader: _Reader, root: Path, digest: str | None) -> Database | Non
                 keys.DATABASE_CA,
                 file,
                 "has no effect without aegis:database",
-                fix=f"pulumi config rm --stack {environment} {keys.DATABASE_CA.full_name}",
+                fix=f"pulumi config rm --stack {reader.environment} {keys.DATABASE_CA.full_name}",
             )
-        return None
-    if digest is None and schema is not None:
-        reader.refuse(
-            keys.SCHEMA,
-            f"{schema.head}/{schema.least}",
-            "is an image's, but the image is built from the checkout, which says its own",
-            fix=f"pulumi config rm --stack {environment} {keys.SCHEMA.full_name}",
-        )
-    if digest is not None and schema is None:
-        reader.refuse(keys.SCHEMA, "nothing", "is not said of the image that imageDigest names")
         return None
     try:
         authority = None if file is None else read_authority(root / file)
     except ValueError as error:
         reader.refuse(keys.DATABASE_CA, file, str(error))
         return None
-    return Database(address=address, authority=authority, schema=schema or read_schema(root))
+    if schema is None:
+        if reader.right(keys.IMAGE_DIGEST) and not reader.problems:
+            reader.refuse(keys.SCHEMA, "nothing", "is not said of the image that imageDigest names")
+        return None
+    return Database(address=address, authority=authority, schema=schema)
 
 
 def _build_args(reader: _Reader, source: Source | None) -> dict[str, str]:

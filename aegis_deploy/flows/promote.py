@@ -17,6 +17,7 @@ from aegis_deploy.flows.change_lines import change_lines
 from aegis_deploy.history import stack_history
 from aegis_deploy.history.diff import Difference, compare_settings
 from aegis_deploy.model.release import Deployed, Release
+from aegis_deploy.model.schema import of_outputs
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from aegis_deploy.model.release import Config
 
 VERSION_SETTING = "version"
+SCHEMA_SETTING = "schema"
 _SHORT = 10
-_OF_THE_IMAGE = (deploy.DIGEST_SETTING, VERSION_SETTING)
+_OF_THE_IMAGE = (deploy.DIGEST_SETTING, VERSION_SETTING, SCHEMA_SETTING)
 """Settings that the promotion itself sets; that they differ is no news."""
 
 
@@ -243,7 +245,7 @@ def _preview(target: FlowContext, digest: str, policy_packs: Sequence[str]) -> d
 
 
 def _name_version(source: FlowContext, target: FlowContext, found: Candidate) -> None:
-    """Have the target use the version that goes with the image.
+    """Have the target use the version, and the schema, that go with the image.
 
     Only for a program that says both of itself, by the names this project gives them: what a
     setting called `version` means to another one nobody knows.
@@ -252,6 +254,9 @@ def _name_version(source: FlowContext, target: FlowContext, found: Candidate) ->
     if not found.deployed.version or not {VERSION_SETTING, deploy.DIGEST_SETTING} <= set(said):
         return
     target.program_update.override(VERSION_SETTING, found.deployed.version)
+    schema = of_outputs(said)
+    if schema is not None:
+        target.program_update.override(SCHEMA_SETTING, f"{schema.head}/{schema.least}")
 
 
 def _is_other_code(release: Release, checkout: str | None) -> bool:

@@ -234,7 +234,13 @@ class _Store:
         return self.stage.history[:limit]
 
     def outputs(self, release: Release) -> Mapping[str, object]:
-        return {"version": f"1.{release.number}", "imageDigest": GOOD.partition("@")[2]}
+        said = self.stage.schemas.get(release.number)
+        schema = {} if said is None else {"schema": said.as_json()}
+        return {
+            "version": f"1.{release.number}",
+            "imageDigest": GOOD.partition("@")[2],
+            **schema,
+        }
 
     def checkpoint(self, release: Release) -> Mapping[str, Any]:
         if self.stage.illegible is not None:

@@ -61,6 +61,7 @@ class TestOutputs:
             "version",
             "replicas",
             "serviceUrl",
+            "schema",
         ]
 
     def test_are_all_known(self, rendering: Rendering) -> None:

@@ -20,6 +20,7 @@ from aegis_deploy.flows.promote import (
 )
 from aegis_deploy.model.events import Changes, Violation
 from aegis_deploy.model.release import ConfigValue, Deployed
+from aegis_deploy.model.schema import CodeSchema
 from aegis_deploy.operations.update_runner import Ran
 from tests.unit.aegis_deploy.stage import CRASHED, PASSED, Stage, outcome, release, step
 
@@ -149,6 +150,12 @@ class TestPromoting:
         assert any(it.startswith("update: aegis: promote s's release 3") for it in production.did)
         assert report.release is not None
         assert "keep version=1.3" in production.did
+
+    def test_with_them_goes_which_databases_the_image_works_with(self) -> None:
+        staging, production = stages()
+        staging.schemas = {3: CodeSchema(head=7, least=5)}
+        promote(staging.flow, production.flow, PromoteRequest(preview=True))
+        assert "override schema=7/5" in production.did
 
     def test_after_a_failure_neither_setting_stays(self) -> None:
         staging, production = stages()
