@@ -63,6 +63,7 @@ def choose(
             what=UNFIT,
             why="\n".join(f"release {it}: {said}" for it, said in list(unfit.items())[:_SHOWN]),
             next="go forward: mend it and deploy that; the database is never taken back",
+            code=ExitCode.REFUSED,
         )
     if not earlier:
         raise AegisError(

@@ -1,0 +1,307 @@
+"""A program that is not ours, with a store and migrations of its own: gone back to is what fits.
+
+All that `aegis` knows of them is the contract in docs/schema.md. The tests run in order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.stand import Finished, execute
+from tests.evidence.plugin import keep
+
+PROGRAM = '''
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+config = pulumi.Config()
+NAMESPACE, IMAGE = config.require("namespace"), config.require("image")
+HEAD, LEAST = config.require_int("head"), config.require_int("least")
+# What it holds outlives every release: nothing of it changes with them.
+STORE = """
+import http.server, json, os, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+holds = {"revision": 0, "leastHead": 0}
+class Store(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        said = json.dumps(holds).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+    def do_POST(self):
+        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        for name, value in told.items():
+            holds[name] = max(holds[name], value)
+        self.do_GET()
+http.server.ThreadingHTTPServer(("", 8000), Store).serve_forever()
+"""
+ASK = """
+import json, time, urllib.request
+def ask(**told):
+    data = json.dumps(told).encode() if told else None
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen("http://store", data, timeout=10) as answer:
+                return json.load(answer)
+        except OSError as error:
+            print(error, flush=True)
+            time.sleep(0.5)
+    raise SystemExit("there is no store")
+"""
+MIGRATE = ASK + f"""
+said = json.dumps(ask(revision={HEAD}))
+print("migrated to", said)
+open("/dev/termination-log", "w").write("whatever it says besides\\\\n" + said)
+"""
+WEB = ASK + f"""
+import http.server, os, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+store = ask()
+if not ({LEAST} <= store["revision"] and store["leastHead"] <= {HEAD}):
+    raise SystemExit(f"does not fit: {{store}}")
+if {config.get_bool("broken") or False}:
+    raise SystemExit("boom: forgot a comma")
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        said = json.dumps({{"database": ask()}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+http.server.ThreadingHTTPServer(("", 8000), Web).serve_forever()
+"""
+space = kubernetes.core.v1.Namespace("space", metadata={"name": NAMESPACE})
+inside = pulumi.ResourceOptions(depends_on=[space])
+
+
+def template(name, code, annotations=None, **more):
+    container = {
+        "name": name,
+        "image": IMAGE,
+        "command": ["python3", "-u", "-c", code],
+        "ports": [{"name": "http", "containerPort": 8000}],
+        "resources": {"requests": {"cpu": "10m"}},
+    }
+    if name != "migrate":
+        asks = {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1, "timeoutSeconds": 10}
+        container["readinessProbe"] = asks
+    spec = {"terminationGracePeriodSeconds": 2, "containers": [container], **more}
+    return {"metadata": {"labels": {"app": name}, "annotations": annotations or {}}, "spec": spec}
+
+
+def deployment(name, code, after, annotations=None):
+    return kubernetes.apps.v1.Deployment(
+        name,
+        metadata={"name": name, "namespace": NAMESPACE},
+        spec={
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": name}},
+            "template": template(name, code, annotations),
+        },
+        opts=pulumi.ResourceOptions(depends_on=after),
+    )
+
+
+for name in ("store", "web"):
+    kubernetes.core.v1.Service(
+        name,
+        metadata={
+            "name": name,
+            "namespace": NAMESPACE,
+            "annotations": {"pulumi.com/skipAwait": "true"},
+        },
+        spec={
+            "selector": {"app": name},
+            "ports": [{"name": "http", "port": 80, "targetPort": 8000}],
+        },
+        opts=inside,
+    )
+before = [deployment("store", STORE, [space])]
+if config.get_bool("migrates"):
+    before.append(
+        kubernetes.batch.v1.Job(
+            f"migrate-{HEAD}",
+            metadata={"name": f"migrate-{HEAD}", "namespace": NAMESPACE},
+            spec={
+                "backoffLimit": 0,
+                "template": template(
+                    "migrate", MIGRATE, {"aegis.dev/schema-job": "true"}, restartPolicy="Never"
+                ),
+            },
+            opts=pulumi.ResourceOptions(depends_on=before),
+        )
+    )
+said = {"aegis.dev/schema-head": str(HEAD), "aegis.dev/schema-least": str(LEAST)}
+deployment("web", WEB, before, said)
+'''
+STACK = ("--stack", "far")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The program, its stack and its namespace."""
+
+    directory: Path
+    environment: dict[str, str]
+    namespace: str
+
+    def run(self, *words: str, expect: int | None = 0) -> Finished:
+        """Run a command to its end, which must have this exit code."""
+        done = execute(*words, cwd=self.directory, env=self.environment)
+        assert expect is None or done.code == expect, f"{words}: {done.code}\n{done.output}"
+        return done
+
+    def aegis(self, *words: str, expect: int = 0) -> dict[str, Any]:
+        """Run `aegis`; return its document."""
+        done = self.run("aegis", *words, "--json", *STACK, expect=expect)
+        found: dict[str, Any] = json.loads(done.standard_output)
+        return found
+
+    def release(
+        self, head: int, least: int, *, migrates: bool = True, broken: bool = False
+    ) -> None:
+        """Choose what is deployed next: code of a schema, with a migration to it or without."""
+        for key, value in (
+            ("head", str(head)),
+            ("least", str(least)),
+            ("migrates", str(migrates).lower()),
+            ("broken", str(broken).lower()),
+        ):
+            self.run("pulumi", "config", "set", f"shop:{key}", value, *STACK)
+
+    def store(self, **told: int) -> dict[str, int]:
+        """Ask the store what it is; with something to tell, after that: a contract by hand."""
+        data = json.dumps(told).encode() if told else None
+        code = (
+            "import urllib.request as it\n"
+            f"print(it.urlopen('http://127.0.0.1:8000', {data!r}).read().decode())"
+        )
+        words = ("--namespace", self.namespace, "exec", "deployment/store", "--", "python3", "-c")
+        found: dict[str, int] = json.loads(self.run("kubectl", *words, code).standard_output)
+        return found
+
+    def serves(self) -> tuple[str, str]:
+        """The head that the pods that run are of, and the Deployment's generation."""
+        words = ("--namespace", self.namespace, "get", "deployment", "web", "--output", "json")
+        found = json.loads(self.run("kubectl", *words).standard_output)
+        said = found["spec"]["template"]["metadata"]["annotations"]
+        return said["aegis.dev/schema-head"], found["metadata"]["generation"]
+
+    def rows(self) -> dict[int, dict[str, Any]]:
+        """The releases of the history by their numbers."""
+        return {it["number"]: it for it in self.aegis("history")["releases"]}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A stack whose first release, of revision 1, is good and verified."""
+    directory = tmp_path_factory.mktemp("shop")
+    (directory / "Pulumi.yaml").write_text(
+        "name: shop\nruntime: {name: python, options: {virtualenv: .venv}}\n"
+    )
+    (directory / "__main__.py").write_text(PROGRAM)
+    (directory / ".venv").symlink_to(Path(__file__).resolve().parents[2] / ".venv")
+    (directory / "backend").mkdir()
+    environment = {
+        **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
+        "PULUMI_BACKEND_URL": f"file://{directory / 'backend'}",
+        "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
+    }
+    it = Shop(directory, environment, f"shop-{secrets.token_hex(3)}")
+    it.run("pulumi", "stack", "init", "far")
+    for key, value in (
+        ("namespace", it.namespace),
+        ("image", os.environ["AEGIS_RUNTIME_IMAGE"]),
+        ("gate.bakeSeconds", "2"),
+        ("gate.path", "/"),
+        # How soon a busy machine answers and starts a pod is nothing of the release's.
+        ("gate.unreadySeconds", "300"),
+        ("gate.p99Ms", "60000"),
+    ):
+        it.run("pulumi", "config", "set", "--path", f"shop:{key}", value, *STACK)
+    try:
+        it.release(1, 1)
+        assert it.aegis("deploy", "--yes")["gate"]["passed"]
+        yield it
+    except Exception:
+        keep(it)
+        raise
+    finally:
+        it.run("kubectl", "delete", "namespace", it.namespace, "--wait=false", expect=None)
+
+
+def test_a_release_that_adds_to_the_schema_is_migrated_for_and_verified(shop: Shop) -> None:
+    shop.release(2, 1)
+    assert shop.aegis("deploy", "--yes")["gate"]["passed"]
+    assert shop.store() == {"revision": 2, "leastHead": 0}
+    assert shop.aegis("status")["database"] == {"revision": 2, "leastHead": 0}
+
+
+def test_a_bad_one_goes_back_to_code_that_works_with_what_its_migration_added(shop: Shop) -> None:
+    shop.release(3, 1, broken=True)
+    failed = shop.aegis("deploy", "--yes", expect=4)
+    assert "boom: forgot a comma" in failed["error"]["why"]
+    assert failed["error"]["state"].startswith("rolled back to release ")
+    assert shop.serves()[0] == "2"
+    assert shop.store() == {"revision": 3, "leastHead": 0}, "no downgrade is ever run"
+    assert shop.aegis("status")["database"] == {"revision": 3, "leastHead": 0}
+
+
+def test_code_that_needs_what_the_store_does_not_have_is_refused(shop: Shop) -> None:
+    before = shop.serves()
+    shop.release(9, 9, migrates=False)
+    refused = shop.aegis("deploy", "--yes", expect=3)
+    assert "does not fit the database" in refused["error"]["what"]
+    assert "at revision 9 or later, and that is at 3" in refused["error"]["why"]
+    assert refused["error"]["state"] == "nothing was changed"
+    assert shop.serves() == before
+
+
+def test_past_a_contract_nothing_goes_back(shop: Shop) -> None:
+    shop.release(4, 2)
+    assert shop.aegis("deploy", "--yes")["gate"]["passed"]
+    assert shop.store(revision=5, leastHead=2) == {"revision": 5, "leastHead": 2}
+    before = shop.serves()
+    assert before[0] == "4"
+    rows = shop.rows()
+    first = min(number for number, it in rows.items() if it["verified"])
+    refused = shop.aegis("rollback", "--to", str(first), "--yes", expect=3)
+    assert "works with code of revision 2 or later, and this is of 1" in refused["error"]["why"]
+    fits = max(n for n, it in rows.items() if (it["schema"] or {}).get("head") == 2)
+    assert str(fits) in refused["error"]["next"], "the nearest that does is named"
+    assert shop.serves() == before
+    marked = {number for number, it in shop.rows().items() if it["misfit"]}
+    assert first in marked
+    assert fits not in marked
+    assert "works with code of revision 2 or later" in shop.run("aegis", "history", *STACK).output
+
+
+def test_code_of_before_the_contract_is_refused_though_it_brings_a_migration(shop: Shop) -> None:
+    before = shop.serves()
+    shop.release(1, 1)
+    refused = shop.aegis("deploy", "--yes", expect=3)
+    assert "works with code of revision 2 or later, and this is of 1" in refused["error"]["why"]
+    assert shop.serves() == before
+
+
+def test_a_rollback_passes_over_what_no_longer_fits(shop: Shop) -> None:
+    back = shop.aegis("rollback", "--yes")
+    assert back["gate"]["passed"]
+    assert shop.serves()[0] == "2"
+    assert shop.store(leastHead=2) == {"revision": 5, "leastHead": 2}
+    shop.release(5, 2)
+    assert shop.aegis("deploy", "--yes")["gate"]["passed"]
+    shop.store(leastHead=5)
+    before = shop.serves()
+    refused = shop.aegis("rollback", "--yes", expect=3)
+    assert "works with code of revision 5 or later" in refused["error"]["why"]
+    assert shop.serves() == before
