@@ -44,9 +44,11 @@ class MigrationArgs:
 
 
 class Migration(pulumi.ComponentResource):
-    """A Job for each schema and database, so that a release with a known schema runs none again.
+    """A Job for each schema and database, run once for each image.
 
-    What it applies leaves the release before working; contracts wait until they are asked for.
+    What it applies leaves the release before working; contracts wait until they are asked for. On a
+    database that is at its schema or beyond it changes nothing, and says whether its image fits
+    before the first pod of the rollout does.
     """
 
     job: batch.Job
@@ -63,9 +65,19 @@ class Migration(pulumi.ComponentResource):
         # Not the service's own name: its Service would send requests there.
         called = f"{service}-migrate"
         labels = of_service(called)
-        metadata = meta.ObjectMetaArgs(name=name, namespace=args.namespace, labels=labels)
+        metadata = meta.ObjectMetaArgs(
+            name=name,
+            namespace=args.namespace,
+            labels=labels,
+            # The next update runs one that failed again, and does not fail by looking at it; see
+            # https://github.com/pulumi/pulumi-kubernetes/issues/856
+            annotations={"pulumi.com/replaceUnready": "true"},
+        )
         policy = networking.NetworkPolicy(
-            name, metadata=metadata, spec=egress_to(args.database, called), opts=child
+            name,
+            metadata=meta.ObjectMetaArgs(name=name, namespace=args.namespace, labels=labels),
+            spec=egress_to(args.database, called),
+            opts=child,
         )
         self.job = batch.Job(
             name,
@@ -101,10 +113,7 @@ class Migration(pulumi.ComponentResource):
                 ),
             ),
             opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[policy],
-                # What has run is not run again for another image of the same schema.
-                ignore_changes=["spec"],
+                parent=self, depends_on=[policy], delete_before_replace=True
             ),
         )
         self.register_outputs({})

@@ -133,6 +133,10 @@ class TestTheMigration:
         assert template["spec"]["automountServiceAccountToken"] is False
         assert template["spec"]["securityContext"]["runAsNonRoot"]
 
+    def test_one_that_failed_is_run_again(self, rendered: Rendering) -> None:
+        made = rendered.one("Job").manifest["metadata"]
+        assert made["annotations"] == {"pulumi.com/replaceUnready": "true"}
+
     def test_its_name_is_of_its_schema_and_its_database(self, rendered: Rendering) -> None:
         def name(address: str) -> str:
             made = render("staging", database=address)
