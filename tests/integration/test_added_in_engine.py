@@ -343,3 +343,17 @@ def test_what_both_have_is_changed_back_before_the_rest(stand: Stand) -> None:
     done = stand.done().splitlines()
     assert done[:2] == ["update ConfigMap key", "update ResourceQuota quota"]
     assert len(done) == 8
+
+
+def test_what_it_changed_and_protected_is_changed_back_and_protected_no_more(
+    stand: Stand, two: Callable[[Callable[[], None]], Session]
+) -> None:
+    def both() -> None:
+        _thing(CONFIG_MAP, "a", data="2", protect=True)
+
+    session = two(both)
+    assert stand.aegis("rollback", "--to", "1", "--yes") == ExitCode.OK
+    (found,) = (it for it in session.resources() if it["urn"].endswith("::a"))
+    assert found["inputs"]["data"] == {"x": "1"}
+    assert not found.get("protect")
+    assert "update ConfigMap a" in stand.done()
