@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from aegis_deploy.history.verification_store import VERIFIED
 from aegis_deploy.stack.session import Session
-from tests.e2e.stand import Finished, execute
+from tests.e2e.small_program import STACK, SmallProgram
 
 PROGRAM = '''
 import pulumi
@@ -193,37 +190,10 @@ kubernetes.apps.v1.Deployment(
     ),
 )
 '''
-STACK = ("--stack", "far")
 
 
-class Shop:
-    """The program, its stack and its namespace, with a first release that is verified."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.namespace = f"added-{secrets.token_hex(3)}"
-        self.environment = {
-            **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
-            "PULUMI_BACKEND_URL": f"file://{directory / 'backend'}",
-            "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
-        }
-
-    def run(self, *words: str, expect: int = 0) -> Finished:
-        """Run a command to its end, which must have this exit code."""
-        done = execute(*words, cwd=self.directory, env=self.environment)
-        assert done.code == expect, f"{' '.join(words)}: {done.code}\n{done.output}"
-        return done
-
-    def choose(self, **settings: str) -> None:
-        """Change some settings."""
-        for key, value in settings.items():
-            self.run("pulumi", "config", "set", f"shop:{key}", value, *STACK)
-
-    def told(self, *words: str, expect: int = 0) -> Any:
-        """Run `aegis` and return its document."""
-        return json.loads(
-            self.run("aegis", *words, "--json", *STACK, expect=expect).standard_output
-        )
+class Shop(SmallProgram):
+    """The program, its stack and its namespace."""
 
     def forget_the_last_mark(self) -> None:
         """Take the verified mark from the newest release that has one."""
@@ -232,7 +202,7 @@ class Shop:
         name = max(it for it in tags if it.startswith(f"{VERIFIED}."))
         session.change_tags({name: tags[name].rpartition(",")[0] or None})
 
-    def live(self, kind: str, namespace: str | None = None) -> list[str]:
+    def names(self, kind: str, namespace: str | None = None) -> list[str]:
         """The names of the live objects of a kind."""
         where = ("--namespace", namespace or self.namespace)
         found = self.run("kubectl", *where, "get", kind, "--output", "name").standard_output
@@ -241,39 +211,29 @@ class Shop:
     def served_by(self) -> str:
         """What the release that the Deployment is of had added."""
         shown = ("--output", "jsonpath={.metadata.labels.adds} {.status.readyReplicas}")
-        where = ("--namespace", self.namespace)
-        return self.run("kubectl", *where, "get", "deployment", "web", *shown).standard_output
+        return self.kubectl("get", "deployment", "web", *shown).standard_output
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
     """A stack with one verified release."""
-    (tmp_path / "Pulumi.yaml").write_text(
-        "name: shop\nruntime:\n  name: python\n  options:\n    virtualenv: .venv\n"
-    )
-    (tmp_path / "__main__.py").write_text(PROGRAM)
-    (tmp_path / ".venv").symlink_to(Path(__file__).resolve().parents[2] / ".venv")
-    (tmp_path / "backend").mkdir()
-    it = Shop(tmp_path)
+    it = Shop.written(tmp_path, PROGRAM, {})
     it.run("kubectl", "create", "namespace", it.namespace)
     try:
-        it.run("pulumi", "stack", "init", "far")
-        it.choose(namespace=it.namespace, image=os.environ["AEGIS_RUNTIME_IMAGE"])
-        it.run("aegis", "deploy", "--yes", *STACK)
+        it.aegis("deploy", "--yes")
         yield it
     finally:
-        gone = ("--ignore-not-found", "--wait=false")
-        guard = f"guard.{it.namespace}.example.com"
-        it.run("kubectl", "delete", "validatingwebhookconfigurations", guard, *gone)
-        it.run("kubectl", "delete", "persistentvolume", f"disk-{it.namespace}", *gone)
-        it.run("kubectl", "delete", "storageclass", f"grows-{it.namespace}", "--ignore-not-found")
-        things = f"things.{it.namespace}.example.com"
-        it.run("kubectl", "delete", "customresourcedefinition", things, *gone)
-        it.run("kubectl", "delete", "namespace", it.namespace, f"{it.namespace}-more", *gone)
+        it.leave(
+            f"validatingwebhookconfiguration/guard.{it.namespace}.example.com",
+            f"persistentvolume/disk-{it.namespace}",
+            f"storageclass/grows-{it.namespace}",
+            f"customresourcedefinition/things.{it.namespace}.example.com",
+            f"namespace/{it.namespace}-more",
+        )
 
 
 def test_everything_else_is_restored_and_data_stays_in_the_state(shop: Shop) -> None:
-    shop.choose(adds="data", broken="true")
+    shop.configure({"adds": "data", "broken": "true"})
     error = shop.told("deploy", "--yes", expect=4)["error"]
     assert error["state"].startswith("rolled back to release 1, verified; not deleted: ")
     for name in (
@@ -283,10 +243,10 @@ def test_everything_else_is_restored_and_data_stays_in_the_state(shop: Shop) -> 
     ):
         assert name in error["state"]
     assert shop.served_by() == "nothing 1"
-    assert shop.live("persistentvolumeclaim") == ["data"]
-    assert shop.live("persistentvolumeclaim", f"{shop.namespace}-more") == ["in-it"]
-    assert shop.live("pods") == [it for it in shop.live("pods") if it.startswith("web-")]
-    assert "settings" not in shop.live("configmap")
+    assert shop.names("persistentvolumeclaim") == ["data"]
+    assert shop.names("persistentvolumeclaim", f"{shop.namespace}-more") == ["in-it"]
+    assert shop.names("pods") == [it for it in shop.names("pods") if it.startswith("web-")]
+    assert "settings" not in shop.names("configmap")
     assert shop.told("status")["drift"]["drifted"] is False
     # The program that declared it knows it.
     preview = json.loads(
@@ -299,8 +259,7 @@ def test_everything_else_is_restored_and_data_stays_in_the_state(shop: Shop) -> 
 
     # As one whose rollback died before its mark; what stays and went since is no matter.
     shop.forget_the_last_mark()
-    where = ("--namespace", shop.namespace)
-    shop.run("kubectl", *where, "delete", "persistentvolumeclaim", "data", "--wait")
+    shop.kubectl("delete", "persistentvolumeclaim", "data", "--wait")
     recovered = shop.told("recover")
     assert (recovered["action"], recovered["rollback"]) == ("judge", None)
     assert any(it.startswith("PersistentVolumeClaim data") for it in recovered["stays"])
@@ -308,17 +267,17 @@ def test_everything_else_is_restored_and_data_stays_in_the_state(shop: Shop) -> 
 
     shown = shop.told("rollback", "--to", "1", "--preview")
     assert any(it.startswith("PersistentVolumeClaim data") for it in shown["stays"])
-    shop.run("aegis", "rollback", "--to", "1", "--yes", "--allow-data-loss", *STACK)
-    assert shop.live("persistentvolumeclaim") == []
-    assert shop.live("statefulset") == []
-    assert "kept" in shop.live("configmap"), "what is protected stays"
+    shop.aegis("rollback", "--to", "1", "--yes", "--allow-data-loss")
+    assert shop.names("persistentvolumeclaim") == []
+    assert shop.names("statefulset") == []
+    assert "kept" in shop.names("configmap"), "what is protected stays"
 
 
 def test_a_volume_that_grew_and_a_stored_version_stay_and_all_else_is_restored(shop: Shop) -> None:
-    shop.choose(grows="true")
-    shop.run("aegis", "deploy", "--yes", *STACK)
+    shop.configure({"grows": "true"})
+    shop.aegis("deploy", "--yes")
     assert shop.told("drift")["drift"] is False, "a definition is as it was declared"
-    shop.choose(adds="more", broken="true")
+    shop.configure({"adds": "more", "broken": "true"})
     error = shop.told("deploy", "--yes", expect=4)["error"]
     things = f"things.{shop.namespace}.example.com"
     assert error["state"].startswith("rolled back to release 2, verified; not as it was: ")
@@ -335,11 +294,11 @@ def test_a_volume_that_grew_and_a_stored_version_stay_and_all_else_is_restored(s
 
 def test_what_refuses_every_change_goes_first(shop: Shop) -> None:
     guard = f"guard.{shop.namespace}.example.com"
-    shop.choose(adds="guards")
+    shop.configure({"adds": "guards"})
     error = shop.told("deploy", "--yes", expect=4)["error"]
     assert error["state"] == "rolled back to release 1, verified"
-    assert guard not in shop.live("validatingwebhookconfigurations")
-    assert shop.live("resourcequota") == []
+    assert guard not in shop.names("validatingwebhookconfigurations")
+    assert shop.names("resourcequota") == []
     assert shop.served_by() == "nothing 1"
     newest, *steps = shop.told("history")["releases"]
     assert (newest["restores"], newest["result"], newest["verified"]) == (1, "succeeded", True)
@@ -349,14 +308,14 @@ def test_what_refuses_every_change_goes_first(shop: Shop) -> None:
 def test_by_hand_the_preview_shows_the_order_though_the_cluster_refuses_to_be_asked(
     shop: Shop,
 ) -> None:
-    shop.choose(adds="guards")
-    shop.run("aegis", "deploy", "--yes", "--no-rollback", *STACK, expect=1)
+    shop.configure({"adds": "guards"})
+    shop.aegis("deploy", "--yes", "--no-rollback", expect=1)
     shown = shop.told("rollback", "--to", "1", "--preview")
     assert shown["first"] == [
         f"ValidatingWebhookConfiguration guard.{shop.namespace}.example.com",
         "ResourceQuota quota",
     ]
     assert [it.strip().partition(" ")[0] for it in shown["changes"][:2]] == ["delete", "delete"]
-    shop.run("aegis", "recover", *STACK)
-    assert shop.live("resourcequota") == []
+    shop.aegis("recover")
+    assert shop.names("resourcequota") == []
     assert shop.served_by() == "nothing 1"

@@ -6,16 +6,12 @@ its least number is enough to be one.
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.stand import ROOT, Finished, execute
+from tests.e2e.small_program import STACK, SmallProgram
 
 PROGRAM = """
 import pulumi
@@ -59,7 +55,6 @@ if config.get_bool("scaled"):
         opts=pulumi.ResourceOptions(depends_on=[web]),
     )
 """
-STACK = ("--stack", "far")
 DECLARED, SCALED = 1, 3
 PLAIN, AUTOSCALED, UNDECLARED = (
     {"version": "v1", "replicas": str(DECLARED), "scaled": "false"},
@@ -69,48 +64,17 @@ PLAIN, AUTOSCALED, UNDECLARED = (
 SECONDS = 120
 
 
-class Stack:
+class Scaled(SmallProgram):
     """The program, its stack and its namespace."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.namespace = f"autoscaled-{secrets.token_hex(3)}"
-        self.environment = {
-            **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
-            "PULUMI_BACKEND_URL": f"file://{directory / 'backend'}",
-            "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
-        }
-
-    def run(self, *words: str, expect: int | None = 0) -> Finished:
-        """Run a command to its end, which must have this exit code."""
-        done = execute(*words, cwd=self.directory, env=self.environment)
-        assert expect in (None, done.code), f"{' '.join(words)}: {done.code}\n{done.output}"
-        return done
-
-    def aegis(self, *words: str, expect: int | None = 0) -> Finished:
-        """Run `aegis` on the stack."""
-        return self.run("aegis", *words, *STACK, expect=expect)
-
-    def kubectl(self, *words: str) -> Finished:
-        """Run `kubectl` in the namespace."""
-        return self.run("kubectl", "--namespace", self.namespace, *words)
-
-    def choose(self, settings: dict[str, str]) -> None:
-        """Choose what is deployed next."""
-        for key, value in settings.items():
-            what = ("set", key, value) if value else ("rm", key)
-            self.run("pulumi", "config", *what, *STACK, expect=None)
 
     def deploys(self, settings: dict[str, str]) -> int:
         """Deploy something; return the release's number."""
-        self.choose(settings)
-        said = json.loads(self.aegis("deploy", "--yes", "--json").standard_output)
-        return int(said["release"])
+        self.configure(settings)
+        return int(self.told("deploy", "--yes")["release"])
 
     def replicas(self) -> int:
         """How many pods the Deployment is to have."""
-        shown = self.kubectl("get", "deployment", "web", "--output=json").standard_output
-        return int(json.loads(shown)["spec"]["replicas"])
+        return int(self.live("deployment", "web")["spec"]["replicas"])
 
     def wait_for(self, replicas: int) -> None:
         """Wait until the Deployment is to have so many pods."""
@@ -121,9 +85,9 @@ class Stack:
 
     def drifted(self) -> list[str]:
         """The fields that drifted, of which all who look say the same."""
-        found = json.loads(self.aegis("drift", "--json", expect=None).standard_output)
+        found = self.told("drift", expect=None)
         fields = sorted(it["path"] for item in found["objects"] for it in item["fields"])
-        said = json.loads(self.aegis("status", "--json").standard_output)["drift"]
+        said = self.told("status")["drift"]
         assert said["unknown"] == ""
         named: list[str] = []
         for line in said["found"]:
@@ -137,29 +101,19 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaled]:
     """A stack that nothing was deployed from."""
     directory = tmp_path_factory.mktemp("autoscaled")
-    (directory / "Pulumi.yaml").write_text(
-        "name: shop\nruntime:\n  name: python\n  options:\n    virtualenv: .venv\n"
-    )
-    (directory / "__main__.py").write_text(PROGRAM)
-    (directory / ".venv").symlink_to(ROOT / ".venv")
-    (directory / "backend").mkdir()
-    it = Stack(directory)
+    it = Scaled.written(directory, PROGRAM, {"gate.bakeSeconds": "0"})
     it.run("kubectl", "create", "namespace", it.namespace)
     try:
-        it.run("pulumi", "stack", "init", "far")
-        image = os.environ["AEGIS_RUNTIME_IMAGE"]
-        it.choose({"namespace": it.namespace, "image": image})
-        it.run("pulumi", "config", "set", "--path", "shop:gate.bakeSeconds", "0", *STACK)
         yield it
     finally:
-        it.run("kubectl", "delete", "namespace", it.namespace, "--wait=false")
+        it.leave()
 
 
 @pytest.fixture(scope="module")
-def scaled(shop: Stack) -> dict[str, int]:
+def scaled(shop: Scaled) -> dict[str, int]:
     """The numbers of the releases without and with an autoscaler, which has scaled."""
     numbers = {"plain": shop.deploys(PLAIN)}
     shop.kubectl("scale", "deployment", "web", "--replicas=2")
@@ -172,7 +126,7 @@ def scaled(shop: Stack) -> dict[str, int]:
 
 
 @pytest.mark.usefixtures("scaled")
-def test_what_an_autoscaler_wrote_is_no_drift_to_anybody(shop: Stack) -> None:
+def test_what_an_autoscaler_wrote_is_no_drift_to_anybody(shop: Scaled) -> None:
     assert shop.drifted() == []
     assert "no drift" in shop.aegis("drift").output
     shop.kubectl("scale", "deployment", "web", "--replicas=4")
@@ -183,16 +137,15 @@ def test_what_an_autoscaler_wrote_is_no_drift_to_anybody(shop: Stack) -> None:
     shop.aegis("drift", "--fix", "--yes")
     shop.wait_for(4)
     assert shop.drifted() == []
-    shown = shop.kubectl("get", "deployment", "web", "--output=json").standard_output
-    metadata = json.loads(shown)["metadata"]
+    metadata = shop.live("deployment", "web")["metadata"]
     assert metadata["annotations"]["its"] == "own"
     assert "who" not in metadata.get("labels", {})
 
 
 @pytest.mark.usefixtures("scaled")
-def test_a_program_that_wants_another_number_is_told_and_takes_none_away(shop: Stack) -> None:
+def test_a_program_that_wants_another_number_is_told_and_takes_none_away(shop: Scaled) -> None:
     before = shop.replicas()
-    shop.choose({**AUTOSCALED, "version": "v2b"})
+    shop.configure({**AUTOSCALED, "version": "v2b"})
     # The provider forces its previews only as long as it has applied nothing.
     refused = shop.aegis("deploy", "--yes", expect=None)
     assert refused.code in (3, 4), refused.output
@@ -202,7 +155,7 @@ def test_a_program_that_wants_another_number_is_told_and_takes_none_away(shop: S
 
 
 def test_going_back_leaves_the_number_and_the_next_update_finds_nothing_to_do(
-    shop: Stack, scaled: dict[str, int]
+    shop: Scaled, scaled: dict[str, int]
 ) -> None:
     shop.deploys(UNDECLARED)
     before = shop.replicas()
@@ -212,12 +165,12 @@ def test_going_back_leaves_the_number_and_the_next_update_finds_nothing_to_do(
     assert shop.replicas() == before
     assert shop.drifted() == []
     assert "far is in order" in shop.aegis("recover", "--preview").output
-    shop.choose(AUTOSCALED)
+    shop.configure(AUTOSCALED)
     shop.unchanged()
 
 
 def test_without_its_autoscaler_the_number_is_the_releases_again(
-    shop: Stack, scaled: dict[str, int]
+    shop: Scaled, scaled: dict[str, int]
 ) -> None:
     # From the rollback's own record, which never had the number that was declared.
     shop.kubectl("delete", "horizontalpodautoscaler", "web")
@@ -227,5 +180,5 @@ def test_without_its_autoscaler_the_number_is_the_releases_again(
     shop.aegis("rollback", "--yes", "--to", str(scaled["plain"]))
     assert shop.replicas() == DECLARED
     assert shop.drifted() == []
-    shop.choose(PLAIN)
+    shop.configure(PLAIN)
     shop.unchanged()

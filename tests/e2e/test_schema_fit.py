@@ -6,16 +6,12 @@ All that `aegis` knows of them is the contract in docs/schema.md. The tests run 
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.stand import Finished, execute
+from tests.e2e.small_program import PATIENT, SmallProgram
 from tests.evidence.plugin import keep
 
 PROGRAM = '''
@@ -143,40 +139,18 @@ if config.get_bool("migrates"):
 said = {"aegis.dev/schema-head": str(HEAD), "aegis.dev/schema-least": str(LEAST)}
 deployment("web", WEB, before, said)
 '''
-STACK = ("--stack", "far")
 
 
-@dataclass(frozen=True)
-class Shop:
+class Shop(SmallProgram):
     """The program, its stack and its namespace."""
-
-    directory: Path
-    environment: dict[str, str]
-    namespace: str
-
-    def run(self, *words: str, expect: int | None = 0) -> Finished:
-        """Run a command to its end, which must have this exit code."""
-        done = execute(*words, cwd=self.directory, env=self.environment)
-        assert expect is None or done.code == expect, f"{words}: {done.code}\n{done.output}"
-        return done
-
-    def aegis(self, *words: str, expect: int = 0) -> dict[str, Any]:
-        """Run `aegis`; return its document."""
-        done = self.run("aegis", *words, "--json", *STACK, expect=expect)
-        found: dict[str, Any] = json.loads(done.standard_output)
-        return found
 
     def release(
         self, head: int, least: int, *, migrates: bool = True, broken: bool = False
     ) -> None:
         """Choose what is deployed next: code of a schema, with a migration to it or without."""
-        for key, value in (
-            ("head", str(head)),
-            ("least", str(least)),
-            ("migrates", str(migrates).lower()),
-            ("broken", str(broken).lower()),
-        ):
-            self.run("pulumi", "config", "set", f"shop:{key}", value, *STACK)
+        code = {"head": str(head), "least": str(least)}
+        ways = {"migrates": str(migrates).lower(), "broken": str(broken).lower()}
+        self.configure({**code, **ways})
 
     def store(self, **told: int) -> dict[str, int]:
         """Ask the store what it is; with something to tell, after that: a contract by hand."""
@@ -185,81 +159,58 @@ class Shop:
             "import urllib.request as it\n"
             f"print(it.urlopen('http://127.0.0.1:8000', {data!r}).read().decode())"
         )
-        words = ("--namespace", self.namespace, "exec", "deployment/store", "--", "python3", "-c")
-        found: dict[str, int] = json.loads(self.run("kubectl", *words, code).standard_output)
+        words = ("exec", "deployment/store", "--", "python3", "-c", code)
+        found: dict[str, int] = json.loads(self.kubectl(*words).standard_output)
         return found
 
     def serves(self) -> tuple[str, str]:
         """The head that the pods that run are of, and the Deployment's generation."""
-        words = ("--namespace", self.namespace, "get", "deployment", "web", "--output", "json")
-        found = json.loads(self.run("kubectl", *words).standard_output)
+        found = self.live("deployment", "web")
         said = found["spec"]["template"]["metadata"]["annotations"]
         return said["aegis.dev/schema-head"], found["metadata"]["generation"]
 
     def rows(self) -> dict[int, dict[str, Any]]:
         """The releases of the history by their numbers."""
-        return {it["number"]: it for it in self.aegis("history")["releases"]}
+        return {it["number"]: it for it in self.told("history")["releases"]}
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A stack whose first release, of revision 1, is good and verified."""
-    directory = tmp_path_factory.mktemp("shop")
-    (directory / "Pulumi.yaml").write_text(
-        "name: shop\nruntime: {name: python, options: {virtualenv: .venv}}\n"
-    )
-    (directory / "__main__.py").write_text(PROGRAM)
-    (directory / ".venv").symlink_to(Path(__file__).resolve().parents[2] / ".venv")
-    (directory / "backend").mkdir()
-    environment = {
-        **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
-        "PULUMI_BACKEND_URL": f"file://{directory / 'backend'}",
-        "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
-    }
-    it = Shop(directory, environment, f"shop-{secrets.token_hex(3)}")
-    it.run("pulumi", "stack", "init", "far")
-    for key, value in (
-        ("namespace", it.namespace),
-        ("image", os.environ["AEGIS_RUNTIME_IMAGE"]),
-        ("gate.bakeSeconds", "2"),
-        ("gate.path", "/"),
-        # How soon a busy machine answers and starts a pod is nothing of the release's.
-        ("gate.unreadySeconds", "300"),
-        ("gate.p99Ms", "60000"),
-    ):
-        it.run("pulumi", "config", "set", "--path", f"shop:{key}", value, *STACK)
+    settings = {"gate.bakeSeconds": "2", "gate.path": "/", **PATIENT}
+    it = Shop.written(tmp_path_factory.mktemp("shop"), PROGRAM, settings)
     try:
         it.release(1, 1)
-        assert it.aegis("deploy", "--yes")["gate"]["passed"]
+        assert it.told("deploy", "--yes")["gate"]["passed"]
         yield it
     except Exception:
         keep(it)
         raise
     finally:
-        it.run("kubectl", "delete", "namespace", it.namespace, "--wait=false", expect=None)
+        it.leave()
 
 
 def test_a_release_that_adds_to_the_schema_is_migrated_for_and_verified(shop: Shop) -> None:
     shop.release(2, 1)
-    assert shop.aegis("deploy", "--yes")["gate"]["passed"]
+    assert shop.told("deploy", "--yes")["gate"]["passed"]
     assert shop.store() == {"revision": 2, "leastHead": 0}
-    assert shop.aegis("status")["database"] == {"revision": 2, "leastHead": 0}
+    assert shop.told("status")["database"] == {"revision": 2, "leastHead": 0}
 
 
 def test_a_bad_one_goes_back_to_code_that_works_with_what_its_migration_added(shop: Shop) -> None:
     shop.release(3, 1, broken=True)
-    failed = shop.aegis("deploy", "--yes", expect=4)
+    failed = shop.told("deploy", "--yes", expect=4)
     assert "boom: forgot a comma" in failed["error"]["why"]
     assert failed["error"]["state"].startswith("rolled back to release ")
     assert shop.serves()[0] == "2"
     assert shop.store() == {"revision": 3, "leastHead": 0}, "no downgrade is ever run"
-    assert shop.aegis("status")["database"] == {"revision": 3, "leastHead": 0}
+    assert shop.told("status")["database"] == {"revision": 3, "leastHead": 0}
 
 
 def test_code_that_needs_what_the_store_does_not_have_is_refused(shop: Shop) -> None:
     before = shop.serves()
     shop.release(9, 9, migrates=False)
-    refused = shop.aegis("deploy", "--yes", expect=3)
+    refused = shop.told("deploy", "--yes", expect=3)
     assert "does not fit the database" in refused["error"]["what"]
     assert "at revision 9 or later, and that is at 3" in refused["error"]["why"]
     assert refused["error"]["state"] == "nothing was changed"
@@ -268,13 +219,13 @@ def test_code_that_needs_what_the_store_does_not_have_is_refused(shop: Shop) -> 
 
 def test_past_a_contract_nothing_goes_back(shop: Shop) -> None:
     shop.release(4, 2)
-    assert shop.aegis("deploy", "--yes")["gate"]["passed"]
+    assert shop.told("deploy", "--yes")["gate"]["passed"]
     assert shop.store(revision=5, leastHead=2) == {"revision": 5, "leastHead": 2}
     before = shop.serves()
     assert before[0] == "4"
     rows = shop.rows()
     first = min(number for number, it in rows.items() if it["verified"])
-    refused = shop.aegis("rollback", "--to", str(first), "--yes", expect=3)
+    refused = shop.told("rollback", "--to", str(first), "--yes", expect=3)
     assert "works with code of revision 2 or later, and this is of 1" in refused["error"]["why"]
     said = refused["error"]["next"]
     assert said.startswith("the nearest that does: aegis rollback --to ")
@@ -284,26 +235,26 @@ def test_past_a_contract_nothing_goes_back(shop: Shop) -> None:
     marked = {number for number, it in shop.rows().items() if it["misfit"]}
     assert first in marked
     assert nearest not in marked
-    assert "works with code of revision 2 or later" in shop.run("aegis", "history", *STACK).output
+    assert "works with code of revision 2 or later" in shop.aegis("history").output
 
 
 def test_code_of_before_the_contract_is_refused_though_it_brings_a_migration(shop: Shop) -> None:
     before = shop.serves()
     shop.release(1, 1)
-    refused = shop.aegis("deploy", "--yes", expect=3)
+    refused = shop.told("deploy", "--yes", expect=3)
     assert "works with code of revision 2 or later, and this is of 1" in refused["error"]["why"]
     assert shop.serves() == before
 
 
 def test_a_rollback_passes_over_what_no_longer_fits(shop: Shop) -> None:
-    back = shop.aegis("rollback", "--yes")
+    back = shop.told("rollback", "--yes")
     assert back["gate"]["passed"]
     assert shop.serves()[0] == "2"
     assert shop.store(leastHead=2) == {"revision": 5, "leastHead": 2}
     shop.release(5, 2)
-    assert shop.aegis("deploy", "--yes")["gate"]["passed"]
+    assert shop.told("deploy", "--yes")["gate"]["passed"]
     shop.store(leastHead=5)
     before = shop.serves()
-    refused = shop.aegis("rollback", "--yes", expect=3)
+    refused = shop.told("rollback", "--yes", expect=3)
     assert "works with code of revision 5 or later" in refused["error"]["why"]
     assert shop.serves() == before

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.stand import Finished, execute
+from tests.e2e.small_program import PATIENT, SmallProgram
 from tests.evidence.plugin import keep
 
 PROGRAM = '''
@@ -106,54 +102,25 @@ kubernetes.batch.v1.Job(
     opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(delete_before_replace=True)),
 )
 '''
-STACK = ("--stack", "far")
 PARTS = ("set", "daemon", "job", "limit")
 
 
-@dataclass(frozen=True)
-class Sets:
+class Sets(SmallProgram):
     """The program, its stack and its namespace."""
-
-    directory: Path
-    environment: dict[str, str]
-    namespace: str
-
-    def run(self, *words: str, expect: int | None = 0) -> Finished:
-        """Run a command to its end, which must have this exit code."""
-        done = execute(*words, cwd=self.directory, env=self.environment)
-        assert expect is None or done.code == expect, f"{words}: {done.code}\n{done.output}"
-        return done
-
-    def configure(self, key: str, value: str) -> None:
-        """Change a setting."""
-        self.run("pulumi", "config", "set", "--path", f"sets:{key}", value, *STACK)
 
     def choose(self, **bad: str) -> None:
         """Choose what is bad in the next release; the rest is good."""
-        for part in PARTS:
-            self.configure(part, bad.get(part, "good"))
-        self.configure("step", bad.get("step", "1"))
-        self.configure("note", bad.get("note", "first"))
+        self.configure({part: bad.get(part, "good") for part in PARTS})
+        self.configure({"step": bad.get("step", "1"), "note": bad.get("note", "first")})
 
     def deploy(self, *words: str, expect: int = 0) -> dict[str, Any]:
         """Deploy; return the document, or the error in it."""
-        done = self.run("aegis", "deploy", "--yes", "--json", *words, *STACK, expect=expect)
-        found: dict[str, Any] = json.loads(done.standard_output)
+        found: dict[str, Any] = self.told("deploy", "--yes", *words, expect=expect)
         return found
-
-    def list(self, kind: str) -> list[dict[str, Any]]:
-        """The namespace's objects of a kind."""
-        where = ("--namespace", self.namespace, "get", kind, "--output", "json")
-        items: list[dict[str, Any]] = json.loads(self.run("kubectl", *where).standard_output)[
-            "items"
-        ]
-        return items
 
     def require_whole(self) -> None:
         """Require that every pod that runs is ready, and of the release that is good."""
-        status = json.loads(
-            self.run("aegis", "status", "--no-drift", "--json", *STACK).standard_output
-        )
+        status = self.told("status", "--no-drift")
         assert status["healthy"], status
         assert status["release"]["verified"]
         kinds = [it["kind"] for it in status["workloads"]]
@@ -166,30 +133,8 @@ class Sets:
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sets]:
     """A stack whose first release is good and verified."""
-    directory = tmp_path_factory.mktemp("sets")
-    (directory / "Pulumi.yaml").write_text(
-        "name: sets\nruntime: {name: python, options: {virtualenv: .venv}}\n"
-    )
-    (directory / "__main__.py").write_text(PROGRAM)
-    (directory / ".venv").symlink_to(Path(__file__).resolve().parents[2] / ".venv")
-    (directory / "backend").mkdir()
-    environment = {
-        **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
-        "PULUMI_BACKEND_URL": f"file://{directory / 'backend'}",
-        "PULUMI_CONFIG_PASSPHRASE": "the tests' own",
-    }
-    it = Sets(directory, environment, f"sets-{secrets.token_hex(3)}")
-    it.run("pulumi", "stack", "init", "far")
-    for key, value in (
-        ("namespace", it.namespace),
-        ("image", os.environ["AEGIS_RUNTIME_IMAGE"]),
-        ("gate.bakeSeconds", "3"),
-        ("gate.path", "/"),
-        # How soon a busy machine answers and starts a pod is nothing of the release's.
-        ("gate.unreadySeconds", "300"),
-        ("gate.p99Ms", "60000"),
-    ):
-        it.configure(key, value)
+    settings = {"gate.bakeSeconds": "3", "gate.path": "/", **PATIENT}
+    it = Sets.written(tmp_path_factory.mktemp("sets"), PROGRAM, settings)
     try:
         it.choose()
         first = it.deploy()
@@ -200,7 +145,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sets]:
         keep(it)
         raise
     finally:
-        it.run("kubectl", "delete", "namespace", it.namespace, "--wait=false", expect=None)
+        it.leave()
 
 
 def _rolled_back(found: dict[str, Any]) -> dict[str, Any]:
@@ -211,14 +156,14 @@ def _rolled_back(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_crashing_daemon_set_is_refused_rolled_back_and_its_job_runs_again(sets: Sets) -> None:
-    ran = {it["metadata"]["uid"] for it in sets.list("job")}
+    ran = {it["metadata"]["uid"] for it in sets.live("job")}
     sets.choose(daemon="bad", step="2")
     found = sets.deploy(expect=4)
     assert "ended with exit code 3" in found["error"]["why"]
     assert "boom: cannot open the store" in found["error"]["why"]
     again = _rolled_back(found)["runAgain"]
     assert [line.partition(":")[0] for line in again] == ["Job migrate"]
-    assert ran.isdisjoint(it["metadata"]["uid"] for it in sets.list("job"))
+    assert ran.isdisjoint(it["metadata"]["uid"] for it in sets.live("job"))
     sets.require_whole()
 
 
@@ -239,7 +184,7 @@ def test_so_it_does_when_a_person_goes_back(sets: Sets) -> None:
     sets.choose(set="bad")
     left = sets.deploy("--no-rollback", "--force", expect=1)
     assert "not rolled back, as asked" in left["error"]["state"]
-    back = sets.run("aegis", "rollback", "--yes", "--json", *STACK)
+    back = sets.aegis("rollback", "--yes", "--json")
     assert len(json.loads(back.standard_output)["podsReplaced"]) == 1
     assert "replaced pod db-1 of StatefulSet db" in back.output, "the person is told"
     sets.require_whole()
@@ -269,7 +214,7 @@ def test_what_lets_no_pod_come_goes_before_the_pod_in_the_way_is_replaced(sets: 
     assert rollback["first"] == ["ResourceQuota limit"]
     (replaced,) = rollback["podsReplaced"]
     assert replaced.startswith("pod db-1 of StatefulSet db, which kept it from going back: ")
-    assert sets.list("resourcequota") == []
+    assert sets.live("resourcequota") == []
     sets.require_whole()
 
 
