@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lab import lifecycle, outage, packages, plugin_cache, settings, stacks
+from lab import images, lifecycle, outage, packages, plugin_cache, settings, stacks
 from lab.command import FREE_SPACE
 from lab.daemon import Supervisor
 from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, LabError
@@ -110,6 +110,12 @@ def tool(name: Annotated[str, typer.Argument(help="Its name, such as actionlint.
         raise typer.BadParameter(f"{name!r} is none of {', '.join(sorted(BY_NAME))}")
     lab_settings = settings.load(os.environ, CHECKOUT)
     typer.echo(Toolchain(lab_settings).build(found, Step(f"build {name}")))
+
+
+@app.command("postgres-image")
+def postgres_image() -> None:
+    """Make PostgreSQL's image unless it is there, push it to the lab, and print its reference."""
+    typer.echo(images.push_postgres_image(settings.load(os.environ, CHECKOUT)))
 
 
 @app.command()

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from lab import stacks
 from lab.cluster import DOMAIN
-from lab.command import run
 from lab.images import coredns_image
 from lab.settings import LabSettings
 
@@ -30,8 +25,8 @@ COREFILE = f"""\
 LABELS = {"k8s-app": "kube-dns"}
 
 
-def manifest(settings: LabSettings) -> dict[str, object]:
-    """Return CoreDNS' objects as one Kubernetes List."""
+def manifests(settings: LabSettings) -> list[dict[str, object]]:
+    """Return CoreDNS' objects."""
     meta = {"name": "coredns", "namespace": "kube-system"}
     rules = [
         {
@@ -49,7 +44,7 @@ def manifest(settings: LabSettings) -> dict[str, object]:
     account = {"kind": "ServiceAccount", **meta}
     rbac = "rbac.authorization.k8s.io/v1"
     named = {"name": "coredns"}
-    items: list[dict[str, object]] = [
+    return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
         {"apiVersion": rbac, "kind": "ClusterRole", "metadata": named, "rules": rules},
         {
@@ -80,7 +75,6 @@ def manifest(settings: LabSettings) -> dict[str, object]:
             },
         },
     ]
-    return {"apiVersion": "v1", "kind": "List", "items": items}
 
 
 def _deployment(meta: dict[str, str], image: str) -> dict[str, object]:
@@ -119,24 +113,3 @@ def _deployment(meta: dict[str, str], image: str) -> dict[str, object]:
         "metadata": meta,
         "spec": {"replicas": 1, "selector": {"matchLabels": LABELS}, "template": template},
     }
-
-
-def apply(settings: LabSettings, kubectl: Path) -> None:
-    """Apply CoreDNS' objects.
-
-    Args:
-        settings: The lab.
-        kubectl: The kubectl to use.
-
-    Raises:
-        LabError: The API server refuses them.
-    """
-    run(
-        [
-            *(kubectl, "--kubeconfig", settings.kubeconfig),
-            *("apply", "--server-side", "--force-conflicts", "--filename", "-"),
-        ],
-        what="apply CoreDNS",
-        stdin=json.dumps(manifest(settings)),
-        env=stacks.environment(settings),
-    )

@@ -1,8 +1,9 @@
-"""The images the lab cannot pull and therefore makes: pause, CoreDNS and a Python base.
+"""The images the lab cannot pull and therefore makes: pause, CoreDNS, a Python base, PostgreSQL.
 
 The base is a stand-in for the official slim Python image: Debian's own Python in a root file
 system of its own. Its build variant carries the wheels of the service's requirements, because
-nothing inside the lab reaches a package registry.
+nothing inside the lab reaches a package registry. PostgreSQL's stands in for the official one in
+the same way, and is made when it is asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from lab import containers, image_archive
 from lab.command import run
 from lab.errors import LabError
 from lab.settings import LabSettings
-from lab.toolchain import COREDNS, Toolchain
+from lab.toolchain import COREDNS, Toolchain, alone
 
 if TYPE_CHECKING:
     import docker
@@ -35,6 +36,9 @@ PYTHON = "3.11"
 """Python of `SUITE`; the wheels are chosen for it."""
 RUNTIME_PACKAGES = ("busybox-static", "libpython3-stdlib", "netbase", "python3", "python3-minimal")
 BUILD_PACKAGES = (*RUNTIME_PACKAGES, "python3-pip", "python3-venv")
+POSTGRES = "15"
+"""PostgreSQL of `SUITE`."""
+POSTGRES_PACKAGES = ("busybox-static", "libc-bin", "netbase", f"postgresql-{POSTGRES}")
 UNNEEDED = ("doc", "initramfs-tools", "lintian", "locale", "man", "perl5", "pixmaps")
 """Directories below usr/share that are cut out of the root file system."""
 
@@ -107,12 +111,57 @@ def push_base_images(settings: LabSettings) -> None:
             _build(client, images.build, {"rootfs.tar": build, **files}, _BUILD, text)
 
 
+def postgres_image(settings: LabSettings) -> str:
+    """Return the name of PostgreSQL's image, whose tag changes when what is in it changes."""
+    key = _key(POSTGRES_PACKAGES, _POSTGRES_HOOK, _POSTGRES)
+    return f"{settings.addresses.registry}/aegis-lab/postgres:{POSTGRES}-{key[:8]}"
+
+
+def push_postgres_image(settings: LabSettings) -> str:
+    """Make PostgreSQL's image unless cached, and push it to the lab's registry.
+
+    Returns:
+        It by its digest.
+
+    Raises:
+        LabError: The lab is not up, a package cannot be had, or the Docker daemon refuses.
+    """
+    name = postgres_image(settings)
+    settings.cache.mkdir(parents=True, exist_ok=True)
+    with _docker(settings) as client, alone(settings.cache):
+        if not _in_registry(settings, name):
+            files = _root_file_system(settings, POSTGRES_PACKAGES, _POSTGRES_HOOK)
+            _build(client, name, {"rootfs.tar": files}, _POSTGRES)
+    pushed = f"{name.rpartition(':')[0]}@{_digest(settings, name)}"
+    _pushed(settings).write_text(pushed)
+    return pushed
+
+
+def pushed_postgres_image(settings: LabSettings) -> str | None:
+    """Return PostgreSQL's image by its digest; None before it was pushed as it is made now."""
+    record = _pushed(settings)
+    return record.read_text() if record.exists() else None
+
+
+def _pushed(settings: LabSettings) -> Path:
+    return settings.state / postgres_image(settings).rpartition("/")[2].replace(":", "-")
+
+
 _RUNTIME = """\
 FROM scratch
 ADD rootfs.tar /
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
 LABEL aegis.lab/stand-in-for="the official slim Python image"
 CMD ["python3"]
+"""
+_POSTGRES = f"""\
+FROM scratch
+ADD rootfs.tar /
+ENV PATH=/usr/lib/postgresql/{POSTGRES}/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
+LABEL aegis.lab/stand-in-for="the official postgres image"
+USER 999:999
+STOPSIGNAL SIGINT
+CMD ["postgres"]
 """
 _BUILD = f"{_RUNTIME}COPY wheels /opt/wheels\nCOPY pip.conf /etc/pip.conf\n"
 _PIP_CONF = """\
@@ -175,15 +224,31 @@ def _refused_by_docker(name: str, why: str) -> LabError:
     )
 
 
+def _manifest(settings: LabSettings, name: str) -> str:
+    registry = settings.addresses.registry
+    repository, _, tag = name.removeprefix(f"{registry}/").rpartition(":")
+    return f"http://{registry}/v2/{repository}/manifests/{tag}"
+
+
 def _in_registry(settings: LabSettings, name: str) -> bool:
     from lab.cluster import answers
 
-    repository, _, tag = name.removeprefix(f"{settings.addresses.registry}/").rpartition(":")
-    return answers(f"http://{settings.addresses.registry}/v2/{repository}/manifests/{tag}")
+    return answers(_manifest(settings, name))
 
 
-def _key(package_names: tuple[str, ...]) -> str:
-    recipe = [SUITE, _HOOK, _BUILD, _PIP_CONF, *package_names, image_archive.architecture()]
+def _digest(settings: LabSettings, name: str) -> str:
+    """Return by what digest the registry has an image that was pushed to it."""
+    import httpx  # Not for every command of the lab.
+
+    # Asked for less than that, a registry makes a manifest of an older form, with another digest.
+    accepted = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        answer = client.head(_manifest(settings, name), headers=accepted)
+    return str(answer.raise_for_status().headers["Docker-Content-Digest"])
+
+
+def _key(package_names: tuple[str, ...], *more: str) -> str:
+    recipe = [SUITE, _HOOK, _BUILD, _PIP_CONF, *package_names, image_archive.architecture(), *more]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
 
@@ -201,8 +266,26 @@ _HOOK = "; ".join(
 )
 
 
-def _root_file_system(settings: LabSettings, package_names: tuple[str, ...]) -> Path:
-    target = settings.cache / "images" / f"rootfs-{_key(package_names)}.tar"
+_POSTGRES_HOOK = "; ".join(
+    [
+        "set -e",
+        'cd "$1"',
+        # Compiling statements needs LLVM, which is as large as all the rest; without, it is off.
+        "rm -rf usr/lib/*/libLLVM* usr/lib/postgresql/*/lib/llvmjit.so",
+        "rm -rf usr/lib/postgresql/*/lib/bitcode usr/lib/*/perl* usr/share/perl*",
+        # The official image's account.
+        "echo 'postgres:x:999:999::/var/lib/postgresql:/bin/sh' >> etc/passwd",
+        "echo 'postgres:x:999:' >> etc/group",
+        "mkdir -p tmp run/postgresql var/lib/postgresql/data",
+        "[ -e var/run ] || ln -s /run var/run",
+    ]
+)
+
+
+def _root_file_system(
+    settings: LabSettings, package_names: tuple[str, ...], *more_hooks: str
+) -> Path:
+    target = settings.cache / "images" / f"rootfs-{_key(package_names, *more_hooks)}.tar"
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -210,10 +293,10 @@ def _root_file_system(settings: LabSettings, package_names: tuple[str, ...]) -> 
     run(
         [
             *("mmdebstrap", "--variant=extract", f"--include={','.join(package_names)}"),
-            f"--customize-hook={_HOOK}",
+            *(f"--customize-hook={hook}" for hook in (_HOOK, *more_hooks)),
             *(SUITE, str(partial)),
         ],
-        what="make the Python base image's root file system",
+        what=f"make the root file system of an image with {package_names[-1]}",
         timeout=600,
     )
     partial.replace(target)

@@ -18,6 +18,7 @@ from lab import (
     dns,
     images,
     isolation,
+    objects,
     owner,
     packages,
     plugin_cache,
@@ -25,6 +26,7 @@ from lab import (
     registry,
     salt,
     stacks,
+    storage,
 )
 from lab.command import run, wait_until
 from lab.daemon import Supervisor
@@ -32,13 +34,20 @@ from lab.errors import EXIT_REFUSED, LabError
 from lab.plugin_cache import Plugin
 from lab.progress import Steps
 from lab.settings import LabSettings
-from lab.toolchain import COREDNS, KUBE, PULUMI, Tool, Toolchain
+from lab.toolchain import COREDNS, KUBE, PULUMI, STORAGE, Tool, Toolchain
 
 FIXED_STEPS = 6
 SETTLED_SECONDS = 150.0
 """How long a node may take to be ready again after its API server was away: client-go's reflectors
 wait up to 30 s, doubled by jitter, before they list anew, and the controllers' have to as well."""
-SERVICES = ("dockerd", "registry", "kube-proxy", "kube-scheduler", "kube-controller-manager")
+SERVICES = (
+    "dockerd",
+    "registry",
+    "kube-proxy",
+    "kube-scheduler",
+    "kube-controller-manager",
+    storage.NAME,
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
     stacks.require_no_foreign_salt(settings)
     toolchain = Toolchain(settings)
     cli = plugin_cache.find_cli(plugin_cache.outer_path(settings))
-    tools: list[Tool] = [KUBE, COREDNS] if cli else [PULUMI, KUBE, COREDNS]
+    tools: list[Tool] = [*([] if cli else [PULUMI]), KUBE, COREDNS, STORAGE]
     missing = [tool for tool in tools if not toolchain.is_built(tool)]
     preflight.require(settings, will_build=bool(missing))
     packages.require_apt()
@@ -137,11 +146,8 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
         containers.start(settings, supervisor)
         cluster.start_control_plane(settings, supervisor)
         step.update(note=settings.addresses.api_server)
-    with steps.step("node and cluster DNS") as step:
-        images.load_cluster_images(settings)
-        cluster.start_node(settings, supervisor)
-        wait_for_node(settings, supervisor)
-        dns.apply(settings, cluster.programs(settings) / "kubectl")
+    with steps.step("node, cluster DNS and volumes") as step:
+        _start_node(settings, supervisor)
         step.update(note=f"{cluster.NODE} is ready")
     with steps.step("registry, Docker daemon and base images") as step:
         registry.start(settings, supervisor)
@@ -199,6 +205,15 @@ def _recover(settings: LabSettings, supervisor: Supervisor) -> None:
             cgroup.end_all(grace=5)
         supervisor.stop(*supervisor.names())
         isolation.clean_run_directory(settings)
+
+
+def _start_node(settings: LabSettings, supervisor: Supervisor) -> None:
+    images.load_cluster_images(settings)
+    cluster.start_node(settings, supervisor)
+    wait_for_node(settings, supervisor)
+    own = [*dns.manifests(settings), *storage.manifests()]
+    objects.apply(settings, own, what="CoreDNS and the storage class")
+    storage.start(settings, supervisor)
 
 
 def _link_programs(settings: LabSettings) -> None:

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from lab import cluster, containers, lifecycle, registry
+from lab import cluster, containers, lifecycle, registry, storage
 from lab.daemon import Supervisor
 from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
 from lab.settings import LabSettings
@@ -20,7 +20,8 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 NODE = ("kubelet", "kube-proxy")
 RUNTIME = ("containerd",)
 IMAGES = ("registry", "dockerd")
-DAEMONS = (*CONTROL_PLANE, *NODE, *RUNTIME, *IMAGES)
+VOLUMES = (storage.NAME,)
+DAEMONS = (*CONTROL_PLANE, *NODE, *RUNTIME, *IMAGES, *VOLUMES)
 """What can be restarted; the rest holds the lab together."""
 
 
@@ -81,6 +82,7 @@ def resume(settings: LabSettings, *names: str) -> None:
     cluster.start_control_plane(settings, supervisor)
     before = lifecycle.node_was_heard(settings)
     cluster.start_node(settings, supervisor)
+    storage.start(settings, supervisor)
     if not names or not set(names) <= set(IMAGES):
         supervisor.wait_for(
             ["kubelet", "containerd", "kube-apiserver"],

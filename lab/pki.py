@@ -31,6 +31,7 @@ CLIENTS = {
     "scheduler": ("system:kube-scheduler", None),
     "kubelet": ("system:node:aegis-lab", "system:nodes"),
     "proxy": ("system:kube-proxy", None),
+    "storage": ("aegis-lab-storage", None),
 }
 """Kubeconfig -> common name and organisation, the identities Kubernetes' RBAC expects."""
 
@@ -75,10 +76,12 @@ def create(settings: LabSettings) -> None:
 
     The marker is written last: an interrupted run starts over. It names the node's address,
     which stands in the server's certificate, and there is one: new keys replace all old ones.
+    A client that an older checkout did not know gets its own from the authority that is there.
     """
     keys = directory(settings)
     marker = keys / f"complete-{settings.addresses.node}"
     if marker.exists():
+        _add_clients(settings)
         return
     keys.mkdir(parents=True, exist_ok=True)
     keys.chmod(0o700)
@@ -99,11 +102,28 @@ def create(settings: LabSettings) -> None:
     signer = _issue("service-accounts", None, authority)
     _write(keys / "service-accounts.crt", signer.certificate_pem())
     _write(keys / "service-accounts.key", signer.key_pem())
-    for client, (common_name, organisation) in CLIENTS.items():
-        issued = _issue(common_name, organisation, authority)
-        text = _kubeconfig(settings, authority, issued, common_name)
-        _write(kubeconfig(settings, client), text.encode())
+    for client in CLIENTS:
+        _add_client(settings, authority, client)
     marker.touch()
+
+
+def _add_clients(settings: LabSettings) -> None:
+    missing = [client for client in CLIENTS if not kubeconfig(settings, client).exists()]
+    if not missing:
+        return
+    keys = directory(settings)
+    key = serialization.load_pem_private_key((keys / "ca.key").read_bytes(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - it is one of ours
+    certificate = x509.load_pem_x509_certificate((keys / "ca.crt").read_bytes())
+    for client in missing:
+        _add_client(settings, Issued(certificate, key), client)
+
+
+def _add_client(settings: LabSettings, authority: Issued, client: str) -> None:
+    common_name, organisation = CLIENTS[client]
+    issued = _issue(common_name, organisation, authority)
+    text = _kubeconfig(settings, authority, issued, common_name)
+    _write(kubeconfig(settings, client), text.encode())
 
 
 def _issue(

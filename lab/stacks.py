@@ -28,7 +28,7 @@ def variables(settings: LabSettings) -> dict[str, str]:
     Returns:
         Name -> value, without PATH.
     """
-    base = images.base_images(settings)
+    base, postgres = images.base_images(settings), images.pushed_postgres_image(settings)
     return {
         **_without_proxy(settings),
         "KUBECONFIG": str(settings.kubeconfig),
@@ -45,6 +45,7 @@ def variables(settings: LabSettings) -> dict[str, str]:
         "AEGIS_RUNTIME_IMAGE": base.runtime,
         "AEGIS_PLATFORM": f"linux/{architecture()}",
         "AEGIS_LAB": str(settings.state),
+        **({} if postgres is None else {"AEGIS_POSTGRES_IMAGE": postgres}),
     }
 
 

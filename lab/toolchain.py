@@ -84,6 +84,8 @@ KUBE = Tool(
     ),
 )
 COREDNS = Tool(name="coredns", module="kubernetes", package="./coredns")
+STORAGE = Tool(name="storage", module="storage", package=".")
+"""What makes volumes for claims; see `lab.storage`."""
 VEGETA = Tool(
     name="vegeta",
     module="load",
@@ -105,7 +107,7 @@ ACTIONLINT = Tool(
     definitions=(("main.version", ACTIONLINT_VERSION),),
 )
 """What checks the workflows in `make check`."""
-BY_NAME = {tool.name: tool for tool in (PULUMI, KUBE, COREDNS, VEGETA, HELM, ACTIONLINT)}
+BY_NAME = {tool.name: tool for tool in (PULUMI, KUBE, COREDNS, STORAGE, VEGETA, HELM, ACTIONLINT)}
 
 
 @contextmanager

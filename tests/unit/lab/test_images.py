@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from docker.errors import DockerException
 
-from lab import containers, images
+from lab import containers, images, stacks
 from lab.errors import LabError
 from lab.settings import LabSettings
 from lab.toolchain import COREDNS, Toolchain
@@ -65,6 +66,32 @@ class TestBaseImages:
         tag = name.rpartition(":")[2]
         expected = f"http://198.18.0.2:5000/v2/aegis-lab/python/manifests/{tag}"
         assert asked == [expected]
+
+
+class TestPostgres:
+    """Made when it is asked for; then the lab's environment names it, by its digest."""
+
+    @pytest.fixture
+    def pushed(self, service: LabSettings, monkeypatch: pytest.MonkeyPatch) -> str:
+        monkeypatch.setattr(images, "_docker", lambda _: nullcontext())
+        monkeypatch.setattr(images, "_in_registry", lambda *_: True)
+        monkeypatch.setattr(images, "_digest", lambda *_: f"sha256:{'d' * 64}")
+        return images.push_postgres_image(service)
+
+    def test_nothing_names_it_before(self, service: LabSettings) -> None:
+        assert "AEGIS_POSTGRES_IMAGE" not in stacks.variables(service)
+
+    def test_it_is_named_by_its_digest(self, service: LabSettings, pushed: str) -> None:
+        assert pushed == f"198.18.0.2:5000/aegis-lab/postgres@sha256:{'d' * 64}"
+        assert stacks.variables(service)["AEGIS_POSTGRES_IMAGE"] == pushed
+
+    @pytest.mark.usefixtures("pushed")
+    @pytest.mark.parametrize("constant", ["SUITE", "_HOOK", "_POSTGRES_HOOK", "_POSTGRES"])
+    def test_one_of_another_recipe_is_not_taken_for_it(
+        self, service: LabSettings, monkeypatch: pytest.MonkeyPatch, constant: str
+    ) -> None:
+        monkeypatch.setattr(images, constant, "another")
+        assert images.pushed_postgres_image(service) is None
 
 
 class TestClusterImages:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import cgroup, cluster, containers, lifecycle, outage, registry
+from lab import cgroup, cluster, containers, lifecycle, outage, registry, storage
 from lab.command import wait_until
 from lab.daemon import Daemon, Supervisor, start_time
 from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
@@ -58,6 +58,7 @@ def running(
     monkeypatch.setattr(lifecycle, "node_was_heard", lambda _: next(heard))
     monkeypatch.setattr(lifecycle, "wait_for_node", lambda *_: calls.append("ready"))
     monkeypatch.setattr(registry, "start", lambda *_: calls.append("registry"))
+    monkeypatch.setattr(storage, "start", lambda *_: calls.append("storage"))
     for name in ("holder", "etcd", "kube-apiserver"):
         supervisor.start(sleeper(name))
     yield supervisor
@@ -96,7 +97,7 @@ class TestRestart:
         after = {name: running.pid_of(name) for name in running.names()}
         assert after["kube-apiserver"] not in {None, before["kube-apiserver"]}
         assert (after["etcd"], after["holder"]) == (before["etcd"], before["holder"])
-        assert calls == ["containerd", "control plane", "node", "ready", "registry"]
+        assert calls == [*("containerd", "control plane", "node", "storage", "ready", "registry")]
 
     def test_of_a_lab_that_is_down_is_refused(self, lab: LabSettings) -> None:
         for act in (outage.restart, outage.end, outage.resume):

@@ -133,13 +133,25 @@ class TestFiles:
     def test_are_readable_by_their_owner_alone(self, keys: LabSettings) -> None:
         assert stat.S_IMODE(pki.directory(keys).stat().st_mode) == 0o700
         files = [p for p in contents(keys) if not p.name.startswith("complete-")]
-        assert len(files) == 13
+        assert len(files) == 8 + len(pki.CLIENTS)
         assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
     def test_are_made_once(self, keys: LabSettings) -> None:
         before = contents(keys)
         pki.create(keys)
         assert contents(keys) == before
+
+    def test_a_client_that_an_older_checkout_did_not_know_gets_its_own(
+        self, keys: LabSettings
+    ) -> None:
+        before = contents(keys)
+        pki.kubeconfig(keys, "storage").unlink()
+        pki.create(keys)
+        after = contents(keys)
+        changed = {path.name for path in after if after[path] != before[path]}
+        assert changed == {"storage.conf"}
+        added = client_certificate(keys, "storage")
+        added.verify_directly_issued_by(certificate(keys, "ca.crt"))
 
     def test_of_an_interrupted_run_are_made_anew(
         self, lab: LabSettings, monkeypatch: pytest.MonkeyPatch
