@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lab import images, lifecycle, outage, packages, plugin_cache, settings, stacks
+from lab import database, images, lifecycle, outage, packages, plugin_cache, settings, stacks
 from lab.command import FREE_SPACE
 from lab.daemon import Supervisor
 from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, LabError
@@ -116,6 +116,23 @@ def tool(name: Annotated[str, typer.Argument(help="Its name, such as actionlint.
 def postgres_image() -> None:
     """Make PostgreSQL's image unless it is there, push it to the lab, and print its reference."""
     typer.echo(images.push_postgres_image(settings.load(os.environ, CHECKOUT)))
+
+
+@app.command("database")
+def start_database(
+    stop: Annotated[bool, typer.Option(help="End it instead; its data stay.")] = False,
+) -> None:
+    """Start a PostgreSQL outside the cluster, with TLS, and say where it is."""
+    lab_settings = settings.load(os.environ, CHECKOUT)
+    if stop:
+        database.stop(lab_settings)
+        return
+    server = database.start(lab_settings)
+    typer.echo(
+        f"postgresql://{database.SUPERUSER}@{server.host}:{database.PORT}/postgres\n"
+        f"password of {database.SUPERUSER}: {database.password_file(lab_settings)}\n"
+        f"authority: {server.authority}"
+    )
 
 
 @app.command()

@@ -99,7 +99,7 @@ def push_base_images(settings: LabSettings) -> None:
         LabError: A package or wheel cannot be had, or the Docker daemon refuses.
     """
     images = base_images(settings)
-    with _docker(settings) as client:
+    with docker_client(settings) as client:
         if not _in_registry(settings, images.runtime):
             runtime = _root_file_system(settings, RUNTIME_PACKAGES)
             _build(client, images.runtime, {"rootfs.tar": runtime}, _RUNTIME)
@@ -128,7 +128,7 @@ def push_postgres_image(settings: LabSettings) -> str:
     """
     name = postgres_image(settings)
     settings.cache.mkdir(parents=True, exist_ok=True)
-    with _docker(settings) as client, alone(settings.cache):
+    with docker_client(settings) as client, alone(settings.cache):
         if not _in_registry(settings, name):
             files = _root_file_system(settings, POSTGRES_PACKAGES, _POSTGRES_HOOK)
             _build(client, name, {"rootfs.tar": files}, _POSTGRES)
@@ -173,7 +173,12 @@ break-system-packages = true
 
 
 @contextmanager
-def _docker(settings: LabSettings) -> Iterator[docker.DockerClient]:
+def docker_client(settings: LabSettings) -> Iterator[docker.DockerClient]:
+    """Connect to the lab's Docker daemon.
+
+    Raises:
+        LabError: It does not answer.
+    """
     import docker
     import docker.errors
 

@@ -107,16 +107,32 @@ def create(settings: LabSettings) -> None:
     marker.touch()
 
 
+def authority(settings: LabSettings) -> Issued:
+    """Read the cluster's authority."""
+    keys = directory(settings)
+    key = serialization.load_pem_private_key((keys / "ca.key").read_bytes(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - it is one of ours
+    return Issued(x509.load_pem_x509_certificate((keys / "ca.crt").read_bytes()), key)
+
+
+def issue_server(settings: LabSettings, common_name: str, names: Sequence[str]) -> Issued:
+    """Make a certificate for a server besides the API server.
+
+    Args:
+        settings: The lab; it has its keys.
+        common_name: What it is called.
+        names: The names and addresses by which it is reached.
+    """
+    return _issue(common_name, None, authority(settings), names)
+
+
 def _add_clients(settings: LabSettings) -> None:
     missing = [client for client in CLIENTS if not kubeconfig(settings, client).exists()]
     if not missing:
         return
-    keys = directory(settings)
-    key = serialization.load_pem_private_key((keys / "ca.key").read_bytes(), password=None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - it is one of ours
-    certificate = x509.load_pem_x509_certificate((keys / "ca.crt").read_bytes())
+    signer = authority(settings)
     for client in missing:
-        _add_client(settings, Issued(certificate, key), client)
+        _add_client(settings, signer, client)
 
 
 def _add_client(settings: LabSettings, authority: Issued, client: str) -> None:

@@ -73,7 +73,7 @@ class TestPostgres:
 
     @pytest.fixture
     def pushed(self, service: LabSettings, monkeypatch: pytest.MonkeyPatch) -> str:
-        monkeypatch.setattr(images, "_docker", lambda _: nullcontext())
+        monkeypatch.setattr(images, "docker_client", lambda _: nullcontext())
         monkeypatch.setattr(images, "_in_registry", lambda *_: True)
         monkeypatch.setattr(images, "_digest", lambda *_: f"sha256:{'d' * 64}")
         return images.push_postgres_image(service)
@@ -125,7 +125,7 @@ class TestWithoutADockerDaemon:
             raise DockerException("Connection refused")
 
         monkeypatch.setattr("docker.DockerClient", refuse)
-        with pytest.raises(LabError) as caught, images._docker(lab):
+        with pytest.raises(LabError) as caught, images.docker_client(lab):
             pass
         assert f"unix://{lab.docker_socket}" in caught.value.what
         assert "make up" in caught.value.next
