@@ -113,7 +113,7 @@ def traffic(
     Yields:
         What was seen; filled when the block has ended.
     """
-    _require_inside(url)
+    require_inside(url)
     assert per_second <= MOST_PER_SECOND
     seen = Seen()
     strict = min(per_second / 4, 20)
@@ -235,7 +235,8 @@ def _version(body: bytes, watched: str) -> str:
     return str(said.get(watched, "")) if isinstance(said, dict) else ""
 
 
-def _require_inside(url: str) -> None:
+def require_inside(url: str) -> None:
+    """Refuse an address that is not the lab's."""
     network = settings.load(os.environ, _ROOT).addresses.network
     address = ipaddress.ip_address(urlsplit(url).hostname or "")
     assert address in network, f"{address} is not the lab's; no load goes there"

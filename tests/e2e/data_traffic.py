@@ -1,0 +1,98 @@
+"""Writes and reads of records that do not stop, bounded in rate and time; what became of each."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from tests.e2e.traffic import MOST_SECONDS, require_inside
+
+WRITERS = 4
+PER_SECOND = 5
+"""Of each writer, a create and a read of what it created."""
+AWAY = "urn:aegis:problem:database-away"
+_TIMEOUT = 30
+_CREATED = 201
+
+
+@dataclass
+class Written:
+    """What was acknowledged and what failed.
+
+    Attributes:
+        acknowledged: The records that a create was answered with, by the keys they were sent with.
+        failures: Requests that were answered otherwise than they should be, or not at all.
+        refused: How many were refused because the database was away.
+    """
+
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    refused: int = 0
+
+
+@contextmanager
+def writing(url: str) -> Iterator[Written]:
+    """Create and read records while the block runs.
+
+    Args:
+        url: The service's URL, inside the lab.
+
+    Yields:
+        What became of it; complete when the block has ended.
+    """
+    require_inside(url)
+    found, stop = Written(), threading.Event()
+    end = time.monotonic() + MOST_SECONDS
+    threads = [
+        threading.Thread(target=_write, args=(url, found, stop, end), name=f"writer {n}")
+        for n in range(WRITERS)
+    ]
+    for it in threads:
+        it.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        for it in threads:
+            it.join(timeout=4 * _TIMEOUT)
+        assert not any(it.is_alive() for it in threads)
+
+
+def _write(url: str, found: Written, stop: threading.Event, end: float) -> None:
+    with httpx.Client(base_url=url, timeout=_TIMEOUT, trust_env=False) as client:
+        while not stop.wait(1 / PER_SECOND) and time.monotonic() < end:
+            key = f"load-{secrets.token_hex(8)}"
+            asked = client.build_request(
+                "POST", "/v1/records", json={"name": key}, headers={"Idempotency-Key": key}
+            )
+            answer = _sent(client, asked, found)
+            if answer is None:
+                continue
+            if answer.status_code != _CREATED:
+                found.failures.append(f"create {key}: {answer.status_code} {answer.text[:200]}")
+                continue
+            made = answer.json()["id"]
+            found.acknowledged[key] = made
+            read = _sent(client, client.build_request("GET", f"/v1/records/{made}"), found)
+            if read is not None and (not read.is_success or read.json()["name"] != key):
+                found.failures.append(f"read {made}: {read.status_code} {read.text[:200]}")
+
+
+def _sent(client: httpx.Client, asked: httpx.Request, found: Written) -> httpx.Response | None:
+    """Send one; None when it was refused for its database's sake, or lost, which is noted."""
+    try:
+        answer = client.send(asked)
+    except httpx.HTTPError as error:
+        found.failures.append(f"{time.time():.3f} {asked.method} {asked.url.path}: {error!r}")
+        return None
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and AWAY in answer.text:
+        assert answer.headers["Retry-After"]
+        found.refused += 1
+        return None
+    return answer
