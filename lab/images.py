@@ -275,22 +275,26 @@ _POSTGRES_HOOK = "; ".join(
     [
         "set -e",
         'cd "$1"',
+        f"rm -rf {' '.join(f'usr/share/{name}' for name in UNNEEDED)} var/lib/apt var/cache/apt",
         # Compiling statements needs LLVM, which is as large as all the rest; without, it is off.
         "rm -rf usr/lib/*/libLLVM* usr/lib/postgresql/*/lib/llvmjit.so",
         "rm -rf usr/lib/postgresql/*/lib/bitcode usr/lib/*/perl* usr/share/perl*",
-        # The official image's account.
+        # No maintainer scripts are run. The account is the official image's.
+        "echo 'root:x:0:0:root:/root:/bin/sh' > etc/passwd",
         "echo 'postgres:x:999:999::/var/lib/postgresql:/bin/sh' >> etc/passwd",
-        "echo 'postgres:x:999:' >> etc/group",
+        "printf 'root:x:0:\\npostgres:x:999:\\n' > etc/group",
         "mkdir -p tmp run/postgresql var/lib/postgresql/data",
         "[ -e var/run ] || ln -s /run var/run",
+        "for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done",
     ]
 )
 
 
 def _root_file_system(
-    settings: LabSettings, package_names: tuple[str, ...], *more_hooks: str
+    settings: LabSettings, package_names: tuple[str, ...], extracted: str | None = None
 ) -> Path:
-    target = settings.cache / "images" / f"rootfs-{_key(package_names, *more_hooks)}.tar"
+    key = _key(package_names, *([] if extracted is None else [extracted]))
+    target = settings.cache / "images" / f"rootfs-{key}.tar"
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -298,7 +302,8 @@ def _root_file_system(
     run(
         [
             *("mmdebstrap", "--variant=extract", f"--include={','.join(package_names)}"),
-            *(f"--customize-hook={hook}" for hook in (_HOOK, *more_hooks)),
+            # The extract variant runs no customize hook.
+            f"--customize-hook={_HOOK}" if extracted is None else f"--extract-hook={extracted}",
             *(SUITE, str(partial)),
         ],
         what=f"make the root file system of an image with {package_names[-1]}",
