@@ -63,7 +63,7 @@ class Server:
 
     def url(self, database: str = "postgres", user: str = SUPERUSER, password: str = "") -> str:
         """Return the address of a database of it; without a user, the superuser's."""
-        account = f"{quote(user)}:{quote(password or self.password)}"
+        account = f"{quote(user, safe='')}:{quote(password or self.password, safe='')}"
         return f"postgresql://{account}@{self.host}:{PORT}/{database}"
 
 
