@@ -212,14 +212,14 @@ def test_an_expand_is_deployed_under_load_with_nothing_lost(stored: Stored) -> N
 def test_a_bad_release_after_its_expand_goes_back_under_load_and_the_schema_stays(
     stored: Stored,
 ) -> None:
-    server = stored.at.directory / "app" / "server.py"
-    kept = server.read_bytes()
+    main = stored.at.directory / "app" / "__main__.py"
+    kept = main.read_bytes()
     stored.adds(3, 'op.add_column("records", sa.Column("more", sa.Text))')
-    server.write_bytes(kept + b'\nraise SystemExit("boom: of a test")\n')
+    main.write_bytes(b'raise SystemExit("boom: of a test")\n')
     stored.commit()
     with stored.loaded():
         failed = stored.told("deploy", "--yes", expect=4)
-    server.write_bytes(kept)
+    main.write_bytes(kept)
     assert "boom: of a test" in failed["error"]["why"]
     assert stored.schema() == (3, 0), "no downgrade is ever run"
     assert stored.says()["schema"]["head"] == 2
