@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-import pytest
-
 from lab import outage, settings
 from lab.settings import LabSettings
 from tests.e2e.doomed_stand import STACK, Doomed, doomed
@@ -23,10 +21,6 @@ from tests.e2e.running import Running, begin
 from tests.e2e.stand import ROOT
 from tests.e2e.traffic import Seen
 
-ALL = os.environ.get("AEGIS_FAULTS") == "all"
-"""Whether every fault is wanted, the long ones too; `make faults` wants them."""
-every = pytest.mark.skipif(not ALL, reason="`make faults` runs this")
-"""For what has a sister in `make test` (docs/testing.md)."""
 SECONDS = 900
 """A command that an outage befalls waits for all that waits for it."""
 PER_SECOND = 40

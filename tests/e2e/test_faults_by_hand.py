@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.faulty_stand import DEPLOY, ROLLBACK, Faulty, every, faulty, require_served
+from tests.e2e.faulty_stand import DEPLOY, ROLLBACK, Faulty, faulty, require_served
+from tests.series import every
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab import outage
-from tests.e2e.faulty_stand import DEPLOY, ROLLBACK, Faulty, every, faulty, require_served
+from tests.e2e.faulty_stand import DEPLOY, ROLLBACK, Faulty, faulty, require_served
+from tests.series import every
 
 # The daemons that are started again are to outlive the tests.
 pytestmark = [

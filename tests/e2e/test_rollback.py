@@ -18,10 +18,10 @@ import pytest
 import yaml
 
 from tests.e2e.comparison import unlike_release
-from tests.e2e.faulty_stand import every
 from tests.e2e.releases import REFUSED_LOG_LEVEL, push_release
 from tests.e2e.stand import Finished, Stand, execute
 from tests.e2e.traffic import Seen, traffic
+from tests.series import every
 
 PROJECT = "rollbacks"
 NAMESPACE = f"{PROJECT}-staging"
