@@ -31,7 +31,8 @@ from app.service import SERVICE
 from app.settings import Settings, SettingsError, load_settings
 
 EXIT_OK, EXIT_FAILED, EXIT_SETTINGS, EXIT_REFUSED = 0, 1, 2, 3
-STATEMENT_SECONDS = 300
+LIMITS = {"lock_seconds": 1, "statement_seconds": 300}
+"""How long a statement may wait for a lock, and how long it may take."""
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes looks for a container's last words; there is none outside of it."""
 
@@ -67,8 +68,7 @@ def _migrate(settings: Settings, address: SecretStr, *, contracts: bool) -> int:
                 tls=settings.database_tls,
                 authority=settings.database_ca,
                 name=f"{SERVICE} migrate",
-                lock_seconds=1,
-                statement_seconds=STATEMENT_SECONDS,
+                **LIMITS,
             )
         ),
         poolclass=NullPool,

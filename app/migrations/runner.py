@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -19,7 +19,7 @@ from app.database import identity
 from app.database.engine import reason
 from app.database.schema import CodeSchema, DatabaseSchema, misfit
 from app.database.tables import AEGIS_SCHEMA
-from app.migrations.history import Plan, Revision, line, plan
+from app.migrations.history import HistoryError, Plan, Revision, line, plan
 
 LOCK = 0x61656769_73
 """The advisory lock of whoever migrates: "aegis"."""
@@ -54,15 +54,24 @@ def revisions(directory: Path = Path(__file__).parent) -> tuple[Revision, ...]:
     Raises:
         HistoryError: They are no line.
     """
-    found = (it.module for it in ScriptDirectory(str(directory)).walk_revisions())
-    return line(
-        Revision(
-            number=int(it.revision),
-            kind=it.kind,
-            about=(it.__doc__ or "").strip().partition("\n")[0].rstrip("."),
-            least_head=getattr(it, "least_head", 0),
+    return line(_revision(it) for it in ScriptDirectory(str(directory)).walk_revisions())
+
+
+def _revision(script: Script) -> Revision:
+    """Read a revision: what its module says, once its place is sure."""
+    called, before, module = script.revision, script.down_revision, script.module
+    kind: Any = getattr(module, "kind", None)
+    number = int(called) if called.isascii() and called.isdigit() else 0
+    if called != f"{number:04d}" or before != (f"{number - 1:04d}" if number > 1 else None):
+        raise HistoryError(
+            f"revision {called!r} follows {before!r}: each is called by its number, as in 0001, "
+            "and follows the one before it, so that there is one head"
         )
-        for it in found
+    return Revision(
+        number=number,
+        kind=kind,
+        about=(module.__doc__ or "").strip().partition("\n")[0].rstrip("."),
+        least_head=getattr(module, "least_head", 0),
     )
 
 
