@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,21 @@ def _revision(script: Script) -> Revision:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What a run would do.
+
+    Attributes:
+        at: What the database says of itself.
+        after: What it would say afterwards.
+        runs: The revisions that would be applied, in order.
+    """
+
+    at: DatabaseSchema
+    after: DatabaseSchema
+    runs: tuple[Revision, ...] = ()
+
+
 class Runner:
     """Brings one database to a code's schema."""
 
@@ -123,6 +139,26 @@ class Runner:
             return self._run(contracts)
         finally:
             self._end_turn()
+
+    def pending(self, *, contracts: bool = False) -> Pending:
+        """Say what a run would do, and do nothing.
+
+        Args:
+            contracts: Whether contracts would be applied, too.
+
+        Raises:
+            RefusedError: It would be refused.
+        """
+        at = self._look()
+        if at.revision >= self._code.head or self._code.head < at.least_head:
+            self._require_fit(at)
+            return Pending(at=at, after=at)
+        runs = plan(self._line, at.revision, contracts=contracts).runs
+        revision = at.revision + len(runs)
+        least = max((it.least_head for it in self._line[:revision]), default=0)
+        after = DatabaseSchema(revision=revision, least_head=max(at.least_head, least))
+        self._require_fit(after)
+        return Pending(at=at, after=after, runs=runs)
 
     def _run(self, contracts: bool) -> DatabaseSchema:
         at = self._look()
