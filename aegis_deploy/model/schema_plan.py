@@ -1,13 +1,20 @@
-"""What a migration says that it would do. Pure; the form is in docs/schema.md."""
+"""What a migration would do, as far as that can be said before. Pure.
+
+A migration's own plan is a contract's (docs/schema.md); of an update only its preview is known.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aegis_deploy.model.schema import DatabaseSchema, latest, of_answer
+from aegis_deploy.model.fingerprint import is_shown, remains
+from aegis_deploy.model.schema import DatabaseSchema, latest, of_answer, together
+
+if TYPE_CHECKING:
+    from aegis_deploy.model.events import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +76,43 @@ class SchemaPlan:
         if not self.told:
             found = ["  what it removes is not said: its pod template has no plan (docs/schema.md)"]
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """How far an update migrates a database, at most: it stops before a contract.
+
+    Attributes:
+        revision: What the database is at; None where nobody says.
+        head: The last revision that what is deployed knows.
+    """
+
+    revision: int | None
+    head: int
+
+    def __str__(self) -> str:
+        """Say it to a person."""
+        at = f"revision {self.head}" if self.revision is None else f"{self.revision} -> {self.head}"
+        return f"migrates {at}; from the first contract on all waits for aegis migrate contract"
+
+    def as_json(self) -> dict[str, int | None]:
+        """Return it for machines."""
+        return {"revision": self.revision, "head": self.head}
+
+
+def ahead(steps: Iterable[Step], database: DatabaseSchema | None) -> Ahead | None:
+    """Say how far an update migrates; None when it does not.
+
+    Args:
+        steps: Its preview's.
+        database: What the database is; None where nobody says.
+    """
+    shown = [it for it in steps if is_shown(it) and remains(it)]
+    code = together(it.schema for it in shown)
+    revision = None if database is None else database.revision
+    if code is None or not any(it.migrates for it in shown):
+        return None
+    return None if (revision or 0) >= code.head else Ahead(revision=revision, head=code.head)
 
 
 def of_log(log: str) -> SchemaPlan | None:
