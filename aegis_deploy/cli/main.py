@@ -81,6 +81,11 @@ COMMANDS: tuple[_Bound, ...] = (
     _Bound("recover", "recover", _BACK),
     _Bound("status", "status", _LOOK),
     _Bound("drift", "drift", (*_BACK, ExitCode.DIFFERENT)),
+    _Bound(
+        "migrate contract",
+        "migrate",
+        (*_LOOK, ExitCode.NOT_ROLLED_BACK, ExitCode.INTERRUPTED),
+    ),
     _Bound("gate check", "gate", (*_LOOK, ExitCode.GATE_FAILED)),
     _Bound("github comment", "github", _LOOK),
     _Bound("github issue", "github", _LOOK),
@@ -92,6 +97,7 @@ COMMANDS: tuple[_Bound, ...] = (
 _GROUPS = {
     "config": "The stack's settings file and what runs.",
     "gate": "The conditions a release has to meet.",
+    "migrate": "The database of what runs.",
     "github": "What a pipeline leaves on GitHub.",
 }
 

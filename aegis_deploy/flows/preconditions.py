@@ -9,6 +9,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model import schema
 from aegis_deploy.model.fingerprint import is_shown
 from aegis_deploy.model.rollout import within
+from aegis_deploy.model.schema_plan import ahead
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
@@ -50,7 +51,7 @@ def require_standing(flow: FlowContext) -> None:
 
 
 def require_fit(flow: FlowContext, changes: Changes) -> None:
-    """See that what is deployed fits the database, before anything is changed.
+    """See that what is deployed fits the database, before anything is changed; say what migrates.
 
     What needs a later revision than the database is at is let through where the update migrates
     it: the migration itself then says whether it could.
@@ -63,6 +64,9 @@ def require_fit(flow: FlowContext, changes: Changes) -> None:
         AegisError: It does not.
     """
     database = flow.schema_reader.look()
+    further = ahead(changes.steps, database)
+    if further is not None:
+        flow.out.show(f"  {further}")
     if database is None:
         return
     steps = [it for it in changes.steps if is_shown(it) and not it.op.startswith(GONE)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError, ExitCode
@@ -135,6 +136,16 @@ def _fitting(
         else f"the nearest that does: aegis rollback --to {fits.number}",
         code=ExitCode.REFUSED,
     )
+
+
+def ways_back(releases: Sequence[Release]) -> list[Release]:
+    """Return the verified releases, of the newest, that can be gone back to by their number.
+
+    Args:
+        releases: The history, newest first.
+    """
+    near = islice(releases, _LOOKED_AT)
+    return [it for it in near if it.verified and _restorable(releases, it) is it]
 
 
 def ran(releases: Sequence[Release], release: Release) -> int:

@@ -95,6 +95,18 @@ class Cluster:
         response = self._send(path, query, headers=headers, seconds=seconds)
         return int(response.status), bytes(response.data)
 
+    def create(self, path: str, thing: Mapping[str, Any]) -> Object:
+        """Make an object; return it as the server has it.
+
+        Args:
+            path: Where its kind is listed.
+            thing: The object.
+
+        Raises:
+            ApiError: It may not be made, or the server does not answer.
+        """
+        return self._change(path, "application/json", thing, method="POST")
+
     def patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Object:
         """Change an object by a JSON patch (RFC 6902).
 
@@ -144,7 +156,12 @@ class Cluster:
             raise ApiError(response.status, _message(response.status, bytes(response.data)))
 
     def _change(
-        self, path: str, kind: str, change: object, query: Mapping[str, str] | None = None
+        self,
+        path: str,
+        kind: str,
+        change: object,
+        query: Mapping[str, str] | None = None,
+        method: str = "PATCH",
     ) -> Object:
         response = self._send(
             path,
@@ -152,7 +169,7 @@ class Cluster:
             headers={"Content-Type": kind},
             seconds=READ_SECONDS,
             body=json.dumps(change).encode(),
-            method="PATCH",
+            method=method,
         )
         if response.status >= _FIRST_ERROR:
             raise ApiError(response.status, _message(response.status, bytes(response.data)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aegis_deploy.backend.history_files import UNREADABLE
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history import stack_history
-from aegis_deploy.locking.lock_holders import DEPLOY, ROLLBACK, Holder, Life, holders
+from aegis_deploy.locking.lock_holders import CONTRACT, DEPLOY, ROLLBACK, Holder, Life, holders
 from aegis_deploy.model.release import Release
 from aegis_deploy.stack import integrity
 
@@ -226,9 +226,14 @@ def pending_of(operation: Mapping[str, Any]) -> Pending:
 
 
 def _was_only_meant(diagnosis: Diagnosis) -> bool:
-    """Whether whoever died was about to roll back: a claim gets its aim before anything is done."""
+    """Whether whoever died had changed nothing of what is deployed.
+
+    A claim to roll back gets its aim before anything is done; a contract is about the database.
+    """
     claims = [holder.claim for holder in diagnosis.left_behind if holder.claim is not None]
-    meant = all(it.intent == ROLLBACK and it.target is None for it in claims)
+    meant = all(
+        it.intent == CONTRACT or (it.intent == ROLLBACK and it.target is None) for it in claims
+    )
     return bool(claims) and meant
 
 

@@ -30,8 +30,10 @@ _CLOCKS = timedelta(seconds=10)
 PATIENCE = 4
 """After this many beats that did not come, a claim's holder is dead."""
 DEPLOY, ROLLBACK, DRIFT_FIX, RECOVERY = "deploy", "rollback", "drift", "recover"
+CONTRACT = "contract"
 """What a claim says that its holder is about; `locking.diagnosis` decides by it. A rollback has its
-target before it changes anything; ``drift --fix`` patches before it has one."""
+target before it changes anything; ``drift --fix`` patches before it has one; a contract changes
+the database alone, and nothing that a state has."""
 
 
 class Life(Enum):

@@ -57,7 +57,7 @@ class Takeover:
         """Put in order what a dead deployer left, and keep others away while the block runs.
 
         Args:
-            intent: ``deploy``, ``rollback`` or ``drift``.
+            intent: ``deploy``, ``rollback``, ``drift`` or ``contract``.
             message: What to tell others.
             wait_seconds: How long to wait for others.
 

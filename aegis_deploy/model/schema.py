@@ -21,6 +21,10 @@ PATH = "aegis.dev/schema-path"
 """The one that says where its pods answer what their database is; without it at `USUAL_PATH`."""
 JOB = "aegis.dev/schema-job"
 """The one of a migration's pod template: what it ends with says what the database is."""
+CONTRACT_ARGS = "aegis.dev/schema-contract-args"
+"""The one that says with which further arguments it takes away, too: a JSON list."""
+PLAN_ARGS = "aegis.dev/schema-plan-args"
+"""The one that says with which of them it only says what that would be."""
 USUAL_PATH = "/version"
 _MOST = 10**9
 

@@ -14,6 +14,8 @@ from aegis_deploy.common import markdown as md
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model.events import Changes, Step, Violation
 from aegis_deploy.model.fingerprint import is_shown
+from aegis_deploy.model.schema import DatabaseSchema
+from aegis_deploy.model.schema_plan import Ahead, ahead
 from aegis_deploy.model.workload_kinds import STATEFUL_SET, is_workload
 
 MARK = "<!-- aegis preview -->"
@@ -77,19 +79,27 @@ class StackPreview:
         stack: The stack's name.
         changes: What it would change; None when that could not be found out.
         error: Why not.
+        database: What its database was when last heard of; None when nothing was.
     """
 
     stack: str
     changes: Changes | None = None
     error: AegisError | None = None
+    database: DatabaseSchema | None = None
 
     @property
     def good(self) -> bool:
         """Whether it was previewed, and no mandatory policy would be broken."""
         return self.changes is not None and not self.changes.forbidden
 
+    @property
+    def migrates(self) -> Ahead | None:
+        """How far it would migrate the database; None when it would not."""
+        return None if self.changes is None else ahead(self.changes.steps, self.database)
+
     def as_json(self) -> dict[str, object]:
         """Return it for machines."""
+        migrates = self.migrates
         if self.changes is None:
             error = self.error or AegisError(what="not previewed")
             return {"stack": self.stack, "error": {"what": error.what, "why": error.why}}
@@ -112,6 +122,7 @@ class StackPreview:
                 for it in self.changes.violations
             ],
             "warnings": list(self.changes.warnings),
+            "migrates": None if migrates is None else migrates.as_json(),
             "resources": [
                 {"op": it.op, "type": it.type, "name": it.name, "changed": list(it.diffs)}
                 for it in _shown(self.changes)
@@ -171,6 +182,9 @@ def _parts(previews: Sequence[StackPreview], share: int) -> Iterator[str]:
         if found := risks(changes):
             yield _risks(stack, found, share)
     yield md.table(("stack", "+", "~", "-", "±", "images", "replicas"), map(_row, previews))
+    for it in previews:
+        if (migrates := it.migrates) is not None:
+            yield f"**{md.text(it.stack)}** {md.text(str(migrates))}"
     yield from (_unknown(it) for it in previews if it.changes is None)
     yield from (_details(*it, share) for it in seen if it[1] or it[1].warnings)
 
@@ -189,6 +203,7 @@ def lines(preview: StackPreview) -> list[str]:
         found += _indented(it.message)
     found += [f"  {it.danger.value.upper()}  {it.resource}: {it.why}" for it in risks(changes)]
     found += [f"  {_sign(it)} {_label(it)}{_changed(it)}" for it in _shown(changes)]
+    found += [f"  {it}" for it in (preview.migrates,) if it is not None]
     found += [f"  warning: {it}" for it in changes.warnings]
     return found
 

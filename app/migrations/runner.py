@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -19,7 +20,7 @@ from app.database import identity
 from app.database.engine import reason
 from app.database.schema import CodeSchema, DatabaseSchema, misfit
 from app.database.tables import AEGIS_SCHEMA
-from app.migrations.history import Plan, Revision, line, plan
+from app.migrations.history import HistoryError, Plan, Revision, line, plan
 
 LOCK = 0x61656769_73
 """The advisory lock of whoever migrates: "aegis"."""
@@ -54,16 +55,40 @@ def revisions(directory: Path = Path(__file__).parent) -> tuple[Revision, ...]:
     Raises:
         HistoryError: They are no line.
     """
-    found = (it.module for it in ScriptDirectory(str(directory)).walk_revisions())
-    return line(
-        Revision(
-            number=int(it.revision),
-            kind=it.kind,
-            about=(it.__doc__ or "").strip().partition("\n")[0].rstrip("."),
-            least_head=getattr(it, "least_head", 0),
+    return line(_revision(it) for it in ScriptDirectory(str(directory)).walk_revisions())
+
+
+def _revision(script: Script) -> Revision:
+    """Read a revision: what its module says, once its place is sure."""
+    called, before, module = script.revision, script.down_revision, script.module
+    kind: Any = getattr(module, "kind", None)
+    number = int(called) if called.isascii() and called.isdigit() else 0
+    if called != f"{number:04d}" or before != (f"{number - 1:04d}" if number > 1 else None):
+        raise HistoryError(
+            f"revision {called!r} follows {before!r}: each is called by its number, as in 0001, "
+            "and follows the one before it, so that there is one head"
         )
-        for it in found
+    return Revision(
+        number=number,
+        kind=kind,
+        about=(module.__doc__ or "").strip().partition("\n")[0].rstrip("."),
+        least_head=getattr(module, "least_head", 0),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What a run would do.
+
+    Attributes:
+        at: What the database says of itself.
+        after: What it would say afterwards.
+        runs: The revisions that would be applied, in order.
+    """
+
+    at: DatabaseSchema
+    after: DatabaseSchema
+    runs: tuple[Revision, ...] = ()
 
 
 class Runner:
@@ -114,6 +139,26 @@ class Runner:
             return self._run(contracts)
         finally:
             self._end_turn()
+
+    def pending(self, *, contracts: bool = False) -> Pending:
+        """Say what a run would do, and do nothing.
+
+        Args:
+            contracts: Whether contracts would be applied, too.
+
+        Raises:
+            RefusedError: It would be refused.
+        """
+        at = self._look()
+        if at.revision >= self._code.head or self._code.head < at.least_head:
+            self._require_fit(at)
+            return Pending(at=at, after=at)
+        runs = plan(self._line, at.revision, contracts=contracts).runs
+        revision = at.revision + len(runs)
+        least = max((it.least_head for it in self._line[:revision]), default=0)
+        after = DatabaseSchema(revision=revision, least_head=max(at.least_head, least))
+        self._require_fit(after)
+        return Pending(at=at, after=after, runs=runs)
 
     def _run(self, contracts: bool) -> DatabaseSchema:
         at = self._look()

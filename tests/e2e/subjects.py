@@ -58,7 +58,9 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "aegis_deploy/report/templates/",
         *_commands("deploy", "rollback", "report", "history", "config"),
     ),
-    "tests/e2e/test_schema_fit.py": _commands("deploy", "rollback", "history", "status"),
+    "tests/e2e/test_schema_fit.py": _commands(
+        "deploy", "rollback", "history", "status", "migrate", "drift"
+    ),
     "tests/e2e/test_sets.py": _commands("deploy", "rollback", "status"),
     "tests/e2e/test_two_clusters.py": _commands("deploy", "rollback", "drift", "status", "gate"),
     "tests/e2e/test_unhealthy_rollback.py": _commands("deploy", "rollback", "history"),

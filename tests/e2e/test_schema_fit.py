@@ -54,7 +54,14 @@ def ask(**told):
     raise SystemExit("there is no store")
 """
 MIGRATE = ASK + f"""
-said = json.dumps(ask(revision={HEAD}))
+import sys
+after = dict(revision={HEAD})
+if "--contract" in sys.argv:
+    after["leastHead"] = {HEAD}
+if "--plan" in sys.argv:
+    print(json.dumps({{"database": ask(), "after": after}}))
+    raise SystemExit
+said = json.dumps(ask(**after))
 print("migrated to", said)
 open("/dev/termination-log", "w").write("whatever it says besides\\\\n" + said)
 """
@@ -130,7 +137,14 @@ if config.get_bool("migrates"):
             spec={
                 "backoffLimit": 0,
                 "template": template(
-                    "migrate", MIGRATE, {"aegis.dev/schema-job": "true"}, restartPolicy="Never"
+                    "migrate",
+                    MIGRATE,
+                    {
+                        "aegis.dev/schema-job": "true",
+                        "aegis.dev/schema-contract-args": '["--contract"]',
+                        "aegis.dev/schema-plan-args": '["--contract", "--plan"]',
+                    },
+                    restartPolicy="Never",
                 ),
             },
             opts=pulumi.ResourceOptions(depends_on=before),
@@ -258,3 +272,39 @@ def test_a_rollback_passes_over_what_no_longer_fits(shop: Shop) -> None:
     refused = shop.told("rollback", "--yes", expect=3)
     assert "works with code of revision 5 or later" in refused["error"]["why"]
     assert shop.serves() == before
+
+
+def test_a_contract_is_run_by_the_releases_own_migration_and_by_no_deploy(shop: Shop) -> None:
+    shop.release(6, 2)
+    assert shop.aegis("deploy", "--yes")["gate"]["passed"]
+    assert shop.store() == {"revision": 6, "leastHead": 5}
+    fits = {number for number, it in shop.rows().items() if it["verified"] and not it["misfit"]}
+    last = max(fits)
+    planned = shop.aegis("migrate", "contract", "--preview")
+    assert set(planned["cutOff"]) == fits - {last}
+    assert planned["cutOff"]
+    assert (planned["changed"], planned["database"]) == (False, {"revision": 6, "leastHead": 6})
+    assert shop.store() == {"revision": 6, "leastHead": 5}
+    before = shop.serves()
+    done = shop.run("aegis", "migrate", "contract", "--yes", *STACK)
+    assert "migrated to" in done.output
+    assert shop.store() == {"revision": 6, "leastHead": 6}
+    assert shop.aegis("status")["database"] == {"revision": 6, "leastHead": 6}
+    assert shop.serves() == before
+    assert {number for number in fits if not shop.rows()[number]["misfit"]} == {last}
+    # What did it is nothing of the stack's, and goes by itself.
+    shop.aegis("drift")
+    words = ("--namespace", shop.namespace, "get", "jobs", "--output", "json")
+    jobs = json.loads(shop.run("kubectl", *words, "-l", "aegis.dev/schema-run").standard_output)
+    assert sorted(it["metadata"]["labels"]["aegis.dev/schema-run"] for it in jobs["items"]) == [
+        "contract",
+        "plan",
+        "plan",
+    ]
+    assert all(it["spec"]["ttlSecondsAfterFinished"] for it in jobs["items"])
+    assert all(it["metadata"]["ownerReferences"] for it in jobs["items"])
+    assert not shop.aegis("migrate", "contract", "--yes")["changed"]
+    assert (
+        "works with code of revision 6"
+        in (shop.aegis("rollback", "--yes", expect=3)["error"]["why"])
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from alembic.migration import MigrationContext
 
 from app.database.schema import CodeSchema, DatabaseSchema
 from app.database.tables import METADATA
-from app.migrations.runner import MigrationError, RefusedError, Runner
+from app.migrations.runner import MigrationError, Pending, RefusedError, Runner
 from tests.integration.databases import (
     OWNER,
     PASSWORD,
@@ -75,13 +77,25 @@ class History:
     ) -> tuple[DatabaseSchema, list[str]]:
         """Bring a database to it; returns what it says afterwards, and what was told."""
         told: list[str] = []
+        with self._runner(database, head, least, told) as runner:
+            return runner.run(contracts=contracts), told
+
+    def pending(self, database: Database, *, contracts: bool = False) -> Pending:
+        """What a run would do."""
+        with self._runner(database, 0, 1, []) as runner:
+            return runner.pending(contracts=contracts)
+
+    @contextmanager
+    def _runner(
+        self, database: Database, head: int, least: int, told: list[str]
+    ) -> Iterator[Runner]:
         engine = sa.create_engine(
             database.url.replace("postgresql:", "postgresql+psycopg:"),
             connect_args={"options": "-c lock_timeout=100"},
             poolclass=sa.NullPool,
         )
         with engine.connect() as connection:
-            schema = Runner(
+            yield Runner(
                 connection,
                 CodeSchema(head=head or self.head, least=least),
                 service="aegis-api",
@@ -89,8 +103,7 @@ class History:
                 say=told.append,
                 directory=self.directory,
                 pause=lambda _: None,
-            ).run(contracts=contracts)
-        return schema, told
+            )
 
 
 @pytest.fixture
@@ -132,6 +145,22 @@ class TestTheCommand:
             done = list(pool.map(lambda _: database.migrate(), range(3)))
         assert [it.returncode for it in done] == [0, 0, 0]
         assert sum("applied revision 1" in it.stderr for it in done) == 1
+
+    def test_its_plan_says_what_would_be_applied_and_applies_nothing(
+        self, database: Database
+    ) -> None:
+        plan = database.migrate("--plan")
+        assert plan.returncode == 0
+        said = json.loads(plan.stdout)
+        assert said["database"] == {"revision": 0, "leastHead": 0}
+        assert said["after"] == {"revision": 1, "leastHead": 0}
+        (revision,) = said["revisions"]
+        assert (revision["revision"], revision["kind"]) == (1, "expand")
+        assert "CREATE TABLE customers (" in revision["sql"]
+        assert not [it for it in revision["sql"] if "alembic_version SET" in it or it == "BEGIN;"]
+        assert database.query("SELECT to_regclass('aegis_schema')") == [(None,)]
+        database.migrate()
+        assert json.loads(database.migrate("--contract", "--plan").stdout)["revisions"] == []
 
     @pytest.mark.parametrize(
         ("more", "code", "why"),
@@ -224,8 +253,13 @@ class TestRevisions:
             "waits: revision 3 (contract): Step 3",
             "waits: revision 4 (expand): Step 4",
         ]
+        pending = history.pending(database, contracts=True)
+        assert [it.number for it in pending.runs] == [3, 4]
+        assert pending.after == DatabaseSchema(revision=4, least_head=2)
+        assert history.pending(database).runs == ()
         schema, _ = history.run(database, contracts=True)
-        assert schema == DatabaseSchema(revision=4, least_head=2)
+        assert schema == pending.after
+        assert history.pending(database, contracts=True) == Pending(at=schema, after=schema)
         # Code of before the contract no longer fits, and is told so; later code does nothing.
         with pytest.raises(RefusedError, match="works with code of revision 2 or later"):
             history.run(database, head=1)

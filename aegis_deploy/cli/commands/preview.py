@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,7 @@ def look(
 
 
 def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPreview:
+    from aegis_deploy.history import schema_store
     from aegis_deploy.report.preview_summary import StackPreview
     from aegis_deploy.stack.session import Session
 
@@ -42,7 +44,12 @@ def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPrevi
     try:
         session = Session.open(stack, directory)
         name = session.name
-        return StackPreview(stack=name, changes=session.preview(policy_packs=packs))
+        changes = session.preview(policy_packs=packs)
+        # Nobody is asked: a preview needs no cluster. A stack that was never made has no tags.
+        database = None
+        with suppress(AegisError):
+            database = schema_store.read(session)
+        return StackPreview(stack=name, changes=changes, database=database)
     except AegisError as error:
         return StackPreview(stack=name or "the selected stack", error=error)
 

@@ -154,25 +154,28 @@ class Stage:
     watched: list[list[Workload]] = field(default_factory=list)
     database: DatabaseSchema | None = None
     schemas: dict[int, CodeSchema] = field(default_factory=dict)
+    beside: list[Mapping[str, Any]] = field(default_factory=list)
+    api: Any = None
 
     def __post_init__(self) -> None:
         self.results, self.messages = StringIO(), StringIO()
         self.out = Output(results=self.results, messages=self.messages, answers=StringIO())
         self.session, self.program_update = _Session(self), _ProgramUpdate(self)
         session = cast("Any", self.session)
+        clusters = Clusters(session, ambient=lambda: self.api or cast("Any", _Cluster(self)))
         self.flow = FlowContext(
             session=session,
             out=self.out,
             signals=cast("Any", _Signals(self)),
             recorder=Recorder("s"),
             takeover=cast("Any", _Takeover(self)),
-            clusters=Clusters(session, ambient=lambda: cast("Any", _Cluster(self))),
+            clusters=clusters,
             gate_runner=cast("Any", _GateRunner(self)),
             adopting=cast("Any", _Adopting(self)),
             program_update=cast("Any", self.program_update),
             replay_planner=cast("Any", _ReplayPlanner(self)),
             replay_runner=cast("Any", _ReplayRunner(self)),
-            schema_reader=SchemaReader(session, self.out, Clusters(session)),
+            schema_reader=SchemaReader(session, self.out, clusters),
             look_up_images=lambda _: self.presences,
         )
 
@@ -280,7 +283,7 @@ class _Session:
             "custom": True,
             "inputs": {"token": str(self.connections)},
         }
-        return [provider, _deployment(self.stage.running or "")]
+        return [provider, _deployment(self.stage.running or ""), *self.stage.beside]
 
     def export(self) -> Mapping[str, Any]:
         return {"deployment": {"resources": self.resources()}}
@@ -315,6 +318,10 @@ class _Session:
     def change_tags(self, changes: Mapping[str, str | None]) -> None:
         if self.stage.unmarkable is not None:
             raise self.stage.unmarkable
+        known = schema_store.parse({k: v for k, v in changes.items() if v is not None})
+        if known is not None:
+            self.stage.database = known
+            self.stage.did.append(f"remember {changes[schema_store.TAG]}")
         before = verification_store.parse(self.tags())
         after = verification_store.parse({k: v for k, v in changes.items() if v is not None})
         if any(name.startswith(VERIFIED) for name in changes):

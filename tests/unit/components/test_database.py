@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from aegis_deploy.model.schema import HEAD, JOB, LEAST
+from aegis_deploy.model.schema import CONTRACT_ARGS, HEAD, JOB, LEAST, PLAN_ARGS
 from components.database import Database, SchemaRange, parse_address
 from components.setting_errors import SettingsError
 from components.source import read_schema
@@ -129,7 +130,10 @@ class TestTheMigration:
 
     def test_it_is_told_for_a_migration_and_no_token_is_mounted(self, rendered: Rendering) -> None:
         template = pod_of(rendered, "Job")
-        assert template["metadata"]["annotations"] == {JOB: "true"}
+        said = template["metadata"]["annotations"]
+        assert said[JOB] == "true"
+        assert json.loads(said[CONTRACT_ARGS]) == ["--contract"]
+        assert json.loads(said[PLAN_ARGS]) == ["--contract", "--plan"]
         assert template["spec"]["automountServiceAccountToken"] is False
         assert template["spec"]["securityContext"]["runAsNonRoot"]
 

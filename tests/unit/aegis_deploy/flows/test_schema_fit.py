@@ -93,6 +93,7 @@ class TestDeploy:
         self.deploying(made, CodeSchema(head=4, least=4 if migrates else 3), migrates=migrates)
         made.updates, made.restores = [Ran(outcome())], []
         assert deploy(made.flow, DeployRequest(yes=True)).release is not None
+        assert ("migrates 3 -> 4" in made.results.getvalue()) is migrates
 
     def test_that_nothing_could_take_its_place_is_said_before_it_begins(self) -> None:
         made = stage(DatabaseSchema(revision=3, least_head=4))

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from aegis_deploy.kubernetes.client import CONFLICT, ApiError, Cluster
+from aegis_deploy.kubernetes.client import CONFLICT, FORBIDDEN, ApiError, Cluster
 
 
 @dataclass
@@ -57,3 +57,11 @@ def test_what_is_read_is_read_and_what_is_changed_is_a_patch() -> None:
     cluster(pool).patch("/a", [])
     cluster(pool).merge("/b", {}, manager="m")
     assert [method for method, *_ in pool.sent] == ["GET", "PATCH", "PATCH"]
+
+
+def test_what_is_made_is_sent_whole_to_where_its_kind_is_listed() -> None:
+    pool = Pool(status=201)
+    cluster(pool).create("/apis/batch/v1/namespaces/n/jobs", {"kind": "Job"})
+    assert pool.sent == [("POST", "https://api/apis/batch/v1/namespaces/n/jobs", {"kind": "Job"})]
+    with pytest.raises(ApiError, match="the UID is another"):
+        cluster(Pool(status=FORBIDDEN)).create("/a", {})

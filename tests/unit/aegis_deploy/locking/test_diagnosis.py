@@ -33,6 +33,7 @@ def holder(intent: str = "", life: Life = Life.ORPHANED) -> Holder:
 
 
 LOCK, DEPLOY, ROLLBACK, DRIFT = holder(), *map(holder, ("deploy", "rollback", "drift"))
+CONTRACT = holder("contract")
 AIMED = replace(ROLLBACK, claim=replace(ROLLBACK.claim, target=9)) if ROLLBACK.claim else ROLLBACK
 
 
@@ -73,6 +74,7 @@ class TestTheDecision:
             (Diagnosis("s", (DEPLOY,), (), FAILED, VERIFIED), Action.RESTORE, VERIFIED),
             (Diagnosis("s", (ROLLBACK,), (), NEWER, VERIFIED), Action.RESTORE, VERIFIED),
             (Diagnosis("s", (ROLLBACK,), (), VERIFIED, VERIFIED), Action.NOTHING, None),
+            (Diagnosis("s", (CONTRACT,), (), VERIFIED, VERIFIED), Action.NOTHING, None),
             (
                 Diagnosis("s", (AIMED,), (), VERIFIED, VERIFIED, aimed=NEWER),
                 Action.RESTORE,
@@ -99,6 +101,7 @@ class TestTheDecision:
             "killed after a failure",
             "killed in a rollback",
             "killed before a rollback began",
+            "killed while it contracted the database",
             "killed in a rollback that had its aim",
             "killed in a rollback to what is no more",
             "killed while it put back what was changed by hand",

@@ -10,6 +10,7 @@ import pytest
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model.events import Changes, Step, Violation
+from aegis_deploy.model.schema import CodeSchema, DatabaseSchema
 from aegis_deploy.report.preview_summary import (
     COMMENT_LIMIT,
     MARK,
@@ -229,3 +230,29 @@ def test_the_terminal_names_risks_and_resources() -> None:
     assert "staging: ±1" in text
     assert "DOWNTIME  Deployment api" in text
     assert "± Deployment api [spec]" in text
+
+
+class TestMigrates:
+    """A review says how far a change takes the database."""
+
+    CHANGES = Changes(
+        (
+            step("update", schema=CodeSchema(head=5, least=4)),
+            step("create", "kubernetes:batch/v1:Job", "api-migrate-5", migrates=True),
+        ),
+        {},
+        (),
+    )
+
+    def test_is_told_to_people_and_machines(self) -> None:
+        database = DatabaseSchema(revision=3, least_head=1)
+        found = StackPreview(stack="s", changes=self.CHANGES, database=database)
+        assert found.as_json()["migrates"] == {"revision": 3, "head": 5}
+        assert [it for it in lines(found) if it.startswith("  migrates 3 -> 5")]
+        assert "**s** migrates 3 " in markdown([found])
+
+    def test_is_nothing_where_the_database_is_there(self) -> None:
+        database = DatabaseSchema(revision=5, least_head=1)
+        found = StackPreview(stack="s", changes=self.CHANGES, database=database)
+        assert found.as_json()["migrates"] is None
+        assert "migrates" not in markdown([found]) + "".join(lines(found)[:1])

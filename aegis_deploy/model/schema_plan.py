@@ -1,0 +1,153 @@
+"""What a migration would do, as far as that can be said before. Pure.
+
+A migration's own plan is a contract's (docs/schema.md); of an update only its preview is known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aegis_deploy.model.fingerprint import is_shown, remains
+from aegis_deploy.model.schema import DatabaseSchema, latest, of_answer, together
+
+if TYPE_CHECKING:
+    from aegis_deploy.model.events import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingRevision:
+    """A revision that would be applied.
+
+    Attributes:
+        number: Its number.
+        kind: ``expand`` or ``contract``; empty where that is not said.
+        about: What it does, in a line.
+        sql: Its statements, a line each, as far as they can be told.
+    """
+
+    number: int
+    kind: str = ""
+    about: str = ""
+    sql: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Say it to a person."""
+        kind = f" ({self.kind})" if self.kind else ""
+        about = f": {self.about}" if self.about else ""
+        return [f"  revision {self.number}{kind}{about}", *(f"      {it}" for it in self.sql)]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "revision": self.number,
+            "kind": self.kind,
+            "about": self.about,
+            "sql": list(self.sql),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaPlan:
+    """What a migration would do.
+
+    Attributes:
+        database: What the database is; None where nobody says.
+        after: What it would be.
+        revisions: What would be applied; empty where that is not told.
+        told: Whether the migration itself said all this, or it is the most that it could do.
+    """
+
+    database: DatabaseSchema | None
+    after: DatabaseSchema
+    revisions: tuple[PendingRevision, ...] = ()
+    told: bool = True
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to do."""
+        return self.database != latest((self.database, self.after))
+
+    def lines(self) -> list[str]:
+        """Say it to a person."""
+        found = [line for it in self.revisions for line in it.lines()]
+        if not self.told:
+            found = ["  what it removes is not said: its pod template has no plan (docs/schema.md)"]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """How far an update migrates a database, at most: it stops before a contract.
+
+    Attributes:
+        revision: What the database is at; None where nobody says.
+        head: The last revision that what is deployed knows.
+    """
+
+    revision: int | None
+    head: int
+
+    def __str__(self) -> str:
+        """Say it to a person."""
+        at = f"revision {self.head}" if self.revision is None else f"{self.revision} -> {self.head}"
+        return f"migrates {at}; from the first contract on all waits for aegis migrate contract"
+
+    def as_json(self) -> dict[str, int | None]:
+        """Return it for machines."""
+        return {"revision": self.revision, "head": self.head}
+
+
+def ahead(steps: Iterable[Step], database: DatabaseSchema | None) -> Ahead | None:
+    """Say how far an update migrates; None when it does not.
+
+    Args:
+        steps: Its preview's.
+        database: What the database is; None where nobody says.
+    """
+    shown = [it for it in steps if is_shown(it) and remains(it)]
+    code = together(it.schema for it in shown)
+    revision = None if database is None else database.revision
+    if code is None or not any(it.migrates for it in shown):
+        return None
+    return None if (revision or 0) >= code.head else Ahead(revision=revision, head=code.head)
+
+
+def of_log(log: str) -> SchemaPlan | None:
+    """Read the last line of a log that is a plan; None when there is none."""
+    for line in reversed(log.splitlines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        plan = _plan(found) if isinstance(found, Mapping) else None
+        if plan is not None:
+            return plan
+    return None
+
+
+def _plan(said: Mapping[str, Any]) -> SchemaPlan | None:
+    if not all(isinstance(said.get(name), Mapping) for name in ("database", "after")):
+        return None
+    database, after = (of_answer(json.dumps(said[name])) for name in ("database", "after"))
+    if database is None or after is None:
+        return None
+    listed = said.get("revisions")
+    revisions = [_revision(it) for it in listed] if isinstance(listed, list) else []
+    return SchemaPlan(
+        database=database, after=after, revisions=tuple(it for it in revisions if it is not None)
+    )
+
+
+def _revision(said: object) -> PendingRevision | None:
+    if not isinstance(said, Mapping) or not isinstance(said.get("revision"), int):
+        return None
+    sql = said.get("sql")
+    return PendingRevision(
+        number=said["revision"],
+        kind=str(said.get("kind") or ""),
+        about=str(said.get("about") or ""),
+        sql=tuple(map(str, sql)) if isinstance(sql, list) else (),
+    )
