@@ -7,8 +7,9 @@ its own: what fails leaves the database at the last whole one, and the next run 
 
 With `--plan` nothing is changed: standard output says, as JSON, what would be applied.
 
-Exit codes: 0 the database fits this code; 1 a revision failed, or the database does not answer;
-2 the settings are wrong; 3 the database is none that this code fits or may migrate.
+Exit codes: 0 the database fits this code; 1 the database does not answer or was held up, which
+the next try may not see; 2 the settings are wrong; 3 the database is none that this code fits or
+may migrate; 4 a revision failed, as it would again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from app.migrations.runner import MigrationError, Pending, RefusedError, Runner
 from app.service import SERVICE
 from app.settings import Settings, SettingsError, load_settings
 
-EXIT_OK, EXIT_FAILED, EXIT_SETTINGS, EXIT_REFUSED = 0, 1, 2, 3
+EXIT_OK, EXIT_HELD_UP, EXIT_SETTINGS, EXIT_REFUSED, EXIT_FAILED = 0, 1, 2, 3, 4
 LIMITS = {"lock_seconds": 1, "statement_seconds": 300}
 """How long a statement may wait for a lock, and how long it may take."""
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -103,7 +104,9 @@ def _migrate(settings: Settings, address: SecretStr, *, contracts: bool, only_pl
             f"  state: {_state(error)}\n"
             f"  next:  {_NEXT_REFUSED if refused else _NEXT_FAILED}"
         )
-        return EXIT_REFUSED if refused else EXIT_FAILED
+        if refused:
+            return EXIT_REFUSED
+        return EXIT_FAILED if error.final else EXIT_HELD_UP
     except DBAPIError as error:
         _say(
             "error: the database could not be reached\n"
@@ -111,7 +114,7 @@ def _migrate(settings: Settings, address: SecretStr, *, contracts: bool, only_pl
             "  state: it is at its last whole revision; the release that runs serves on\n"
             "  next:  see that it answers and lets this role in; then the same again"
         )
-        return EXIT_FAILED
+        return EXIT_HELD_UP
     return EXIT_OK
 
 

@@ -21,6 +21,9 @@ from components.sizing import PodResources
 _SECONDS = 900
 """How long all of it may take, tries included."""
 _TRIES = 3
+_CONTAINER = "migrate"
+_FINAL = (2, 3, 4)
+"""Exit codes of `python -m app.migrate` after which another try would come to the same."""
 _SAYS = {
     schema.JOB: "true",
     schema.CONTRACT_ARGS: json.dumps(["--contract"]),
@@ -92,6 +95,16 @@ class Migration(pulumi.ComponentResource):
             spec=batch.JobSpecArgs(
                 backoff_limit=_TRIES,
                 active_deadline_seconds=_SECONDS,
+                pod_failure_policy=batch.PodFailurePolicyArgs(
+                    rules=[
+                        batch.PodFailurePolicyRuleArgs(
+                            action="FailJob",
+                            on_exit_codes=batch.PodFailurePolicyOnExitCodesRequirementArgs(
+                                container_name=_CONTAINER, operator="In", values=list(_FINAL)
+                            ),
+                        )
+                    ]
+                ),
                 template=core.PodTemplateSpecArgs(
                     metadata=meta.ObjectMetaArgs(labels=labels, annotations=_SAYS),
                     spec=core.PodSpecArgs(
@@ -102,7 +115,7 @@ class Migration(pulumi.ComponentResource):
                         volumes=ca_volumes(args.database, args.config_map),
                         containers=[
                             core.ContainerArgs(
-                                name="migrate",
+                                name=_CONTAINER,
                                 image=args.image,
                                 image_pull_policy="IfNotPresent",
                                 command=["python3", "-m", "app.migrate"],

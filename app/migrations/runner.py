@@ -38,11 +38,12 @@ class MigrationError(Exception):
         why: Why.
         at: The revision the database is at.
         began: Whether a revision was begun: if not, nothing was changed.
+        final: Whether the same again would come to the same.
     """
 
-    def __init__(self, why: str, *, at: int, began: bool) -> None:
+    def __init__(self, why: str, *, at: int, began: bool, final: bool = False) -> None:
         super().__init__(why)
-        self.why, self.at, self.began = why, at, began
+        self.why, self.at, self.began, self.final = why, at, began, final
 
 
 class RefusedError(MigrationError):
@@ -219,7 +220,11 @@ class Runner:
 
     def _failed(self, revision: Revision, error: DBAPIError) -> MigrationError:
         return MigrationError(
-            f"{_called(revision)}: {reason(error)}", at=revision.number - 1, began=True
+            f"{_called(revision)}: {reason(error)}",
+            at=revision.number - 1,
+            began=True,
+            # Of locks, time, space or a server that goes the next try may see nothing.
+            final=not isinstance(error.orig, psycopg.OperationalError),
         )
 
     def _upgrade(self, revision: Revision) -> None:

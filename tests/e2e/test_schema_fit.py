@@ -276,35 +276,30 @@ def test_a_rollback_passes_over_what_no_longer_fits(shop: Shop) -> None:
 
 def test_a_contract_is_run_by_the_releases_own_migration_and_by_no_deploy(shop: Shop) -> None:
     shop.release(6, 2)
-    assert shop.aegis("deploy", "--yes")["gate"]["passed"]
+    assert shop.told("deploy", "--yes")["gate"]["passed"]
     assert shop.store() == {"revision": 6, "leastHead": 5}
     fits = {number for number, it in shop.rows().items() if it["verified"] and not it["misfit"]}
     last = max(fits)
-    planned = shop.aegis("migrate", "contract", "--preview")
+    planned = shop.told("migrate", "contract", "--preview")
     assert set(planned["cutOff"]) == fits - {last}
     assert planned["cutOff"]
     assert (planned["changed"], planned["database"]) == (False, {"revision": 6, "leastHead": 6})
     assert shop.store() == {"revision": 6, "leastHead": 5}
     before = shop.serves()
-    done = shop.run("aegis", "migrate", "contract", "--yes", *STACK)
+    done = shop.aegis("migrate", "contract", "--yes")
     assert "migrated to" in done.output
     assert shop.store() == {"revision": 6, "leastHead": 6}
-    assert shop.aegis("status")["database"] == {"revision": 6, "leastHead": 6}
+    assert shop.told("status")["database"] == {"revision": 6, "leastHead": 6}
     assert shop.serves() == before
     assert {number for number in fits if not shop.rows()[number]["misfit"]} == {last}
     # What did it is nothing of the stack's, and goes by itself.
-    shop.aegis("drift")
-    words = ("--namespace", shop.namespace, "get", "jobs", "--output", "json")
-    jobs = json.loads(shop.run("kubectl", *words, "-l", "aegis.dev/schema-run").standard_output)
-    assert sorted(it["metadata"]["labels"]["aegis.dev/schema-run"] for it in jobs["items"]) == [
-        "contract",
-        "plan",
-        "plan",
-    ]
-    assert all(it["spec"]["ttlSecondsAfterFinished"] for it in jobs["items"])
-    assert all(it["metadata"]["ownerReferences"] for it in jobs["items"])
-    assert not shop.aegis("migrate", "contract", "--yes")["changed"]
-    assert (
-        "works with code of revision 6"
-        in (shop.aegis("rollback", "--yes", expect=3)["error"]["why"])
-    )
+    shop.told("drift")
+    run = "aegis.dev/schema-run"
+    jobs = [it for it in shop.live("jobs") if run in it["metadata"]["labels"]]
+    ran = sorted(it["metadata"]["labels"][run] for it in jobs)
+    assert ran == ["contract", "plan", "plan"]
+    assert all(it["spec"]["ttlSecondsAfterFinished"] for it in jobs)
+    assert all(it["metadata"]["ownerReferences"] for it in jobs)
+    assert not shop.told("migrate", "contract", "--yes")["changed"]
+    refused = shop.told("rollback", "--yes", expect=3)
+    assert "works with code of revision 6" in refused["error"]["why"]

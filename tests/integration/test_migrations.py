@@ -228,7 +228,7 @@ class TestRevisions:
         history.add("CREATE TABLE three (id int); SELECT 1 / 0")
         with pytest.raises(MigrationError, match=r"revision 3 .*division by zero") as failed:
             history.run(database)
-        assert (failed.value.at, failed.value.began) == (2, True)
+        assert (failed.value.at, failed.value.began, failed.value.final) == (2, True, True)
         assert database.query("SELECT revision FROM aegis_schema") == [(2,)]
         assert database.query("SELECT to_regclass('two')::text, to_regclass('three')::text") == [
             ("two", None)
@@ -281,9 +281,13 @@ class TestRevisions:
         history.run(database)
         history.add("ALTER TABLE records ADD COLUMN note text")
         with server.connect(database.name) as holder:
-            with holder.transaction(), pytest.raises(MigrationError, match="lock timeout"):
+            with (
+                holder.transaction(),
+                pytest.raises(MigrationError, match="lock timeout") as held_up,
+            ):
                 holder.execute("SELECT * FROM records")
                 history.run(database)
+            assert held_up.value.final is False, "whoever holds it may be gone by the next try"
             assert database.query("SELECT revision FROM aegis_schema") == [(1,)]
         schema, _ = history.run(database)
         assert schema.revision == 2

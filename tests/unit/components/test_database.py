@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from aegis_deploy.model.schema import CONTRACT_ARGS, HEAD, JOB, LEAST, PLAN_ARGS
+from app import migrate
 from components.database import Database, SchemaRange, parse_address
 from components.setting_errors import SettingsError
 from components.source import read_schema
@@ -140,6 +141,15 @@ class TestTheMigration:
     def test_one_that_failed_is_run_again(self, rendered: Rendering) -> None:
         made = rendered.one("Job").manifest["metadata"]
         assert made["annotations"] == {"pulumi.com/replaceUnready": "true"}
+
+    def test_what_would_fail_again_is_not_tried_again(self, rendered: Rendering) -> None:
+        spec = rendered.one("Job").manifest["spec"]
+        (rule,) = spec["podFailurePolicy"]["rules"]
+        codes = rule["onExitCodes"]
+        assert rule["action"] == "FailJob"
+        assert codes["containerName"] == spec["template"]["spec"]["containers"][0]["name"]
+        final = {migrate.EXIT_SETTINGS, migrate.EXIT_REFUSED, migrate.EXIT_FAILED}
+        assert (codes["operator"], set(codes["values"])) == ("In", final)
 
     def test_its_name_is_of_its_schema_and_its_database(self, rendered: Rendering) -> None:
         def name(address: str) -> str:
