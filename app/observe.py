@@ -35,12 +35,16 @@ class Observed:
         app: What answers the requests.
         lifecycle: Told of work; asked whether the process drains.
         metrics: Where requests are counted.
+        version: What problem documents say which release it was; None where nobody knows.
     """
 
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, lifecycle: Lifecycle, metrics: Metrics, *, version: str | None = None
+    ) -> None:
         self._app = app
         self._lifecycle = lifecycle
         self._metrics = metrics
+        self._version = version
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request; lifespan messages pass through."""
@@ -48,6 +52,7 @@ class Observed:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, send, self._lifecycle)
+        scope["state"]["version"] = self._version
         self._note_work(scope)
         with self._metrics.in_flight.track_inprogress():
             try:

@@ -44,11 +44,15 @@ class ProblemError(Exception):
         self.members = dict(members or {})
         self.headers = dict(headers or {})
 
-    def document(self, request_id: str | None = None) -> dict[str, object]:
+    def document(
+        self, request_id: str | None = None, version: str | None = None
+    ) -> dict[str, object]:
         """The problem document's members.
 
         Args:
             request_id: The request this happened to, for finding its log line.
+            version: The release it happened to: while two of them answer, whoever judges one must
+                know whose failure it was.
         """
         document: dict[str, object] = {
             "type": f"{_TYPE_PREFIX}{self.slug}" if self.slug else "about:blank",
@@ -59,6 +63,8 @@ class ProblemError(Exception):
             document["detail"] = self.detail
         if request_id:
             document["requestId"] = request_id
+        if version:
+            document["version"] = version
         return document | self.members
 
 
@@ -75,9 +81,9 @@ def stopping() -> ProblemError:
 
 def respond(problem: ProblemError, scope: Scope) -> JSONResponse:
     """Turns a problem into the response to the request of this scope."""
-    request_id = scope.get("state", {}).get("request_id")
+    state = scope.get("state", {})
     return JSONResponse(
-        problem.document(request_id),
+        problem.document(state.get("request_id"), state.get("version")),
         status_code=problem.status,
         headers=problem.headers,
         media_type=MEDIA_TYPE,

@@ -99,6 +99,9 @@ class RecordSource(Protocol):
     async def change(self, number: int, change: RecordChange, version: int | None) -> Record:
         """Changes a record, if it is still at a version; None for whichever it is at."""
 
+    async def rehearse(self) -> None:
+        """Creates a record, reads it back and changes it, and keeps nothing of all that."""
+
 
 class MockRecords:
     """Generated records: the same on every replica and at every start."""
@@ -127,6 +130,10 @@ class MockRecords:
         """Answers that generated records are what they are."""
         raise _read_only()
 
+    async def rehearse(self) -> None:
+        """Answers that generated records are all there are."""
+        raise _read_only()
+
 
 class NoDatabase:
     """Stands where the data of a profile would come from when no database is set."""
@@ -148,6 +155,10 @@ class NoDatabase:
 
     async def change(self, number: int, change: RecordChange, version: int | None) -> Record:  # noqa: ARG002
         """Answers that there is no data."""
+        raise self._problem()
+
+    async def rehearse(self) -> None:
+        """Answers that there is nowhere to keep it."""
         raise self._problem()
 
     def _problem(self) -> ProblemError:

@@ -30,9 +30,10 @@ from app.drafts import (
 from app.lifecycle import Lifecycle, Phase
 from app.metrics import DatabaseMetrics, Metrics
 from app.observe import Observed
+from app.probe import DataProbe
 from app.problems import ProblemError, handle_problem, respond
 from app.records import Record, RecordSource, parse_page, source_for
-from app.settings import Settings
+from app.settings import UNKNOWN, Settings
 
 if TYPE_CHECKING:
     from app.database.watch import DatabaseWatch
@@ -74,6 +75,7 @@ def create_app(
             Route("/readyz", endpoints.readyz),
             Route("/version", endpoints.version),
             Route("/metrics", endpoints.metrics),
+            Route("/probe", endpoints.probe, methods=["GET", "POST"]),
             Route("/v1/records", endpoints.records, methods=["GET", "POST"], middleware=[token]),
             Route(
                 "/v1/records/{id}", endpoints.record, methods=["GET", "PATCH"], middleware=[token]
@@ -88,7 +90,8 @@ def create_app(
         lifespan=None if watch is None else _watching(watch),
     )
     app.router.redirect_slashes = False
-    return Observed(app, lifecycle, metrics)
+    version = None if settings.version == UNKNOWN else settings.version
+    return Observed(app, lifecycle, metrics, version=version)
 
 
 def _database(
@@ -141,6 +144,7 @@ class _Endpoints:
         self._lifecycle = lifecycle
         self._metrics = metrics
         self._records = records
+        self._probe = DataProbe(records)
         self._watch = watch
         self._version = {
             "version": settings.version,
@@ -179,6 +183,13 @@ class _Endpoints:
         """What the service measured, for Prometheus."""
         body, content_type = self._metrics.render(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type, **_UNCACHED})
+
+    async def probe(self, request: Request) -> Response:
+        """Whether data can be read, or written; shows none of it and keeps nothing."""
+        write = request.method == "POST"
+        await (self._probe.write() if write else self._probe.read())
+        said = {"version": self._version["version"], "data": "written" if write else "read"}
+        return JSONResponse(said, headers=_UNCACHED)
 
     async def records(self, request: Request) -> Response:
         """A page of records, or one more record."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from app.database.tables import (
     RECORDS,
     TAGS,
 )
-from app.drafts import RecordChange, RecordDraft
+from app.drafts import AddressDraft, CustomerDraft, RecordChange, RecordDraft, parse_id
 from app.problems import ProblemError
 from app.records import (
     Created,
@@ -35,6 +36,9 @@ from app.records import (
     encode_cursor,
     missing,
 )
+
+_MARK = "aegis-probe-"
+"""How everything begins that is written to try it out, in whatever log it may appear."""
 
 
 class DatabaseRecords:
@@ -68,6 +72,10 @@ class DatabaseRecords:
         """Changes a record."""
         values = change.values()
         return await self._database.run("change", lambda it: _change(it, number, values, version))
+
+    async def rehearse(self) -> None:
+        """Creates a record, reads it back and changes it, and keeps nothing of all that."""
+        await self._database.run("rehearse", _rehearse)
 
 
 def _once(connection: Connection, draft: RecordDraft, key: str) -> Created:
@@ -119,6 +127,28 @@ def _change(
         _tag(connection, number, values["tags"])
     _note(connection, number, "changed", sorted(values))
     return _one(connection, number)
+
+
+def _rehearse(connection: Connection) -> None:
+    """Do what clients' writes do, in a savepoint that is given up.
+
+    Whenever the process or the connection dies, nothing is left, and nobody ever sees any of it.
+    The transaction around it commits, so that a database which can write and not commit (a full
+    disk, a standby that has to confirm) is found out, too. Numbers that were given away are gone.
+    """
+    mark = f"{_MARK}{secrets.token_hex(8)}"
+    place = AddressDraft(line=mark, city=mark, postal_code=mark)
+    customer = CustomerDraft(name=mark, email=f"{mark}@probe.invalid", address=place)
+    draft = RecordDraft(name=mark, tags=(mark,), customer=customer)
+    with connection.begin_nested() as given_up:
+        made = _once(connection, draft, mark).answer
+        number = parse_id(str(made["id"]))
+        if number is None or _one(connection, number).as_json() != made:
+            raise RuntimeError(f"{made['id']} is not read back as it was written")
+        _change(connection, number, {"status": "closed", "tags": ()}, 1)
+        # What is checked at a commit only would not be: this is never committed.
+        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+        given_up.rollback()
 
 
 def _again(connection: Connection, key: str, request: bytes) -> Created:

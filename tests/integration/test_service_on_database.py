@@ -143,6 +143,87 @@ class TestRecords:
             assert told == (404, "urn:aegis:problem:no-record"), name
 
 
+TABLES = ("records", "record_events", "record_tags", "tags", "customers", "addresses")
+
+
+class TestProbe:
+    """What a gate asks: data is read and written as clients do it, and nothing of it is left."""
+
+    def left(self, served: Served) -> dict[str, int]:
+        return {it: served.count(it) for it in (*TABLES, "idempotency_keys")}
+
+    def test_writes_reads_back_and_leaves_nothing(self, served: Served) -> None:
+        kept = served.create("k", tags=["a"]).json()
+        before = self.left(served)
+        at_once = threading.Barrier(8)
+
+        def send(number: int) -> httpx.Response:
+            at_once.wait(SECONDS)
+            return served.http.request("GET" if number % 2 else "POST", "/probe")
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(send, range(8)))
+        assert [it.status_code for it in answers] == [200] * 8, [it.text for it in answers]
+        assert [it.json()["data"] for it in answers] == ["written", "read"] * 4
+        assert self.left(served) == before
+        assert [it["id"] for it in served.http.get("/v1/records").json()["items"]] == [kept["id"]]
+
+    @pytest.mark.parametrize("table", TABLES)
+    def test_is_refused_where_clients_writes_are(self, served: Served, table: str) -> None:
+        served.database.execute(f"REVOKE INSERT ON {table} FROM {served.database.name}")
+        answer = served.http.post("/probe")
+        assert (answer.status_code, answer.json()["status"]) == (500, 500)
+        assert served.http.get("/probe").status_code == 200
+
+    def test_is_refused_where_reads_are(self, served: Served) -> None:
+        served.database.execute("ALTER TABLE records RENAME name TO title")
+        assert served.http.get("/probe").status_code == 500
+
+    def test_finds_out_what_is_checked_at_a_commit_only(self, served: Served) -> None:
+        served.database.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE 'refused at the end'; END $$;"
+            "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON records DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+        assert served.create("k").status_code == 500
+        assert served.http.post("/probe").status_code == 500
+
+    def test_commits_so_that_a_database_that_cannot_is_found_out(self, served: Served) -> None:
+        # A transaction that wrote and only gave that up is one of which a log says it committed.
+        (before,) = served.database.query("SELECT txid_current()")
+        assert served.http.post("/probe").status_code == 200
+        (after,) = served.database.query("SELECT txid_current()")
+        own = range(int(before[0]) + 1, int(after[0]))
+        states = [served.database.query(f"SELECT txid_status({it})")[0][0] for it in own]
+        assert "committed" in states
+
+    def test_one_that_is_cut_off_in_its_middle_leaves_nothing(self, served: Served) -> None:
+        before = self.left(served)
+        with (
+            ThreadPoolExecutor(1) as pool,
+            served.database.server.connect(served.database.name) as holder,
+        ):
+            with holder.transaction():
+                # It waits here, with everything but its event written.
+                holder.execute("LOCK TABLE record_events IN EXCLUSIVE MODE")
+                asked = pool.submit(served.http.post, "/probe")
+
+                def waits() -> bool:
+                    return bool(
+                        served.database.query(
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                        )
+                    )
+
+                wait_until(waits, "the probe does not get to its event")
+            answer = asked.result(SECONDS)
+        assert answer.status_code == 503
+        assert answer.json()["type"] == "urn:aegis:problem:database-away"
+        assert self.left(served) == before
+
+
 class TestADatabaseThatIsAway:
     """Data paths answer 503 and when to ask again; no pod leaves, and it heals by itself."""
 
@@ -154,6 +235,8 @@ class TestADatabaseThatIsAway:
                 served.http.get("/v1/records"),
                 served.create("meanwhile"),
                 served.http.patch(f"/v1/records/{kept['id']}", json={"name": "x"}),
+                served.http.get("/probe"),
+                served.http.post("/probe"),
             ):
                 assert answer.status_code == 503
                 assert answer.json()["type"] == "urn:aegis:problem:database-away"

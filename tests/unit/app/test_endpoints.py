@@ -180,6 +180,23 @@ class TestRecords:
         ]
 
 
+class TestProbe:
+    """`/probe` says whether there is data to be read and written, and shows none of it."""
+
+    async def test_generated_data_can_be_read_and_not_written(self) -> None:
+        async with client(settings=Settings(version="1.2.3")) as http:
+            read = await http.get("/probe")
+            written = await http.post("/probe")
+        assert (read.status_code, read.json()) == (200, {"version": "1.2.3", "data": "read"})
+        assert (written.status_code, written.json()["version"]) == (503, "1.2.3")
+        assert written.json()["type"] == "urn:aegis:problem:no-database"
+
+    async def test_needs_no_token(self) -> None:
+        async with client(settings=TestToken.settings) as http:
+            assert (await http.get("/probe")).status_code == 200
+            assert (await http.post("/probe")).status_code == 503
+
+
 class TestToken:
     """`/v1/` needs the token when there is one."""
 
@@ -225,6 +242,13 @@ class TestToken:
 
 class TestErrors:
     """Every error is a problem document and gives nothing away."""
+
+    @pytest.mark.parametrize("version", ["1.2.3", "unknown"])
+    async def test_a_failure_names_the_release_that_failed(self, version: str) -> None:
+        named = None if version == "unknown" else version
+        async with client(settings=Settings(version=version), routes=[*EXTRA]) as http:
+            for path in ("/explode", "/nope", "/v1/records?limit=0"):
+                assert (await http.get(path)).json().get("version") == named, path
 
     async def test_an_unknown_path_is_a_problem_document(self) -> None:
         async with client() as http:
