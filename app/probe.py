@@ -70,7 +70,7 @@ class _Shared:
             if self._ended is None or self._clock() - self._ended >= SPACING_SECONDS:
                 try:
                     await self._work()
-                except Exception as error:  # noqa: BLE001 - whatever it is, all are told
+                except Exception as error:
                     self._failure = error
                 else:
                     self._failure = None

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 
-from aegis_deploy.model import schema
+from aegis_deploy.model import data_probes, schema
 from components.database import CA_DIRECTORY, CA_FILE, CA_KEY, Database
 from components.labels import of_service, selector
 from components.sizing import PodResources
@@ -16,6 +16,8 @@ from components.timings import Timings
 
 PORT_NAME = "http"
 PORT = 8000
+PROBE_PATH = "/probe"
+"""Where the service says whether it can read its data, or by POST write it."""
 
 _USER = 65532
 _CA_VOLUME = "database-authority"
@@ -128,9 +130,13 @@ def ca_mounts(database: Database | None) -> list[core.VolumeMountArgs] | None:
 
 
 def _says(database: Database) -> dict[str, str]:
-    """What the pods say of the schemas that they work with; see docs/schema.md."""
+    """What the pods say of the schemas that they work with, and of how to see that they do.
+
+    See docs/schema.md, and The gate in the README.
+    """
     said = {schema.HEAD: database.schema.head, schema.LEAST: database.schema.least}
-    return {name: str(number) for name, number in said.items()}
+    asked = dict.fromkeys(data_probes.ANNOTATIONS.values(), PROBE_PATH)
+    return {**{name: str(number) for name, number in said.items()}, **asked}
 
 
 def _container(name: str, args: PodArgs) -> core.ContainerArgs:

@@ -16,7 +16,7 @@ from aegis_deploy.drift.detection import CHANGED, REMOVED, FieldChange, compare
 from aegis_deploy.kubernetes.managed_fields import UNKNOWN, Manager, Owners, Scaling, written
 from aegis_deploy.kubernetes.rollout_failures import DELETED, NODE, REGISTRY
 from aegis_deploy.model.fingerprint import Place, only, workloads_of_state
-from aegis_deploy.model.verdict import LOST
+from aegis_deploy.model.verdict import LOST, UNTOLD
 from aegis_deploy.model.workload_kinds import DEPLOYMENT
 from aegis_deploy.pulumi_cli import field_conflicts
 from aegis_deploy.stack.checkpoint import outline
@@ -38,6 +38,7 @@ _OUTSIDE = {
     REGISTRY: "the registry did not hand out the image",
     NODE: "a node did not get through to its API server or its runtime",
     LOST: "the cluster did not answer",
+    UNTOLD: "its database did not answer",
     "unreachable": "the cluster could not be asked",
 }
 _NO_ANSWER = re.compile(

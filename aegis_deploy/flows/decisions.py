@@ -17,7 +17,7 @@ class Next(Enum):
     JUDGE = "let the gate judge what is running now"
     KEEP = "the release is good"
     STOP = "a signal asked to stop; leave everything to `aegis recover`"
-    LOST = "the cluster stopped answering; nothing is known, so nothing is undone"
+    LOST = "the cluster or the database stopped answering; nothing is known, so nothing is undone"
     GIVE_UP = "it failed before it changed anything; there is nothing to undo"
     LEAVE = "it failed, and nobody wants a rollback"
     RESTORE = "it failed; restore the last verified release"
@@ -81,25 +81,34 @@ def lost(
     during: str,
     why: str,
     *,
-    state: str = "nothing was undone; what serves is not known",
+    who: str = "cluster",
+    state: str = "",
     command: str = "recover",
 ) -> AegisError:
-    """Word that the cluster stopped answering in the middle of something.
+    """Word that the cluster or the database stopped answering in the middle of something.
 
     Args:
         stack: The stack's name.
         during: The middle of what.
         why: What was seen last.
+        who: Which of them: cluster or database.
         state: What is known of what runs.
         command: What goes on from there.
     """
     return AegisError(
-        what=f"the cluster of {stack} stopped answering {during}",
+        what=f"the {who} of {stack} stopped answering {during}",
         why=why,
-        state=state,
+        state=state or f"nothing was undone; {unknown(who)}",
         next=f"once it answers: aegis {command} --stack {stack}",
         code=ExitCode.NOT_ROLLED_BACK,
     )
+
+
+def unknown(who: str) -> str:
+    """Return what nobody knows of a release when the cluster, or the database, does not answer."""
+    if who == "database":
+        return "whether what serves works with its data is not known"
+    return "what serves is not known"
 
 
 def gate_of_rollback(own: GateSettings | None, standard: GateSettings | None) -> GateSettings:

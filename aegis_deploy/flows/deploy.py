@@ -17,7 +17,15 @@ from aegis_deploy.drift.external_changes import GOING
 from aegis_deploy.flows import deploy_endings as endings
 from aegis_deploy.flows import marking, preconditions, workloads
 from aegis_deploy.flows.change_lines import change_lines
-from aegis_deploy.flows.decisions import Next, after_judgement, after_update, cause, headline, lost
+from aegis_deploy.flows.decisions import (
+    Next,
+    after_judgement,
+    after_update,
+    cause,
+    headline,
+    lost,
+    unknown,
+)
 from aegis_deploy.flows.rollback import (
     announced,
     finished,
@@ -243,11 +251,12 @@ def _unchanged(flow: FlowContext, current: Release | None, gate: GateSettings) -
         return DeployReport(release=current, deployed=deployed, changed=False)
     verdict = flow.gate_runner.judge(workloads.of_state(flow), gate)
     if verdict.lost:
-        nothing = "nothing was to be changed, and nothing was; what serves is not known"
+        nothing = f"nothing was to be changed, and nothing was; {unknown(verdict.silent)}"
         raise lost(
             flow.session.name,
             "while the gate judged what runs",
             verdict.reason,
+            who=verdict.silent,
             state=nothing,
             command="deploy",
         )

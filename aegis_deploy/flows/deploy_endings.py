@@ -49,7 +49,9 @@ def ended(
     if step is Next.STOP:
         return _stopped(stack, outcome, verdict, serving, way_back=way_back)
     if step is Next.LOST:
-        return lost(stack, "during the deploy", why)
+        return lost(
+            stack, "during the deploy", why, who="cluster" if verdict is None else verdict.silent
+        )
     return AegisError(
         what=f"the release failed on {stack}",
         why=why,

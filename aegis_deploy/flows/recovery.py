@@ -215,7 +215,10 @@ def _judge(flow: FlowContext, last: Release, verified: Release | None, by: str) 
     if verdict.lost:
         flow.takeover.deploys()
         raise lost(
-            flow.session.name, f"while the gate judged release {last.number}", verdict.reason
+            flow.session.name,
+            f"while the gate judged release {last.number}",
+            verdict.reason,
+            who=verdict.silent,
         )
     # What did not come up healthy when it was restored would not when it is restored once more.
     again = verified is not None and last.restores in {verified.number, verified.restores}

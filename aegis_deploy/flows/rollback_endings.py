@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.flows.decisions import lost
+from aegis_deploy.flows.decisions import lost, unknown
 from aegis_deploy.flows.rollback_report import command_to
 from aegis_deploy.pulumi_cli.cli_errors import installing
 
@@ -61,9 +61,9 @@ def cut_short(stack: str, target: Release, ran: Ran) -> AegisError:
 
 
 def cluster_lost(stack: str, target: Release, verdict: Verdict) -> AegisError:
-    """Word a rollback during which a cluster stopped answering."""
-    during = f"during the rollback to release {target.number}"
-    return lost(stack, during, verdict.reason, state="what serves is not known")
+    """Word a rollback during which a cluster or the database stopped answering."""
+    during, who = f"during the rollback to release {target.number}", verdict.silent
+    return lost(stack, during, verdict.reason, who=who, state=unknown(who))
 
 
 def unjudged(stack: str, target: Release, signal: Interrupted) -> AegisError:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from aegis_deploy.gate.cutover import Cutover
+from aegis_deploy.gate.data_prober import DataProber, Ways
 from aegis_deploy.gate.prober import OnAnswer, Prober, Route
 from aegis_deploy.gate.prometheus import shortfall
 from aegis_deploy.gate.routes import NoServiceError, Routes
@@ -25,10 +26,11 @@ from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.kubernetes.informers import Informers, Where, informer_of, reach
 from aegis_deploy.kubernetes.rollout_monitor import Rollouts, detail
+from aegis_deploy.model.data_probes import READ, WRITE, DataFigures, rate
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.probe_metrics import ProbeMetrics, shortcoming
 from aegis_deploy.model.rollout import Rollout, Workload, longest_rollout, version_of
-from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.model.verdict import LOST, UNTOLD, Verdict
 
 _LOOK_SECONDS = 0.2
 _LOST_SECONDS = 60.0
@@ -40,6 +42,7 @@ _ENDPOINTS_SECONDS = 120.0
 API server that was away is back, and only then does it try again what it could not do."""
 _BEAT_SECONDS = 6.0
 """The API server gives a sign of life each second, and may take some to do so."""
+_AWAY = "its database was away"
 _NUDGE_SECONDS = 5.0
 """How long they may be behind, as a rule far below a second, until Kubernetes is to look again."""
 
@@ -136,6 +139,7 @@ def judge(
             serving=gate.rollouts.serving(),
             seconds=time.monotonic() - started,
             via=gate.via,
+            data=gate.data,
         )
 
 
@@ -160,11 +164,17 @@ class _Gate:
         self.settings = settings
         self.rollouts = Rollouts(informer, workloads, settings, restores=restores)
         self.notes: list[str] = []
+        self.data: tuple[DataFigures, ...] = ()
         self.via = ""
         self._on_progress, self._on_answer, self._stop = on_progress, on_answer, stop
         self._astray, self._dry = "", dry
         self._routes = Routes(
-            cluster, informer, workloads, settings.path, on_silence=self._look_again
+            cluster,
+            informer,
+            workloads,
+            settings.path,
+            data=settings.data,
+            on_silence=self._look_again,
         )
         self._version = VersionCheck(
             informer,
@@ -181,7 +191,10 @@ class _Gate:
         """Wait until every rollout is complete; with ``canary``, probe the new pods meanwhile."""
         limit, silent = None, self.informer.silent
         with ExitStack() as stack:
-            prober = stack.enter_context(self._prober(self._routes.of_new_pods)) if canary else None
+            prober, data = None, None
+            if canary:
+                prober = stack.enter_context(self._prober(self._routes.of_new_pods))
+                data = stack.enter_context(self._data_prober(self._routes.of_data_of_new_pods))
             for now in self._rounds():
                 if self.informer.complete and limit is None:
                     snapshots = map(self.informer.snapshot, self.workloads)
@@ -190,11 +203,14 @@ class _Gate:
                 if limit is not None:
                     self._identify()
                 figures = None
-                if prober is not None:
-                    self._require_probes(prober)
-                    figures = prober.figures()
-                    planned = round(self.settings.canary * self.settings.probe_rate)
-                    self._figures(figures, planned, "while new pods were probed one by one: ")
+                if prober is not None and data is not None:
+                    self._require_probes(prober, *data)
+                    figures, self.data = prober.figures(), data.figures(Prober.figures)
+                    self._shortcoming(
+                        figures,
+                        lambda rate: round(self.settings.canary * rate),
+                        "while new pods were probed one by one: ",
+                    )
                 phase = "canary" if figures is not None and figures.total else "rollout"
                 self._tell(phase, figures)
                 if self.rollouts.complete():
@@ -229,36 +245,42 @@ class _Gate:
     def _baked(self) -> ProbeMetrics | None:
         self._astray, began = "", time.monotonic()
         routes, why = self._routes.of_services()
+        ways, wrong_data = self._routes.of_data(), self._routes.wrong_data()
+        if wrong_data:
+            self._fail("data", wrong_data)
         for note in self._routes.notes:
             self._note(note)
-        if why:
+        if why and not any(ways.values()):
             self.notes.append(f"{why}, so no requests were sent")
         self.via = ", ".join(route.name for route in routes)
-        prober = self._prober(lambda: routes)
+        prober, data = self._prober(lambda: routes), self._data_prober(lambda: ways)
         silent = self.informer.silent
         cutover = Cutover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
-        with prober:
+        with prober, data:
             for now in self._rounds():
                 self._evidence()
                 self._identify()
                 self._look(cutover, now)
-                self._require_probes(prober)
-                figures = self._judged(prober, cutover)
-                self._look_where_it_leads(figures, began)
-                self._figures(figures, cutover.planned(self.settings.probe_rate))
+                self._require_probes(prober, *data)
+                figures = self._judged_all(prober, data, cutover)
+                for seen in (figures, *(it.figures for it in self.data)):
+                    self._look_where_it_leads(seen, began)
+                self._shortcoming(figures, cutover.planned)
                 # What the cluster did not answer in was no time in which it was looked at.
                 left = cutover.end + self.informer.silent - silent - now
                 self._tell("bake", figures if routes else None, max(0.0, left))
                 unheard = cutover.alone is None and self._version.is_unheard(figures)
                 waits = unheard or bool(routes and not figures.total)
+                waits = waits or any(it.unheard for it in self.data)
                 if left <= 0 and not (waits and left > -_UNHEARD_SECONDS):
                     break
-        if any(route.proxied for route in routes):
+        if any(route.proxied for route in (*routes, *ways[READ], *ways[WRITE])):
             self._hear_out()
-        figures = self._judged(prober, cutover)
+        figures = self._judged_all(prober, data, cutover)
         if routes and not figures.total:
             self._fail("unreachable", "no probe came to anything that tells of the new release")
-        self._figures(figures, 0)
+        self._shortcoming(figures, lambda _: 0)
+        self._tell_of_data(figures)
         if cutover.alone is not None:
             settled = prober.figures(since=cutover.alone)
             wrong = self._version.wrong_answer(settled)
@@ -273,9 +295,35 @@ class _Gate:
             )
         return figures if routes else None
 
-    def _require_probes(self, prober: Prober) -> None:
+    def _tell_of_data(self, figures: ProbeMetrics) -> None:
+        """Say what could not be told of the release's data; go no further when that is all of it.
+
+        Whether a database is away for the release's sake, which may have used up its connections,
+        or for its own, nobody can tell from what the release answers. So it is neither good nor
+        bad, unless it is back soon.
+        """
+        for it in self.data:
+            if it.unheard:
+                self._fail(
+                    "unreachable",
+                    f"none of the {it.what} came to anything that tells of it",
+                    (),
+                    figures,
+                )
+            if it.refused:
+                self._note(
+                    f"the {it.what}: they go through the API server, where this account lacks "
+                    "the right to create services/proxy and pods/proxy"
+                )
+            if it.untold(self.settings.success_ratio):
+                self._astray = "nobody could tell whether the release works with its data"
+                self._fail(UNTOLD, f"{_AWAY}, as the answers to {it.what} say", figures=figures)
+            if it.away:
+                self._note(f"{it.away} of the {it.what}: {_AWAY}")
+
+    def _require_probes(self, *probers: Prober) -> None:
         """Go no further when nothing is probed any more."""
-        fault = prober.fault
+        fault = next((it.fault for it in probers if it.fault is not None), None)
         if isinstance(fault, _Failed | NoServiceError | Stopped):
             raise fault
         if fault is not None:
@@ -333,8 +381,14 @@ class _Gate:
         # Good answers say whose they are, as a rule, and failures may not: to count the ones and
         # leave out the others would be to judge by what was good.
         cutover.doubted |= prober.unnamed_failures(cutover.judged_from) > 0
-        named = set() if cutover.doubted else set(filter(None, self._version.named()))
+        names = not (cutover.doubted or prober.nameless)
+        named = set(filter(None, self._version.named())) if names else set()
         return prober.figures(since=cutover.judged_from, naming=named - cutover.versions)
+
+    def _judged_all(self, prober: Prober, data: DataProber, cutover: Cutover) -> ProbeMetrics:
+        """Sum up what the new release answered, of its data as well."""
+        self.data = data.figures(lambda it: self._judged(it, cutover))
+        return self._judged(prober, cutover)
 
     def _rounds(self) -> Iterator[float]:
         """Yield the time whenever something may have changed."""
@@ -364,13 +418,26 @@ class _Gate:
             lines = detail(self.cluster_of(workload), workload, failure)
             self._fail(failure.kind, failure.reason, lines)
 
-    def _figures(self, figures: ProbeMetrics, planned: int, when: str = "") -> None:
-        short = shortcoming(figures, self.settings, planned)
-        if short is not None:
-            kind, why = short
-            if figures.lost:
-                self._await_cause()
-            self._fail(kind, when + why, figures=figures)
+    def _shortcoming(
+        self, figures: ProbeMetrics, planned: Callable[[float], int], when: str = ""
+    ) -> None:
+        """Go no further when what was seen is not good enough, or cannot become so.
+
+        Args:
+            figures: What the probes of the service saw.
+            planned: How many probes there are to be, at so many a second.
+            when: What is said of the time.
+        """
+        sent = self.settings.probe_rate
+        seen = [(figures, sent, "")]
+        seen += [(it.figures, rate(it.of, sent), it.what) for it in self.data]
+        for found, often, what in seen:
+            short = shortcoming(found, self.settings, planned(often), what)
+            if short is not None:
+                kind, why = short
+                if found.lost:
+                    self._await_cause()
+                self._fail(kind, when + why, figures=figures)
 
     def _await_cause(self) -> None:
         """Let a container's death be the verdict, which says more than the requests it cost."""
@@ -394,6 +461,9 @@ class _Gate:
             on_answer=self._on_answer,
             was_heard=self.informer.was_heard,
         )
+
+    def _data_prober(self, ways: Ways) -> DataProber:
+        return DataProber(ways, self.settings, was_heard=self.informer.was_heard)
 
     def _look_again(self) -> None:
         """Wait for a cluster that does not answer, unless it is gone for good."""

@@ -13,6 +13,7 @@ import json
 import math
 import threading
 import time
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ _MOST_SUMS = 4
 """So many ways to sum up are kept current."""
 _HEARD_SECONDS = 15.0
 """After this time no sign of life covers what went before it."""
+_MARK = "Aegis-Probe"
+"""The header that tells whoever answers a write that it is a probe, to be cleaned up."""
+Excuse = Callable[..., str]
+"""Says of an answer's status and body, and whether it came by a proxy, why it does not count."""
 
 
 class Route(Protocol):
@@ -43,7 +48,7 @@ class Route(Protocol):
     """Whether it leads through the API server, whose silence says nothing of a pod."""
 
     def send(self, path: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:
-        """Send a GET, on a new connection when ``fresh``; OSError or ApiError when it fails."""
+        """Send what it asks, anew when ``fresh``; OSError or ApiError when it fails."""
 
 
 class Direct:
@@ -59,15 +64,17 @@ class Direct:
         self._pool = urllib3.PoolManager(maxsize=_MOST_AT_ONCE, retries=False)
         self._error = urllib3.exceptions.HTTPError
 
-    def send(self, path: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:
-        """Send a GET, on a new connection when ``fresh``."""
+    def send(
+        self, path: str, *, fresh: bool, seconds: float, method: str = "GET"
+    ) -> tuple[int, bytes]:
+        """Send a request without a body, on a new connection when ``fresh``."""
         import urllib3
 
-        headers = {"Connection": "close"} if fresh else {}
+        headers = {**_marks(method), **({"Connection": "close"} if fresh else {})}
         pool = urllib3.PoolManager(retries=False) if fresh else self._pool
         try:
             answer = pool.request(
-                "GET", self._base + path, headers=headers, timeout=seconds, redirect=False
+                method, self._base + path, headers=headers, timeout=seconds, redirect=False
             )
         except self._error as error:
             raise OSError(_short(error)) from error
@@ -87,24 +94,44 @@ class Proxied:
         self._cluster = cluster
         self._path = path
 
-    def send(self, path: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:  # noqa: ARG002
-        """Send a GET."""
-        return self._cluster.answer(self._path + path, seconds=seconds)
+    def send(
+        self,
+        path: str,
+        *,
+        fresh: bool,  # noqa: ARG002
+        seconds: float,
+        method: str = "GET",
+    ) -> tuple[int, bytes]:
+        """Send a request without a body."""
+        return self._cluster.answer(
+            self._path + path, headers=_marks(method), seconds=seconds, method=method
+        )
+
+
+Way = Direct | Proxied
 
 
 class Asking:
-    """A way on which one path is asked for, whatever is asked for on others."""
+    """A way on which one path is asked for, whatever is asked for on others.
 
-    def __init__(self, route: Route, path: str) -> None:
-        self.name, self.proxied = route.name, route.proxied
-        self._route, self._path = route, path
+    Attributes:
+        path: It.
+    """
+
+    def __init__(self, way: Way, path: str, method: str = "GET") -> None:
+        self.name, self.proxied, self.path = way.name, way.proxied, path
+        self._way, self._method = way, method
 
     def send(self, path: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:  # noqa: ARG002
-        """Send a GET, on a new connection when ``fresh``."""
-        return self._route.send(self._path, fresh=fresh, seconds=seconds)
+        """Send the request, on a new connection when ``fresh``."""
+        return self._way.send(self.path, fresh=fresh, seconds=seconds, method=self._method)
+
+    def beside(self, path: str, method: str) -> Asking:
+        """Return the same way on which something else is asked for."""
+        return Asking(self._way, path, method)
 
 
-def service_route(cluster: Cluster, service: Object, path: str, *, direct: bool = True) -> Route:
+def service_route(cluster: Cluster, service: Object, path: str, *, direct: bool = True) -> Way:
     """Choose the way to a Service, as the module says.
 
     Args:
@@ -129,7 +156,7 @@ def service_route(cluster: Cluster, service: Object, path: str, *, direct: bool 
 
 def pod_route(
     cluster: Cluster, pod: Mapping[str, Any], port: int, path: str, *, direct: bool = True
-) -> Route:
+) -> Way:
     """Choose the way to one pod, as `service_route` does for a Service."""
     metadata = pod["metadata"]
     proxied = Proxied(
@@ -193,7 +220,13 @@ def services_of(services: Sequence[Object], labels: Mapping[str, str]) -> list[O
 
 
 def ask(
-    route: Route, path: str, *, fresh: bool, seconds: float, due: float | None = None
+    route: Route,
+    path: str,
+    *,
+    fresh: bool,
+    seconds: float,
+    due: float | None = None,
+    excuse: Excuse | None = None,
 ) -> Answer:
     """Send one probe and say what came of it.
 
@@ -203,6 +236,7 @@ def ask(
         fresh: Whether on a new connection.
         seconds: How long to wait.
         due: When it was to be sent; the wait since then counts.
+        excuse: Says which answers do not count, and why.
     """
     started = time.monotonic() if due is None else due
     try:
@@ -217,6 +251,7 @@ def ask(
         what=str(status),
         milliseconds=took,
         version=_version(body),
+        excuse="" if excuse is None else excuse(status, body, proxied=route.proxied),
     )
 
 
@@ -246,6 +281,8 @@ class Prober:
         p99_ms: float,
         on_answer: OnAnswer | None = None,
         was_heard: Callable[[float, float], bool] = lambda _, __: True,
+        excuse: Excuse | None = None,
+        patience: float = _LEAST_TIMEOUT,
     ) -> None:
         """Prepare it.
 
@@ -257,15 +294,17 @@ class Prober:
             on_answer: Told what came of each, from the probes' threads.
             was_heard: Whether the API server was there during a time; what was sent through it
                 in another counts neither way.
+            excuse: Says which answers do not count, and why.
+            patience: For how many seconds at least an answer is waited for.
         """
         self._on_answer = on_answer
         self._routes, self._path, self._rate, self._p99_ms = routes, path, rate, p99_ms
-        self._was_heard = was_heard
-        self._seconds = min(_MOST_TIMEOUT, max(_LEAST_TIMEOUT, 3 * p99_ms / 1000))
+        self._was_heard, self._excuse = was_heard, excuse
+        self._seconds = min(_MOST_TIMEOUT, max(patience, 3 * p99_ms / 1000))
         self._answers: list[tuple[float, bool, Answer]] = []
         self._sums: dict[tuple[float, frozenset[str]], _Sum] = {}
-        self._unnamed: list[tuple[float, bool, Answer]] = []
-        """Failures that do not say which version failed."""
+        self._failures: list[tuple[float, bool, Answer]] = []
+        self._nameless = False
         self._fault: BaseException | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -313,15 +352,28 @@ class Prober:
         """Take note of what came of a probe."""
         with self._lock:
             self._answers.append((due, proxied, answer))
-            if not answer.ok and answer.version is None:
-                self._unnamed.append((due, proxied, answer))
+            if answer.ok:
+                self._nameless |= answer.version is None
+            elif not answer.excuse:
+                self._failures.append((due, proxied, answer))
+
+    @property
+    def nameless(self) -> bool:
+        """Whether good answers do not say whose they are; what failures say counts for none then.
+
+        To count the failures that name a release, and not its good answers, would be to judge it by
+        what was bad.
+        """
+        return self._nameless
 
     def unnamed_failures(self, before: float) -> int:
-        """Count the probes sent before a moment whose failure may be any release's."""
+        """Count the probes sent before a moment whose failure can be held against no release."""
         with self._lock:
             return sum(
-                due < before and self._counts(due, proxied, answer)
-                for due, proxied, answer in self._unnamed
+                due < before
+                and (self._nameless or answer.version is None)
+                and self._counts(due, proxied, answer)
+                for due, proxied, answer in self._failures
             )
 
     def _counts(self, due: float, proxied: bool, answer: Answer) -> bool:
@@ -372,7 +424,9 @@ class Prober:
             pool.shutdown(wait=True)
 
     def _one(self, route: Route, due: float, *, fresh: bool) -> None:
-        answer = ask(route, self._path, fresh=fresh, seconds=self._seconds, due=due)
+        answer = ask(
+            route, self._path, fresh=fresh, seconds=self._seconds, due=due, excuse=self._excuse
+        )
         self.keep(due, proxied=route.proxied, answer=answer)
         if self._on_answer is not None:
             self._on_answer(due, answer)
@@ -393,7 +447,14 @@ class _Sum:
     open: list[tuple[float, bool, Answer]] = field(default_factory=list)
 
 
-def _same(direct: Direct, proxied: Proxied, host: str, port: int, path: str) -> Route:
+def _marks(method: str) -> dict[str, str]:
+    """Return what tells whoever answers a write that it is a probe, and from any other one."""
+    if method == "GET":
+        return {}
+    return {_MARK: "write", "Idempotency-Key": f"aegis-probe-{uuid.uuid4().hex}"}
+
+
+def _same(direct: Direct, proxied: Proxied, host: str, port: int, path: str) -> Way:
     """Return the direct way when it is there and leads where the proxy leads."""
     if not routable(host, port):
         return proxied

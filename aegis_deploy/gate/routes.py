@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from aegis_deploy.gate.prober import (
     Asking,
     Route,
+    Way,
     pod_port,
     pod_route,
     readiness_path,
@@ -22,6 +23,8 @@ from aegis_deploy.kubernetes.client import NOT_FOUND, ApiError, Cluster, Object
 from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.kubernetes.informers import Informers, Where, reach
 from aegis_deploy.kubernetes.nudge import nudge
+from aegis_deploy.model.data_probes import METHODS, READ, WRITE, of_template, wrong_annotation
+from aegis_deploy.model.gate_settings import DataPaths
 from aegis_deploy.model.rollout import Workload, could_serve, is_ready, wanted
 from aegis_deploy.model.workload_kinds import DEPLOYMENT
 
@@ -42,6 +45,7 @@ class Routes:
         informer: The live copy of what is there.
         workloads: What is judged.
         path: What is asked for; empty means what the readiness probes ask for.
+        data: What is asked for of data; None means what the pods say.
         on_silence: Called when the cluster does not answer, before it is asked again; it may end
             the waiting by an exception of its own.
 
@@ -56,15 +60,17 @@ class Routes:
         workloads: Sequence[Workload],
         path: str,
         *,
+        data: DataPaths | None = None,
         on_silence: Callable[[], None],
     ) -> None:
         self._cluster_of, self._informer = reach(cluster), informer
         self._workloads = tuple(workloads)
         # An address that leads to a Service of one cluster may be another's in another.
         self._direct = len({it.cluster for it in self._workloads}) < 2  # noqa: PLR2004 - one
-        self._path, self._on_silence = path, on_silence
+        self._path, self._data, self._on_silence = path, data, on_silence
         self._services: dict[Workload, Object | None] = {}
-        self._pods: dict[str, Route] = {}
+        self._found: dict[Workload, Asking] = {}
+        self._pods: dict[str, Asking] = {}
         self._late: dict[tuple[str, str, str], Cluster] = {}
         self._paths: dict[Workload, str] = {}
         self.notes: list[str] = []
@@ -76,26 +82,77 @@ class Routes:
             NoServiceError: One that a workload names is not there.
         """
         routes: list[Route] = []
+        self._found.clear()
         why = "no Service selects the pods"
         for workload in self._workloads:
             snapshot = self._informer.snapshot(workload)
             if snapshot.live is not None and not wanted(snapshot):
                 why = f"{workload.label} is to run no pods"
                 continue
-            service = self._service(workload)
+            service, data = self._service(workload), self._data_of(workload)
             if service is None:
+                if data != DataPaths():
+                    label = f"{workload.label}{workload.where}"
+                    self.notes.append(
+                        f"the data of {label} was not asked for: no Service leads to it"
+                    )
                 continue
             if not self._asks(workload, service):
                 why = f"nothing says that Service {service['metadata']['name']} speaks HTTP"
                 continue
             path = self._path_of(workload, service)
+            if path or data != DataPaths():
+                way = self._to_service(workload, service, path or data.read)
+                self._found[workload] = Asking(way, path)
             if path:
-                routes.append(Asking(self._to_service(workload, service, path), path))
+                routes.append(self._found[workload])
             else:
                 why = "no gate is set, and no readiness probe says what to ask for"
         return routes, "" if routes else why
 
-    def of_pod(self, workload: Workload, pod: Mapping[str, Any]) -> Route | None:
+    def of_data(self) -> dict[str, list[Asking]]:
+        """Return the ways to the data behind the Services that were found last."""
+        return self._asking(self._found.items())
+
+    def of_data_of_new_pods(self) -> dict[str, list[Asking]]:
+        """Return the ways to the data behind the new pods that were found last."""
+        return self._asking(
+            (workload, self._pods[uid])
+            for workload in self._workloads
+            for pod in self._informer.snapshot(workload).new_pods
+            if (uid := pod["metadata"]["uid"]) in self._pods and is_ready(pod)
+        )
+
+    def wrong_data(self) -> str:
+        """Say what of the workloads' own words for it is no path; empty when none is."""
+        if self._data is not None:
+            return ""
+        for workload in self._workloads:
+            why = wrong_annotation(self._informer.snapshot(workload).live)
+            if why:
+                return f"{workload.label}{workload.where}: {why}"
+        return ""
+
+    def _asking(self, found: Iterable[tuple[Workload, Asking]]) -> dict[str, list[Asking]]:
+        ways: dict[str, list[Asking]] = {READ: [], WRITE: []}
+        for workload, way in found:
+            data = self._data_of(workload)
+            for of, path in ((READ, data.read), (WRITE, data.write)):
+                if path:
+                    ways[of].append(way.beside(path, METHODS[of]))
+        return ways
+
+    def _data_of(self, workload: Workload) -> DataPaths:
+        """Return what is asked for of a workload's data.
+
+        The gate's setting is the project's, as its path is; what pods say is their release's own.
+        """
+        if self._data is None:
+            return of_template(self._informer.snapshot(workload).live)
+        own = workload.kind == DEPLOYMENT or workload.service is not None
+        return self._data if own else DataPaths()
+
+    def of_pod(self, workload: Workload, pod: Mapping[str, Any]) -> Asking | None:
         """Return the way to one pod; None when no Service says at which port it answers.
 
         Raises:
@@ -111,7 +168,7 @@ class Routes:
         cluster = self._cluster_of(workload)
         return Asking(pod_route(cluster, pod, port, path, direct=self._direct), path)
 
-    def of_new_pods(self) -> list[Route]:
+    def of_new_pods(self) -> list[Asking]:
         """Return the ways to the new pods that are ready now.
 
         Raises:
@@ -137,6 +194,8 @@ class Routes:
         database, which is judged by its rollout.
         """
         if workload.kind == DEPLOYMENT or workload.service is not None:
+            return True
+        if self._data_of(workload) != DataPaths():
             return True
         return speaks_http(service, self._informer.snapshot(workload).live)
 
@@ -166,7 +225,7 @@ class Routes:
                 )
         return self._paths[workload]
 
-    def _to_service(self, workload: Workload, service: Object, path: str) -> Route:
+    def _to_service(self, workload: Workload, service: Object, path: str) -> Way:
         return service_route(self._cluster_of(workload), service, path, direct=self._direct)
 
     def behind(self) -> str:

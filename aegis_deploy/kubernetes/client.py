@@ -86,13 +86,14 @@ class Cluster:
         *,
         headers: Mapping[str, str] | None = None,
         seconds: float = READ_SECONDS,
+        method: str = "GET",
     ) -> tuple[int, bytes]:
-        """Send a GET and return its status and body, whatever the status is.
+        """Send a request without a body; return its answer's status and body, whatever they are.
 
         Raises:
             ApiError: The server does not answer.
         """
-        response = self._send(path, query, headers=headers, seconds=seconds)
+        response = self._send(path, query, headers=headers, seconds=seconds, method=method)
         return int(response.status), bytes(response.data)
 
     def create(self, path: str, thing: Mapping[str, Any]) -> Object:

@@ -43,6 +43,20 @@ class Prometheus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataPaths:
+    """What is asked for to see whether a release works with its data.
+
+    Attributes:
+        read: What is asked for by GET; empty for nothing.
+        write: What an empty POST goes to, which writes something, reads it back and leaves nothing
+            of it behind; empty for nothing.
+    """
+
+    read: str = ""
+    write: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GateSettings:
     """What a release must show before it counts as good.
 
@@ -60,6 +74,7 @@ class GateSettings:
         unschedulable_seconds: How long a pod may find no node (an autoscaler needs minutes).
         unready_seconds: How long a started container may stay unready.
         prometheus: A query beside the probes.
+        data: What is asked for of data; None means what the pods themselves say.
     """
 
     bake_seconds: float = 15.0
@@ -73,6 +88,7 @@ class GateSettings:
     unschedulable_seconds: float = 30.0
     unready_seconds: float = 20.0
     prometheus: Prometheus | None = None
+    data: DataPaths | None = None
 
 
 UNSET = GateSettings(path="")
@@ -132,9 +148,9 @@ def _boolean(value: Any) -> bool:  # noqa: ANN401
 
 
 def _path(value: Any) -> str:  # noqa: ANN401
-    if not isinstance(value, str) or re.fullmatch(_PATH, value) is None:
+    if not is_path(value):
         raise ValueError("is not a path")
-    return value
+    return str(value)
 
 
 def _prometheus(value: Any) -> Prometheus:  # noqa: ANN401
@@ -156,6 +172,27 @@ def _prometheus(value: Any) -> Prometheus:  # noqa: ANN401
     return Prometheus(url=url.rstrip("/"), query=query, **bounds)
 
 
+def _data(value: Any) -> DataPaths:  # noqa: ANN401
+    if value is False or value == "false":
+        return DataPaths()
+    if not isinstance(value, Mapping):
+        raise ValueError("is not a group of read and write")  # noqa: TRY004
+    unknown = set(value) - set(_DATA_PATHS["properties"])
+    if unknown:
+        raise ValueError(f"has the unknown member {sorted(unknown)[0]}")
+    if not value:
+        raise ValueError("has neither read nor write, so that nothing would be judged")
+    for name, path in value.items():
+        if not is_path(path):
+            raise ValueError(f"has {path!r} for {name}, which is not a path")
+    return DataPaths(**value)
+
+
+def is_path(value: object) -> bool:
+    """Return whether something is what a request can ask for."""
+    return isinstance(value, str) and re.fullmatch(_PATH, value) is not None
+
+
 _PATH = r"/\S*"
 _URL = "[hH][tT][tT][pP][sS]?://"
 _SIGNED = {"anyOf": [{"type": "number"}, exactly(rf"[0-9.]*[0-9][0-9.]*|{OTHERWISE}")]}
@@ -169,6 +206,12 @@ _PROMETHEUS: dict[str, Any] = {
     },
     "required": ["url", "query"],
     "anyOf": [{"required": ["most"]}, {"required": ["least"]}],
+    "additionalProperties": False,
+}
+_DATA_PATHS: dict[str, Any] = {
+    "type": "object",
+    "properties": {"read": exactly(_PATH), "write": exactly(_PATH)},
+    "anyOf": [{"required": ["read"]}, {"required": ["write"]}],
     "additionalProperties": False,
 }
 
@@ -238,6 +281,12 @@ FIELDS: Mapping[str, Field] = {
         what="a query asked once, after the bake time; no single number as answer: the gate fails",
         form=Form(_prometheus, _PROMETHEUS),
         allowed="url, query, and most or least (or both)",
+    ),
+    "data": Field(
+        attribute="data",
+        what="paths by which data is read, and now and then written; unset: what the pods say",
+        form=Form(_data, {"anyOf": [{"enum": [False, "false"]}, _DATA_PATHS]}),
+        allowed="paths as read, write (or both), such as /v1/records?limit=1; false: none",
     ),
 }
 """Every member of ``aegis:gate``, by the name the configuration has."""

@@ -23,12 +23,14 @@ class Answer:
         what: The status, or what went wrong, in a few words.
         milliseconds: From when it was due until the whole answer was there.
         version: The version the answer names, if it is a failure, too.
+        excuse: Why it says nothing of whoever answered; empty when it does.
     """
 
     ok: bool
     what: str
     milliseconds: float
     version: str | None = None
+    excuse: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,7 @@ class ProbeMetrics:
         slow: How many good answers took longer than the gate allows.
         outcomes: How often each status or error came back.
         versions: How often each version was named by a good answer.
+        excused: How many more there were that say nothing of whoever answered, by why.
     """
 
     total: int = 0
@@ -50,6 +53,7 @@ class ProbeMetrics:
     slow: int = 0
     outcomes: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
+    excused: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def success_ratio(self) -> float:
@@ -64,9 +68,10 @@ class ProbeMetrics:
     def __str__(self) -> str:
         said = ", ".join(f"{what}: {count}" for what, count in self.outcomes.items())
         versions = ", ".join(f"{v}: {n}" for v, n in self.versions.items()) or "not named"
+        excused = "".join(f"; {n} more not counted: {why}" for why, n in self.excused.items())
         return (
             f"{self.total} answered or lost, {self.failed} failed, p99 {self.p99_ms:.0f} ms; "
-            f"status {said or 'none'}; version {versions}"
+            f"status {said or 'none'}; version {versions}{excused}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -99,9 +104,13 @@ class Tally:
         self._good: list[float] = []
         """How long the good ones took, in order."""
         self._outcomes, self._versions = Counter[str](), Counter[str]()
+        self._excused = Counter[str]()
 
     def add(self, answer: Answer) -> None:
         """Count one more."""
+        if answer.excuse:
+            self._excused[answer.excuse] += 1
+            return
         self._total += 1
         self._outcomes[answer.what] += 1
         if answer.ok:
@@ -119,6 +128,7 @@ class Tally:
             slow=self._slow,
             outcomes=dict(self._outcomes),
             versions=dict(self._versions),
+            excused=dict(self._excused),
         )
 
 
@@ -143,7 +153,7 @@ def allowed_slow(total: int) -> int:
 
 
 def shortcoming(
-    seen: ProbeMetrics, settings: GateSettings, planned: int = 0
+    seen: ProbeMetrics, settings: GateSettings, planned: int = 0, of: str = ""
 ) -> tuple[str, str] | None:
     """Return what makes figures not good enough: its kind and it in one line.
 
@@ -152,6 +162,7 @@ def shortcoming(
         settings: What is asked for.
         planned: How many probes there are to be in all. While fewer have been answered, only what
             no further answer can make good counts.
+        of: Which probes they are of, where they are not of all.
     """
     total = max(planned, seen.total)
     if seen.failed > allowed_failures(total, settings.success_ratio):
@@ -160,12 +171,12 @@ def shortcoming(
             default=(0, ""),
         )[1]
         return "success-ratio", (
-            f"{seen.failed} of {seen.total} probes failed (mostly: {worst}); at least "
+            f"{seen.failed} of {seen.total} {of or 'probes'} failed (mostly: {worst}); at least "
             f"{settings.success_ratio:.2%} must be answered well"
         )
     if seen.slow > allowed_slow(total - seen.failed):
         return "latency", (
-            f"{seen.slow} of {seen.total} answers took longer than {settings.p99_ms:g} ms; "
-            "99 % must not"
+            f"{seen.slow} of {seen.total} {of or 'answers'} took longer than "
+            f"{settings.p99_ms:g} ms; 99 % must not"
         )
     return None

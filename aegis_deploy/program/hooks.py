@@ -245,15 +245,18 @@ class GateHook:
         """Word a verdict that failed as the error of the update; a deployer wants the why alone."""
         from aegis_deploy.common.errors import AegisError
 
-        probes = [] if verdict.figures is None else [f"probes: {verdict.figures}"]
-        why = "\n".join([verdict.reason, *verdict.evidence, *probes])
+        why = "\n".join([verdict.reason, *verdict.evidence, *verdict.seen()])
         if self._by_deployer:
             # What it does next is not what a person would be told to do.
             return why
         error = AegisError(
-            what=f"{self.stack} failed its gate",
+            what=f"{self.stack} could not be judged"
+            if verdict.lost
+            else f"{self.stack} failed its gate",
             why=why,
             state=f"{verdict.serving}; nothing of the release before was deleted",
-            next=f"aegis rollback --stack {self.stack}",
+            next=f"once the {verdict.silent} answers, type it again: the gate is run again"
+            if verdict.lost
+            else f"aegis rollback --stack {self.stack}",
         )
         return str(error)

@@ -2,6 +2,8 @@
 
 It says ``SAYS`` as its version. ``BAD_EVERY`` has each of so many answers be an error, ``SLOW``
 delays answers, ``UNREADY`` keeps it from becoming ready, ``QUEUE`` is what its metric says.
+Its data is read and written at ``/items``, which it answers with the status ``DATA``, naming the
+problem ``PROBLEM``.
 """
 
 from __future__ import annotations
@@ -34,14 +36,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(slow)
         failing = "UNREADY" in os.environ if ready else bad and count % bad == 0
         body = json.dumps({"version": os.environ["SAYS"]}).encode()
+        status = 503 if failing else 200
+        if self.path == "/items":
+            status = int(os.environ.get("DATA", "200"))
+            said = {"version": os.environ["SAYS"], "type": os.environ.get("PROBLEM", "")}
+            body = json.dumps(said).encode()
         if self.path == "/metrics":
             body = b"web_queue_length %s\\n" % os.environ.get("QUEUE", "3").encode()
-        self.send_response(503 if failing else 200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         if closing.is_set():
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
+    do_POST = do_GET
     def log_message(self, *words):
         pass
 http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()

@@ -27,7 +27,7 @@ from aegis_deploy.kubernetes.nudge import ANNOTATION
 from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
 from aegis_deploy.model.gate_settings import GateSettings, Prometheus
 from aegis_deploy.model.rollout import Workload
-from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.model.verdict import UNTOLD, Verdict
 from tests.e2e.prometheus_stand import newest, prometheus
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import CPU_REQUEST
@@ -66,7 +66,13 @@ def _container(version: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def _deployment(version: str, *, spec: dict[str, Any] | None = None, **changes: Any) -> Any:
+def _deployment(
+    version: str,
+    *,
+    spec: dict[str, Any] | None = None,
+    annotations: dict[str, str] | None = None,
+    **changes: Any,
+) -> Any:
     labels = {"app": "web"}
     return {
         "apiVersion": "apps/v1",
@@ -79,7 +85,10 @@ def _deployment(version: str, *, spec: dict[str, Any] | None = None, **changes: 
             "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "selector": {"matchLabels": labels},
             "template": {
-                "metadata": {"labels": {**labels, "app.kubernetes.io/version": version}},
+                "metadata": {
+                    "labels": {**labels, "app.kubernetes.io/version": version},
+                    "annotations": annotations or {},
+                },
                 "spec": {
                     "terminationGracePeriodSeconds": GRACE_SECONDS,
                     "containers": [_container(version, **changes)],
@@ -238,6 +247,43 @@ def test_a_release_that_answers_every_fifth_request_with_an_error_is_refused(
     verdict = judge(good, [WEB], PATIENT)
     assert verdict.kind == "success-ratio", verdict.lines()
     assert "(mostly: 503)" in verdict.reason
+
+
+ITEMS = {"aegis.dev/data-read": "/items", "aegis.dev/data-write": "/items"}
+
+
+def test_a_release_that_says_its_version_well_and_fails_all_that_needs_its_data_is_refused(
+    good: Cluster,
+) -> None:
+    verdict = _judged(good, annotations=ITEMS, environment={"DATA": "500"})
+    assert verdict.kind == "success-ratio", verdict.lines()
+    assert "reads of /items failed (mostly: 500)" in verdict.reason
+    assert verdict.figures is not None
+    assert verdict.figures.failed == 0
+
+
+@pytest.mark.parametrize("routable", [True, False])
+def test_a_release_whose_data_is_read_and_written_passes_whichever_way_probes_go(
+    good: Cluster, monkeypatch: pytest.MonkeyPatch, routable: bool
+) -> None:
+    if not routable:
+        monkeypatch.setattr("aegis_deploy.gate.prober.routable", lambda *_: False)
+    verdict = _judged(good, annotations=ITEMS)
+    assert verdict.passed, verdict.lines()
+    assert [(it.what, it.figures.failed, it.refused) for it in verdict.data] == [
+        ("reads of /items", 0, 0),
+        ("writes of /items", 0, 0),
+    ]
+    assert all(it.figures.total > 0 for it in verdict.data)
+
+
+def test_a_database_that_is_away_ends_in_no_verdict(
+    good: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegis_deploy.gate.analysis._ENDPOINTS_SECONDS", 1.0)
+    away = {"DATA": "503", "PROBLEM": "urn:example:database-away"}
+    verdict = _judged(good, annotations=ITEMS, environment=away)
+    assert (verdict.kind, verdict.lost, verdict.silent) == (UNTOLD, True, "database")
 
 
 def test_a_release_that_is_slow_is_refused(good: Cluster) -> None:

@@ -62,10 +62,9 @@ def render(stack: str, verdict: Verdict, out: Output) -> None:
     """
     data = {"stack": stack, "gate": verdict.as_json()}
     if not verdict.passed:
-        probes = [] if verdict.figures is None else [f"probes: {verdict.figures}"]
         raise AegisError(
             what=f"{stack} does not pass its gate",
-            why="\n".join([verdict.reason, *verdict.evidence, *probes]),
+            why="\n".join([verdict.reason, *verdict.evidence, *verdict.seen()]),
             state=f"{verdict.serving}; nothing was changed",
             next=f"aegis status --stack {stack}",
             code=ExitCode.GATE_FAILED,

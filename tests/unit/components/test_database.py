@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from aegis_deploy.model.data_probes import of_template
 from aegis_deploy.model.schema import CONTRACT_ARGS, HEAD, JOB, LEAST, PLAN_ARGS
 from app import migrate
 from components.database import Database, SchemaRange, parse_address
@@ -96,6 +97,12 @@ class TestTheService:
         code = read_schema(ROOT)
         assert (said[HEAD], said[LEAST]) == (str(code.head), str(code.least))
         assert rendered.outputs["schema"] == {"head": code.head, "least": code.least}
+
+    def test_its_pods_say_how_the_gate_sees_that_their_data_is_read_and_written(
+        self, rendered: Rendering
+    ) -> None:
+        said = of_template(rendered.one("Deployment").manifest)
+        assert (said.read, said.write) == ("/probe", "/probe")
 
     def test_a_stack_without_one_says_and_mounts_nothing(self) -> None:
         without = render("staging")

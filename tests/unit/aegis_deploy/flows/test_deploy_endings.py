@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from aegis_deploy.common.errors import ExitCode
-from aegis_deploy.flows.decisions import Next
+from aegis_deploy.drift.external_changes import excuse
+from aegis_deploy.flows.decisions import Next, after_judgement
 from aegis_deploy.flows.deploy_endings import ended, once_mended
 from aegis_deploy.model.events import Outcome
-from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.model.verdict import LOST, UNTOLD, Verdict
 from tests.unit.aegis_deploy.stage import CRASHED, FAILED, outcome, step
 
 SILENT = Verdict(passed=False, reason="no answer for 90 s", kind=LOST)
+AWAY = Verdict(passed=False, reason="its database was away", kind=UNTOLD)
 DEPLOY, RECOVER, ROLLBACK = (f"aegis {it} --stack s" for it in ("deploy", "recover", "rollback"))
 
 
@@ -38,6 +40,24 @@ def test_a_signal_says_how_far_it_was(
 def test_one_that_succeeded_is_not_said_to_have_failed() -> None:
     error = ended("s", Next.STOP, outcome(), None, "", way_back=True)
     assert error.why == "a signal came before the gate had judged the release"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "who", "unknown"),
+    [
+        (SILENT, "cluster", "what serves is not known"),
+        (AWAY, "database", "whether what serves works with its data is not known"),
+    ],
+)
+def test_whoever_stopped_answering_is_named_and_nothing_is_undone(
+    verdict: Verdict, who: str, unknown: str
+) -> None:
+    assert after_judgement(verdict, interrupted=False, roll_back=True) is Next.LOST
+    error = ended("s", Next.LOST, outcome(), verdict, "", way_back=True)
+    assert error.what == f"the {who} of s stopped answering during the deploy"
+    assert (error.why, error.state) == (verdict.reason, f"nothing was undone; {unknown}")
+    assert error.next == f"once it answers: {RECOVER}"
+    assert excuse(outcome(), verdict) is not None, "it is not held to be bad"
 
 
 @pytest.mark.parametrize(

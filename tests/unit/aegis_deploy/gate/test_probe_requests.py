@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -44,9 +44,11 @@ def test_each_way_asks_for_its_own_path() -> None:
         name = "a way"
         proxied = False
 
-        def send(self, path: str, *, fresh: bool, seconds: float) -> tuple[int, bytes]:
-            return 200, f"{path} {fresh} {seconds}".encode()
+        def send(self, path: str, *, fresh: bool, seconds: float, method: str) -> tuple[int, bytes]:
+            return 200, f"{method} {path} {fresh} {seconds}".encode()
 
-    asking = Asking(Way(), "/ready")
+    asking = Asking(cast("Any", Way()), "/ready")
     assert asking.name == "a way"
-    assert asking.send("/", fresh=True, seconds=1.5) == (200, b"/ready True 1.5")
+    assert asking.send("/", fresh=True, seconds=1.5) == (200, b"GET /ready True 1.5")
+    beside = asking.beside("/probe", "POST")
+    assert beside.send("/", fresh=False, seconds=1.5) == (200, b"POST /probe False 1.5")

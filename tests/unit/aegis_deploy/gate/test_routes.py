@@ -213,7 +213,7 @@ def test_probes_go_through_each_ones_own_api_server(answering: int) -> None:
     ways, why = routes.of_services()
     assert why == ""
     assert [it.name for it in ways] == ["through the API server"] * 2
-    assert [cast("Any", it)._route._cluster.name for it in ways] == ["east", "west"]
+    assert [cast("Any", it)._way._cluster.name for it in ways] == ["east", "west"]
     (alone,) = Routes(
         at(apis),
         cast("Informer", Copy()),

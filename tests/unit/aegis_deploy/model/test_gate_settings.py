@@ -7,7 +7,13 @@ import json
 
 import pytest
 
-from aegis_deploy.model.gate_settings import FIELDS, GateSettings, Prometheus, gate_settings
+from aegis_deploy.model.gate_settings import (
+    FIELDS,
+    DataPaths,
+    GateSettings,
+    Prometheus,
+    gate_settings,
+)
 
 WRONG = [
     ("[]", "is not a group of settings"),
@@ -29,6 +35,11 @@ WRONG = [
     ('{"prometheus": {"url": "http://prom", "most": 1}}', "has no query"),
     ('{"prometheus": {"url": "http://prom", "query": "up"}}', "has neither most nor least"),
     ('{"prometheus": {"url": "http://prom", "query": "up", "max": 1}}', "unknown member max"),
+    ('{"data": true}', "data: True is not a group of read and write, it is to be paths as read"),
+    ('{"data": {}}', "has neither read nor write"),
+    ('{"data": {"reed": "/a"}}', "has the unknown member reed"),
+    ('{"data": {"read": "/a", "write": "b c"}}', "has 'b c' for write, which is not a path"),
+    ('{"data": {"read": 5}}', "has 5 for read, which is not a path"),
 ]
 
 
@@ -65,6 +76,19 @@ def test_a_query_is_read_with_its_threshold() -> None:
     asked = {"url": "http://prometheus:9090/", "query": "up", "least": 1}
     read = gate_settings(json.dumps({"prometheus": asked}))
     assert read.prometheus == Prometheus(url="http://prometheus:9090", query="up", least=1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"read": "/v1/records?limit=1"}, DataPaths(read="/v1/records?limit=1")),
+        ({"read": "/a", "write": "/b"}, DataPaths(read="/a", write="/b")),
+        (False, DataPaths()),
+        ("false", DataPaths()),
+    ],
+)
+def test_paths_to_data_are_read_and_can_be_turned_off(given: object, read: DataPaths) -> None:
+    assert gate_settings(json.dumps({"data": given})).data == read
 
 
 def test_every_setting_can_be_set() -> None:
