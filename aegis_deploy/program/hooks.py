@@ -249,14 +249,15 @@ class GateHook:
         if self._by_deployer:
             # What it does next is not what a person would be told to do.
             return why
+        what, following = f"{self.stack} failed its gate", f"aegis rollback --stack {self.stack}"
+        if verdict.lost:
+            what = f"{self.stack} could not be judged"
+            again = f"pulumi up --stack {self.stack} runs its gate again"
+            following = f"once the {verdict.silent} answers: {again}"
         error = AegisError(
-            what=f"{self.stack} could not be judged"
-            if verdict.lost
-            else f"{self.stack} failed its gate",
+            what=what,
             why=why,
             state=f"{verdict.serving}; nothing of the release before was deleted",
-            next=f"once the {verdict.silent} answers, type it again: the gate is run again"
-            if verdict.lost
-            else f"aegis rollback --stack {self.stack}",
+            next=following,
         )
         return str(error)
