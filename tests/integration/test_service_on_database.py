@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aegis_deploy.model.data_probes import AWAY, excuse
 from tests.integration.databases import (
     PASSWORD,
     Database,
@@ -241,6 +242,8 @@ class TestADatabaseThatIsAway:
                 assert answer.status_code == 503
                 assert answer.json()["type"] == "urn:aegis:problem:database-away"
                 assert answer.headers["Retry-After"] == "1"
+                # By these very words a gate knows that it is no fault of the release.
+                assert excuse(answer.status_code, answer.content, proxied=False) == AWAY
                 assert PASSWORD not in answer.text
             wait_until(
                 lambda: "aegis_database_up 0.0" in served.http.get("/metrics").text,
