@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from aegis_deploy.gate.analysis import Progress, Stopped, judge
 from aegis_deploy.kubernetes.client import Cluster, connect
@@ -33,6 +34,7 @@ from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import CPU_REQUEST
 from tests.e2e.traffic import traffic
 
+ROOT = Path(__file__).parents[2]
 NAMESPACE = "gate-tests"
 WEB = Workload(namespace=NAMESPACE, name="web")
 PATIENT = GateSettings(
@@ -275,6 +277,47 @@ def test_a_release_whose_data_is_read_and_written_passes_whichever_way_probes_go
         ("writes of /items", 0, 0),
     ]
     assert all(it.figures.total > 0 for it in verdict.data)
+
+
+def _as_deployer(*, writes: bool) -> Cluster:
+    """The cluster as an account sees it that has the documented rights; to send writes or not."""
+    role, account = "deployer", {"namespace": NAMESPACE, "name": "deployer"}
+    documented = yaml.safe_load((ROOT / "docs" / "pipeline-deployer.yaml").read_text())
+    sends = {"resources": ["pods/proxy", "services/proxy"], "verbs": ["create"]}
+    assert {"apiGroups": [""], **sends} in documented["rules"]
+    rules = [it for it in documented["rules"] if writes or not sends.items() <= it.items()]
+    rbac = "rbac.authorization.k8s.io"
+    kinds: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "ServiceAccount"},
+        {"apiVersion": f"{rbac}/v1", "kind": "Role", "rules": rules},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": role},
+            "subjects": [{"kind": "ServiceAccount", **account}],
+        },
+    ]
+    for it in kinds:
+        _apply({**it, "metadata": account})
+    shown = json.loads(_kubectl("config", "view", "--raw", "--minify", "--output", "json"))
+    token = _kubectl("--namespace", NAMESPACE, "create", "token", role).strip()
+    shown["users"] = [{**it, "user": {"token": token}} for it in shown["users"]]
+    return connect(kubeconfig=json.dumps(shown))
+
+
+@pytest.mark.usefixtures("good")
+@pytest.mark.parametrize("writes", [True, False])
+def test_writes_go_through_the_api_server_where_the_account_may_and_are_told_where_not(
+    monkeypatch: pytest.MonkeyPatch, writes: bool
+) -> None:
+    monkeypatch.setattr("aegis_deploy.gate.prober.routable", lambda *_: False)
+    _apply(_deployment("2", annotations=ITEMS))
+    verdict = judge(_as_deployer(writes=writes), [WEB], PATIENT)
+    assert verdict.passed, verdict.lines()
+    read, write = verdict.data
+    assert (read.figures.total > 0, read.refused) == (True, 0)
+    assert (write.figures.total > 0, write.refused > 0) == (writes, not writes)
+    assert any("create services/proxy" in note for note in verdict.notes) == (not writes)
 
 
 def test_a_database_that_is_away_ends_in_no_verdict(
