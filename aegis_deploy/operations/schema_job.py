@@ -339,5 +339,7 @@ def _message(pod: Object | None) -> str:
 
 
 def _why(end: Mapping[str, Any], pod: Object | None) -> str:
-    waits = "" if pod is None else holdup(pod)[1]
+    # Of one that ran its log says it.
+    began = pod is None or (pod.get("status") or {}).get("phase") != "Pending"
+    waits = "" if pod is None or began else holdup(pod)[1]
     return f"{end.get('message') or end.get('reason') or end['type']}{waits}"

@@ -85,12 +85,14 @@ class Run:
         message: What its container leaves.
         condition: How it ends; None when it never does.
         why: What the condition says.
+        waits: Why its container never began; empty when it did.
     """
 
     log: tuple[str, ...] = ("",)
     message: str = ""
     condition: str | None = "Complete"
     why: str = ""
+    waits: str = ""
 
 
 @dataclass
@@ -177,9 +179,14 @@ class SchemaCluster:
 
     def _pod(self, name: str) -> dict[str, Any]:
         run = self._run(self._named(name))
-        state = {"terminated": {"exitCode": 0, "message": run.message}}
+        state: dict[str, Any] = {"terminated": {"exitCode": 0, "message": run.message}}
+        if run.waits:
+            state = {"waiting": {"reason": run.waits}}
         return {
             "metadata": {"name": name, "namespace": "n", "creationTimestamp": "now"},
             "spec": {"containers": [{"name": "migrate"}]},
-            "status": {"containerStatuses": [{"name": "migrate", "state": state}]},
+            "status": {
+                "phase": "Pending" if run.waits else "Failed",
+                "containerStatuses": [{"name": "migrate", "state": state}],
+            },
         }

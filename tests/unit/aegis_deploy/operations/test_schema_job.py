@@ -79,3 +79,17 @@ def test_a_log_that_cannot_be_had_just_now_is_asked_for_again(code: int) -> None
     job = SchemaJob(cast("Any", api), find(STATE, "s"), told.append, pause=lambda _: None)
     ended = job.follow(job.begin(CONTRACT, "4"))
     assert (ended.succeeded, ended.log, told) == (True, "done\n", ["done"])
+
+
+@pytest.mark.parametrize(
+    ("waits", "why"),
+    [("", "too long"), ("ErrImagePull", "too long; container migrate of pod {} waits (")],
+)
+def test_of_one_that_never_began_it_is_said_what_it_waited_for(waits: str, why: str) -> None:
+    api = SchemaCluster({CONTRACT: Run(condition="Failed", why="too long", waits=waits)})
+    job = SchemaJob(cast("Any", api), find(STATE, "s"), lambda _: None)
+    name = job.begin(CONTRACT, "4")
+    ended = job.follow(name)
+    assert not ended.succeeded
+    assert ended.why.startswith(why.format(name))
+    assert ("waits" in ended.why) is bool(waits)
