@@ -1,4 +1,4 @@
-"""What a stack deploys, in order: settings, cluster, namespace, image, configuration, service."""
+"""What a stack deploys, in order: settings, cluster, namespace, database, image, service."""
 
 from pathlib import Path
 
@@ -6,13 +6,14 @@ import pulumi
 
 from components.api_service import ApiService, ApiServiceArgs
 from components.cluster import cluster_provider
-from components.environment import plain_environment, secret_environment
+from components.environment import release_environment
 from components.gate import gate_of
 from components.image import Image, ImageArgs
 from components.interruption import end_when_told
 from components.labels import SERVICE
-from components.namespace import Namespace, NamespaceArgs
-from components.release_config import ReleaseConfig, ReleaseConfigArgs
+from components.namespace import Namespace
+from components.postgres import namespace_args, postgres_of
+from components.release_config import ReleaseConfig
 from components.settings import settings_or_exit
 
 end_when_told()
@@ -27,7 +28,8 @@ cluster = cluster_provider(
 )
 in_cluster = pulumi.ResourceOptions(providers=[cluster])
 
-namespace = Namespace(settings.namespace, NamespaceArgs(size=settings.size), in_cluster)
+namespace = Namespace(settings.namespace, namespace_args(settings), in_cluster)
+postgres = postgres_of(settings, namespace, cluster)
 
 image = Image(
     SERVICE,
@@ -40,16 +42,7 @@ image = Image(
     ),
 )
 
-config = ReleaseConfig(
-    SERVICE,
-    ReleaseConfigArgs(
-        namespace=namespace.name,
-        plain=plain_environment(settings),
-        secret=secret_environment(settings),
-        salt=settings.namespace,
-    ),
-    in_cluster,
-)
+config = ReleaseConfig(SERVICE, release_environment(settings, namespace.name), in_cluster)
 
 service = ApiService(
     SERVICE,
@@ -64,7 +57,7 @@ service = ApiService(
         host=settings.host,
         ingress_class=settings.ingress_class,
         gate=gate_of(settings),
-        guards=[namespace],
+        guards=[namespace, *postgres],
         database=settings.database,
     ),
     in_cluster,

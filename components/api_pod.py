@@ -9,7 +9,7 @@ import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 
 from aegis_deploy.model import data_probes, schema
-from components.database import CA_DIRECTORY, CA_FILE, CA_KEY, Database
+from components.database import CA_DIRECTORY, CA_FILE, CA_KEY, URL, Database
 from components.labels import of_service, selector
 from components.sizing import PodResources
 from components.timings import Timings
@@ -111,6 +111,15 @@ def environment_from(
     return found
 
 
+def own_environment(database: Database | None) -> list[core.EnvVarArgs] | None:
+    """The address of the stack's own database, from the Secret that was made with it."""
+    if database is None or database.server is None:
+        return None
+    reference = core.SecretKeySelectorArgs(name=database.server, key=URL)
+    source = core.EnvVarSourceArgs(secret_key_ref=reference)
+    return [core.EnvVarArgs(name=URL, value_from=source)]
+
+
 def ca_volumes(
     database: Database | None, config_map: pulumi.Input[str]
 ) -> list[core.VolumeArgs] | None:
@@ -146,6 +155,7 @@ def _container(name: str, args: PodArgs) -> core.ContainerArgs:
         image_pull_policy="IfNotPresent",
         ports=[core.ContainerPortArgs(name=PORT_NAME, container_port=PORT, protocol="TCP")],
         env_from=environment_from(args.config_map, args.secret),
+        env=own_environment(args.database),
         volume_mounts=ca_mounts(args.database),
         resources=core.ResourceRequirementsArgs(
             requests=args.resources.requests(), limits=args.resources.limits()

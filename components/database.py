@@ -1,4 +1,4 @@
-"""The service's PostgreSQL, where a stack is given the address of one: how its pods reach it."""
+"""The service's PostgreSQL, given by its address or the stack's own: how its pods reach it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from components.labels import POSTGRES
+
 SCHEMES = ("postgresql", "postgres")
 USUAL_PORT = 5432
+URL = "AEGIS_DATABASE_URL"
 CA_FILE = "ca.pem"
 CA_KEY = "DATABASE_CA_PEM"
 """The authority's certificate in the ConfigMap, which is no setting of the service's."""
 CA_DIRECTORY = "/etc/aegis/database"
+_OWN_ROLE, _OWN_NAME = "aegis", "aegis"
 _OF_THE_SERVICE = ("ssl", "options", "connect_timeout", "application_name", "pass", "user", "host")
 
 
@@ -55,17 +59,36 @@ class SchemaRange:
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """A PostgreSQL outside the stack.
+    """A PostgreSQL, outside the stack or its own.
 
     Attributes:
-        address: Its address, with the password.
+        address: Its address, with the password; of the stack's own without it, which nobody knows
+            before it is made.
         authority: The certificate of the authority that signed its own, PEM; None for the system's.
         schema: Which databases the release's code works with.
+        server: Its pods, by the label that selects them, and its Secret, where it is the stack's
+            own; None means that it is outside.
     """
 
     address: str = field(repr=False)
     authority: str | None = field(default=None, repr=False)
     schema: SchemaRange
+    server: str | None = None
+
+    @property
+    def host(self) -> str:
+        """What it is called in the network."""
+        return urlsplit(self.address).hostname or ""
+
+    @property
+    def user(self) -> str:
+        """The service's role."""
+        return urlsplit(self.address).username or ""
+
+    @property
+    def name(self) -> str:
+        """What it is called on its server."""
+        return urlsplit(self.address).path.strip("/")
 
     @property
     def port(self) -> int:
@@ -80,13 +103,34 @@ class Database:
 
     def plain_environment(self) -> dict[str, str]:
         """What anybody may read of its settings."""
+        if self.server is not None:
+            return {"AEGIS_DATABASE_TLS": "none"}
         if self.authority is None:
             return {}
         return {"AEGIS_DATABASE_CA": f"{CA_DIRECTORY}/{CA_FILE}", CA_KEY: self.authority}
 
     def secret_environment(self) -> dict[str, str]:
-        """What nobody may read of them."""
-        return {"AEGIS_DATABASE_URL": self.address}
+        """What nobody may read of them, as far as it is known; see :meth:`own_secret`."""
+        return {} if self.server is not None else {URL: self.address}
+
+    def own_secret(self, password: str) -> dict[str, str]:
+        """What the stack's own Secret has for the service.
+
+        Args:
+            password: The password of the service's role, fit for an address.
+        """
+        account, at, rest = self.address.partition("@")
+        return {URL: f"{account}:{password}{at}{rest}"}
+
+
+def own_database(schema: SchemaRange) -> Database:
+    """The database in the stack's own namespace.
+
+    Args:
+        schema: Which databases the release's code works with.
+    """
+    address = f"postgresql://{_OWN_ROLE}@{POSTGRES}:{USUAL_PORT}/{_OWN_NAME}"
+    return Database(address=address, schema=schema, server=POSTGRES)
 
 
 def parse_address(text: str) -> str:

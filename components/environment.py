@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import pulumi
+
 from components.api_pod import PORT
+from components.release_config import ReleaseConfigArgs
 from components.settings import Settings
+
+
+def release_environment(settings: Settings, namespace: pulumi.Input[str]) -> ReleaseConfigArgs:
+    """Describe a release's configuration.
+
+    Args:
+        settings: The stack's settings.
+        namespace: Where it lives.
+    """
+    return ReleaseConfigArgs(
+        namespace=namespace,
+        plain=plain_environment(settings),
+        secret=secret_environment(settings),
+        salt=settings.namespace,
+    )
 
 
 def plain_environment(settings: Settings) -> dict[str, str]:

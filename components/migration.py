@@ -12,7 +12,14 @@ import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 
 from aegis_deploy.model import schema
-from components.api_pod import ca_mounts, ca_volumes, confined, environment_from, identity
+from components.api_pod import (
+    ca_mounts,
+    ca_volumes,
+    confined,
+    environment_from,
+    identity,
+    own_environment,
+)
 from components.database import Database
 from components.labels import of_service, selector
 from components.release_config import content_hash
@@ -72,8 +79,7 @@ class Migration(pulumi.ComponentResource):
         name = f"{service}-migrate-{head}-{which}"
         super().__init__("aegis:migration:Migration", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        # Not the service's own name: its Service would send requests there.
-        called = f"{service}-migrate"
+        called = pods_of(service)
         labels = of_service(called)
         metadata = meta.ObjectMetaArgs(
             name=name,
@@ -120,6 +126,7 @@ class Migration(pulumi.ComponentResource):
                                 image_pull_policy="IfNotPresent",
                                 command=["python3", "-m", "app.migrate"],
                                 env_from=environment_from(args.config_map, args.secret),
+                                env=own_environment(args.database),
                                 resources=core.ResourceRequirementsArgs(
                                     requests=args.resources.requests(),
                                     limits=args.resources.limits(),
@@ -139,19 +146,37 @@ class Migration(pulumi.ComponentResource):
         self.register_outputs({})
 
 
+def pods_of(service: str) -> str:
+    """Return what the pods that migrate a service's database are called.
+
+    Not by the service's own name: its Service would send requests there.
+
+    Args:
+        service: The service's name.
+    """
+    return f"{service}-migrate"
+
+
 def egress_to(database: Database, name: str) -> networking.NetworkPolicySpecArgs:
-    """Describe what lets pods out to a database; its host may be a name, so to any host's port.
+    """Describe what lets pods out to a database.
+
+    To the pods of the stack's own; else to any host's port, for its host may be a name.
 
     Args:
         database: The database.
         name: What the pods are called by the label that selects them.
     """
+    server = None
+    if database.server is not None:
+        pods = meta.LabelSelectorArgs(match_labels=selector(database.server))
+        server = [networking.NetworkPolicyPeerArgs(pod_selector=pods)]
     return networking.NetworkPolicySpecArgs(
         pod_selector=meta.LabelSelectorArgs(match_labels=selector(name)),
         policy_types=["Egress"],
         egress=[
             networking.NetworkPolicyEgressRuleArgs(
-                ports=[networking.NetworkPolicyPortArgs(protocol="TCP", port=database.port)]
+                to=server,
+                ports=[networking.NetworkPolicyPortArgs(protocol="TCP", port=database.port)],
             )
         ],
     )

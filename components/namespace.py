@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -10,7 +11,7 @@ import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 
 from components.labels import common
-from components.sizing import Size
+from components.sizing import PodResources, Size
 
 _POD_SECURITY_MODES = ("enforce", "audit", "warn")
 _NODE_LOCAL_DNS = "169.254.20.10/32"
@@ -22,9 +23,13 @@ class NamespaceArgs:
 
     Attributes:
         size: The stack's size, which quota and default limits follow.
+        beside: The pods that there is room for beside the service's.
+        stays: Whether it outlives the stack, with what stays in it.
     """
 
     size: Size
+    beside: Sequence[PodResources] = ()
+    stays: bool = False
 
 
 class Namespace(pulumi.ComponentResource):
@@ -51,13 +56,13 @@ class Namespace(pulumi.ComponentResource):
         namespace = core.Namespace(
             name,
             metadata=meta.ObjectMetaArgs(name=name, labels={**common(), **levels}),
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=args.stays or None),
         )
         self.name = namespace.metadata.name
         core.ResourceQuota(
             f"{name}-quota",
             metadata=self._metadata("quota"),
-            spec=core.ResourceQuotaSpecArgs(hard=args.size.quota()),
+            spec=core.ResourceQuotaSpecArgs(hard=args.size.quota(args.beside)),
             opts=child,
         )
         limits = args.size.pod.limits()
@@ -70,7 +75,7 @@ class Namespace(pulumi.ComponentResource):
                         type="Container",
                         default=limits,
                         default_request=args.size.pod.requests(),
-                        max=limits,
+                        max=args.size.most(args.beside),
                     )
                 ]
             ),

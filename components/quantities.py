@@ -27,6 +27,9 @@ class Cpu:
 
     millicores: int
 
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.millicores + other.millicores)
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``100m``, ``2`` or ``0.5``.
@@ -57,6 +60,9 @@ class Memory:
     """An amount of memory."""
 
     mebibytes: int
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.mebibytes + other.mebibytes)
 
     @classmethod
     def parse(cls, text: str) -> Self:

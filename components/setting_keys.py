@@ -17,6 +17,8 @@ from aegis_deploy.model.gate_settings import SCHEMA as GATE_SCHEMA
 from aegis_deploy.model.gate_settings import GateSettings, gate_settings
 from aegis_deploy.model.setting_forms import Form, exactly, whole_text
 from components.database import SchemaRange, parse_address
+from components.postgres_settings import SCHEMA as POSTGRES_SCHEMA
+from components.postgres_settings import PostgresSettings, postgres_settings
 from components.quantities import CPU_SCHEMA, MEMORY_SCHEMA, Cpu, Memory
 from components.sizing import SCALE_SCHEMA, Scale
 from components.source import VERSION_TEXT
@@ -291,6 +293,20 @@ DATABASE_CA = Key(
     ),
     allowed="a file of the checkout with a certificate in PEM; only beside database",
     example="database-ca.pem",
+)
+
+
+def _postgres(text: str) -> PostgresSettings:
+    return postgres_settings(text.strip("'"))
+
+
+POSTGRES = Key(
+    name="postgres",
+    what="a PostgreSQL in the stack's own namespace; without it there is none",
+    # The group itself, or its JSON as one text.
+    form=Form(_postgres, {"anyOf": [POSTGRES_SCHEMA, exactly(r"'*\s*\{[\s\S]*\}\s*'*")]}),
+    allowed="a group of settings, components/postgres_settings.py has them all",
+    example="""'{"storage": "1Gi"}'""",
 )
 SCHEMA = Key(
     name="schema",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +18,9 @@ from pulumi.runtime.config import CONFIG
 
 from aegis_deploy.model.gate_settings import GateSettings
 from components import setting_keys as keys
-from components.database import Database, SchemaRange, read_authority
+from components.database import Database, SchemaRange, own_database, read_authority
 from components.interruption import SAID_WHAT_IS_WRONG
+from components.postgres_settings import IMAGE_VARIABLE, PostgresSettings, image_by_digest
 from components.setting_errors import (
     Problem,
     SettingsError,
@@ -30,7 +31,7 @@ from components.setting_errors import (
 )
 from components.setting_keys import DATA_PROFILES, ENVIRONMENTS, KEYS, PROJECT, PROVIDER_KEYS, Key
 from components.sizing import PodResources, Size, size_of_stack
-from components.source import Source, SourceError, read_schema, read_source
+from components.source import SCHEMA_FILE, Source, SourceError, read_schema, read_source
 from components.timings import Timings
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class Settings:
         api_token: The token clients must show; None means none is asked for.
         schema: Which databases the release's code works with; None where nobody says it.
         database: The database that the service reads and writes; None means none.
+        postgres: The same as the stack's own server is to be, with its image; None means none.
         cluster_identifier: Which cluster the stack is in; another one means to move it.
         kube_context: The kubeconfig's context to use; None means its current one.
         kubeconfig: A kubeconfig or its path; None means the usual places.
@@ -82,6 +84,7 @@ class Settings:
     api_token: str | None = field(repr=False)
     schema: SchemaRange | None
     database: Database | None = field(repr=False)
+    postgres: PostgresSettings | None
     cluster_identifier: str
     kube_context: str | None
     kubeconfig: str | None = field(repr=False)
@@ -191,7 +194,8 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     digest, source, version = _release(reader, root)
     build_args = _build_args(reader, source)
     schema = _schema(reader, root, digest)
-    database = _database(reader, root, schema)
+    postgres = _postgres(reader)
+    database = _database(reader, root, schema, own=postgres is not None)
     platform = reader.value(keys.PLATFORM)
     if reader.problems:
         raise SettingsError(environment, reader.problems)
@@ -215,6 +219,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         api_token=api_token,
         schema=schema,
         database=database,
+        postgres=postgres,
         cluster_identifier=kubernetes.get("clusterIdentifier") or f"{PROJECT}-{environment}",
         kube_context=kubernetes.get("context"),
         kubeconfig=kubernetes.get("kubeconfig"),
@@ -356,7 +361,41 @@ def _schema(reader: _Reader, root: Path, digest: str | None) -> SchemaRange | No
         return None
 
 
-def _database(reader: _Reader, root: Path, schema: SchemaRange | None) -> Database | None:
+def _postgres(reader: _Reader) -> PostgresSettings | None:
+    found = reader.optional(keys.POSTGRES)
+    if found is None:
+        return None
+    name, stack = keys.POSTGRES.full_name, reader.environment
+    away = f"pulumi config rm --stack {stack} {name}"
+    if stack == "production":
+        reader.refuse(
+            keys.POSTGRES,
+            "set",
+            "is one pod on one volume, which is no database to keep production's data in",
+            allowed="development and staging; production has aegis:database",
+            fix=away,
+        )
+    elif reader.optional(keys.DATABASE) is not None:
+        reader.refuse(
+            keys.POSTGRES, "set", "would be a second database beside aegis:database", fix=away
+        )
+    elif found.image is None:
+        try:
+            return replace(found, image=image_by_digest(reader.environ.get(IMAGE_VARIABLE, "")))
+        except ValueError:
+            reader.refuse(
+                keys.POSTGRES,
+                "set",
+                f"names no image, and {IMAGE_VARIABLE} names none by its digest",
+                fix=f"pulumi config set --stack {stack} --path {name}.image "
+                "<repository>@sha256:<digest>",
+            )
+    return found
+
+
+def _database(
+    reader: _Reader, root: Path, schema: SchemaRange | None, *, own: bool
+) -> Database | None:
     address = reader.optional(keys.DATABASE)
     file = reader.optional(keys.DATABASE_CA)
     if not reader.right(keys.DATABASE, keys.DATABASE_CA, keys.SCHEMA):
@@ -369,7 +408,8 @@ def _database(reader: _Reader, root: Path, schema: SchemaRange | None) -> Databa
                 "has no effect without aegis:database",
                 fix=f"pulumi config rm --stack {reader.environment} {keys.DATABASE_CA.full_name}",
             )
-        return None
+        if not own:
+            return None
     try:
         authority = None if file is None else read_authority(root / file)
     except ValueError as error:
@@ -377,8 +417,13 @@ def _database(reader: _Reader, root: Path, schema: SchemaRange | None) -> Databa
         return None
     if schema is None:
         if reader.right(keys.IMAGE_DIGEST) and not reader.problems:
-            reader.refuse(keys.SCHEMA, "nothing", "is not said of the image that imageDigest names")
+            why = f"is not said by the checkout, which has no {SCHEMA_FILE}"
+            if reader.optional(keys.IMAGE_DIGEST) is not None:
+                why = "is not said of the image that imageDigest names"
+            reader.refuse(keys.SCHEMA, "nothing", why)
         return None
+    if address is None:
+        return own_database(schema)
     return Database(address=address, authority=authority, schema=schema)
 
 

@@ -6,6 +6,7 @@ surge, the disruption budget, quota.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -114,15 +115,31 @@ class Size:
         """
         return 2 * self.replicas + self.surge + _SPARE_PODS
 
-    def quota(self) -> dict[str, str]:
-        """The hard limits of the namespace's ResourceQuota."""
-        pods = self.pods_at_most
+    def quota(self, beside: Sequence[PodResources] = ()) -> dict[str, str]:
+        """The hard limits of the namespace's ResourceQuota.
+
+        Args:
+            beside: The pods that it must have room for beside the service's.
+        """
+        pods = [*[self.pod] * self.pods_at_most, *beside]
         return {
-            "pods": str(pods),
-            "requests.cpu": str(self.pod.cpu_request.times(pods)),
-            "requests.memory": str(self.pod.memory_request.times(pods)),
-            "limits.cpu": str(self.pod.cpu_limit.times(pods)),
-            "limits.memory": str(self.pod.memory_limit.times(pods)),
+            "pods": str(len(pods)),
+            "requests.cpu": str(sum((it.cpu_request for it in pods), Cpu(0))),
+            "requests.memory": str(sum((it.memory_request for it in pods), Memory(0))),
+            "limits.cpu": str(sum((it.cpu_limit for it in pods), Cpu(0))),
+            "limits.memory": str(sum((it.memory_limit for it in pods), Memory(0))),
+        }
+
+    def most(self, beside: Sequence[PodResources] = ()) -> dict[str, str]:
+        """What one container of the namespace may use at most, whichever it is.
+
+        Args:
+            beside: The pods that there are beside the service's.
+        """
+        pods = [self.pod, *beside]
+        return {
+            "cpu": str(max(it.cpu_limit for it in pods)),
+            "memory": str(max(it.memory_limit for it in pods)),
         }
 
 

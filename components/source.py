@@ -24,6 +24,9 @@ VERSION_TEXT = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 """A version that can be a Kubernetes label, which is where people look for it."""
 
 
+SCHEMA_FILE = "app/migrations/schema.json"
+
+
 class SourceError(Exception):
     """The checkout does not say what it is.
 
@@ -65,25 +68,27 @@ def read_source(root: Path, environ: Mapping[str, str] = os.environ) -> Source:
     return Source(version=read_version(root / "pyproject.toml"), commit=read_commit(root, environ))
 
 
-def read_schema(root: Path) -> SchemaRange:
-    """Read which databases a checkout's service works with.
+def read_schema(root: Path) -> SchemaRange | None:
+    """Read which databases a checkout's service works with; None of one that has no migrations.
 
     Args:
         root: The checkout's top directory.
 
     Raises:
-        SourceError: Its file is not there, or does not say it.
+        SourceError: Its file does not say it.
     """
-    path = root / "app" / "migrations" / "schema.json"
+    path = root / SCHEMA_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return SchemaRange(head=int(found["head"]), least=int(found["least"]))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(
             "schema",
             found=None,
             why=f"{path.name} does not say it: {error}",
-            fix=f"git checkout -- {path.relative_to(root)}",
+            fix=f"git checkout -- {SCHEMA_FILE}",
         ) from error
 
 

@@ -60,6 +60,9 @@ class Registered:
         dependencies: The URNs of what is made before it and deleted after it.
         create_timeout: How long making it may take, when that is said.
         update_timeout: How long changing it may take, when that is said.
+        protected: Whether the engine refuses to delete it.
+        retained: Whether its object stays when it is deleted.
+        ignored: The paths whose changes are ignored.
     """
 
     type: str
@@ -73,6 +76,9 @@ class Registered:
     dependencies: frozenset[str]
     create_timeout: str
     update_timeout: str
+    protected: bool
+    retained: bool
+    ignored: tuple[str, ...]
 
     @property
     def is_manifest(self) -> bool:
@@ -148,6 +154,9 @@ class _Recorder(mocks.MockMonitor):
                     dependencies=frozenset(request.dependencies),
                     create_timeout=request.customTimeouts.create,
                     update_timeout=request.customTimeouts.update,
+                    protected=request.protect,
+                    retained=request.retainOnDelete,
+                    ignored=tuple(request.ignoreChanges),
                 )
             )
         return response

@@ -6,21 +6,22 @@ this module imports next to nothing.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
 from aegis_deploy.model.setting_forms import (
     OTHERWISE,
+    Field,
     Form,
     Schema,
     exactly,
+    group_schema,
     number_text,
+    read_group,
     whole_text,
 )
 
@@ -93,23 +94,6 @@ class GateSettings:
 
 UNSET = GateSettings(path="")
 """The gate of a stack that sets none: nobody said what its service answers at ``/version``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """One member of the structured setting ``aegis:gate``.
-
-    Attributes:
-        attribute: Its name in :class:`GateSettings`.
-        what: What it is, for people.
-        form: What it may be, as JSON has it.
-        allowed: The same for people.
-    """
-
-    attribute: str
-    what: str
-    form: Form[Any]
-    allowed: str
 
 
 def _number(least: float, most: float, *, whole: bool = False) -> Callable[[Any], Any]:
@@ -292,23 +276,7 @@ FIELDS: Mapping[str, Field] = {
 """Every member of ``aegis:gate``, by the name the configuration has."""
 
 
-def _default(attribute: str) -> Schema:
-    value = getattr(GateSettings(), attribute)
-    return {} if value is None else {"default": value}
-
-
-SCHEMA: Schema = {
-    "type": "object",
-    "properties": {
-        name: {
-            "description": f"{field.what}; {field.allowed}",
-            **_default(field.attribute),
-            **field.form.schema,
-        }
-        for name, field in FIELDS.items()
-    },
-    "additionalProperties": False,
-}
+SCHEMA: Schema = group_schema(FIELDS, GateSettings())
 """What :func:`gate_settings` reads, as a JSON schema."""
 
 
@@ -322,27 +290,4 @@ def gate_settings(value: str | Mapping[str, Any]) -> GateSettings:
         ValueError: Something is wrong; the message says everything that is, worded to follow
             the value.
     """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = ""
-    if not isinstance(value, Mapping):
-        raise ValueError("is not a group of settings")  # noqa: TRY004 - a wrong text, too
-    problems: list[str] = []
-    found: dict[str, Any] = {}
-    for name, given in value.items():
-        field = FIELDS.get(name)
-        if field is None:
-            by_lower_case = {known.lower(): known for known in FIELDS}
-            near = get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
-            hint = f" (the nearest is {by_lower_case[near[0]]})" if near else ""
-            problems.append(f"{name} is not a setting of the gate{hint}")
-            continue
-        try:
-            found[field.attribute] = field.form.parse(given)
-        except ValueError as error:
-            problems.append(f"{name}: {given!r} {error}, it is to be {field.allowed}")
-    if problems:
-        raise ValueError("; ".join(problems))
-    return GateSettings(**found)
+    return GateSettings(**read_group(value, FIELDS, whose="the gate"))

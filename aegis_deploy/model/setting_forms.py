@@ -8,8 +8,10 @@ value held against another, is not in it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import ceil
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +32,23 @@ class Form(Generic[T]):
 
     parse: Callable[[Any], T]
     schema: Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One member of a structured setting.
+
+    Attributes:
+        attribute: Its name in what is made of the group.
+        what: What it is, for people.
+        form: What it may be, as JSON has it.
+        allowed: The same for people.
+    """
+
+    attribute: str
+    what: str
+    form: Form[Any]
+    allowed: str
 
 
 OTHERWISE = r"[0-9.]*[\s+\-_eE][\s+\-0-9_.eE]*"
@@ -89,3 +108,73 @@ def _between(low: str, high: str) -> str:
     if first <= last:
         ways.append(f"[{first}-{last}]" + "[0-9]" * rest)
     return f"(?:{'|'.join(ways)})"
+
+
+def read_group(
+    value: str | Mapping[str, Any], fields: Mapping[str, Field], *, whose: str
+) -> dict[str, Any]:
+    """Read a structured setting.
+
+    Args:
+        value: The group, as an object or as the JSON that Pulumi passes on.
+        fields: Its members, by the name the configuration has.
+        whose: What the group is called in messages: "the gate".
+
+    Returns:
+        What was given, by the attributes' names.
+
+    Raises:
+        ValueError: Something is wrong; the message says everything that is, worded to follow
+            the value.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = ""
+    if not isinstance(value, Mapping):
+        raise ValueError("is not a group of settings")  # noqa: TRY004 - a wrong text, too
+    problems: list[str] = []
+    found: dict[str, Any] = {}
+    for name, given in value.items():
+        field = fields.get(name)
+        if field is None:
+            by_lower_case = {known.lower(): known for known in fields}
+            near = get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
+            hint = f" (the nearest is {by_lower_case[near[0]]})" if near else ""
+            problems.append(f"{name} is not a setting of {whose}{hint}")
+            continue
+        try:
+            found[field.attribute] = field.form.parse(given)
+        except ValueError as error:
+            problems.append(f"{name}: {given!r} {error}, it is to be {field.allowed}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return found
+
+
+def group_schema(fields: Mapping[str, Field], defaults: object) -> Schema:
+    """Return the JSON schema of what :func:`read_group` reads.
+
+    Args:
+        fields: The group's members.
+        defaults: Has the attributes' values where nothing is given; None means that there is none.
+    """
+    return {
+        "type": "object",
+        "properties": {
+            name: {
+                "description": f"{field.what}; {field.allowed}",
+                **_default(getattr(defaults, field.attribute)),
+                **field.form.schema,
+            }
+            for name, field in fields.items()
+        },
+        "additionalProperties": False,
+    }
+
+
+def _default(value: Any) -> Schema:  # noqa: ANN401
+    if value is None:
+        return {}
+    return {"default": value if isinstance(value, bool | int | float) else str(value)}

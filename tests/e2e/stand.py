@@ -220,7 +220,13 @@ def _clear(it: Stand) -> None:
     for stack in [row["name"] for row in json.loads(listed.standard_output)]:
         it.pulumi("cancel", "--stack", stack, "--yes", expect=None)
         it.pulumi("refresh", "--stack", stack, "--yes", "--clear-pending-creates", expect=None)
-        it.pulumi("destroy", "--stack", stack, "--yes", "--skip-preview")
+        destroy = ("destroy", "--stack", stack, "--yes", "--skip-preview")
+        if it.pulumi(*destroy, expect=None).code != 0:
+            # Something is protected, which the tests made themselves.
+            it.pulumi("state", "unprotect", "--all", "--stack", stack, "--yes")
+            it.pulumi(*destroy)
+        # What is kept when it is destroyed keeps its namespace.
+        it.kubectl("delete", "namespace", it.namespace(stack), "--ignore-not-found")
         # Not `destroy --remove`: that deletes Pulumi.<stack>.yaml, which the tests are to deploy.
         it.pulumi("stack", "rm", stack, "--yes", "--preserve-config")
         it.stacks[:] = [name for name in it.stacks if name != stack]

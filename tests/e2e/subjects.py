@@ -47,6 +47,10 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         *_WORKFLOWS,
         *_commands("preview", "promote", "deploy", "recover", "drift", "github"),
     ),
+    "tests/e2e/test_postgres_inside.py": (
+        *("components/postgres_server.sh", "components/postgres_backup.sh"),
+        *("components/postgres_restore.sh", "lab/tools/storage/"),
+    ),
     "tests/e2e/test_recover.py": _commands("deploy", "rollback", "recover"),
     "tests/e2e/test_replay.py": ("lab/plugins/kubernetes/",),
     "tests/e2e/test_replay_image.py": ("lab/plugins/docker/",),

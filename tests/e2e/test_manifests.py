@@ -12,6 +12,7 @@ from lab.toolchain import KUBERNETES_VERSION
 from tests.rendering import TOKEN, render
 
 NAMESPACE = "aegis-manifests-under-test"
+POSTGRES = f"registry.example.com/postgres@sha256:{'a' * 64}"
 
 
 def kubectl(*words: str, text: str = "") -> subprocess.CompletedProcess[str]:
@@ -39,8 +40,11 @@ def test_the_lab_runs_the_pinned_kubernetes() -> None:
 
 @pytest.mark.parametrize("stack", ["development", "staging", "production"])
 def test_every_manifest_fits_the_schema_strictly(stack: str, namespace: str) -> None:
-    manifests = list(render(stack, token=TOKEN, host="api.example.com").manifests())
+    # Production has no database of its own.
+    own = {} if stack == "production" else {"postgres": json.dumps({"image": POSTGRES})}
+    manifests = list(render(stack, token=TOKEN, host="api.example.com", **own).manifests())
     kinds = {manifest["kind"] for manifest in manifests}
+    assert ({"StatefulSet", "CronJob", "PersistentVolumeClaim"} <= kinds) == bool(own)
     assert {"Namespace", "Deployment", "Service", "Ingress", "Secret", "ConfigMap"} <= kinds
     for manifest in manifests:
         if "namespace" in manifest["metadata"]:

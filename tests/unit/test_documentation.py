@@ -16,6 +16,8 @@ from typer.main import get_command
 
 from aegis_deploy.cli.main import build
 from aegis_deploy.model.gate_settings import FIELDS, GateSettings
+from components.postgres_settings import FIELDS as POSTGRES_FIELDS
+from components.postgres_settings import PostgresSettings
 from components.setting_keys import DATA_PROFILES, GATE, KEYS, Key
 from lab.toolchain import PULUMI_VERSION
 
@@ -95,6 +97,17 @@ class TestGate:
         assert default == (
             none if value is None else json.dumps(value).removesuffix(".0").strip('"')
         )
+
+
+@pytest.mark.parametrize("name", POSTGRES_FIELDS)
+def test_the_page_says_of_a_database_of_one_s_own_what_errors_and_editors_say(name: str) -> None:
+    page = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
+    what, allowed, default = _rows("In the stack's own namespace", page)[name]
+    field = POSTGRES_FIELDS[name]
+    assert (what, allowed) == (field.what, field.allowed)
+    value = getattr(PostgresSettings(), field.attribute)
+    said = str(value).lower() if isinstance(value, bool) else str(value)
+    assert default == ("none" if value is None else said)
 
 
 def _said(limit: str, text: str) -> bool:

@@ -19,9 +19,12 @@ from aegis_deploy.model.schema import CONTRACT_ARGS, HEAD, JOB, LEAST, PLAN_ARGS
 from app import migrate
 from components.database import Database, SchemaRange, parse_address
 from components.setting_errors import SettingsError
-from components.source import read_schema
+from components.source import SCHEMA_FILE, SourceError, read_schema
 from tests.rendering import ROOT, Rendering, render
 
+_said = read_schema(ROOT)
+assert _said is not None
+CODE = _said
 PASSWORD = "a-password-of-a-test"
 ADDRESS = f"postgresql://aegis:{PASSWORD}@db.example.com:6432/records"
 DIGEST = f"sha256:{'a' * 64}"
@@ -94,7 +97,7 @@ class TestTheService:
 
     def test_its_pods_say_with_which_databases_they_work(self, rendered: Rendering) -> None:
         said = pod_of(rendered, "Deployment")["metadata"]["annotations"]
-        code = read_schema(ROOT)
+        code = CODE
         assert (said[HEAD], said[LEAST]) == (str(code.head), str(code.least))
         assert rendered.outputs["schema"] == {"head": code.head, "least": code.least}
 
@@ -110,7 +113,7 @@ class TestTheService:
         assert "annotations" not in template["metadata"]
         assert "volumes" not in template["spec"]
         # Of the image it is known all the same: another stack that gets it may have one.
-        assert without.outputs["schema"] == read_schema(ROOT).as_json()
+        assert without.outputs["schema"] == CODE.as_json()
         assert without.of_type("Job") == []
 
 
@@ -164,7 +167,7 @@ class TestTheMigration:
             return str(made.one("Job").manifest["metadata"]["name"])
 
         first = rendered.one("Job").manifest["metadata"]["name"]
-        assert first.startswith(f"aegis-api-migrate-{read_schema(ROOT).head}-")
+        assert first.startswith(f"aegis-api-migrate-{CODE.head}-")
         assert name(ADDRESS.replace(PASSWORD, "another")) == first
         assert name(ADDRESS.replace("/records", "/others")) != first
 
@@ -193,6 +196,20 @@ class TestSettings:
             render("staging", **changes)
         assert why in str(wrong.value)
         assert PASSWORD not in str(wrong.value)
+
+    def test_a_checkout_with_a_service_of_its_own_says_nothing_and_needs_to_say_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert read_schema(tmp_path) is None
+        (tmp_path / SCHEMA_FILE).parent.mkdir(parents=True)
+        (tmp_path / SCHEMA_FILE).write_text("{}")
+        with pytest.raises(SourceError, match="head"):
+            read_schema(tmp_path)
+        monkeypatch.setattr("components.settings.read_schema", lambda _: None)
+        made = render("staging", logLevel="error", drainSeconds="7")
+        assert "schema" not in made.outputs
+        with pytest.raises(SettingsError, match=f"which has no {SCHEMA_FILE}"):
+            render("staging", logLevel="error", drainSeconds="7", database=ADDRESS)
 
     def test_an_image_that_is_named_says_its_own(self) -> None:
         made = render("production", database=ADDRESS, imageDigest=DIGEST, schema="7/5")

@@ -54,6 +54,7 @@ BAD_VALUES = [
     ("minReadySeconds", "999", "out of range"),
     ("minReadySeconds", "200", "would call every rollout failed"),
     ("progressDeadlineSeconds", "5", "out of range"),
+    ("postgres", '{"storag": "1Gi"}', "is not a setting of the database"),
 ]
 
 

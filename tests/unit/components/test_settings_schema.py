@@ -15,6 +15,7 @@ from jsonschema import Draft7Validator, ValidationError, validators
 
 from aegis_deploy.model.gate_settings import FIELDS
 from aegis_deploy.model.setting_forms import OTHERWISE
+from components.postgres_settings import FIELDS as POSTGRES_FIELDS
 from components.setting_errors import SettingsError
 from components.setting_keys import (
     API_TOKEN,
@@ -22,6 +23,7 @@ from components.setting_keys import (
     ENVIRONMENTS,
     GATE,
     KEYS,
+    POSTGRES,
     PROVIDER_KEYS,
     Key,
 )
@@ -29,7 +31,7 @@ from components.settings_schema import FILE, schema
 from tests.rendering import ROOT, passed_on, render
 
 SCHEMA = schema()
-PLAIN = [key for key in KEYS if not key.secret and key is not GATE]
+PLAIN = [key for key in KEYS if not key.secret and key not in (GATE, POSTGRES)]
 SECRET = {"secure": "v1:abcdefgh:0123"}
 
 
@@ -141,6 +143,38 @@ class TestAValue:
         described = SCHEMA["properties"]["config"]["properties"][key.full_name]
         assert key.what in described["description"]
         assert key.allowed in described["description"]
+
+
+@pytest.mark.parametrize("name", POSTGRES_FIELDS)
+class TestADatabaseOfItsOwn:
+    """A member of ``aegis:postgres`` by itself."""
+
+    @settings(max_examples=50, deadline=None)
+    @given(data=st.data())
+    def test_is_refused_where_the_program_refuses_it(self, name: str, data: Any) -> None:
+        field = POSTGRES_FIELDS[name]
+        fitting = [st.from_regex(it) for it in sorted(patterns_of(dict(field.form.schema)))]
+        value = data.draw(st.one_of(TEXTS, st.booleans(), *fitting))
+        try:
+            field.form.parse(value)
+        except ValueError:
+            right = False
+        else:
+            right = True
+        said = accepted({POSTGRES.full_name: {name: value}})
+        # How much memory is enough a schema cannot tell.
+        assert said == right or (name == "memory" and said)
+
+    def test_may_be_a_secret(self, name: str) -> None:
+        assert accepted({POSTGRES.full_name: {name: SECRET}})
+
+    def test_is_described_with_its_default(self, name: str) -> None:
+        group = SCHEMA["properties"]["config"]["properties"][POSTGRES.full_name]["anyOf"][0]
+        described = group["properties"][name]
+        assert POSTGRES_FIELDS[name].what in described["description"]
+        if "default" in described:
+            assert accepted({POSTGRES.full_name: {name: described["default"]}})
+            POSTGRES_FIELDS[name].form.parse(described["default"])
 
 
 MEMBERS = st.one_of(

@@ -18,10 +18,15 @@ GONE = object()
 """Takes the place of a value that is to be taken away."""
 
 
-def program(stack: str) -> list[Resource]:
-    """What the program registers for a stack, with the marks of what is secret."""
+def program(stack: str, **changes: str | None) -> list[Resource]:
+    """What the program registers for a stack, with the marks of what is secret.
+
+    Args:
+        stack: The stack.
+        **changes: Settings to change, without their namespace.
+    """
     found = []
-    for item in render(stack, token=TOKEN, host="api.example.com").resources:
+    for item in render(stack, token=TOKEN, host="api.example.com", **changes).resources:
         inputs = copy.deepcopy(item.manifest if item.is_manifest else dict(item.inputs))
         for key in item.secret_inputs:
             inputs[key] = Secret(inputs[key])

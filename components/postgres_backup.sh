@@ -1,0 +1,13 @@
+# Writes a backup of the database to the volume of the backups, and keeps the last ones.
+# Read by `sh -eu`: $BACKUPS (the directory), $KEEP, and libpq's variables.
+umask 077
+cd "$BACKUPS"
+rm -f ./*.partial
+name="$(date -u +%Y%m%dT%H%M%SZ).dump"
+pg_dump --format=custom --no-password --file="$name.partial"
+# What cannot be read again is no backup.
+pg_restore --list "$name.partial" > /dev/null
+sync
+mv "$name.partial" "$name"
+echo "wrote $name, $(wc -c < "$name") bytes"
+ls -1r ./*.dump | tail -n "+$((KEEP + 1))" | while read -r old; do rm -f "$old"; echo "removed $old"; done

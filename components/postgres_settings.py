@@ -1,0 +1,211 @@
+"""The settings of a PostgreSQL in the stack's own namespace: what it may be set to, the defaults.
+
+The table :data:`FIELDS` is documentation and schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aegis_deploy.model.setting_forms import (
+    Field,
+    Form,
+    Schema,
+    exactly,
+    group_schema,
+    read_group,
+    whole_text,
+)
+from components.quantities import CPU_SCHEMA, MEMORY_SCHEMA, Cpu, Memory
+from components.sizing import PodResources
+
+IMAGE_VARIABLE = "AEGIS_POSTGRES_IMAGE"
+"""The environment variable that names the image when the settings do not."""
+
+_IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,254}@sha256:[0-9a-f]{64}"
+_LEAST_MEMORY = Memory(128)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresSettings:
+    """What a stack's own PostgreSQL is like.
+
+    Attributes:
+        image: Its image, by digest; None means what the environment names.
+        storage: How large its volume is.
+        backup_storage: How large the volume of its backups is.
+        storage_class: The class of both volumes; None means the cluster's default.
+        cpu_request: The CPU that it asks the scheduler for.
+        cpu_limit: The CPU that it may use at most.
+        memory: The memory that it has, no less and no more.
+        backup_at: When it is backed up, as a CronJob has it.
+        keep_backups: How many backups are kept.
+        keep_data: Whether its volumes outlive the stack.
+    """
+
+    image: str | None = None
+    storage: Memory = Memory(1024)  # noqa: RUF009 - frozen
+    backup_storage: Memory = Memory(1024)  # noqa: RUF009
+    storage_class: str | None = None
+    cpu_request: Cpu = Cpu(100)  # noqa: RUF009
+    cpu_limit: Cpu = Cpu(1000)  # noqa: RUF009
+    memory: Memory = Memory(256)  # noqa: RUF009
+    backup_at: str = "17 2 * * *"
+    keep_backups: int = 7
+    keep_data: bool = True
+
+    @property
+    def resources(self) -> PodResources:
+        """What its pod asks for and may use."""
+        return PodResources(
+            cpu_request=self.cpu_request,
+            cpu_limit=self.cpu_limit,
+            memory_request=self.memory,
+            memory_limit=self.memory,
+        )
+
+
+def image_by_digest(text: str) -> str:
+    """Read the reference of an image; return it.
+
+    Raises:
+        ValueError: It is none with a digest; the message is worded to follow the value.
+    """
+    if re.fullmatch(_IMAGE, text) is None:
+        raise ValueError("is not an image by digest")
+    return text
+
+
+def _text(parse: Callable[[str], Any], schema: Schema) -> Form[Any]:
+    # Of `cpuRequest: 1` the configuration makes a number.
+    return Form(lambda value: parse("" if isinstance(value, bool) else str(value)), schema)
+
+
+def _matching(pattern: str, why: str) -> Form[Any]:
+    def parse(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(why)
+        return text
+
+    return _text(parse, exactly(pattern))
+
+
+def _count(text: str) -> int:
+    if re.fullmatch(r"[0-9]{1,9}", text) is None:
+        raise ValueError("is not a whole number")
+    if not 1 <= int(text) <= _MOST_BACKUPS:
+        raise ValueError("is out of range")
+    return int(text)
+
+
+def _memory(text: str) -> Memory:
+    amount = Memory.parse(text)
+    if amount < _LEAST_MEMORY:
+        raise ValueError("is less than PostgreSQL starts with")
+    return amount
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError("is neither true nor false")
+    return text.lower() == "true"
+
+
+_MOST_BACKUPS = 1000
+_STORAGE = _text(Memory.parse, MEMORY_SCHEMA)
+_CPU = _text(Cpu.parse, CPU_SCHEMA)
+_SIZE = "a size such as 1Gi or 500Mi; the class may have it grow, never shrink"
+
+FIELDS: Mapping[str, Field] = {
+    "image": Field(
+        attribute="image",
+        what=f"the official PostgreSQL image, 14 or newer; without it {IMAGE_VARIABLE}'s",
+        form=_text(image_by_digest, exactly(_IMAGE)),
+        allowed="an image reference with its digest, <repository>@sha256:<digest>",
+    ),
+    "storage": Field(
+        attribute="storage", what="how large its volume is", form=_STORAGE, allowed=_SIZE
+    ),
+    "backupStorage": Field(
+        attribute="backup_storage",
+        what="how large the volume of its backups is",
+        form=_STORAGE,
+        allowed=_SIZE,
+    ),
+    "storageClass": Field(
+        attribute="storage_class",
+        what="the class of both volumes; without it the cluster's default",
+        form=_matching(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "is not a StorageClass's name"),
+        allowed="the name of a StorageClass of the cluster",
+    ),
+    "cpuRequest": Field(
+        attribute="cpu_request",
+        what="the CPU that it asks the scheduler for",
+        form=_CPU,
+        allowed="CPU such as 100m, 0.5 or 1, at most cpuLimit",
+    ),
+    "cpuLimit": Field(
+        attribute="cpu_limit",
+        what="the CPU that it may use at most",
+        form=_CPU,
+        allowed="CPU such as 500m or 1, at least cpuRequest",
+    ),
+    "memory": Field(
+        attribute="memory",
+        what="the memory that it asks for and may use, a quarter of it for its cache",
+        form=_text(_memory, MEMORY_SCHEMA),
+        allowed=f"memory such as 256Mi or 1Gi, at least {_LEAST_MEMORY}",
+    ),
+    "backupAt": Field(
+        attribute="backup_at",
+        what="when it is backed up",
+        form=_matching(r"[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}", "is not a schedule"),
+        allowed="minute, hour, day, month and weekday as cron has them, in UTC",
+    ),
+    "keepBackups": Field(
+        attribute="keep_backups",
+        what="how many backups are kept",
+        form=_text(
+            _count,
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 1, "maximum": _MOST_BACKUPS},
+                    exactly(rf"(?=[0-9]{{1,9}}$){whole_text(1, _MOST_BACKUPS)}"),
+                ]
+            },
+        ),
+        allowed=f"a whole number, 1 to {_MOST_BACKUPS}",
+    ),
+    "keepData": Field(
+        attribute="keep_data",
+        what="whether its volumes are protected, and stay when the stack is destroyed",
+        form=Form(
+            lambda value: _boolean(str(value)),
+            {"anyOf": [{"type": "boolean"}, exactly("[tT][rR][uU][eE]|[fF][aA][lL][sS][eE]")]},
+        ),
+        allowed="true or false",
+    ),
+}
+"""Every member of ``aegis:postgres``, by the name the configuration has."""
+
+SCHEMA: Schema = group_schema(FIELDS, PostgresSettings())
+"""What :func:`postgres_settings` reads, as a JSON schema."""
+
+
+def postgres_settings(value: str | Mapping[str, Any]) -> PostgresSettings:
+    """Read the settings of a stack's own PostgreSQL.
+
+    Args:
+        value: The structured setting, as an object or as the JSON that Pulumi passes on.
+
+    Raises:
+        ValueError: Something is wrong; the message says everything that is, worded to follow
+            the value.
+    """
+    found = PostgresSettings(**read_group(value, FIELDS, whose="the database"))
+    if found.cpu_request > found.cpu_limit:
+        raise ValueError(f"has a cpuRequest above its cpuLimit, which is {found.cpu_limit}")
+    return found

@@ -1,0 +1,186 @@
+"""A stack with a PostgreSQL of its own: records outlive its pod, a mistake and the stack itself.
+
+The tests of this file run in order on one stack, as a team's days do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import httpx
+import pytest
+
+from lab import images, settings
+from lab.command import wait_until
+from tests.e2e.stand import CPU_REQUEST, ROOT, Stand, execute
+
+PROJECT = "inside"
+STACK, NAMESPACE = "staging", f"{PROJECT}-staging"
+BODY = {"name": "one", "customer": {"name": "A", "email": "a@example.org"}}
+IN_NAMESPACE = ("--namespace", NAMESPACE)
+CLAIMS = {"aegis-postgres-data", "aegis-postgres-backups"}
+
+
+@pytest.fixture(scope="module")
+def inside(at: Stand) -> Stand:
+    """The stand, whose stack has a database of its own."""
+    group = {
+        "image": images.push_postgres_image(settings.load(os.environ, ROOT)),
+        "storage": "256Mi",
+        "backupStorage": "256Mi",
+        "keepBackups": 2,
+        "cpuRequest": CPU_REQUEST,
+    }
+    path = at.directory / f"Pulumi.{STACK}.yaml"
+    config = f"config:\n  {PROJECT}:postgres: {json.dumps(group)}\n"
+    path.write_text(path.read_text().replace("config:\n", config, 1))
+    at.up(STACK)
+    return at
+
+
+def _http(at: Stand) -> httpx.Client:
+    return httpx.Client(base_url=at.address(NAMESPACE), trust_env=False, timeout=30)
+
+
+def _create(at: Stand, key: str) -> str:
+    with _http(at) as http:
+        made = http.post("/v1/records", json=BODY, headers={"Idempotency-Key": key})
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])
+
+
+def _records(at: Stand) -> set[str] | None:
+    """The records' ids; None while the service says that its database is away."""
+    with _http(at) as http:
+        answer = http.get("/v1/records")
+    if answer.status_code == 503:
+        return None
+    assert answer.status_code == 200, answer.text
+    return {str(it["id"]) for it in answer.json()["items"]}
+
+
+def _wait_for_records(at: Stand, expected: set[str]) -> None:
+    wait_until(
+        lambda: _records(at) == expected, what="the service to answer its records", timeout=120
+    )
+
+
+def _run_job(at: Stand, name: str, source: str) -> str:
+    """Make a Job of a CronJob by hand, as the page says, and return what it logged."""
+    at.kubectl(*IN_NAMESPACE, "create", "job", name, f"--from=cronjob/{source}")
+    at.kubectl(*IN_NAMESPACE, "wait", "--for=condition=complete", "--timeout=300s", f"job/{name}")
+    return at.kubectl(*IN_NAMESPACE, "logs", f"job/{name}").standard_output
+
+
+def _restore(at: Stand, name: str, backup: str) -> str:
+    """Restore one backup of several, as the page says."""
+    script = (
+        f"kubectl {' '.join(IN_NAMESPACE)} create job {name}"
+        " --from=cronjob/aegis-postgres-restore --dry-run=client -o yaml |"
+        f" kubectl set env --local -f - BACKUP={backup} -o yaml | kubectl create -f -"
+    )
+    done = execute("sh", "-c", script, cwd=at.directory, env=at.environment)
+    assert done.code == 0, done.output
+    done = at.kubectl(
+        *IN_NAMESPACE, "wait", "--for=condition=complete", "--timeout=300s", f"job/{name}"
+    )
+    return at.kubectl(*IN_NAMESPACE, "logs", f"job/{name}").standard_output
+
+
+def _policy(at: Stand, name: str) -> dict[str, Any]:
+    spec: dict[str, Any] = at.live("networkpolicy", name, NAMESPACE)["spec"]
+    return spec
+
+
+def test_the_service_is_ready_on_a_database_that_its_migration_made(inside: Stand) -> None:
+    with _http(inside) as http:
+        version = http.get("/version").json()
+    assert version["database"]["revision"] == version["schema"]["head"]
+    assert _records(inside) == set()
+
+
+def test_only_the_service_and_the_jobs_may_reach_it(inside: Stand) -> None:
+    (rule,) = _policy(inside, "aegis-postgres")["ingress"]
+    (port,) = rule["ports"]
+    assert port["port"] == 5432
+    names = {it["podSelector"]["matchLabels"]["app.kubernetes.io/name"] for it in rule["from"]}
+    assert names == {"aegis-api", "aegis-api-migrate", "aegis-postgres-backup"}
+
+
+def test_the_service_owns_its_database_and_may_do_nothing_else(inside: Stand) -> None:
+    question = (
+        "SELECT rolname, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls"
+        " FROM pg_roles JOIN pg_database ON datdba = pg_roles.oid WHERE datname = 'aegis'"
+    )
+    ask = ("exec", "aegis-postgres-0", "--", "psql", "-U", "postgres", "-tAc", question)
+    assert inside.kubectl(*IN_NAMESPACE, *ask).standard_output.strip() == "aegis|f"
+
+
+def test_another_update_changes_nothing_of_it(inside: Stand) -> None:
+    before = inside.live("secret", "aegis-postgres", NAMESPACE)
+    shown = inside.pulumi("preview", "--stack", STACK, "--json", "--expect-no-changes", expect=None)
+    assert shown.code == 0, shown.output
+    assert inside.live("secret", "aegis-postgres", NAMESPACE) == before
+
+
+def test_no_password_is_in_the_state_in_plain_text(inside: Stand) -> None:
+    shown = inside.kubectl(
+        *IN_NAMESPACE, "get", "secret", "aegis-postgres", "--template", "{{.data.password}}"
+    )
+    encoded = shown.standard_output
+    assert len(encoded) > 40
+    assert encoded not in json.dumps(inside.exported(STACK))
+
+
+def test_a_record_outlives_the_server_s_pod(inside: Stand) -> None:
+    made = _create(inside, "before-the-pod-went")
+    before = inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"]
+    inside.kubectl(*IN_NAMESPACE, "delete", "pod", "aegis-postgres-0", "--grace-period=1")
+    _wait_for_records(inside, {made})
+    assert inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"] != before
+    deployment = inside.live("deployment", "aegis-api", NAMESPACE)["status"]
+    assert deployment["readyReplicas"] == deployment["replicas"]
+
+
+def test_a_backup_is_restored_with_all_that_it_had_and_nothing_else(inside: Stand) -> None:
+    before = _records(inside)
+    assert before
+    said = _run_job(inside, "by-hand", "aegis-postgres-backup")
+    backup = said.split()[1].rstrip(",")
+    mistake = _create(inside, "a-mistake")
+    _run_job(inside, "another-by-hand", "aegis-postgres-backup")
+    assert _records(inside) == {*before, mistake}
+    assert f"restored {backup}" in _restore(inside, "of-before", backup)
+    assert _records(inside) == before
+    # The newest one, which nobody has to name.
+    _run_job(inside, "of-the-newest", "aegis-postgres-restore")
+    assert _records(inside) == {*before, mistake}
+
+
+def test_a_destroy_is_refused_while_its_data_is_protected(inside: Stand) -> None:
+    before = inside.exported(STACK)
+    refused = inside.pulumi("destroy", "--stack", STACK, "--yes", expect=None)
+    assert refused.code != 0
+    assert "protect" in refused.output
+    assert inside.exported(STACK) == before
+    assert _records(inside)
+
+
+def test_a_destroyed_stack_leaves_its_data_and_finds_it_again(inside: Stand) -> None:
+    before = _records(inside)
+    assert before
+    inside.pulumi("destroy", "--exclude-protected", "--stack", STACK, "--yes", "--skip-preview")
+    assert inside.names("statefulset", NAMESPACE) == set()
+    assert inside.names("persistentvolumeclaim", NAMESPACE) == CLAIMS
+    inside.up(STACK)
+    # On the volume of before there is the password of before, until the server starts.
+    _wait_for_records(inside, before)
+
+
+def test_data_that_the_stack_gives_up_stays_in_the_cluster(inside: Stand) -> None:
+    inside.pulumi("state", "unprotect", "--all", "--stack", STACK, "--yes")
+    inside.pulumi("destroy", "--stack", STACK, "--yes", "--skip-preview")
+    assert not inside.exported(STACK)
+    assert inside.names("persistentvolumeclaim", NAMESPACE) == CLAIMS
