@@ -89,6 +89,13 @@ def _restore(at: Stand, name: str, backup: str) -> str:
     return at.kubectl(*IN_NAMESPACE, "logs", f"job/{name}").standard_output
 
 
+def _log_level(at: Stand) -> str:
+    template = at.live("deployment", "aegis-api", NAMESPACE)["spec"]["template"]
+    (source,) = template["spec"]["containers"][0]["envFrom"]
+    data = at.live("configmap", source["configMapRef"]["name"], NAMESPACE)["data"]
+    return str(data["AEGIS_LOG_LEVEL"])
+
+
 def _policy(at: Stand, name: str) -> dict[str, Any]:
     spec: dict[str, Any] = at.live("networkpolicy", name, NAMESPACE)["spec"]
     return spec
@@ -157,6 +164,22 @@ def test_a_backup_is_restored_with_all_that_it_had_and_nothing_else(inside: Stan
     # The newest one, which nobody has to name.
     _run_job(inside, "of-the-newest", "aegis-postgres-restore")
     assert _records(inside) == {*before, mistake}
+
+
+def test_a_rollback_keeps_its_password_and_its_records(inside: Stand) -> None:
+    before, records = inside.live("secret", "aegis-postgres", NAMESPACE), _records(inside)
+    pod = inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"]
+    settled = [_log_level(inside)]
+    inside.configure(STACK, "logLevel", "warning")
+    for word in ("deploy", "rollback"):
+        argv = ("aegis", word, "--stack", STACK, "--yes")
+        done = execute(*argv, cwd=inside.directory, env=inside.environment)
+        assert done.code == 0, done.output
+        settled.append(_log_level(inside))
+    assert settled == ["info", "warning", "info"]
+    assert inside.live("secret", "aegis-postgres", NAMESPACE) == before
+    assert inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"] == pod
+    assert _records(inside) == records
 
 
 def test_a_destroy_is_refused_while_its_data_is_protected(inside: Stand) -> None:
