@@ -14,13 +14,14 @@ from aegis_deploy.common.errors import ExitCode
 from tests.e2e.comparison import unlike_release
 from tests.e2e.foreign_stand import SECONDS, STACK, foreign
 from tests.languages.programs import GO, TYPESCRIPT, Language
+from tests.series import every
 
 _FIRST, _SECOND = "first-password", "second-password"
 _SEEN = {"bakeSeconds": "1", "successRatio": "0", "p99Ms": "60000"}
 """What a gate asks for that only looks: how quickly this machine answers is not tested here."""
 
 
-@pytest.mark.parametrize("language", [GO, TYPESCRIPT], ids=str)
+@pytest.mark.parametrize("language", [GO, pytest.param(TYPESCRIPT, marks=every)], ids=str)
 def test_a_release_is_restored_where_its_language_is_not(
     language: Language, tmp_path: Path
 ) -> None:
