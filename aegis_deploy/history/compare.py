@@ -21,6 +21,7 @@ from aegis_deploy.stack.renames import called_as_now
 
 if TYPE_CHECKING:
     from aegis_deploy.model.release import Release
+    from aegis_deploy.model.schema import CodeSchema
     from aegis_deploy.stack.session import Session
 
 
@@ -35,6 +36,7 @@ class Compared:
         settings: The settings that differ.
         images: The images that only one of them ran.
         resources: The resources that differ.
+        schema: Which revisions of the database each works with, where that differs.
         partial: What of the resources could not be compared, and why; empty when all were.
     """
 
@@ -44,11 +46,12 @@ class Compared:
     settings: tuple[Difference, ...] = ()
     images: tuple[Difference, ...] = ()
     resources: tuple[ResourceDifference, ...] = ()
+    schema: tuple[Difference, ...] = ()
     partial: str = ""
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
-        return bool(self.settings or self.images or self.resources)
+        return bool(self.settings or self.images or self.resources or self.schema)
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
@@ -59,6 +62,7 @@ class Compared:
             "settings": [item.as_json() for item in self.settings],
             "images": [item.as_json() for item in self.images],
             "resources": [item.as_json() for item in self.resources],
+            "schema": [item.as_json() for item in self.schema],
             "partial": self.partial,
         }
 
@@ -81,10 +85,8 @@ def compare(session: Session, before: int, after: int) -> Compared:
         number = before if first is None else after
         partial = f"this backend cannot hand out the checkpoint of release {number}"
         return Compared(session.name, before, after, settings, partial=partial)
-    images = compare_images(
-        stack_history.describe(first, succeeded=old.succeeded).images,
-        stack_history.describe(second, succeeded=new.succeeded).images,
-    )
+    was = stack_history.describe(first, succeeded=old.succeeded)
+    now = stack_history.describe(second, succeeded=new.succeeded)
     failed = [release.number for release in (old, new) if not release.succeeded]
     remarks = [
         f"release {number} failed: of what it did not finish, the checkpoint holds "
@@ -99,10 +101,19 @@ def compare(session: Session, before: int, after: int) -> Compared:
         before,
         after,
         settings,
-        images,
+        compare_images(was.images, now.images),
         compare_resources(first, second),
+        _schemas(was.schema, now.schema),
         partial="\n".join(remarks),
     )
+
+
+def _schemas(was: CodeSchema | None, now: CodeSchema | None) -> tuple[Difference, ...]:
+    if was == now:
+        return ()
+    before, after = ("" if it is None else str(it) for it in (was, now))
+    change = "changed" if was and now else "added" if now else "removed"
+    return (Difference("schema", change, before, after),)
 
 
 def _decrypted(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.history import stack_history
+from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.history.listing import ReleaseEntry, entry_of, find
 from aegis_deploy.model.release import Deployed
 
@@ -82,7 +82,7 @@ def inspect(session: Session, number: int) -> Shown:
         deployed = stack_history.describe(deployment, succeeded=release.succeeded)
     return Shown(
         stack=session.name,
-        entry=entry_of(releases, release, deployed),
+        entry=entry_of(releases, release, deployed, schema_store.read(session)),
         settings={key: release.config[key].shown for key in sorted(release.config)},
         images=deployed.images,
         resources=tuple(

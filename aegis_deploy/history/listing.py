@@ -37,6 +37,12 @@ class ReleaseEntry:
     misfit: str = ""
 
     @property
+    def schema(self) -> str:
+        """Which revisions of the database it works with, and whether it still fits; for people."""
+        said = "" if self.deployed.schema is None else str(self.deployed.schema)
+        return f"{said}; {self.misfit}" if self.misfit else said
+
+    @property
     def notes(self) -> str:
         """What there is to say about it, besides its result."""
         release = self.release
@@ -180,11 +186,24 @@ def relations(releases: Sequence[Release]) -> dict[int, int]:
     }
 
 
-def entry_of(releases: Sequence[Release], release: Release, deployed: Deployed) -> ReleaseEntry:
-    """Make the entry of one release, looking at its neighbours alone."""
+def entry_of(
+    releases: Sequence[Release],
+    release: Release,
+    deployed: Deployed,
+    database: DatabaseSchema | None = None,
+) -> ReleaseEntry:
+    """Make the entry of one release, looking at its neighbours alone.
+
+    Args:
+        releases: The history, newest first.
+        release: The one.
+        deployed: What it deployed.
+        database: What is known of the database; None where nothing is.
+    """
     before, after = neighbours(releases, release)
+    why = misfit(deployed.schema, database)
     if not release.deploys or release.begun:
-        return ReleaseEntry(release, deployed)
+        return ReleaseEntry(release, deployed, misfit=why)
     took = before is not None and _takes_place(releases, release, before)
     lost = after is not None and _takes_place(releases, after, release)
     return ReleaseEntry(
@@ -192,6 +211,7 @@ def entry_of(releases: Sequence[Release], release: Release, deployed: Deployed) 
         deployed,
         before.number if before is not None and took else None,
         after.number if after is not None and lost else None,
+        why,
     )
 
 

@@ -45,6 +45,10 @@ class CodeSchema:
         """Return it for machines."""
         return {"head": self.head, "least": self.least}
 
+    def __str__(self) -> str:
+        """The revisions that it works with, for people: from the least to the newest it knows."""
+        return f"{self.least}..{self.head}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseSchema:

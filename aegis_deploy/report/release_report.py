@@ -92,6 +92,7 @@ class ReleaseReport:
             ("commit", release.git_commit or ""),
             ("version", deployed.version or ""),
             ("image", deployed.image_digest or ""),
+            ("schema", self.entry.schema),
             ("resources", changes),
         )
         return tuple((name, text) for name, text in found if text)
@@ -175,7 +176,7 @@ def _verdicts(report: ReleaseReport) -> Iterator[str]:
 def _changes(report: ReleaseReport) -> Iterator[str]:
     compared = report.compared
     if compared is not None:
-        changed = [*compared.settings, *compared.images]
+        changed = [*compared.settings, *compared.images, *compared.schema]
         if changed:
             rows = [
                 (
@@ -186,7 +187,7 @@ def _changes(report: ReleaseReport) -> Iterator[str]:
                 for it in changed[:_MOST_ROWS]
             ]
             yield f"**What changed** since release {compared.before}"
-            yield md.table(("", "setting or image", "value"), rows)
+            yield md.table(("", "setting, image or schema", "value"), rows)
         if compared.resources:
             lines = []
             for one in compared.resources[:_MOST_ROWS]:

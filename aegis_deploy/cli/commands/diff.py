@@ -31,6 +31,8 @@ def render(compared: Compared, out: Output) -> None:
         out.show("images")
         for image in compared.images:
             out.show(f"  {_SIGNS[image.change]} {image.what}")
+    for schema in compared.schema:
+        out.show(_line(schema, ""))
     if compared.resources:
         out.show("resources")
         for resource in compared.resources:

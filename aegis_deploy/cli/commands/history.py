@@ -66,9 +66,8 @@ def _row(entry: ReleaseEntry) -> tuple[str, ...]:
 
 
 def _schema(entry: ReleaseEntry) -> str:
-    """The revisions that a release works with: from the least to the newest that it knows."""
     said = entry.deployed.schema
-    return "-" if said is None else f"{said.least}..{said.head}"
+    return "-" if said is None else str(said)
 
 
 def short_digest(digest: str | None) -> str:

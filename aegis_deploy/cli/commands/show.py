@@ -31,6 +31,7 @@ def render(shown: Shown, out: Output) -> None:
         ("commit", release.git_commit),
         ("version", deployed.version),
         ("image", deployed.image_digest),
+        ("schema", shown.entry.schema),
         ("changes", changes),
     )
     for name, fact in facts:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aegis_deploy.model.schema import HEAD, LEAST
 from aegis_deploy.stack.session import Session
 
 START = 1_790_000_000
@@ -20,11 +21,25 @@ def urn(kind: str, name: str) -> str:
     return f"urn:pulumi:staging::shop::{kind}::{name}"
 
 
-def deployment(version: str = "1.0.0", **more: Any) -> dict[str, Any]:
-    """A state: a stack with its outputs, and a Deployment that runs an image."""
+def deployment(
+    version: str = "1.0.0", *, schema: tuple[int, int] | None = None, **more: Any
+) -> dict[str, Any]:
+    """A state: a stack with its outputs, and a Deployment that runs an image.
+
+    Args:
+        version: What the image is called.
+        schema: The newest revision of a database that its code knows, and the least it works with.
+        more: What else the state has.
+    """
     image = f"registry.example.com/shop@{DIGEST}"
     labels = {"app.kubernetes.io/version": version}
-    pods = {"metadata": {"labels": labels}, "spec": {"containers": [{"image": image}]}}
+    pods: dict[str, Any] = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"image": image}]},
+    }
+    if schema is not None:
+        said = zip((HEAD, LEAST), map(str, schema), strict=True)
+        pods["metadata"]["annotations"] = dict(said)
     manifest = {"metadata": {"name": "web", "namespace": "shop"}, "spec": {"template": pods}}
     return {
         "manifest": {},

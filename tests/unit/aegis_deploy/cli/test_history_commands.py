@@ -193,6 +193,22 @@ class TestShow:
             assert said in text
         assert "v1:abc" not in text
 
+    def test_says_with_which_databases_it_works_and_whether_it_still_fits(
+        self, backend: MadeBackend
+    ) -> None:
+        backend.update(state=deployment(schema=(3, 2)))
+        backend.update(state=deployment(schema=(5, 2)))
+        tags = {"aegis:schema": "5 4"}
+        backend.tags.write_text(json.dumps({"version": 1, "tags": tags}))
+        said = []
+        for number in (1, 2):
+            written = Written()
+            show.render(inspect(backend.session(), number), written.output)
+            said.append(next(it for it in written.lines if it.startswith("schema")))
+        why = "the database works with code of revision 4 or later, and this is of 3"
+        assert said[0].startswith(f"schema    2..3; {why}")
+        assert said[1] == "schema    2..5"
+
     def test_of_a_damaged_checkpoint_says_the_rest(self, backend: MadeBackend) -> None:
         key = backend.update(message="Ship it")
         backend.file(key, "checkpoint").write_text("{")
@@ -234,6 +250,29 @@ class TestDiff:
             "  ~ kubernetes:apps/v1:Deployment web",
             f"      ~ {path}: 1.0.0 -> 2.0.0",
         ]
+
+    @pytest.mark.parametrize(
+        ("before", "after", "line"),
+        [
+            ((3, 2), (5, 2), "~ schema: 2..3 -> 2..5"),
+            (None, (5, 2), "+ schema: 2..5"),
+            ((3, 2), None, "- schema: 2..3"),
+        ],
+    )
+    def test_says_with_which_databases_each_works(
+        self,
+        backend: MadeBackend,
+        before: tuple[int, int] | None,
+        after: tuple[int, int] | None,
+        line: str,
+    ) -> None:
+        backend.update(state=deployment(schema=before))
+        backend.update(state=deployment(schema=after))
+        compared = compare(backend.session(), 1, 2)
+        written = Written()
+        diff.render(compared, written.output)
+        assert line in written.lines
+        assert [it["change"] for it in compared.as_json()["schema"]] == [compared.schema[0].change]
 
     def test_of_equals_says_so(self, backend: MadeBackend) -> None:
         backend.update(state=deployment())

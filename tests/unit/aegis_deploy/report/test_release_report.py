@@ -135,6 +135,25 @@ class TestPage:
         assert "no timeline was recorded" in text
         assert "svg" not in page.tags
 
+    def test_of_one_that_differs_in_nothing_does_not_say_that_there_was_none_before(
+        self, backend: MadeBackend
+    ) -> None:
+        backend.update(state=deployment())
+        backend.update(state=deployment())
+        page = release_page(gathering.collect(backend.session(), 2))
+        assert "Nothing that is recorded differs." in page
+        assert "There is no release before it" not in page
+
+    def test_says_which_revisions_of_the_database_each_works_with(
+        self, backend: MadeBackend
+    ) -> None:
+        backend.update(state=deployment(schema=(3, 2)))
+        backend.update(state=deployment(schema=(5, 2)))
+        found = gathering.collect(backend.session(), 2)
+        assert ("schema", "2..5") in found.facts
+        assert "2..3 → 2..5" in release_page(found)
+        assert "2..3 → 2..5" in release_report.markdown(found)
+
     def test_with_a_damaged_timeline_says_so(self, backend: MadeBackend) -> None:
         backend.update()
         session = backend.session()
