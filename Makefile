@@ -62,7 +62,7 @@ everything: plugins up policy browser scan ## `make test` with all deaths and al
 	@AEGIS_FAULTS=all AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) $(WHOLE)
 
 deaths: plugins up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
-	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/e2e/test_recover.py \
+	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/e2e/test_recover.py tests/e2e/test_database.py \
 		tests/integration/test_two_deployers.py -v -s $(args)
 
 faults: plugins up ## end what a deploy talks to, and change by hand what it deploys, in its middle

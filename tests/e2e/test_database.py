@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +25,7 @@ import yaml
 from lab import database, settings
 from lab.command import wait_until
 from tests.e2e.data_traffic import Written, writing
+from tests.e2e.running import below
 from tests.e2e.stand import ROOT, Finished, Stand, execute, stand
 from tests.e2e.traffic import traffic
 
@@ -32,6 +36,11 @@ SHORT = {"minReadySeconds": 1, "preStopSeconds": 2, "drainSeconds": 5}
 GATE = {"bakeSeconds": 2, "unreadySeconds": 300, "p99Ms": 60_000}
 """How soon a busy machine starts a pod and answers is nothing of a release's."""
 SECONDS = 180
+DEATHS = int(os.environ.get("AEGIS_DEATHS", "2"))
+SEED = int(os.environ.get("AEGIS_SEED", "4"))
+"""As in `test_recover.py`: `make deaths` has more."""
+_TO_MIGRATE = 20.0
+"""Within so many seconds a deploy begins and ends its migration, or is past it."""
 REVISION = '''"""{about}"""
 
 import sqlalchemy as sa
@@ -75,6 +84,22 @@ class Stored:
     def told(self, *words: str, expect: int = 0) -> Any:
         """Run `aegis`; return its document."""
         return json.loads(self.aegis(*words, "--json", expect=expect).standard_output)
+
+    def dies(self, after: float) -> None:
+        """Deploy, and kill whoever does it with all that it started, after some seconds."""
+        words = ("aegis", "deploy", "--yes", *STACK)
+        with subprocess.Popen(
+            words,
+            cwd=self.at.directory,
+            env=self.at.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=after)
+            for pid in (process.pid, *below(process.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Ask the database, as its superuser."""
@@ -266,3 +291,28 @@ def test_a_database_that_is_away_takes_no_pod_out_and_comes_back_by_itself(store
         )
     stored.require_kept(written)
     assert _pods(stored) == before, "none was started anew"
+
+
+@pytest.mark.skipif(DEATHS == 0, reason="AEGIS_DEATHS is 0")
+def test_a_deployer_that_dies_around_its_migration_loses_nothing(stored: Stored) -> None:
+    chance = random.Random(f"{SEED} migration")  # noqa: S311 - to be repeated, not to be secret
+    for death in range(DEATHS):
+        number = stored.schema()[0] + 1
+        column = f'op.add_column("records", sa.Column("of_death_{death}", sa.Text))'
+        stored.adds(number, f'op.execute("SELECT pg_sleep(2)"); {column}')
+        stored.commit()
+        before = stored.says()["schema"]["head"]
+        # Before its Job, while that waits and works, and in the rollout after it.
+        after = _TO_MIGRATE * chance.random()
+        with stored.loaded():
+            stored.dies(after)
+            recovered = stored.told("recover")
+        told = f"death {death}, {after:.1f} s in: {recovered}"
+        assert stored.told("status")["release"]["verified"], told
+        revision, least = stored.schema()
+        assert (revision in (number - 1, number), least) == (True, 0), told
+        assert stored.says()["schema"]["head"] in (before, number), told
+        with stored.loaded():
+            assert stored.told("deploy", "--yes", "--force")["gate"]["passed"], told
+        assert stored.schema() == (number, 0), told
+        assert stored.says()["schema"]["head"] == number, told
