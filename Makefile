@@ -22,7 +22,7 @@ test everything deaths faults affected: DOWNLOAD =
 WHOLE = tests/ -v --cov=app $(COVERAGE) $(PARALLEL) $(args)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit newest check schema format requirements
+.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit newest compat check schema format requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ test: plugins up policy browser ## everything: pytest tests/ -v --cov=app, with 
 
 everything: plugins up policy browser scan ## `make test` with all deaths and all faults in it (hours)
 	@AEGIS_FAULTS=all AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) $(WHOLE)
+
+compat: venv ## the service's tests on each schema that it says it works with, the code before on this one  (before=COMMIT)
+	@$(VENV)/python -m tests.compat $(if $(before),--before='$(before)')
 
 deaths: plugins up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
 	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/e2e/test_recover.py tests/e2e/test_database.py \

@@ -114,7 +114,8 @@ class Database:
         """Run the service's migration to its end."""
         return subprocess.run(
             [sys.executable, "-m", "app.migrate", *arguments],
-            cwd=ROOT,
+            # `make compat` has them migrated by other code.
+            cwd=os.environ.get("AEGIS_MIGRATIONS_OF", ROOT),
             env=self.environment(**more),
             capture_output=True,
             text=True,

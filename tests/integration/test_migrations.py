@@ -17,6 +17,7 @@ from alembic.migration import MigrationContext
 from app.database.schema import CodeSchema, DatabaseSchema
 from app.database.tables import METADATA
 from app.migrations.runner import MigrationError, Pending, RefusedError, Runner
+from tests.compat import run_tests, truncated
 from tests.integration.databases import (
     OWNER,
     PASSWORD,
@@ -306,3 +307,18 @@ class TestRevisions:
         schema, _ = history.run(database)
         assert schema.revision == 2
         assert database.query("SELECT to_regclass('beside')::text") == [("beside",)]
+
+
+def test_a_schema_that_the_code_does_not_work_with_fails_its_own_tests(tmp_path: Path) -> None:
+    taken = truncated(ROOT, 1, tmp_path / "taken")
+    revision = taken / "app" / "migrations" / "versions" / "r0002_takes.py"
+    revision.write_text(
+        "from alembic import op\n"
+        "revision, down_revision, kind = '0002', '0001', 'expand'\n"
+        "def upgrade():\n"
+        "    op.execute('ALTER TABLE record_events RENAME COLUMN detail TO details')\n"
+    )
+    (taken / "app" / "migrations" / "schema.json").write_text('{"head": 2, "least": 1}')
+    one = ("-k", "test_one_that_was_created_is_read_and_changed")
+    assert run_tests(ROOT, ROOT, *one)
+    assert not run_tests(ROOT, taken, *one)
