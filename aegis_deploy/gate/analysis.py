@@ -276,7 +276,12 @@ class _Gate:
                     break
         if any(route.proxied for route in (*routes, *ways[READ], *ways[WRITE])):
             self._hear_out()
+        doubted = cutover.doubted
         figures = self._judged_all(prober, data, cutover)
+        if cutover.doubted and not doubted:
+            # It was waited for until after the bake time, so that no whole one came after it.
+            self._astray = "nodes may not have known the pods that there are"
+            self._fail("unreachable", "a probe was lost", figures=figures)
         if routes and not figures.total:
             self._fail("unreachable", "no probe came to anything that tells of the new release")
         self._shortcoming(figures, lambda _: 0)
@@ -380,7 +385,9 @@ class _Gate:
         """Sum up what the new release answered, as far as that can be told."""
         # Good answers say whose they are, as a rule, and failures may not: to count the ones and
         # leave out the others would be to judge by what was good.
-        cutover.doubted |= prober.unnamed_failures(cutover.judged_from) > 0
+        # Requests that got no answer may have been sent to a pod that is no more.
+        if prober.unnamed_failures(cutover.judged_from) or prober.lost(cutover.settled):
+            cutover.doubt()
         names = not (cutover.doubted or prober.nameless)
         named = set(filter(None, self._version.named())) if names else set()
         return prober.figures(since=cutover.judged_from, naming=named - cutover.versions)

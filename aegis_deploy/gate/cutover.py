@@ -26,19 +26,23 @@ class Cutover:
         judged_from: From when on every answer is the new release's.
         alone: Since when there has been no pod of a release before; None while there is one.
         versions: What the pods of releases before are labelled with.
-        doubted: Whether something failed before `judged_from` of which nobody can tell whose
-            answer it was: all of the bake time comes after that moment then.
+        settled: From when on every node knows the pods that there are.
+        doubted: Whether something failed of which nobody can tell whose failure it was: all of the
+            bake time comes after `settled` then.
     """
 
     began: float
     bake_seconds: float
     judged_from: float = field(init=False)
+    settled: float = field(init=False)
     alone: float | None = field(default=None, init=False)
     versions: set[str] = field(default_factory=set)
     doubted: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.judged_from = self.began
+        # Pods of before that ended at once are gone by now, and nodes may send to them yet.
+        self.settled = self.began + SETTLING_SECONDS
 
     def look(self, now: float, *, ending: bool, serving: bool) -> None:
         """Take note of the pods of releases before.
@@ -54,10 +58,16 @@ class Cutover:
             self.judged_from = self.began + SETTLING_SECONDS
         if ending or serving:
             self.alone = None
+            self.settled = now + SETTLING_SECONDS
         elif self.alone is None:
             self.alone = now
             # What is gone answers nothing: there is nothing to wait for.
             self.judged_from = min(self.judged_from, now)
+
+    def doubt(self) -> None:
+        """Take note of a failure that may be any release's, or nobody's."""
+        self.doubted = True
+        self.judged_from = max(self.judged_from, self.settled)
 
     @property
     def end(self) -> float:

@@ -368,11 +368,16 @@ class Prober:
 
     def unnamed_failures(self, before: float) -> int:
         """Count the probes sent before a moment whose failure can be held against no release."""
+        return self._failed(before, lambda it: self._nameless or it.version is None)
+
+    def lost(self, before: float) -> int:
+        """Count the probes sent before a moment that got no answer at all."""
+        return self._failed(before, lambda it: it.lost)
+
+    def _failed(self, before: float, holds: Callable[[Answer], bool]) -> int:
         with self._lock:
             return sum(
-                due < before
-                and (self._nameless or answer.version is None)
-                and self._counts(due, proxied, answer)
+                due < before and holds(answer) and self._counts(due, proxied, answer)
                 for due, proxied, answer in self._failures
             )
 

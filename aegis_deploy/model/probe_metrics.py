@@ -32,6 +32,11 @@ class Answer:
     version: str | None = None
     excuse: str = ""
 
+    @property
+    def lost(self) -> bool:
+        """Whether there was no answer at all: an error's name stands where a status would."""
+        return not self.ok and not self.what.isdigit()
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeMetrics:
@@ -62,7 +67,7 @@ class ProbeMetrics:
 
     @property
     def lost(self) -> int:
-        """How many got no answer at all: an error's name stands where a status would."""
+        """How many got no answer at all."""
         return sum(count for what, count in self.outcomes.items() if not what.isdigit())
 
     def __str__(self) -> str:

@@ -261,3 +261,27 @@ def test_what_comes_while_pods_before_still_answer_counts_by_whose_it_is(
     cutover.look(100, ending=True, serving=False)
     figures = gate._judged(prober, cutover)
     assert (figures.total, figures.failed, cutover.end) == (total, failed, end)
+
+
+@pytest.mark.parametrize(
+    ("what", "due", "total", "failed", "doubted"),
+    [
+        # Sent to a pod that is no more, or not: nobody knows so early.
+        ("timed out", 100.5, 0, 0, True),
+        ("timed out", 103.5, 2, 1, False),
+        ("500", 100.5, 2, 1, False),
+    ],
+)
+def test_what_is_lost_before_every_node_knows_is_held_against_no_release(
+    what: str, due: float, total: int, failed: int, doubted: bool
+) -> None:
+    gate = _Gate.__new__(_Gate)
+    cast("Any", gate)._version = SimpleNamespace(named=lambda: frozenset({None}))
+    prober = Prober(lambda: (), "/", rate=1, p99_ms=100)
+    failure = Answer(ok=False, what=what, milliseconds=1)
+    for answer in (Answer(ok=True, what="200", milliseconds=1), failure):
+        prober.keep(due, proxied=False, answer=answer)
+    cutover = Cutover(began=100, bake_seconds=2)
+    cutover.look(100, ending=False, serving=False)
+    figures = gate._judged(prober, cutover)
+    assert (figures.total, figures.failed, cutover.doubted) == (total, failed, doubted)

@@ -63,6 +63,22 @@ def test_pods_before_that_never_go_do_not_put_it_off_for_ever() -> None:
 def test_what_failed_and_may_be_anybodys_asks_for_a_whole_bake_time_alone() -> None:
     cutover = Cutover(began=100, bake_seconds=15)
     cutover.look(100, ending=True, serving=False)
-    cutover.doubted = True
+    cutover.doubt()
     assert cutover.end == 100 + SETTLING_SECONDS + 15
     assert cutover.planned(10) == 150
+
+
+def test_what_was_lost_right_after_pods_before_were_gone_may_be_nobodys() -> None:
+    cutover = Cutover(began=100, bake_seconds=15)
+    cutover.look(100, ending=True, serving=False)
+    cutover.look(103, ending=True, serving=False)
+    cutover.look(103.5, ending=False, serving=False)
+    assert cutover.settled == 103 + SETTLING_SECONDS
+    cutover.doubt()
+    assert cutover.judged_from == cutover.settled
+    # Those that ended at once were gone before anybody looked.
+    gone = Cutover(began=100, bake_seconds=15)
+    gone.look(100, ending=False, serving=False)
+    assert (gone.judged_from, gone.settled) == (100, 100 + SETTLING_SECONDS)
+    gone.doubt()
+    assert gone.end == 100 + SETTLING_SECONDS + 15
