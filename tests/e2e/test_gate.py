@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -259,7 +260,8 @@ def test_a_release_that_says_its_version_well_and_fails_all_that_needs_its_data_
 ) -> None:
     verdict = _judged(good, annotations=ITEMS, environment={"DATA": "500"})
     assert verdict.kind == "success-ratio", verdict.lines()
-    assert "reads of /items failed (mostly: 500)" in verdict.reason
+    # Whichever has come to enough first.
+    assert re.search(r"(reads|writes) of /items failed \(mostly: 500\)", verdict.reason)
     assert verdict.figures is not None
     assert verdict.figures.failed == 0
 
