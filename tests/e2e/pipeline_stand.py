@@ -16,8 +16,14 @@ from tests.e2e.workflow import Job, Runner
 
 SHA = "5" * 40
 REPOSITORY = "acme/aegis"
-LEFT_OUT = frozenset({"Run checks", "Run tests"})
-"""The one would take minutes, the other would begin this file once more."""
+LEFT_OUT = frozenset(
+    {
+        "Run checks",
+        "Run tests",
+        "Try the code before on this schema, and this code on the schemas that it names",
+    }
+)
+"""They would take minutes, or begin this file once more; each has tests of its own."""
 MADE = LEFT_OUT | {"Install what is pinned"}
 """For the runs that find the environments made."""
 KUBECONFIG, KUBECONFIG_READ = "secrets.KUBECONFIG", "secrets.KUBECONFIG_READ"
@@ -46,6 +52,7 @@ def pull_request(number: int, owner: str = "acme") -> dict[str, str]:
         "github.event_name": "pull_request",
         "github.ref": f"refs/pull/{number}/merge",
         "github.event.pull_request.number": str(number),
+        "github.event.pull_request.base.sha": "0" * 40,
         "github.event.pull_request.head.repo.full_name": f"{owner}/aegis",
     }
 
