@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from aegis_deploy.model.schema import CodeSchema
 from components.labels import POSTGRES
 
 SCHEMES = ("postgresql", "postgres")
@@ -21,40 +22,19 @@ _OWN_ROLE, _OWN_NAME = "aegis", "aegis"
 _OF_THE_SERVICE = ("ssl", "options", "connect_timeout", "application_name", "pass", "user", "host")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SchemaRange:
-    """Which databases an image's code works with; see docs/schema.md.
+def parse_schema(text: str) -> CodeSchema:
+    """Read ``12/9``: the newest revision that an image's code knows, and the least it works with.
 
-    Attributes:
-        head: The newest revision that it knows.
-        least: The least revision that it works with.
+    Raises:
+        ValueError: It is not that; the message is worded to follow the value.
     """
-
-    head: int
-    least: int
-
-    @classmethod
-    def parse(cls, text: str) -> SchemaRange:
-        """Read ``12/9``: head and least.
-
-        Raises:
-            ValueError: It is not that; the message is worded to follow the value.
-        """
-        found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-        if found is None:
-            raise ValueError("is not two whole numbers with a slash between them")
-        head, least = int(found[1]), int(found[2])
-        if least > head:
-            raise ValueError("says that the code needs a revision that it does not know")
-        return cls(head=head, least=least)
-
-    def __str__(self) -> str:
-        """It as the setting has it."""
-        return f"{self.head}/{self.least}"
-
-    def as_json(self) -> dict[str, int]:
-        """Return it for the stack's outputs."""
-        return {"head": self.head, "least": self.least}
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if found is None:
+        raise ValueError("is not two whole numbers with a slash between them")
+    head, least = int(found[1]), int(found[2])
+    if least > head:
+        raise ValueError("says that the code needs a revision that it does not know")
+    return CodeSchema(head=head, least=least)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +52,7 @@ class Database:
 
     address: str = field(repr=False)
     authority: str | None = field(default=None, repr=False)
-    schema: SchemaRange
+    schema: CodeSchema
     server: str | None = None
 
     @property
@@ -123,7 +103,7 @@ class Database:
         return {URL: f"{account}:{password}{at}{rest}"}
 
 
-def own_database(schema: SchemaRange) -> Database:
+def own_database(schema: CodeSchema) -> Database:
     """The database in the stack's own namespace.
 
     Args:

@@ -9,16 +9,16 @@ a model would have to be told one by one, and to import Pydantic takes a preview
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from aegis_deploy.model.gate_settings import SCHEMA as GATE_SCHEMA
-from aegis_deploy.model.gate_settings import GateSettings, gate_settings
-from aegis_deploy.model.setting_forms import Form, exactly, whole_text
-from components.database import SchemaRange, parse_address
+from aegis_deploy.model.gate_settings import gate_settings
+from aegis_deploy.model.setting_forms import Form, Schema, exactly, whole_text
+from components.database import parse_address, parse_schema
 from components.postgres_settings import SCHEMA as POSTGRES_SCHEMA
-from components.postgres_settings import PostgresSettings, postgres_settings
+from components.postgres_settings import postgres_settings
 from components.quantities import CPU_SCHEMA, MEMORY_SCHEMA, Cpu, Memory
 from components.sizing import SCALE_SCHEMA, Scale
 from components.source import VERSION_TEXT
@@ -103,6 +103,14 @@ def _matching(pattern: str, why: str) -> Form[str]:
 
     # Not a bare number, which a pattern could fit too: of `1.10` Pulumi makes 1.1.
     return Form(parse, exactly(pattern))
+
+
+def _group(read: Callable[[str], T], schema: Schema) -> Form[T]:
+    """The form of a group of settings: the group itself, or its JSON as one text."""
+    return Form(
+        lambda text: read(text.strip("'")),
+        {"anyOf": [schema, exactly(r"'*\s*\{[\s\S]*\}\s*'*")]},
+    )
 
 
 def _one_of(*choices: str) -> Form[str]:
@@ -296,22 +304,17 @@ DATABASE_CA = Key(
 )
 
 
-def _postgres(text: str) -> PostgresSettings:
-    return postgres_settings(text.strip("'"))
-
-
 POSTGRES = Key(
     name="postgres",
     what="a PostgreSQL in the stack's own namespace; without it there is none",
-    # The group itself, or its JSON as one text.
-    form=Form(_postgres, {"anyOf": [POSTGRES_SCHEMA, exactly(r"'*\s*\{[\s\S]*\}\s*'*")]}),
+    form=_group(postgres_settings, POSTGRES_SCHEMA),
     allowed="a group of settings, components/postgres_settings.py has them all",
     example="""'{"storage": "1Gi"}'""",
 )
 SCHEMA = Key(
     name="schema",
     what="the database's revisions that imageDigest's code works with: newest/least",
-    form=Form(SchemaRange.parse, exactly(r"[0-9]{1,9}/[0-9]{1,9}")),
+    form=Form(parse_schema, exactly(r"[0-9]{1,9}/[0-9]{1,9}")),
     allowed="two whole numbers such as 12/9; only beside imageDigest, which then needs it",
     example="1/1",
 )
@@ -341,15 +344,10 @@ PROGRESS_DEADLINE_SECONDS = _seconds(
 )
 
 
-def _gate(text: str) -> GateSettings:
-    return gate_settings(text.strip("'"))
-
-
 GATE = Key(
     name="gate",
     what="what a release must show before it counts as good; without it there is no gate",
-    # The group itself, or its JSON as one text.
-    form=Form(_gate, {"anyOf": [GATE_SCHEMA, exactly(r"'*\s*\{[\s\S]*\}\s*'*")]}),
+    form=_group(gate_settings, GATE_SCHEMA),
     allowed="a group of settings, aegis_deploy/model/gate_settings.py has them all",
     example="""'{"bakeSeconds": 15, "p99Ms": 500}'""",
 )

@@ -17,8 +17,9 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 
 from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.model.schema import CodeSchema
 from components import setting_keys as keys
-from components.database import Database, SchemaRange, own_database, read_authority
+from components.database import Database, own_database, read_authority
 from components.interruption import SAID_WHAT_IS_WRONG
 from components.postgres_settings import IMAGE_VARIABLE, PostgresSettings, image_by_digest
 from components.setting_errors import (
@@ -82,7 +83,7 @@ class Settings:
     ingress_class: str | None
     gate: GateSettings | None
     api_token: str | None = field(repr=False)
-    schema: SchemaRange | None
+    schema: CodeSchema | None
     database: Database | None = field(repr=False)
     postgres: PostgresSettings | None
     cluster_identifier: str
@@ -340,7 +341,7 @@ def _release(reader: _Reader, root: Path) -> tuple[str | None, Source | None, st
     return None, source, source.version
 
 
-def _schema(reader: _Reader, root: Path, digest: str | None) -> SchemaRange | None:
+def _schema(reader: _Reader, root: Path, digest: str | None) -> CodeSchema | None:
     given = reader.optional(keys.SCHEMA)
     if digest is not None or not reader.right(keys.SCHEMA, keys.IMAGE_DIGEST):
         return given
@@ -394,7 +395,7 @@ def _postgres(reader: _Reader) -> PostgresSettings | None:
 
 
 def _database(
-    reader: _Reader, root: Path, schema: SchemaRange | None, *, own: bool
+    reader: _Reader, root: Path, schema: CodeSchema | None, *, own: bool
 ) -> Database | None:
     address = reader.optional(keys.DATABASE)
     file = reader.optional(keys.DATABASE_CA)

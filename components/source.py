@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.database import SchemaRange
+from aegis_deploy.model.schema import CodeSchema
 
 IMAGE_SOURCES = ("app", "Dockerfile", ".dockerignore")
 """What the image is made of; a change elsewhere in the checkout does not make its commit dirty."""
@@ -68,7 +68,7 @@ def read_source(root: Path, environ: Mapping[str, str] = os.environ) -> Source:
     return Source(version=read_version(root / "pyproject.toml"), commit=read_commit(root, environ))
 
 
-def read_schema(root: Path) -> SchemaRange | None:
+def read_schema(root: Path) -> CodeSchema | None:
     """Read which databases a checkout's service works with; None of one that has no migrations.
 
     Args:
@@ -80,7 +80,7 @@ def read_schema(root: Path) -> SchemaRange | None:
     path = root / SCHEMA_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return SchemaRange(head=int(found["head"]), least=int(found["least"]))
+        return CodeSchema(head=int(found["head"]), least=int(found["least"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -177,7 +177,7 @@ def docker_client(settings: LabSettings) -> Iterator[docker.DockerClient]:
     """Connect to the lab's Docker daemon.
 
     Raises:
-        LabError: It does not answer.
+        LabError: It does not answer, or refuses what the block asks of it.
     """
     import docker
     import docker.errors
@@ -186,9 +186,11 @@ def docker_client(settings: LabSettings) -> Iterator[docker.DockerClient]:
     try:
         client = docker.DockerClient(base_url=host, timeout=300)
     except docker.errors.DockerException as error:
-        raise _refused_by_docker(f"through {host}", str(error)) from error
+        raise _unanswered(f"does not answer at {host}", str(error)) from error
     try:
         yield client
+    except docker.errors.DockerException as error:
+        raise _unanswered("refused what was asked of it", str(error)) from error
     finally:
         client.close()
 
@@ -218,6 +220,15 @@ def _build(
                 raise _refused_by_docker(name, str(line["error"]))
     except docker.errors.DockerException as error:
         raise _refused_by_docker(name, str(error)) from error
+
+
+def _unanswered(how: str, why: str) -> LabError:
+    return LabError(
+        what=f"the lab's Docker daemon {how}",
+        why=why,
+        state="nothing was deployed",
+        next="`make up` starts it; its log is dockerd.log in the lab's log directory",
+    )
 
 
 def _refused_by_docker(name: str, why: str) -> LabError:

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model import schema
-from aegis_deploy.model.fingerprint import is_shown
 from aegis_deploy.model.rollout import within
-from aegis_deploy.model.schema_plan import ahead
+from aegis_deploy.model.schema_plan import ahead, of_steps
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.model.events import Changes
 
 _DONE = ("Job ", "Pod ")
-GONE = ("delete", "discard")
-"""What the engine calls its steps after which something is no more begins with this."""
 
 
 def require_standing(flow: FlowContext) -> None:
@@ -69,9 +66,8 @@ def require_fit(flow: FlowContext, changes: Changes) -> None:
         flow.out.show(f"  {further}")
     if database is None:
         return
-    steps = [it for it in changes.steps if is_shown(it) and not it.op.startswith(GONE)]
-    code = schema.together(it.schema for it in steps)
-    if code is not None and any(it.migrates for it in steps):
+    code, migrates = of_steps(changes.steps)
+    if code is not None and migrates:
         database = replace(database, revision=max(database.revision, code.head))
     why = schema.misfit(code, database)
     if why:

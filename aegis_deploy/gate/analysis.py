@@ -312,8 +312,7 @@ class _Gate:
                 self._fail(
                     "unreachable",
                     f"none of the {it.what} came to anything that tells of it",
-                    (),
-                    figures,
+                    figures=figures,
                 )
             if it.refused:
                 self._note(
@@ -383,11 +382,11 @@ class _Gate:
 
     def _judged(self, prober: Prober, cutover: Cutover) -> ProbeMetrics:
         """Sum up what the new release answered, as far as that can be told."""
-        # Good answers say whose they are, as a rule, and failures may not: to count the ones and
-        # leave out the others would be to judge by what was good.
         # Requests that got no answer may have been sent to a pod that is no more.
         if prober.unnamed_failures(cutover.judged_from) or prober.lost(cutover.settled):
             cutover.doubt()
+        # Good answers say whose they are, as a rule, and failures may not: to count the ones and
+        # leave out the others would be to judge by what was good.
         names = not (cutover.doubted or prober.nameless)
         named = set(filter(None, self._version.named())) if names else set()
         return prober.figures(since=cutover.judged_from, naming=named - cutover.versions)

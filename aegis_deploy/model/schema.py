@@ -66,6 +66,11 @@ class DatabaseSchema:
         """Return it for machines."""
         return {"revision": self.revision, "leastHead": self.least_head}
 
+    def __str__(self) -> str:
+        """What it is, for people, to follow "the database is"."""
+        works = f"works with code of revision {self.least_head} or later"
+        return f"at revision {self.revision} and {works}"
+
 
 def misfit(code: CodeSchema | None, database: DatabaseSchema | None) -> str:
     """Say why a release does not fit a database; empty when it does, or when one says nothing.

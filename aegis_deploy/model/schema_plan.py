@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.model.fingerprint import is_shown, remains
-from aegis_deploy.model.schema import DatabaseSchema, latest, of_answer, together
+from aegis_deploy.model.schema import CodeSchema, DatabaseSchema, latest, of_answer, together
 
 if TYPE_CHECKING:
     from aegis_deploy.model.events import Step
@@ -100,6 +100,16 @@ class Ahead:
         return {"revision": self.revision, "head": self.head}
 
 
+def of_steps(steps: Iterable[Step]) -> tuple[CodeSchema | None, bool]:
+    """Return what an update's release says of the schema, and whether the update migrates.
+
+    Args:
+        steps: Its preview's.
+    """
+    shown = [it for it in steps if is_shown(it) and remains(it)]
+    return together(it.schema for it in shown), any(it.migrates for it in shown)
+
+
 def ahead(steps: Iterable[Step], database: DatabaseSchema | None) -> Ahead | None:
     """Say how far an update migrates; None when it does not.
 
@@ -107,10 +117,9 @@ def ahead(steps: Iterable[Step], database: DatabaseSchema | None) -> Ahead | Non
         steps: Its preview's.
         database: What the database is; None where nobody says.
     """
-    shown = [it for it in steps if is_shown(it) and remains(it)]
-    code = together(it.schema for it in shown)
+    code, migrates = of_steps(steps)
     revision = None if database is None else database.revision
-    if code is None or not any(it.migrates for it in shown):
+    if code is None or not migrates:
         return None
     return None if (revision or 0) >= code.head else Ahead(revision=revision, head=code.head)
 

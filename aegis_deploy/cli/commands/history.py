@@ -37,10 +37,7 @@ def render(listing: Listing, out: Output) -> None:
             columns,
             [(*row[:_BEFORE_VERSION], said, *row[_BEFORE_VERSION:]) for row, said in rows],
         )
-        out.show(
-            f"the database is at revision {listing.database.revision} and works with code of "
-            f"revision {listing.database.least_head} or later"
-        )
+        out.show(f"the database is {listing.database}")
     if listing.more:
         out.show(f"{listing.more} more: --all")
     for fault in listing.unreadable:

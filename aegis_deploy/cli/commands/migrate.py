@@ -44,10 +44,6 @@ def contract(
     report = run(open_flow(context, stack, directory), request)
     out.document(report.as_json())
     if report.changed and report.database is not None:
-        now = report.database
-        out.show(
-            f"contracted: the database is at revision {now.revision} and works with code of "
-            f"revision {now.least_head} or later"
-        )
+        out.show(f"contracted: the database is {report.database}")
     elif report.changed:
         out.show("contracted")

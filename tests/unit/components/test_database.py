@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from aegis_deploy.model.data_probes import of_template
-from aegis_deploy.model.schema import CONTRACT_ARGS, HEAD, JOB, LEAST, PLAN_ARGS
+from aegis_deploy.model.schema import CONTRACT_ARGS, HEAD, JOB, LEAST, PLAN_ARGS, CodeSchema
 from app import migrate
-from components.database import Database, SchemaRange, parse_address
+from components.database import Database, parse_address
 from components.setting_errors import SettingsError
 from components.source import SCHEMA_FILE, SourceError, read_schema
 from tests.rendering import ROOT, Rendering, render
@@ -218,7 +218,7 @@ class TestSettings:
         assert "-migrate-7-" in made.one("Job").manifest["metadata"]["name"]
 
     def test_the_usual_port_and_the_account_are_no_part_of_the_place(self) -> None:
-        made = Database(address="postgres://a:b@DB.example/c", schema=SchemaRange(head=1, least=1))
+        made = Database(address="postgres://a:b@DB.example/c", schema=CodeSchema(head=1, least=1))
         assert (made.port, made.place) == (5432, "db.example:5432/c")
         assert "b@" not in repr(made)
 

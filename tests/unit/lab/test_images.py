@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from docker.errors import DockerException
@@ -129,3 +130,9 @@ class TestWithoutADockerDaemon:
             pass
         assert f"unix://{lab.docker_socket}" in caught.value.what
         assert "make up" in caught.value.next
+
+    def test_names_what_it_refused(self, lab: LabSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("docker.DockerClient", lambda **_: MagicMock())
+        with pytest.raises(LabError) as caught, images.docker_client(lab):
+            raise DockerException("no such executable")
+        assert caught.value.why == "no such executable"
