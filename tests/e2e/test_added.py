@@ -11,6 +11,7 @@ import pytest
 from aegis_deploy.history.verification_store import VERIFIED
 from aegis_deploy.stack.session import Session
 from tests.e2e.small_program import STACK, SmallProgram
+from tests.series import every
 
 PROGRAM = '''
 import pulumi
@@ -273,6 +274,7 @@ def test_everything_else_is_restored_and_data_stays_in_the_state(shop: Shop) -> 
     assert "kept" in shop.names("configmap"), "what is protected stays"
 
 
+@every
 def test_a_volume_that_grew_and_a_stored_version_stay_and_all_else_is_restored(shop: Shop) -> None:
     shop.configure({"grows": "true"})
     shop.aegis("deploy", "--yes")
@@ -305,6 +307,7 @@ def test_what_refuses_every_change_goes_first(shop: Shop) -> None:
     assert [it["result"] for it in steps] == ["begun", "begun", "failed", "succeeded"]
 
 
+@every
 def test_by_hand_the_preview_shows_the_order_though_the_cluster_refuses_to_be_asked(
     shop: Shop,
 ) -> None:

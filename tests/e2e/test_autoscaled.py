@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.small_program import STACK, SmallProgram
+from tests.series import every
 
 PROGRAM = """
 import pulumi
@@ -169,6 +170,7 @@ def test_going_back_leaves_the_number_and_the_next_update_finds_nothing_to_do(
     shop.unchanged()
 
 
+@every
 def test_without_its_autoscaler_the_number_is_the_releases_again(
     shop: Scaled, scaled: dict[str, int]
 ) -> None:

@@ -36,7 +36,7 @@ SHORT = {"minReadySeconds": 1, "preStopSeconds": 2, "drainSeconds": 5}
 GATE = {"bakeSeconds": 2, "unreadySeconds": 300, "p99Ms": 60_000}
 """How soon a busy machine starts a pod and answers is nothing of a release's."""
 SECONDS = 180
-DEATHS = int(os.environ.get("AEGIS_DEATHS", "2"))
+DEATHS = int(os.environ.get("AEGIS_DEATHS", "1"))
 SEED = int(os.environ.get("AEGIS_SEED", "4"))
 """As in `test_recover.py`: `make deaths` has more."""
 _TO_MIGRATE = 20.0

@@ -21,7 +21,8 @@ _SEEN = {"bakeSeconds": "1", "successRatio": "0", "p99Ms": "60000"}
 """What a gate asks for that only looks: how quickly this machine answers is not tested here."""
 
 
-@pytest.mark.parametrize("language", [GO, pytest.param(TYPESCRIPT, marks=every)], ids=str)
+@every
+@pytest.mark.parametrize("language", [GO, TYPESCRIPT], ids=str)
 def test_a_release_is_restored_where_its_language_is_not(
     language: Language, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ from tests.e2e.pipeline_stand import (
 from tests.e2e.releases import push_release
 from tests.e2e.stand import Stand
 from tests.e2e.traffic import traffic
+from tests.series import every
 
 TOKEN = "a-token-of-the-tests-0123456789"
 BAD_PUSH = {"test": "success", "build": "success", "recover": "success"}
@@ -150,6 +151,7 @@ def test_a_deploy_whose_runner_dies_is_recovered_by_the_next_job(
     assert current(shop, "staging")["imageDigest"] in good
 
 
+@every
 def test_an_image_that_production_insists_on_and_does_not_bear_is_rolled_back(
     shop: Stand, github: GitHubServer, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ import pytest
 from tests.e2e.doomed_stand import SIGNALS, VICTIMS, Doomed, doomed
 from tests.e2e.traffic import Seen
 
-DEATHS = int(os.environ.get("AEGIS_DEATHS", "3"))
+DEATHS = int(os.environ.get("AEGIS_DEATHS", "1"))
 SEED = int(os.environ.get("AEGIS_SEED", "4"))
 
 

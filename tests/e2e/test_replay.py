@@ -15,6 +15,7 @@ import pytest
 from aegis_deploy.model.signatures import SECRET
 from tests.e2e.comparison import unlike_release
 from tests.e2e.foreign_stand import STACK, Foreign, foreign
+from tests.series import every
 
 _FIRST, _SECOND, _THIRD = "first-password", "second-password", "third-password"
 
@@ -86,6 +87,7 @@ def test_a_kept_secret_has_its_current_value_wherever_it_occurs(far: Foreign) ->
     assert _outputs(far)["login"] == {"user": "web", "password": _SECOND}
 
 
+@every
 def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> None:
     far.up("v1", _FIRST)
     first = far.live()

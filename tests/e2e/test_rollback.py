@@ -154,8 +154,12 @@ def test_a_new_image_is_deployed_with_no_request_lost(at: Stand, built: str) -> 
 
 @pytest.mark.parametrize(
     ("change", "replicas"),
-    [({"scale": "0.75"}, 3), ({"scale": "0.5", "logLevel": "warning"}, 2)],
-    ids=["up", "down-and-a-setting"],
+    [
+        pytest.param({"scale": "0.75"}, 3, id="up"),
+        pytest.param(
+            {"scale": "0.5", "logLevel": "warning"}, 2, id="down-and-a-setting", marks=every
+        ),
+    ],
 )
 def test_scaling_loses_no_request(at: Stand, change: dict[str, object], replicas: int) -> None:
     _change(at, change, {})

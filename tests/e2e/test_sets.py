@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.small_program import PATIENT, SmallProgram
 from tests.evidence.plugin import keep
+from tests.series import every
 
 PROGRAM = '''
 import pulumi
@@ -180,6 +181,7 @@ def test_a_stateful_set_goes_back_though_its_broken_pod_is_in_the_way(sets: Sets
     assert "replace pod db-1 of StatefulSet db" in [it["name"] for it in newest["steps"]]
 
 
+@every
 def test_so_it_does_when_a_person_goes_back(sets: Sets) -> None:
     sets.choose(set="bad")
     left = sets.deploy("--no-rollback", "--force", expect=1)
@@ -206,6 +208,7 @@ def test_a_release_that_mends_the_set_replaces_the_pod_that_the_broken_one_left(
     assert "replace pod db-1 of StatefulSet db" in [it["name"] for it in newest["steps"]]
 
 
+@every
 def test_what_lets_no_pod_come_goes_before_the_pod_in_the_way_is_replaced(sets: Sets) -> None:
     sets.choose(set="bad", limit="bad")
     found = sets.deploy(expect=4)

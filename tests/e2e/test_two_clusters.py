@@ -16,6 +16,7 @@ from aegis_deploy.common.errors import ExitCode
 from tests.e2e.own_clusters import SECONDS, OwnCluster, own_clusters
 from tests.e2e.stand import Finished, execute
 from tests.evidence.plugin import keep
+from tests.series import every
 
 PROGRAM = """
 import pulumi
@@ -127,6 +128,7 @@ def regions(tmp_path: Path) -> Iterator[Regions]:
             raise
 
 
+@every
 def test_what_runs_in_each_is_judged_told_and_put_back(regions: Regions) -> None:
     east, west = regions.clusters["east"], regions.clusters["west"]
     # Sick where no setting of the stack's leads to.

@@ -20,6 +20,7 @@ from tests.integration.accepting_provider import VERSIONS
 from tests.integration.cluster_over_http import CONFIG_MAPS, ClusterOverHttp
 from tests.integration.isolation import write_program
 from tests.integration.shop import CONFIG_MAP, Stand, maps
+from tests.series import every
 
 pytestmark = pytest.mark.integration
 URN = "urn:pulumi:one::shop::"
@@ -147,6 +148,7 @@ def test_until_then_status_and_drift_say_that_it_is_missing(
     assert shop.said(capsys, "status")[1].count("not in the state") == 0
 
 
+@every
 def test_recover_takes_it_back_too(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.deploy(objects("a", "b", data="1"))
     uid = shop.cluster.uid("b")
@@ -418,6 +420,7 @@ def test_a_part_is_recorded_as_one_and_the_next_deploy_makes_it_whole(
     assert marks == [(6, True), (5, False), (4, False), (3, False), (2, False), (1, True)]
 
 
+@every
 def test_after_a_part_with_nothing_to_change_a_whole_release_is_recorded_and_marked(
     shop: Shop,
 ) -> None:

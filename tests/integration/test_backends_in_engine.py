@@ -54,6 +54,13 @@ one_of_each = pytest.mark.parametrize(
     scope="module",
 )
 """For what the one store over all buckets does by itself, whichever it is."""
+the_way_back = pytest.mark.parametrize(
+    "kind",
+    ["postgres", "s3", "cloud", *(pytest.param(it, marks=every) for it in ("gs", "azblob"))],
+    indirect=True,
+    scope="module",
+)
+"""For a whole way back on a service as well, of which a bucket's is one."""
 _numbers = itertools.count()
 
 
@@ -114,6 +121,7 @@ def aegis(stand: Stand, *arguments: str) -> Said:
     return Said(done.returncode, text, json.loads(done.stdout) if done.stdout else None)
 
 
+@the_way_back
 def test_a_release_of_before_is_listed_shown_compared_and_restored(stand: Stand) -> None:
     for number, packing in enumerate(({}, {"PULUMI_DIY_BACKEND_ZSTD": "true"}, {}), start=1):
         session = stand.open(**packing)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.integration.conftest import Project
 from tests.rendering import TOKEN
+from tests.series import every
 
 pytestmark = pytest.mark.integration
 
@@ -19,7 +20,15 @@ def position(steps: list[str], start: str) -> int:
 class TestFirstDeploy:
     """Everything a stack declares is made, once."""
 
-    @pytest.mark.parametrize("project", ["development", "staging", "production"], indirect=True)
+    @pytest.mark.parametrize(
+        "project",
+        [
+            pytest.param("development", marks=every),
+            pytest.param("staging", marks=every),
+            "production",
+        ],
+        indirect=True,
+    )
     def test_each_stack_deploys_and_then_has_nothing_to_do(self, project: Project) -> None:
         done = project.up()
         assert done.code == 0, done.text

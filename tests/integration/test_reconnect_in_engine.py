@@ -16,6 +16,7 @@ from aegis_deploy.locking.reconnect import MESSAGE
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.cluster_over_http import ClusterOverHttp
 from tests.integration.shop import Stand, maps
+from tests.series import every
 
 pytestmark = pytest.mark.integration
 
@@ -116,6 +117,7 @@ def test_a_rollback_goes_on_with_those_of_now(rotated: Stand) -> None:
     assert rotated.run("up", "--yes", "--skip-preview", "--stack", "one").code == 0
 
 
+@every
 def test_a_recovery_does_so_too(rotated: Stand) -> None:
     rotated.tell("hang", "update ConfigMap")
     rotated.tell("revoked")
@@ -140,6 +142,7 @@ def test_a_recovery_does_so_too(rotated: Stand) -> None:
     assert _credentials(rotated) == ["bob", "bob"]
 
 
+@every
 def test_a_deploy_that_makes_again_what_is_gone_goes_on_with_those_of_now(
     emptied: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,6 +26,7 @@ from tests.integration.prepared import once
 from tests.integration.shop import Stand, copied_stand, maps
 from tests.integration.waiting import SECONDS, wait_until
 from tests.rendering import ROOT
+from tests.series import every
 
 pytestmark = pytest.mark.integration
 
@@ -167,8 +168,11 @@ class TestState:
 
     @pytest.mark.parametrize(
         "harm",
-        [cut, lambda path: path.write_text(""), Path.unlink],
-        ids=["cut short", "empty", "gone"],
+        [
+            pytest.param(cut, id="cut short"),
+            pytest.param(lambda path: path.write_text(""), id="empty", marks=every),
+            pytest.param(Path.unlink, id="gone", marks=every),
+        ],
     )
     def test_is_put_back_from_its_newest_copy(
         self, shop: Shop, harm: Callable[[Path], None]
@@ -376,7 +380,7 @@ class TestFullDisk:
         small_disk.unlink()
         shop.is_whole("web-v3")
 
-    @pytest.mark.parametrize("left", [0, 2])
+    @pytest.mark.parametrize("left", [0, pytest.param(2, marks=every)])
     def test_in_the_middle_of_an_update_loses_nothing(
         self, shop: Shop, small_disk: Path, left: int
     ) -> None:
