@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -243,6 +243,20 @@ def _holds_secret(raw: Any) -> bool:  # noqa: ANN401 - any JSON value
         return True
     inner = raw.values() if isinstance(raw, dict) else raw if isinstance(raw, list) else ()
     return any(_holds_secret(item) for item in inner)
+
+
+def opened(raw: Any, decrypted: Callable[[str], str]) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a setting with each ciphertext in it replaced by what is in it.
+
+    Args:
+        raw: The setting as Pulumi records it.
+        decrypted: Decrypts a ciphertext.
+    """
+    if _is_ciphertext(raw):
+        return decrypted(raw[SECURE])
+    if isinstance(raw, dict):
+        return {key: opened(inner, decrypted) for key, inner in raw.items()}
+    return [opened(inner, decrypted) for inner in raw] if isinstance(raw, list) else raw
 
 
 def _masked(raw: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -86,12 +86,12 @@ def save(
 def _secrets(session: Session) -> frozenset[str] | None:
     """The secrets of the stack's settings; None when nobody can tell them."""
     try:
-        if not any(it.secret for it in session.settings().values()):
+        hidden = {key: it for key, it in session.settings().items() if it.secret}
+        if not hidden:
             return frozenset()
-        settings = session.config(show_secrets=True)
+        return secrets_of(list(session.decrypted(hidden).values()))
     except AegisError:
         return None
-    return secrets_of([it.value for it in settings.values() if it.secret])
 
 
 def keep(shelf: ArtifactStore, name: str, timeline: Timeline) -> None:

@@ -13,6 +13,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model.signatures import SECRET, SIGNATURE, content, is_secret
 from aegis_deploy.stack import decryption
 from aegis_deploy.stack.renames import called_as_now
+from aegis_deploy.stack.temp_config import encryption_of
 
 if TYPE_CHECKING:
     from aegis_deploy.backend.protocol import Recorded
@@ -265,10 +266,14 @@ def current(session: Session) -> Checkpoint:
     Raises:
         AegisError: It cannot be read or decrypted.
     """
-    state = session.export()
-    if _has_secrets(json.dumps(state)):
-        state = session.export(show_secrets=True)
-    return parse(state["deployment"])
+    deployment = session.export()["deployment"]
+    if not _has_secrets(json.dumps(deployment)):
+        return parse(deployment)
+    encryption = encryption_of(deployment.get(decryption.PROVIDER) or {})
+    if session.cipher(encryption, former=True) is None:
+        return parse(session.export(show_secrets=True)["deployment"])
+    what = f"the state of {session.name} cannot be read"
+    return parse(decryption.decrypted(session, deployment, what=what)[0])
 
 
 def _exported(session: Session, release: Release) -> Checkpoint:

@@ -1,21 +1,25 @@
-"""Decrypting recorded states: the CLI does it, asked once for all of their secrets.
+"""Decrypting recorded states.
 
-Every ciphertext of the states is put into the outputs of one stack in a scratch backend, and
-exported from there with the passphrase or key that the states name. What lies on the disk meanwhile
-is as encrypted as it was; what is decrypted goes through a pipe. A state of before the passphrase
-was changed is opened by one of those of before, when they are given.
+What a passphrase opens is opened here (:mod:`passphrase_cipher`). For all else the CLI does it,
+asked once for all of their secrets: every ciphertext of the states is put into the outputs of one
+stack in a scratch backend, and exported from there with the key that the states name. What lies on
+the disk meanwhile is as encrypted as it was; what is decrypted goes through a pipe. A state of
+before the passphrase was changed is opened by one of those of before, when they are given.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common import temp_dir
 from aegis_deploy.model.signatures import SECRET, SIGNATURE, is_secret
 from aegis_deploy.pulumi_cli.cli_errors import Finished, explain
+from aegis_deploy.stack.passphrase_cipher import UnreadableError
 from aegis_deploy.stack.passphrases import with_any_passphrase
+from aegis_deploy.stack.temp_config import encryption_of
 
 if TYPE_CHECKING:
     from aegis_deploy.stack.session import Session
@@ -43,7 +47,7 @@ def decrypted(
         found = closed.setdefault(_key(deployment), {})
         found.update(dict.fromkeys(_ciphertexts(deployment.get("resources"))))
     opened = {
-        key: _ask(session, json.loads(key), list(found), what) if found else {}
+        key: _ask(session, json.loads(key) or {}, list(found), what) if found else {}
         for key, found in closed.items()
     }
     return [
@@ -107,9 +111,16 @@ def _filled(value: Any, plain: Mapping[str, str]) -> Any:  # noqa: ANN401 - any 
 
 
 def _ask(
-    session: Session, provider: object, ciphertexts: Sequence[str], what: str
+    session: Session, provider: Mapping[str, Any], ciphertexts: Sequence[str], what: str
 ) -> Mapping[str, str]:
-    """Ask the CLI for plaintexts, as the outputs of a stack."""
+    """Return plaintexts: where a passphrase opens them at once, else from the CLI.
+
+    It is asked for them as the outputs of a stack.
+    """
+    cipher = session.cipher(encryption_of(provider), former=True)
+    if cipher is not None:
+        with suppress(UnreadableError):
+            return {it: cipher.decrypted(it) for it in ciphertexts}
     root = {
         "urn": f"urn:pulumi:{session.name}::{session.project}::{_STACK}::"
         f"{session.project}-{session.name}",

@@ -34,7 +34,7 @@ from aegis_deploy.model.events import (
     Step,
     UpdateFailure,
 )
-from aegis_deploy.model.release import SECURE, ConfigValue
+from aegis_deploy.model.release import SECURE, ConfigValue, opened
 from aegis_deploy.pulumi_cli import field_conflicts
 from aegis_deploy.pulumi_cli.cli_errors import (
     Finished,
@@ -53,7 +53,13 @@ from aegis_deploy.pulumi_cli.project import (
     stack_settings,
 )
 from aegis_deploy.stack import temp_config
-from aegis_deploy.stack.passphrases import with_any_passphrase
+from aegis_deploy.stack.passphrase_cipher import (
+    PassphraseCipher,
+    UnreadableError,
+    cipher_of,
+    present_passphrase,
+)
+from aegis_deploy.stack.passphrases import former_passphrases, with_any_passphrase
 
 if TYPE_CHECKING:
     from aegis_deploy.stack.automation import Runner
@@ -322,25 +328,12 @@ class Session:
         """Have the CLI put the resources of the state in order, and drop what leads nowhere."""
         self.engine.expect("state", "repair", "--yes", "--stack", self.reference)
 
-    def config(self, *, show_secrets: bool = False) -> Mapping[str, ConfigValue]:
-        """The settings the next update would use: the project's and the stack's.
-
-        Args:
-            show_secrets: Whether to decrypt secrets; they are None otherwise.
-        """
-        flags = ["--show-secrets"] if show_secrets else []
-        raw = self.engine.expect_json("config", "--json", "--stack", self.reference, *flags)
-        return {
-            key: ConfigValue(item.get("objectValue", item.get("value")), secret=item["secret"])
-            for key, item in raw.items()
-        }
-
     def decrypted(
         self,
         config: Mapping[str, ConfigValue],
         encryption: Mapping[str, Any] | None = None,
     ) -> Mapping[str, Any]:
-        """Decrypt settings as a history file has them.
+        """Decrypt settings as a history file has them, in this process where a passphrase does.
 
         Args:
             config: The settings.
@@ -349,7 +342,12 @@ class Session:
         Raises:
             AegisError: The passphrase is another, and none of those of before is the one.
         """
-        with temp_config.temporary(self, config, encryption=encryption) as path:
+        how = temp_config.encryption_now(self) if encryption is None else encryption
+        cipher = self.cipher(how, former=True)
+        if cipher is not None:
+            with suppress(UnreadableError):
+                return {key: opened(it.value, cipher.decrypted) for key, it in config.items()}
+        with temp_config.temporary(self, config, encryption=how) as path:
             flags = ("--json", "--show-secrets", "--config-file", str(path))
             words = ("config", *flags, "--stack", self.reference)
             done = with_any_passphrase(
@@ -361,6 +359,24 @@ class Session:
         return {
             key: raw[key].get("objectValue", raw[key].get("value")) for key in config if key in raw
         }
+
+    def cipher(
+        self, encryption: Mapping[str, Any], *, former: bool = False
+    ) -> PassphraseCipher | None:
+        """Return what opens and closes secrets in this process; None: only the CLI can.
+
+        Args:
+            encryption: How they are encrypted, as a config file says it.
+            former: Whether passphrases of before are tried, too: for reading.
+        """
+        salt, provider = (encryption.get(it) for it in ("encryptionsalt", "secretsprovider"))
+        if not salt or provider not in (None, "", "default", "passphrase"):
+            return None
+        present = present_passphrase(self.environment, self.directory)
+        phrases = [] if present is None else [present]
+        if former:
+            phrases += former_passphrases(self.environment)
+        return cipher_of(salt, phrases)
 
     def encrypted(self, text: str) -> str:
         """Encrypt a text as the stack's settings are."""

@@ -12,10 +12,11 @@ import yaml
 
 from aegis_deploy.common import temp_dir
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.model.release import ConfigValue
+from aegis_deploy.model.release import SECURE, ConfigValue
 from aegis_deploy.pulumi_cli.cli_errors import explain
 from aegis_deploy.pulumi_cli.engine import Engine
 from aegis_deploy.pulumi_cli.project import qualified, read_yaml
+from aegis_deploy.stack.passphrase_cipher import PassphraseCipher
 
 
 class Encrypting(Protocol):
@@ -32,6 +33,11 @@ class Encrypting(Protocol):
 
     def export(self) -> dict[str, Any]:
         """Its state."""
+
+    def cipher(
+        self, encryption: Mapping[str, Any], *, former: bool = False
+    ) -> PassphraseCipher | None:
+        """What opens and closes its secrets in this process; None: only the CLI can."""
 
 
 @contextmanager
@@ -65,11 +71,10 @@ def temporary(
             path.write_text(yaml.safe_dump(_overridden(session, overrides or {})))
             yield str(path)
             return
-        content = _encryption(session) if encryption is None else dict(encryption)
+        content = encryption_now(session) if encryption is None else dict(encryption)
         content["config"] = {
             key: value.value for key, value in config.items() if value.encrypted or not value.secret
         }
-        path.write_text(yaml.safe_dump(content))
         plain = {key: v for key, v in config.items() if v.secret and not v.encrypted}
         for key, value in plain.items():
             if value.value is None:
@@ -77,13 +82,21 @@ def temporary(
                     what=f"the setting {key} is a secret that was not read",
                     why="a history read without its secrets cannot be deployed from",
                 )
-            _encrypt(session, path, key, value)
+        cipher = session.cipher(content) if plain else None
+        if cipher is not None:
+            content["config"] |= {
+                key: {SECURE: cipher.encrypted(_text(value))} for key, value in plain.items()
+            }
+        path.write_text(yaml.safe_dump(content))
+        if cipher is None:
+            for key, value in plain.items():
+                _encrypt(session, path, key, value)
         yield str(path)
 
 
 def _overridden(session: Encrypting, overrides: Mapping[str, str]) -> dict[str, Any]:
     """The content of the stack's own file, but for some settings."""
-    content = {**_encryption(session), **read_yaml(session.config_file)}
+    content = {**encryption_now(session), **read_yaml(session.config_file)}
     own = {
         name: value
         for name, value in (content.get("config") or {}).items()
@@ -94,14 +107,17 @@ def _overridden(session: Encrypting, overrides: Mapping[str, str]) -> dict[str, 
 
 def _encrypt(session: Encrypting, path: Path, key: str, value: ConfigValue) -> None:
     """Add one secret to a config file, encrypted. It is not put on a command line."""
-    text = value.value if isinstance(value.value, str) else json.dumps(value.value)
     arguments = ["config", "set", "--secret", "--stack", session.reference]
-    done = session.engine.run([*arguments, "--config-file", str(path), key], feed=text)
+    done = session.engine.run([*arguments, "--config-file", str(path), key], feed=_text(value))
     if done.code:
         raise explain(done, f"{key} could not be encrypted")
 
 
-def _encryption(session: Encrypting) -> dict[str, Any]:
+def _text(value: ConfigValue) -> str:
+    return value.value if isinstance(value.value, str) else json.dumps(value.value)
+
+
+def encryption_now(session: Encrypting) -> dict[str, Any]:
     """How the stack encrypts, from its config file or, failing that, from its state."""
     names = ("secretsprovider", "encryptedkey", "encryptionsalt", "environment")
     if session.config_file.exists():

@@ -329,13 +329,14 @@ def test_status_tells_what_runs_and_what_somebody_changed_by_hand(at: Stand) -> 
     assert said["drift"] == {"drifted": False, "found": [], "unknown": ""}
     assert said["holders"] == []
     (live,) = said["workloads"]
-    assert [(it["new"], it["ready"]) for it in live["pods"]] == [(True, True)] * 2
+    declared = at.live("deployment", "aegis-api", NAMESPACE)["spec"]["replicas"]
+    assert [(it["new"], it["ready"]) for it in live["pods"]] == [(True, True)] * declared
     deployment = ("--namespace", NAMESPACE, "scale", "deployment/aegis-api")
     at.kubectl(*deployment, "--replicas=1")
     shown = _aegis(at, "status", expect=0)
     assert "Deployment aegis-api is not as it was declared: spec.replicas" in shown.output
     assert "not looked for" in _aegis(at, "status", "--no-drift", expect=0).output
-    at.kubectl(*deployment, "--replicas=2")
+    at.kubectl(*deployment, f"--replicas={declared}")
 
 
 def test_a_plain_update_counts_as_verified_when_its_gate_passed(at: Stand) -> None:

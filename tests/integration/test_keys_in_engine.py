@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import Any, cast
 
@@ -9,7 +10,8 @@ import pytest
 
 from aegis_deploy.common.errors import ExitCode
 from aegis_deploy.history import stack_history, verification_store
-from aegis_deploy.stack import checkpoint
+from aegis_deploy.model.release import ConfigValue
+from aegis_deploy.stack import checkpoint, temp_config
 from tests.integration.shop import Stand, maps, objects
 from tests.integration.waiting import SECONDS
 
@@ -101,3 +103,22 @@ def test_secrets_that_nobody_can_look_into_are_masked_and_not_held_to_differ(
     assert "data: [secret] -> [secret], encrypted anew, perhaps another" in shown.out
     assert "which secrets differ is not known" in shown.err
     assert FORMER in shown.err
+
+
+def test_what_is_opened_and_closed_without_the_cli_is_what_it_would_be(stand: Stand) -> None:
+    for path, secret in (("tree.leaf[0]", "열쇠"), ("tree.plain", ""), ("alone", '{"a": 1}')):
+        flags = ("--secret", "--path") if secret else ("--path",)
+        stand.pulumi("config", "set", "--stack", "one", *flags, path, secret or "7")
+    session = stand.open()
+    settings = session.settings()
+    hidden = {key: it for key, it in settings.items() if it.secret}
+    read = json.loads(stand.run("config", "--json", "--show-secrets", "--stack", "one").stdout)
+    theirs = {key: read[key].get("objectValue", read[key].get("value")) for key in hidden}
+    assert session.decrypted(hidden) == theirs
+    assert theirs["shop:tree"]["leaf"] == ["열쇠"]
+    # And the other way round: the CLI reads what was closed here.
+    config = {"shop:back": ConfigValue("hin und zurück", secret=True)}
+    with temp_config.temporary(session, config) as written:
+        words = ("config", "--json", "--show-secrets", "--stack", "one")
+        back = json.loads(stand.run(*words, "--config-file", str(written)).stdout)
+    assert back["shop:back"]["value"] == "hin und zurück"

@@ -110,7 +110,7 @@ class TestDecrypting:
             decrypted(_SESSION, _encrypted("salt", {"a": "one"}), what="it")
 
 
-_SESSION: Any = SimpleNamespace(name="s", project="p")
+_SESSION: Any = SimpleNamespace(name="s", project="p", cipher=lambda *_, **__: None)
 
 
 def _encrypted(salt: str, inputs: Any) -> dict[str, Any]:
