@@ -120,7 +120,7 @@ def _ask(
     cipher = session.cipher(encryption_of(provider), former=True)
     if cipher is not None:
         with suppress(UnreadableError):
-            return {it: cipher.decrypted(it) for it in ciphertexts}
+            return {it: _told(cipher.decrypted(it)) for it in ciphertexts}
     root = {
         "urn": f"urn:pulumi:{session.name}::{session.project}::{_STACK}::"
         f"{session.project}-{session.name}",
@@ -141,6 +141,22 @@ def _ask(
         ciphertext: str(outputs[f"at{place}"]["plaintext"])
         for place, ciphertext in enumerate(ciphertexts)
     }
+
+
+def _told(plain: str) -> str:
+    """What is in a secret, secrets in it told as the CLI does.
+
+    What they hold is encrypted with all that is around it, so that it is no more once that is open.
+    """
+    return json.dumps(_within(json.loads(plain))) if SIGNATURE in plain else plain
+
+
+def _within(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, dict):
+        if is_secret(value) and isinstance(value.get("ciphertext"), str):
+            return {SIGNATURE: SECRET, "plaintext": _told(value["ciphertext"])}
+        return {key: _within(inner) for key, inner in value.items()}
+    return [_within(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _passphrase_file(session: Session) -> Mapping[str, str]:

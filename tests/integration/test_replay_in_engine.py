@@ -342,8 +342,9 @@ def test_a_checkpoint_packed_with_zstd_is_read_by_the_cli(stack: Stack) -> None:
     assert checkpoint.plain(checkpoint.load(session, release).outputs["word"]) == "hidden"
 
 
+@pytest.mark.parametrize("here", [True, False], ids=["here", "by the CLI"])
 def test_decrypting_leaves_nothing_behind(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, here: bool
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -362,8 +363,12 @@ def test_decrypting_leaves_nothing_behind(
         return run(arguments, **options)
 
     monkeypatch.setattr(stack.session.engine, "run", watching)
-    checkpoint.load(stack.session, stack.release(first))
-    assert modes == [0o700]
+    if not here:
+        # As with a key that only the CLI can use.
+        monkeypatch.setattr(Session, "cipher", lambda *_, **__: None)
+    read = checkpoint.load(stack.session, stack.release(first))
+    assert checkpoint.plain(read.outputs["word"]) == "hidden-word"
+    assert modes == ([] if here else [0o700])
     assert not list(scratch.iterdir())
     assert "hidden-word" not in " ".join(words)
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.model.signatures import SECRET, SIGNATURE, is_secret
+from aegis_deploy.model.signatures import SECRET, SIGNATURE, is_secret, opened
 from aegis_deploy.pulumi_cli.cli_errors import Finished
 from aegis_deploy.stack.checkpoint import parse, plain
 from aegis_deploy.stack.decryption import decrypted
+from aegis_deploy.stack.passphrase_cipher import PassphraseCipher
 from tests.unit.aegis_deploy.states import CONFIG_KIND, made, secret, state, thing
 
 
@@ -102,6 +103,30 @@ class TestDecrypting:
         bare = state(thing(CONFIG_KIND, "a", {"data": {"key": "value"}}))
         assert parse(decrypted(_SESSION, bare, {}, what="it")[0]) == parse(bare)
         assert asked == []
+
+    def test_knows_the_passphrases_and_what_secrets_hold_further_ones(
+        self, asked: list[dict[str, Any]]
+    ) -> None:
+        cipher = PassphraseCipher(bytes(32))
+        inner = {SIGNATURE: SECRET, "ciphertext": '"deep"'}
+        texts = ['"flat"', json.dumps({"in": [inner]}), json.dumps([inner, f"{SIGNATURE}?"])]
+        closed = _encrypted("salt", {str(at): cipher.encrypted(it) for at, it in enumerate(texts)})
+        session: Any = SimpleNamespace(cipher=lambda *_, **__: cipher)
+        read = parse(decrypted(session, closed, what="it")[0])
+        assert [opened(it) for it in read.resources[0].inputs.values()] == [
+            "flat",
+            {"in": ["deep"]},
+            ["deep", f"{SIGNATURE}?"],
+        ]
+        assert read.resources[0].inputs["1"]["value"] == {"in": [_shown("deep")]}
+        assert asked == []
+
+    def test_asks_where_the_key_is_another(self, asked: list[dict[str, Any]]) -> None:
+        session: Any = SimpleNamespace(
+            name="s", project="p", cipher=lambda *_, **__: PassphraseCipher(bytes(32))
+        )
+        decrypted(session, _encrypted("salt", {"a": "one"}), what="it")
+        assert len(asked) == 1
 
     def test_says_what_could_not_be_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         wrong = Finished(255, "", "error: incorrect passphrase")
