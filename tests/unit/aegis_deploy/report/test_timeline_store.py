@@ -42,7 +42,9 @@ def kept(session: Session) -> list[str]:
 def knows_its_secrets(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = {"shop:token": ConfigValue(SECRET, secret=True)}
     monkeypatch.setattr(type(session), "settings", lambda _: hidden)
-    monkeypatch.setattr(type(session), "config", lambda *_, **__: hidden)
+    monkeypatch.setattr(
+        type(session), "decrypted", lambda _, them: {k: it.value for k, it in them.items()}
+    )
 
 
 class TestKept:
@@ -110,7 +112,7 @@ class TestSecrets:
         def locked(*_: object, **__: object) -> None:
             raise AegisError(what="no passphrase")
 
-        monkeypatch.setattr(type(session), "config", locked)
+        monkeypatch.setattr(type(session), "decrypted", locked)
         timeline_store.save(session, self.recorded(session), pytest.fail, finished=True)
         content = session.store.timelines.read(kept(session)[0]).decode()
         assert SECRET not in content
@@ -119,7 +121,7 @@ class TestSecrets:
     def test_are_not_asked_for_while_somebody_waits(
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(type(session), "config", lambda *_, **__: pytest.fail("asked"))
+        monkeypatch.setattr(type(session), "decrypted", lambda *_, **__: pytest.fail("asked"))
         timeline_store.save(session, self.recorded(session), pytest.fail, finished=False)
         assert SECRET not in session.store.timelines.read(kept(session)[0]).decode()
 
