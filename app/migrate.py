@@ -135,6 +135,7 @@ def _told(pending: Pending) -> dict[str, object]:
                 "kind": it.kind,
                 "about": it.about,
                 "leastHead": it.least_head,
+                "irreversible": it.irreversible,
                 "sql": _shown(it.number),
             }
             for it in pending.runs

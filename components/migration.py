@@ -112,7 +112,9 @@ class Migration(pulumi.ComponentResource):
                     ]
                 ),
                 template=core.PodTemplateSpecArgs(
-                    metadata=meta.ObjectMetaArgs(labels=labels, annotations=_SAYS),
+                    metadata=meta.ObjectMetaArgs(
+                        labels=labels, annotations={**_SAYS, **_irreversible(args.database)}
+                    ),
                     spec=core.PodSpecArgs(
                         restart_policy="Never",
                         automount_service_account_token=False,
@@ -144,6 +146,11 @@ class Migration(pulumi.ComponentResource):
             ),
         )
         self.register_outputs({})
+
+
+def _irreversible(database: Database) -> dict[str, str]:
+    number = database.schema.irreversible
+    return {schema.IRREVERSIBLE: str(number)} if number else {}
 
 
 def pods_of(service: str) -> str:

@@ -313,9 +313,10 @@ POSTGRES = Key(
 )
 SCHEMA = Key(
     name="schema",
-    what="the database's revisions that imageDigest's code works with: newest/least",
-    form=Form(parse_schema, exactly(r"[0-9]{1,9}/[0-9]{1,9}")),
-    allowed="two whole numbers such as 12/9; only beside imageDigest, which then needs it",
+    what="the database's revisions that imageDigest's code works with: newest/least, and the "
+    "newest that is irreversible where one is",
+    form=Form(parse_schema, exactly(r"[0-9]{1,9}/[0-9]{1,9}(/[0-9]{1,9})?")),
+    allowed="whole numbers such as 12/9 or 12/9/7; only beside imageDigest, which then needs it",
     example="1/1",
 )
 LOG_LEVEL = Key(

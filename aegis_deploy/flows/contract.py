@@ -235,6 +235,8 @@ def _followed(
     if said is None:
         flow.out.warn("the migration did not end with what the database is (docs/schema.md)")
         said = None if plan is None else plan.after
+    elif plan is not None:
+        said = schema.frozen(said, plan.after.irreversible)
     now = flow.schema_reader.look() if said is None else schema_store.remember(flow.session, said)
     return ContractReport(changed=True, database=now, job=name)
 

@@ -64,6 +64,8 @@ def require_fit(flow: FlowContext, changes: Changes) -> None:
     further = ahead(changes.steps, database)
     if further is not None:
         flow.out.show(f"  {further}")
+        if further.freezes:
+            flow.out.warn(further.freezes)
     if database is None:
         return
     code, migrates = of_steps(changes.steps)

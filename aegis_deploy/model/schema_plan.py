@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.model.fingerprint import is_shown, remains
-from aegis_deploy.model.schema import CodeSchema, DatabaseSchema, latest, of_answer, together
+from aegis_deploy.model.schema import (
+    CodeSchema,
+    DatabaseSchema,
+    frozen,
+    latest,
+    of_answer,
+    together,
+)
 
 if TYPE_CHECKING:
     from aegis_deploy.model.events import Step
@@ -26,16 +33,19 @@ class PendingRevision:
         kind: ``expand`` or ``contract``; empty where that is not said.
         about: What it does, in a line.
         sql: Its statements, a line each, as far as they can be told.
+        irreversible: Whether no earlier code works after it.
     """
 
     number: int
     kind: str = ""
     about: str = ""
     sql: tuple[str, ...] = ()
+    irreversible: bool = False
 
     def lines(self) -> list[str]:
         """Say it to a person."""
-        kind = f" ({self.kind})" if self.kind else ""
+        words = [it for it in (self.kind, "irreversible" if self.irreversible else "") if it]
+        kind = f" ({', '.join(words)})" if words else ""
         about = f": {self.about}" if self.about else ""
         return [f"  revision {self.number}{kind}{about}", *(f"      {it}" for it in self.sql)]
 
@@ -46,6 +56,7 @@ class PendingRevision:
             "kind": self.kind,
             "about": self.about,
             "sql": list(self.sql),
+            "irreversible": self.irreversible,
         }
 
 
@@ -85,19 +96,35 @@ class Ahead:
     Attributes:
         revision: What the database is at; None where nobody says.
         head: The last revision that what is deployed knows.
+        irreversible: The last of them that cannot be gone back past; 0 of none.
     """
 
     revision: int | None
     head: int
+    irreversible: int = 0
 
     def __str__(self) -> str:
         """Say it to a person."""
         at = f"revision {self.head}" if self.revision is None else f"{self.revision} -> {self.head}"
         return f"migrates {at}; from the first contract on all waits for aegis migrate contract"
 
+    @property
+    def freezes(self) -> str:
+        """Say what cannot be gone back past once this has run; empty of nothing."""
+        if not self.irreversible:
+            return ""
+        return (
+            f"revision {self.irreversible} is irreversible: once it is applied, no release of code "
+            "before it can be gone back to, by itself or by hand"
+        )
+
     def as_json(self) -> dict[str, int | None]:
         """Return it for machines."""
-        return {"revision": self.revision, "head": self.head}
+        return {
+            "revision": self.revision,
+            "head": self.head,
+            "irreversible": self.irreversible or None,
+        }
 
 
 def of_steps(steps: Iterable[Step]) -> tuple[CodeSchema | None, bool]:
@@ -121,7 +148,10 @@ def ahead(steps: Iterable[Step], database: DatabaseSchema | None) -> Ahead | Non
     revision = None if database is None else database.revision
     if code is None or not migrates:
         return None
-    return None if (revision or 0) >= code.head else Ahead(revision=revision, head=code.head)
+    if (revision or 0) >= code.head:
+        return None
+    irreversible = code.irreversible if code.irreversible > (revision or 0) else 0
+    return Ahead(revision=revision, head=code.head, irreversible=irreversible)
 
 
 def of_log(log: str) -> SchemaPlan | None:
@@ -144,9 +174,11 @@ def _plan(said: Mapping[str, Any]) -> SchemaPlan | None:
     if database is None or after is None:
         return None
     listed = said.get("revisions")
-    revisions = [_revision(it) for it in listed] if isinstance(listed, list) else []
+    read = [_revision(it) for it in listed] if isinstance(listed, list) else []
+    revisions = tuple(it for it in read if it is not None)
+    irreversible = max((it.number for it in revisions if it.irreversible), default=0)
     return SchemaPlan(
-        database=database, after=after, revisions=tuple(it for it in revisions if it is not None)
+        database=database, after=frozen(after, irreversible) or after, revisions=revisions
     )
 
 
@@ -159,4 +191,5 @@ def _revision(said: object) -> PendingRevision | None:
         kind=str(said.get("kind") or ""),
         about=str(said.get("about") or ""),
         sql=tuple(map(str, sql)) if isinstance(sql, list) else (),
+        irreversible=said.get("irreversible") is True,
     )

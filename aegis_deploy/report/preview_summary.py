@@ -185,6 +185,8 @@ def _parts(previews: Sequence[StackPreview], share: int) -> Iterator[str]:
     for it in previews:
         if (migrates := it.migrates) is not None:
             yield f"**{md.text(it.stack)}** {md.text(str(migrates))}"
+            if migrates.freezes:
+                yield f"> [!WARNING]\n> **{md.text(it.stack)}** {md.text(migrates.freezes)}"
     yield from (_unknown(it) for it in previews if it.changes is None)
     yield from (_details(*it, share) for it in seen if it[1] or it[1].warnings)
 
@@ -203,7 +205,8 @@ def lines(preview: StackPreview) -> list[str]:
         found += _indented(it.message)
     found += [f"  {it.danger.value.upper()}  {it.resource}: {it.why}" for it in risks(changes)]
     found += [f"  {_sign(it)} {_label(it)}{_changed(it)}" for it in _shown(changes)]
-    found += [f"  {it}" for it in (preview.migrates,) if it is not None]
+    if (migrates := preview.migrates) is not None:
+        found += [f"  {it}" for it in (str(migrates), migrates.freezes) if it]
     found += [f"  warning: {it}" for it in changes.warnings]
     return found
 

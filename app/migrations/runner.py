@@ -64,6 +64,7 @@ def _revision(script: Script) -> Revision:
     called, before, module = script.revision, script.down_revision, script.module
     kind: Any = getattr(module, "kind", None)
     number = int(called) if called.isascii() and called.isdigit() else 0
+    irreversible = getattr(module, "irreversible", False) is True
     if called != f"{number:04d}" or before != (f"{number - 1:04d}" if number > 1 else None):
         raise HistoryError(
             f"revision {called!r} follows {before!r}: each is called by its number, as in 0001, "
@@ -73,7 +74,8 @@ def _revision(script: Script) -> Revision:
         number=number,
         kind=kind,
         about=(module.__doc__ or "").strip().partition("\n")[0].rstrip("."),
-        least_head=getattr(module, "least_head", 0),
+        least_head=getattr(module, "least_head", number if irreversible else 0),
+        irreversible=irreversible,
     )
 
 
@@ -154,12 +156,7 @@ class Runner:
         if at.revision >= self._code.head or self._code.head < at.least_head:
             self._require_fit(at)
             return Pending(at=at, after=at)
-        runs = plan(self._line, at.revision, contracts=contracts).runs
-        revision = at.revision + len(runs)
-        least = max((it.least_head for it in self._line[:revision]), default=0)
-        after = DatabaseSchema(revision=revision, least_head=max(at.least_head, least))
-        self._require_fit(after)
-        return Pending(at=at, after=after, runs=runs)
+        return self._planned(at, plan(self._line, at.revision, contracts=contracts))
 
     def _run(self, contracts: bool) -> DatabaseSchema:
         at = self._look()
@@ -175,12 +172,27 @@ class Runner:
         if refused is not None:
             raise RefusedError(refused, at=at.revision, began=False)
         todo = plan(self._line, at.revision, contracts=contracts)
+        # Before anything is applied: what is refused afterwards would have been changed.
+        self._planned(at, todo)
         for revision in todo.runs:
             self._apply(revision)
-        at = self._look()
         self._tell_waiting(todo)
-        self._require_fit(at)
-        return at
+        return self._look()
+
+    def _planned(self, at: DatabaseSchema, todo: Plan) -> Pending:
+        """Say what a database would be after a plan.
+
+        Raises:
+            RefusedError: This code would not fit it.
+        """
+        revision = at.revision + len(todo.runs)
+        least = max((it.least_head for it in self._line[:revision]), default=0)
+        after = DatabaseSchema(revision=revision, least_head=max(at.least_head, least))
+        why = misfit(self._code, after)
+        if why is not None:
+            behind = next((f"; {it} waits for aegis migrate contract" for it in todo.waits), "")
+            raise RefusedError(f"{why}{behind}", at=at.revision, began=False)
+        return Pending(at=at, after=after, runs=todo.runs)
 
     def _look(self) -> DatabaseSchema:
         try:
@@ -197,7 +209,7 @@ class Runner:
 
     def _tell_waiting(self, todo: Plan) -> None:
         for revision in todo.waits:
-            self._say(f"waits: {_called(revision)}")
+            self._say(f"waits: {revision}")
 
     def _apply(self, revision: Revision) -> None:
         """Apply one revision; try again while something else holds what it has to lock."""
@@ -211,16 +223,16 @@ class Runner:
                 if not isinstance(error.orig, _HELD_UP) or attempt == ATTEMPTS:
                     raise self._failed(revision, error) from None
                 # Whoever waits for a strong lock makes everybody behind it wait: give way instead.
-                self._say(f"held up: {_called(revision)}: {reason(error)}; attempt {attempt}")
+                self._say(f"held up: {revision}: {reason(error)}; attempt {attempt}")
                 self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
                 pause = min(pause * 2, _MOST_PAUSE)
             else:
-                self._say(f"applied {_called(revision)}, {time.monotonic() - began:.1f} s")
+                self._say(f"applied {revision}, {time.monotonic() - began:.1f} s")
                 return
 
     def _failed(self, revision: Revision, error: DBAPIError) -> MigrationError:
         return MigrationError(
-            f"{_called(revision)}: {reason(error)}",
+            f"{revision}: {reason(error)}",
             at=revision.number - 1,
             began=True,
             # Of locks, time, space or a server that goes the next try may see nothing.
@@ -268,7 +280,3 @@ class Runner:
             self._connection.rollback()
             self._connection.scalar(text(f"SELECT pg_advisory_unlock({LOCK})"))
             self._connection.rollback()
-
-
-def _called(revision: Revision) -> str:
-    return f"revision {revision.number} ({revision.kind}): {revision.about}"

@@ -21,6 +21,8 @@ import pulumi_kubernetes as kubernetes
 config = pulumi.Config()
 NAMESPACE, IMAGE = config.require("namespace"), config.require("image")
 HEAD, LEAST = config.require_int("head"), config.require_int("least")
+FROZEN = config.get("irreversible")
+FREEZES = {"aegis.dev/schema-irreversible": FROZEN} if FROZEN else {}
 # What it holds outlives every release: nothing of it changes with them.
 STORE = """
 import http.server, json, os, signal
@@ -140,6 +142,7 @@ if config.get_bool("migrates"):
                     "migrate",
                     MIGRATE,
                     {
+                        **FREEZES,
                         "aegis.dev/schema-job": "true",
                         "aegis.dev/schema-contract-args": '["--contract"]',
                         "aegis.dev/schema-plan-args": '["--contract", "--plan"]',
@@ -150,7 +153,7 @@ if config.get_bool("migrates"):
             opts=pulumi.ResourceOptions(depends_on=before),
         )
     )
-said = {"aegis.dev/schema-head": str(HEAD), "aegis.dev/schema-least": str(LEAST)}
+said = {"aegis.dev/schema-head": str(HEAD), "aegis.dev/schema-least": str(LEAST), **FREEZES}
 deployment("web", WEB, before, said)
 '''
 
@@ -159,10 +162,17 @@ class Shop(SmallProgram):
     """The program, its stack and its namespace."""
 
     def release(
-        self, head: int, least: int, *, migrates: bool = True, broken: bool = False
+        self,
+        head: int,
+        least: int,
+        *,
+        migrates: bool = True,
+        broken: bool = False,
+        irreversible: int = 0,
     ) -> None:
         """Choose what is deployed next: code of a schema, with a migration to it or without."""
         code = {"head": str(head), "least": str(least)}
+        code |= {"irreversible": str(irreversible)} if irreversible else {}
         ways = {"migrates": str(migrates).lower(), "broken": str(broken).lower()}
         self.configure({**code, **ways})
 
@@ -303,3 +313,22 @@ def test_a_contract_is_run_by_the_releases_own_migration_and_by_no_deploy(shop: 
     assert not shop.told("migrate", "contract", "--yes")["changed"]
     refused = shop.told("rollback", "--yes", expect=3)
     assert "works with code of revision 6" in refused["error"]["why"]
+
+
+def test_nothing_goes_back_past_what_is_irreversible(shop: Shop) -> None:
+    shop.release(7, 2, broken=True, irreversible=7)
+    assert "revision 7 is irreversible" in shop.aegis("preview").output
+    failed = shop.aegis("deploy", "--yes", expect=1).output
+    assert failed.index("revision 7 is irreversible") < failed.index("boom: forgot a comma")
+    assert "revision 7 cannot be gone back past by any code, and this is of 6" in failed
+    # The store was told nothing of N: that the release says the word is enough.
+    assert shop.store() == {"revision": 7, "leastHead": 6}
+    frozen = {"revision": 7, "leastHead": 7, "irreversible": 7}
+    assert shop.told("status")["database"] == frozen
+
+    shop.release(7, 2, irreversible=7)
+    assert shop.told("deploy", "--yes", "--force")["gate"]["passed"]
+    refused = shop.told("rollback", "--yes", expect=3)
+    assert "revision 7 cannot be gone back past by any code" in refused["error"]["why"]
+    assert "revision 7 cannot be gone back past by any code" in shop.aegis("history").output
+    assert shop.told("history")["database"] == frozen

@@ -273,8 +273,37 @@ class TestRevisions:
             "ALTER TABLE customers DROP COLUMN phone", kind="contract", more="least_head = 1"
         )
         history.add("CREATE TABLE three (id int)")
-        with pytest.raises(RefusedError, match="is at revision 1, and this code needs at least 3"):
+        with pytest.raises(
+            RefusedError,
+            match=r"is at revision 1, .* at least 3.*; revision 2 \(contract\).* waits",
+        ):
             history.run(database, least=3)
+
+    def test_what_would_not_fit_afterwards_is_refused_before_anything_is_applied(
+        self, database: Database, history: History
+    ) -> None:
+        history.run(database)
+        history.add("CREATE TABLE two (id int)")
+        history.add(
+            "ALTER TABLE customers DROP COLUMN phone", kind="contract", more="least_head = 2"
+        )
+        with pytest.raises(RefusedError, match="needs at least 3") as refused:
+            history.run(database, least=3)
+        assert (refused.value.at, refused.value.began) == (1, False)
+        assert database.query("SELECT to_regclass('two')") == [(None,)]
+        assert database.query("SELECT revision FROM aegis_schema") == [(1,)]
+
+    def test_an_irreversible_one_runs_with_its_deploy_and_no_earlier_code_fits_then(
+        self, database: Database, history: History
+    ) -> None:
+        history.add("CREATE TABLE two (id int)", more="irreversible = True")
+        history.add("CREATE TABLE three (id int)")
+        schema, told = history.run(database)
+        assert schema == DatabaseSchema(revision=3, least_head=2)
+        assert "applied revision 2 (expand, irreversible): Step 2" in told[1]
+        with pytest.raises(RefusedError, match="works with code of revision 2 or later"):
+            history.run(database, head=1)
+        assert history.run(database, head=2)[0] == schema
 
     def test_a_lock_that_is_held_is_given_way_to_and_tried_again(
         self, server: PostgresServer, database: Database, history: History

@@ -28,7 +28,7 @@ BAD_VALUES = [
     ("memoryRequest", "128", "not an amount of memory"),
     ("memoryLimit", "64Mi", "is below memoryRequest"),
     ("databaseCa", "/etc/ca.pem", "is not the path of a file in the checkout"),
-    ("schema", "12", "is not two whole numbers"),
+    ("schema", "12", "is not two or three whole numbers"),
     ("scale", "2", "not above 0 and at most 1"),
     ("scale", "0", "not above 0 and at most 1"),
     ("scale", "half", "neither a number nor minimal"),

@@ -247,9 +247,23 @@ class TestMigrates:
     def test_is_told_to_people_and_machines(self) -> None:
         database = DatabaseSchema(revision=3, least_head=1)
         found = StackPreview(stack="s", changes=self.CHANGES, database=database)
-        assert found.as_json()["migrates"] == {"revision": 3, "head": 5}
+        assert found.as_json()["migrates"] == {
+            "revision": 3,
+            "head": 5,
+            "irreversible": None,
+        }
         assert [it for it in lines(found) if it.startswith("  migrates 3 -> 5")]
         assert "**s** migrates 3 " in markdown([found])
+
+    def test_says_what_cannot_be_gone_back_past(self) -> None:
+        code = CodeSchema(head=5, least=4, irreversible=5)
+        migrates = step("create", "kubernetes:batch/v1:Job", "api-migrate-5", migrates=True)
+        changes = Changes((step("update", schema=code), migrates), {}, ())
+        found = StackPreview(
+            stack="s", changes=changes, database=DatabaseSchema(revision=4, least_head=0)
+        )
+        assert [it for it in lines(found) if it.startswith("  revision 5 is irreversible")]
+        assert "**s** revision 5 is irreversible" in markdown([found])
 
     def test_is_nothing_where_the_database_is_there(self) -> None:
         database = DatabaseSchema(revision=5, least_head=1)
