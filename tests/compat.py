@@ -7,8 +7,8 @@ it. So it is tried: the service's own tests run on a real PostgreSQL
 - of the code before, on this code's schema, since a deploy's migration leaves it serving and a
   rollback brings it back.
 
-Contracts are not among it, nor is the code before an irreversible revision: it is not gone back to. A code that says too much
-fails its own tests here.
+Contracts are not among it, nor is the code before an irreversible revision: it is not gone back to.
+A code that says too much fails its own tests here.
 """
 
 from __future__ import annotations

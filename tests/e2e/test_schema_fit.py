@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lab.command import wait_until
 from tests.e2e.small_program import PATIENT, SmallProgram
 from tests.evidence.plugin import keep
 
@@ -315,20 +316,39 @@ def test_a_contract_is_run_by_the_releases_own_migration_and_by_no_deploy(shop: 
     assert "works with code of revision 6" in refused["error"]["why"]
 
 
-def test_nothing_goes_back_past_what_is_irreversible(shop: Shop) -> None:
-    shop.release(7, 2, broken=True, irreversible=7)
-    assert "revision 7 is irreversible" in shop.aegis("preview").output
-    failed = shop.aegis("deploy", "--yes", expect=1).output
-    assert failed.index("revision 7 is irreversible") < failed.index("boom: forgot a comma")
-    assert "revision 7 cannot be gone back past by any code, and this is of 6" in failed
-    # The store was told nothing of N: that the release says the word is enough.
+def test_a_schedule_contracts_what_nothing_has_needed_for_long_enough(shop: Shop) -> None:
+    shop.release(7, 2)
+    assert shop.told("deploy", "--yes")["gate"]["passed"]
     assert shop.store() == {"revision": 7, "leastHead": 6}
-    frozen = {"revision": 7, "leastHead": 7, "irreversible": 7}
+    assert not shop.told("migrate", "contract", "--due", "--yes")["changed"], "it is not set"
+    shop.configure({"contractAfter": "7d"})
+    waits = shop.told("migrate", "contract", "--due", "--yes")
+    assert (waits["changed"], bool(waits["dueAt"])) == (False, True)
+    assert shop.store() == {"revision": 7, "leastHead": 6}
+    shop.configure({"contractAfter": "1m"})
+    wait_until(
+        lambda: shop.told("migrate", "contract", "--due", "--yes")["changed"],
+        what="it is due",
+        timeout=300,
+    )
+    assert shop.store() == {"revision": 7, "leastHead": 7}
+    shop.configure({"contractAfter": ""})
+
+
+def test_nothing_goes_back_past_what_is_irreversible(shop: Shop) -> None:
+    shop.release(8, 2, broken=True, irreversible=8)
+    assert "revision 8 is irreversible" in shop.aegis("preview").output
+    failed = shop.aegis("deploy", "--yes", expect=1).output
+    assert failed.index("revision 8 is irreversible") < failed.index("boom: forgot a comma")
+    assert "revision 8 cannot be gone back past by any code, and this is of 7" in failed
+    # The store was told nothing of N: that the release says the word is enough.
+    assert shop.store() == {"revision": 8, "leastHead": 7}
+    frozen = {"revision": 8, "leastHead": 8, "irreversible": 8}
     assert shop.told("status")["database"] == frozen
 
-    shop.release(7, 2, irreversible=7)
+    shop.release(8, 2, irreversible=8)
     assert shop.told("deploy", "--yes", "--force")["gate"]["passed"]
     refused = shop.told("rollback", "--yes", expect=3)
-    assert "revision 7 cannot be gone back past by any code" in refused["error"]["why"]
-    assert "revision 7 cannot be gone back past by any code" in shop.aegis("history").output
+    assert "revision 8 cannot be gone back past by any code" in refused["error"]["why"]
+    assert "revision 8 cannot be gone back past by any code" in shop.aegis("history").output
     assert shop.told("history")["database"] == frozen

@@ -28,6 +28,14 @@ def contract(
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what it would do, and change nothing.")
     ] = False,
+    due: Annotated[
+        bool,
+        typer.Option(
+            "--due",
+            help="Only where it is due by the setting contractAfter; for a schedule. Where it is "
+            "not, nothing is done, and that is no failure.",
+        ),
+    ] = False,
     yes: Yes = False,
     wait_lock: WaitLock = "0",
 ) -> None:
@@ -40,7 +48,7 @@ def contract(
     from aegis_deploy.flows.contract import contract as run
 
     out = output_of(context)
-    request = ContractRequest(preview=preview, yes=yes, wait_seconds=seconds(wait_lock))
+    request = ContractRequest(preview=preview, due=due, yes=yes, wait_seconds=seconds(wait_lock))
     report = run(open_flow(context, stack, directory), request)
     out.document(report.as_json())
     if report.changed and report.database is not None:

@@ -29,6 +29,8 @@ BAD_VALUES = [
     ("memoryLimit", "64Mi", "is below memoryRequest"),
     ("databaseCa", "/etc/ca.pem", "is not the path of a file in the checkout"),
     ("schema", "12", "is not two or three whole numbers"),
+    ("contractAfter", "7", "is not a number of minutes, hours or days"),
+    ("contractAfter", "0d", "is not a number of minutes, hours or days"),
     ("scale", "2", "not above 0 and at most 1"),
     ("scale", "0", "not above 0 and at most 1"),
     ("scale", "half", "neither a number nor minimal"),
