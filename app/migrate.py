@@ -5,7 +5,8 @@ Expands run; from the first contract on everything waits until contracts are ask
 older release's migration is harmless. Only one runs at a time. Each revision is a transaction of
 its own: what fails leaves the database at the last whole one, and the next run goes on from there.
 
-With `--plan` nothing is changed: standard output says, as JSON, what would be applied.
+With `--plan` nothing is changed: standard output says, as JSON, what would be applied. With
+`--revisions` no database is asked either: it says what there is, with its SQL.
 
 Exit codes: 0 the database fits this code; 1 the database does not answer or was held up, which
 the next try may not see; 2 the settings are wrong; 3 the database is none that this code fits or
@@ -29,8 +30,9 @@ from sqlalchemy.pool import NullPool
 from app.database.address import connect_arguments, parse
 from app.database.engine import reason
 from app.database.schema import DatabaseSchema, of_this_code
+from app.migrations.history import HistoryError, Revision
 from app.migrations.rendering import render, statements
-from app.migrations.runner import MigrationError, Pending, RefusedError, Runner
+from app.migrations.runner import MigrationError, Pending, RefusedError, Runner, revisions
 from app.service import SERVICE
 from app.settings import Settings, SettingsError, load_settings
 
@@ -51,7 +53,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--plan", action="store_true", help="say what would be applied, as JSON, and apply nothing"
     )
+    parser.add_argument(
+        "--revisions", action="store_true", help="list every revision with its SQL, as JSON"
+    )
     given = parser.parse_args(arguments)
+    try:
+        if given.revisions:
+            print(json.dumps({"revisions": [_listed(it) for it in revisions(MIGRATIONS)]}))  # noqa: T201
+            return EXIT_OK
+    except HistoryError as error:
+        _say(_NO_LINE.format(why=error))
+        return EXIT_REFUSED
     try:
         settings = load_settings(os.environ)
     except SettingsError as error:
@@ -96,6 +108,9 @@ def _migrate(settings: Settings, address: SecretStr, *, contracts: bool, only_pl
                 return EXIT_OK
             schema = runner.run(contracts=contracts)
         _end_with(schema)
+    except HistoryError as error:
+        _say(_NO_LINE.format(why=error))
+        return EXIT_REFUSED
     except MigrationError as error:
         refused = isinstance(error, RefusedError)
         _say(
@@ -143,11 +158,32 @@ def _told(pending: Pending) -> dict[str, object]:
     }
 
 
+def _listed(revision: Revision) -> dict[str, object]:
+    """A revision as docs/schema.md has it, with all that is sent for it."""
+    sql, lacks = render(MIGRATIONS, revision.number)
+    lines = [it for it in sql.splitlines() if it.strip()]
+    return {
+        "revision": revision.number,
+        "kind": revision.kind,
+        "about": revision.about,
+        "irreversible": revision.irreversible,
+        "waived": list(revision.waived),
+        # What was begun and is not rendered to its end would be taken for one that never ends.
+        "sql": [*lines, *(["COMMIT;"] if lacks else [])],
+    }
+
+
 def _shown(number: int) -> list[str]:
     sql, lacks = render(MIGRATIONS, number)
     return [*statements(sql), *([f"-- and what is not known before: {lacks}"] if lacks else [])]
 
 
+_NO_LINE = (
+    "error: the revisions of this code are no line\n"
+    "  why:   {why}\n"
+    "  state: nothing was changed\n"
+    "  next:  give each the number after the one before it; make check says the same"
+)
 _NEXT_REFUSED = "deploy code that fits it, or correct AEGIS_DATABASE_URL or its role"
 _NEXT_FAILED = "correct what it names, and run it again: it goes on from there"
 

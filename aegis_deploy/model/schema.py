@@ -28,6 +28,8 @@ CONTRACT_ARGS = "aegis.dev/schema-contract-args"
 """The one that says with which further arguments it takes away, too: a JSON list."""
 PLAN_ARGS = "aegis.dev/schema-plan-args"
 """The one that says with which of them it only says what that would be."""
+REVISIONS = "aegis.dev/schema-revisions"
+"""The one that says which command lists its revisions in a checkout: a JSON list."""
 USUAL_PATH = "/version"
 _MOST = 10**9
 
@@ -205,6 +207,17 @@ def of_answer(body: str) -> DatabaseSchema | None:
             if revision is not None and least is not None:
                 return DatabaseSchema(revision=revision, least_head=least)
     return None
+
+
+def words_of(text: object) -> tuple[str, ...] | None:
+    """Read a command or its arguments from an annotation; None when it is no JSON list of texts."""
+    try:
+        found = json.loads(str(text))
+    except ValueError:
+        return None
+    if not isinstance(found, list) or not found or not all(isinstance(it, str) for it in found):
+        return None
+    return tuple(found)
 
 
 def annotations_of(manifest: Mapping[str, Any]) -> Mapping[str, Any]:

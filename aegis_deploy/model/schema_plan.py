@@ -6,7 +6,7 @@ A migration's own plan is a contract's (docs/schema.md); of an update only its p
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from aegis_deploy.model.events import Step
 
 
+CONTRACT = "contract"
+
+
 @dataclass(frozen=True, kw_only=True)
 class PendingRevision:
     """A revision that would be applied.
@@ -34,6 +37,8 @@ class PendingRevision:
         about: What it does, in a line.
         sql: Its statements, a line each, as far as they can be told.
         irreversible: Whether no earlier code works after it.
+        waived: The rules of a linter that its author waived.
+        lint: What a linter has against it, each a rule's name and why.
     """
 
     number: int
@@ -41,13 +46,19 @@ class PendingRevision:
     about: str = ""
     sql: tuple[str, ...] = ()
     irreversible: bool = False
+    waived: tuple[str, ...] = ()
+    lint: tuple[str, ...] = ()
+
+    @property
+    def called(self) -> str:
+        """What a person calls it."""
+        words = [it for it in (self.kind, "irreversible" if self.irreversible else "") if it]
+        kind = f" ({', '.join(words)})" if words else ""
+        return f"revision {self.number}{kind}{f': {self.about}' if self.about else ''}"
 
     def lines(self) -> list[str]:
         """Say it to a person."""
-        words = [it for it in (self.kind, "irreversible" if self.irreversible else "") if it]
-        kind = f" ({', '.join(words)})" if words else ""
-        about = f": {self.about}" if self.about else ""
-        return [f"  revision {self.number}{kind}{about}", *(f"      {it}" for it in self.sql)]
+        return [f"  {self.called}", *(f"      {it}" for it in self.sql)]
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
@@ -87,6 +98,40 @@ class SchemaPlan:
         if not self.told:
             found = ["  what it removes is not said: its pod template has no plan (docs/schema.md)"]
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What a checkout says of the revisions that an update has before it.
+
+    Attributes:
+        revisions: They, with what a linter has against them.
+        unlinted: Why no linter was asked; empty when one was.
+        unknown: Why the checkout does not say which they are; empty when it does.
+    """
+
+    revisions: tuple[PendingRevision, ...] = ()
+    unlinted: str = ""
+    unknown: str = ""
+
+    @property
+    def fault(self) -> str:
+        """Say what is not known, in a line; empty when all is."""
+        if self.unknown:
+            return f"which revisions those are is not known: {self.unknown}"
+        return f"not linted: {self.unlinted}" if self.unlinted else ""
+
+    def lines(self) -> list[str]:
+        """Say it to a person."""
+        found = [self.fault] if self.fault else []
+        for it in self.revisions:
+            found += [it.called, *(f"    squawk: {line}" for line in it.lint)]
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        listed = [{**it.as_json(), "lint": list(it.lint)} for it in self.revisions]
+        return {"revisions": listed, "unknown": self.fault or None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,17 +199,41 @@ def ahead(steps: Iterable[Step], database: DatabaseSchema | None) -> Ahead | Non
     return Ahead(revision=revision, head=code.head, irreversible=irreversible)
 
 
-def of_log(log: str) -> SchemaPlan | None:
-    """Read the last line of a log that is a plan; None when there is none."""
-    for line in reversed(log.splitlines()):
+def revisions_command(steps: Iterable[Step]) -> tuple[str, ...]:
+    """Return what lists the revisions of an update's migration; empty where nothing says it.
+
+    Args:
+        steps: Its preview's.
+    """
+    shown = (it for it in steps if is_shown(it) and remains(it) and it.migrates)
+    return next((it.revisions_command for it in shown if it.revisions_command), ())
+
+
+def of_list(text: str) -> tuple[PendingRevision, ...] | None:
+    """Read the last line of a text that lists revisions; None when there is none."""
+    for found in _documents(text):
+        listed = found.get("revisions")
+        if isinstance(listed, list):
+            read = (_revision(it) for it in listed)
+            return tuple(it for it in read if it is not None)
+    return None
+
+
+def _documents(text: str) -> Iterator[Mapping[str, Any]]:
+    """The lines of a text that are JSON objects, the last first."""
+    for line in reversed(text.splitlines()):
         try:
             found = json.loads(line)
         except ValueError:
             continue
-        plan = _plan(found) if isinstance(found, Mapping) else None
-        if plan is not None:
-            return plan
-    return None
+        if isinstance(found, Mapping):
+            yield found
+
+
+def of_log(log: str) -> SchemaPlan | None:
+    """Read the last line of a log that is a plan; None when there is none."""
+    plans = map(_plan, _documents(log))
+    return next((it for it in plans if it is not None), None)
 
 
 def _plan(said: Mapping[str, Any]) -> SchemaPlan | None:
@@ -185,11 +254,12 @@ def _plan(said: Mapping[str, Any]) -> SchemaPlan | None:
 def _revision(said: object) -> PendingRevision | None:
     if not isinstance(said, Mapping) or not isinstance(said.get("revision"), int):
         return None
-    sql = said.get("sql")
+    sql, waived = said.get("sql"), said.get("waived")
     return PendingRevision(
         number=said["revision"],
         kind=str(said.get("kind") or ""),
         about=str(said.get("about") or ""),
         sql=tuple(map(str, sql)) if isinstance(sql, list) else (),
         irreversible=said.get("irreversible") is True,
+        waived=tuple(map(str, waived)) if isinstance(waived, list) else (),
     )

@@ -6,7 +6,6 @@ some time after its end. What it says, and how it ended, is read from its pod.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -156,17 +155,14 @@ def _migration(resource: Mapping[str, Any], stack: str) -> Migration:
 
 
 def _arguments(name: str, text: object) -> tuple[str, ...]:
-    try:
-        found = json.loads(str(text))
-    except ValueError:
-        found = None
-    if not isinstance(found, list) or not found or not all(isinstance(it, str) for it in found):
+    found = schema.words_of(text)
+    if found is None:
         raise AegisError(
             what=f"the annotation {name} is no list of arguments",
             why=f"it is {text}",
             next="""make it a JSON list of texts, such as '["--contract"]', and deploy that""",
         )
-    return tuple(found)
+    return found
 
 
 def _annotations(resource: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ class Revision:
             revision its own number.
         irreversible: Whether no code before it works once code of it has run: data rewritten, or
             written in a way that only this code reads. What runs serves on beside an expand.
+        waived: The rules of the lint that it waives.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Revision:
     about: str
     least_head: int = 0
     irreversible: bool = False
+    waived: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """What a person calls it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ def _revision(script: Script) -> Revision:
     kind: Any = getattr(module, "kind", None)
     number = int(called) if called.isascii() and called.isdigit() else 0
     irreversible = getattr(module, "irreversible", False) is True
+    waived = getattr(module, "waived", ())
     if called != f"{number:04d}" or before != (f"{number - 1:04d}" if number > 1 else None):
         raise HistoryError(
             f"revision {called!r} follows {before!r}: each is called by its number, as in 0001, "
@@ -76,6 +77,8 @@ def _revision(script: Script) -> Revision:
         about=(module.__doc__ or "").strip().partition("\n")[0].rstrip("."),
         least_head=getattr(module, "least_head", number if irreversible else 0),
         irreversible=irreversible,
+        # One of another form is for the lint to refuse.
+        waived=tuple(waived) if isinstance(waived, Mapping) else (),
     )
 
 

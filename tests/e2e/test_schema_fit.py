@@ -144,6 +144,7 @@ if config.get_bool("migrates"):
                     MIGRATE,
                     {
                         **FREEZES,
+                        "aegis.dev/schema-revisions": '["cat", "revisions.json"]',
                         "aegis.dev/schema-job": "true",
                         "aegis.dev/schema-contract-args": '["--contract"]',
                         "aegis.dev/schema-plan-args": '["--contract", "--plan"]',
@@ -337,7 +338,12 @@ def test_a_schedule_contracts_what_nothing_has_needed_for_long_enough(shop: Shop
 
 def test_nothing_goes_back_past_what_is_irreversible(shop: Shop) -> None:
     shop.release(8, 2, broken=True, irreversible=8)
-    assert "revision 8 is irreversible" in shop.aegis("preview").output
+    eighth = {"revision": 8, "kind": "expand", "about": "Eight", "sql": ["DROP TABLE seven;"]}
+    (shop.directory / "revisions.json").write_text(json.dumps({"revisions": [eighth]}))
+    previewed = shop.aegis("preview").output
+    assert "revision 8 is irreversible" in previewed
+    assert "revision 8 (expand): Eight" in previewed
+    assert "squawk: ban-drop-table: " in previewed
     failed = shop.aegis("deploy", "--yes", expect=1).output
     assert failed.index("revision 8 is irreversible") < failed.index("boom: forgot a comma")
     assert "revision 8 cannot be gone back past by any code, and this is of 7" in failed

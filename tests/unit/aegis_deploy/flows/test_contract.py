@@ -259,8 +259,8 @@ class TestDue:
 
     DUE = ContractRequest(due=True, yes=True)
 
-    def staged(self, days: float, **runs: Run) -> tuple[Stage, SchemaCluster]:
-        made, api = stage(**runs)
+    def staged(self, days: float) -> tuple[Stage, SchemaCluster]:
+        made, api = stage()
         made.settings["a:contractAfter"] = "7d"
         made.history = [
             aged(4, days, verified=True, current=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model.events import Changes, Step, Violation
 from aegis_deploy.model.schema import CodeSchema, DatabaseSchema
+from aegis_deploy.model.schema_plan import Foreseen, PendingRevision
 from aegis_deploy.report.preview_summary import (
     COMMENT_LIMIT,
     MARK,
@@ -264,6 +266,30 @@ class TestMigrates:
         )
         assert [it for it in lines(found) if it.startswith("  revision 5 is irreversible")]
         assert "**s** revision 5 is irreversible" in markdown([found])
+
+    def test_has_each_revision_ahead_with_what_squawk_has_against_it(self) -> None:
+        revision = PendingRevision(
+            number=4, kind="expand", about="Renames | it", lint=("renaming-table: it <breaks>",)
+        )
+        foreseen = Foreseen(revisions=(revision,))
+        found = StackPreview(
+            stack="s",
+            changes=self.CHANGES,
+            database=DatabaseSchema(revision=3, least_head=1),
+            foreseen=foreseen,
+        )
+        shown = lines(found)
+        at = shown.index("    revision 4 (expand): Renames | it")
+        assert shown[at - 1].startswith("  migrates 3 -> 5")
+        assert shown[at + 1] == "        squawk: renaming-table: it <breaks>"
+        (row,) = [it for it in markdown([found]).splitlines() if it.startswith("| 4 |")]
+        assert "renaming-table" in row
+        assert "<breaks>" not in row
+        pending = found.as_json()["pending"]
+        assert pending == foreseen.as_json()
+        blind = replace(found, foreseen=Foreseen(unknown="false: exit 1"))
+        assert "    which revisions those are is not known: false: exit 1" in lines(blind)
+        assert "which revisions those are is not known" in markdown([blind])
 
     def test_is_nothing_where_the_database_is_there(self) -> None:
         database = DatabaseSchema(revision=5, least_head=1)
