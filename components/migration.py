@@ -35,6 +35,7 @@ _SAYS = {
     schema.JOB: "true",
     schema.CONTRACT_ARGS: json.dumps(["--contract"]),
     schema.PLAN_ARGS: json.dumps(["--contract", "--plan"]),
+    schema.REHEARSE_ARGS: json.dumps(["--contract", "--rehearse"]),
     schema.REVISIONS: json.dumps(["python3", "-m", "app.migrate", "--revisions"]),
 }
 """What its pods say of themselves; see docs/schema.md."""

@@ -19,6 +19,7 @@ from aegis_deploy.model.schema import (
     of_answer,
     together,
 )
+from aegis_deploy.model.schema_locks import Lock, of_sql
 
 if TYPE_CHECKING:
     from aegis_deploy.model.events import Step
@@ -58,7 +59,16 @@ class PendingRevision:
 
     def lines(self) -> list[str]:
         """Say it to a person."""
-        return [f"  {self.called}", *(f"      {it}" for it in self.sql)]
+        return [
+            f"  {self.called}",
+            *(f"      {it}" for it in self.sql),
+            *(f"      locks: {it}" for it in self.locks),
+        ]
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        """The locks that its statements take on tables that are there, as far as they tell."""
+        return of_sql(self.sql)
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
@@ -68,6 +78,7 @@ class PendingRevision:
             "about": self.about,
             "sql": list(self.sql),
             "irreversible": self.irreversible,
+            "locks": [{"table": it.table, "mode": it.mode} for it in self.locks],
         }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from app.migrations.history import HistoryError, Plan, Revision, line, plan
 LOCK = 0x61656769_73
 """The advisory lock of whoever migrates: "aegis"."""
 ATTEMPTS = 8
+Within = Callable[[Revision], AbstractContextManager[object]]
 _TURN_SECONDS = 0.5
 _WAIT_SECONDS = 300.0
 _FIRST_PAUSE, _MOST_PAUSE = 0.5, 15.0
@@ -98,7 +100,11 @@ class Pending:
 
 
 class Runner:
-    """Brings one database to a code's schema."""
+    """Brings one database to a code's schema.
+
+    Attributes:
+        service: Whose the database has to be.
+    """
 
     def __init__(
         self,
@@ -108,6 +114,7 @@ class Runner:
         service: str,
         production: bool,
         say: Callable[[str], None],
+        within: Within = nullcontext,
         directory: Path = Path(__file__).parent,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -119,12 +126,13 @@ class Runner:
             service: Whose the database has to be.
             production: Whether a mistake would be one in production.
             say: Tells a line.
+            within: What a revision is applied within.
             directory: Where the revisions are.
             pause: Waits for some seconds.
         """
-        self._connection, self._code, self._service = connection, code, service
+        self._connection, self._code, self.service = connection, code, service
         self._production, self._say, self._pause = production, say, pause
-        self._directory = directory
+        self._within, self._directory = within, directory
         self._line = revisions(directory)
 
     def run(self, *, contracts: bool = False) -> DatabaseSchema:
@@ -145,6 +153,18 @@ class Runner:
             return self._run(contracts)
         finally:
             self._end_turn()
+
+    def replay(self, revision: int) -> None:
+        """Apply all revisions up to one to an empty database, contracts, too: a copy's beginning.
+
+        Args:
+            revision: The last one.
+
+        Raises:
+            MigrationError: One failed.
+        """
+        for it in self._line[:revision]:
+            self._apply(it)
 
     def pending(self, *, contracts: bool = False) -> Pending:
         """Say what a run would do, and do nothing.
@@ -199,7 +219,7 @@ class Runner:
 
     def _look(self) -> DatabaseSchema:
         try:
-            return identity.read(self._connection, self._service)
+            return identity.read(self._connection, self.service)
         except identity.UnfitError as error:
             raise RefusedError(str(error), at=0, began=False) from None
         finally:
@@ -247,7 +267,8 @@ class Runner:
         config.set_main_option("script_location", str(self._directory))
         config.attributes["connection"] = self._connection
         config.attributes["on_apply"] = self._note
-        command.upgrade(config, f"{revision.number:04d}")
+        with self._within(revision):
+            command.upgrade(config, f"{revision.number:04d}")
         self._connection.commit()
 
     def _note(self, *, ctx: Any, step: Any, **_: Any) -> None:  # noqa: ANN401 - Alembic's
@@ -258,7 +279,7 @@ class Runner:
         done = ctx.connection.execute(AEGIS_SCHEMA.update().values(**values))
         if done.rowcount == 0:
             ctx.connection.execute(
-                AEGIS_SCHEMA.insert().values(singleton=1, service=self._service, **values)
+                AEGIS_SCHEMA.insert().values(singleton=1, service=self.service, **values)
             )
 
     def _take_turn(self) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,20 +24,9 @@ from tests.integration.databases import (
     PostgresServer,
     postgres_server,
 )
+from tests.integration.revisions import History
 
 pytestmark = pytest.mark.integration
-REVISION = '''"""{about}"""
-
-from alembic import op
-
-revision = "{number:04d}"
-down_revision = "{before:04d}"
-kind = "{kind}"
-{more}
-
-def upgrade():
-    op.execute("""{statement}""")
-'''
 
 
 @pytest.fixture(scope="module")
@@ -51,60 +38,6 @@ def server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def database(server: PostgresServer) -> Database:
     return server.database()
-
-
-class History:
-    """A copy of the service's revisions to which a test adds its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory / "migrations"
-        shutil.copytree(ROOT / "app" / "migrations", self.directory)
-        self.head = 1
-
-    def add(self, statement: str, *, kind: str = "expand", more: str = "") -> None:
-        self.head += 1
-        text = REVISION.format(
-            about=f"Step {self.head}",
-            number=self.head,
-            before=self.head - 1,
-            kind=kind,
-            statement=statement,
-            more=more,
-        )
-        (self.directory / "versions" / f"r{self.head:04d}.py").write_text(text)
-
-    def run(
-        self, database: Database, *, contracts: bool = False, head: int = 0, least: int = 1
-    ) -> tuple[DatabaseSchema, list[str]]:
-        """Bring a database to it; returns what it says afterwards, and what was told."""
-        told: list[str] = []
-        with self._runner(database, head, least, told) as runner:
-            return runner.run(contracts=contracts), told
-
-    def pending(self, database: Database, *, contracts: bool = False) -> Pending:
-        """What a run would do."""
-        with self._runner(database, 0, 1, []) as runner:
-            return runner.pending(contracts=contracts)
-
-    @contextmanager
-    def _runner(
-        self, database: Database, head: int, least: int, told: list[str]
-    ) -> Iterator[Runner]:
-        engine = sa.create_engine(
-            database.url.replace("postgresql:", "postgresql+psycopg:"),
-            connect_args={"options": "-c lock_timeout=100"},
-            poolclass=sa.NullPool,
-        )
-        with engine.connect() as connection:
-            yield Runner(
-                connection,
-                CodeSchema(head=head or self.head, least=least),
-                service="aegis-api",
-                production=False,
-                say=told.append,
-                directory=self.directory,
-                pause=lambda _: None,
-            )
 
 
 @pytest.fixture
