@@ -108,7 +108,7 @@ def _contract(flow: FlowContext, request: ContractRequest) -> ContractReport:
     flow.clusters.see(resources)
     cluster = flow.clusters.at(migration.provider)
     require_answer(cluster, stack)
-    with _refusing(stack, migration):
+    with refusing(stack, migration):
         running = SchemaJob(cluster, migration, flow.out.say).running()
     if running and request.preview:
         raise AegisError(what=f"a contract of {stack} is being run", why=f"Job {running}")
@@ -130,7 +130,7 @@ def _contract(flow: FlowContext, request: ContractRequest) -> ContractReport:
         raise AegisError(what="not confirmed", state="nothing was changed")
     flow.takeover.require()
     job = SchemaJob(cluster, migration, flow.out.say)
-    with _refusing(stack, migration):
+    with refusing(stack, migration):
         name = job.begin(schema_job.CONTRACT, str(plan.after.revision))
     done = _followed(flow, job, name, plan)
     return replace(report, changed=True, database=done.database, job=name)
@@ -233,14 +233,14 @@ def _planned(
         there = known is not None and known.revision >= code.head
         after = DatabaseSchema(revision=code.head, least_head=code.head)
         return SchemaPlan(database=known, after=known if known and there else after, told=False)
-    with _refusing(stack, migration), flow.out.progress("asking the migration what it would do"):
+    with refusing(stack, migration), flow.out.progress("asking the migration what it would do"):
         name = job.begin(schema_job.PLAN, "x" if code is None else str(code.head))
         ended = _watched(job, name, stack, "nothing was changed: it was only asked")
     plan = schema_plan.of_log(ended.log) if ended.succeeded else None
     if plan is None:
         raise AegisError(
             what=f"the migration of {stack} does not say what it would do",
-            why=_quoted(ended),
+            why=quoted(ended),
             next=f"mend what it names; it was asked with {' '.join(migration.plan_args)}",
         )
     return plan
@@ -298,7 +298,7 @@ def _followed(
             flow.schema_reader.look()
         raise AegisError(
             what=f"the contract of {stack} failed",
-            why=_quoted(ended),
+            why=quoted(ended),
             state="what was applied before it failed stays applied; what runs was not changed",
             next=f"correct what it names; then aegis migrate contract --stack {stack} goes on",
             code=ExitCode.NOT_ROLLED_BACK,
@@ -336,7 +336,7 @@ def _watched(job: SchemaJob, name: str, stack: str, state: str) -> Ended:
 
 
 @contextmanager
-def _refusing(stack: str, migration: Migration) -> Iterator[None]:
+def refusing(stack: str, migration: Migration) -> Iterator[None]:
     """Word what the cluster does not allow before anything is begun."""
     try:
         yield
@@ -349,7 +349,8 @@ def _refusing(stack: str, migration: Migration) -> Iterator[None]:
         ) from error
 
 
-def _quoted(ended: Ended) -> str:
+def quoted(ended: Ended) -> str:
+    """Quote what a run said before it failed, and what the cluster says of it."""
     lines = [it for it in ended.log.splitlines() if it.strip()][-_QUOTED:]
     return "\n".join([f"Job {ended.name}: {ended.why}", *lines] if ended.why else lines)
 

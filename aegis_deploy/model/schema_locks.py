@@ -131,12 +131,12 @@ def _of_statement(statement: str) -> Iterator[tuple[str, str]]:
         yield locked["table"], mode if mode in MODES else _ALL
         return
     for pattern, mode in _OF_AN_INDEX:
-        if found := re.match(pattern, statement, re.IGNORECASE):
-            yield f"the table of index {_plain(found['table'])}", mode
+        if index := re.match(pattern, statement, re.IGNORECASE):
+            yield f"the table of index {_plain(index['table'])}", mode
             return
     for pattern, mode in _KINDS:
-        if found := re.match(pattern, statement, re.IGNORECASE | re.DOTALL):
-            yield found["table"], mode
+        if kind := re.match(pattern, statement, re.IGNORECASE | re.DOTALL):
+            yield kind["table"], mode
             return
 
 

@@ -222,7 +222,7 @@ def revisions_command(steps: Iterable[Step]) -> tuple[str, ...]:
 
 def of_list(text: str) -> tuple[PendingRevision, ...] | None:
     """Read the last line of a text that lists revisions; None when there is none."""
-    for found in _documents(text):
+    for found in documents(text):
         listed = found.get("revisions")
         if isinstance(listed, list):
             read = (_revision(it) for it in listed)
@@ -230,8 +230,8 @@ def of_list(text: str) -> tuple[PendingRevision, ...] | None:
     return None
 
 
-def _documents(text: str) -> Iterator[Mapping[str, Any]]:
-    """The lines of a text that are JSON objects, the last first."""
+def documents(text: str) -> Iterator[Mapping[str, Any]]:
+    """Return the lines of a text that are JSON objects, the last first."""
     for line in reversed(text.splitlines()):
         try:
             found = json.loads(line)
@@ -243,7 +243,7 @@ def _documents(text: str) -> Iterator[Mapping[str, Any]]:
 
 def of_log(log: str) -> SchemaPlan | None:
     """Read the last line of a log that is a plan; None when there is none."""
-    plans = map(_plan, _documents(log))
+    plans = map(_plan, documents(log))
     return next((it for it in plans if it is not None), None)
 
 

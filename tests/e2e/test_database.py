@@ -48,7 +48,7 @@ from alembic import op
 
 revision = "{number:04}"
 down_revision = "{before:04}"
-kind = "expand"
+kind = {kind}
 
 
 def upgrade() -> None:
@@ -111,17 +111,28 @@ class Stored:
         with psycopg.connect(address, autocommit=True, **options) as connection:
             return connection.execute(statement.encode()).fetchall()
 
+    def permit(self, what: str) -> None:
+        """Change what the service's role may, as the server's superuser."""
+        options: dict[str, Any] = {
+            "sslmode": "verify-full",
+            "sslrootcert": str(self.server.authority),
+        }
+        with psycopg.connect(self.server.url(), autocommit=True, **options) as connection:
+            connection.execute(f"ALTER ROLE {self.name} {what}".encode())
+
     def schema(self) -> tuple[int, int]:
         """The database's revision, and the least head of code that works with it."""
         ((revision, least),) = self.query("SELECT revision, least_head FROM aegis_schema")
         return revision, least
 
-    def adds(self, number: int, does: str, about: str = "Of a test.") -> None:
+    def adds(
+        self, number: int, does: str, about: str = "Of a test.", kind: str = '"expand"'
+    ) -> None:
         """Add a revision to the service's code, as a developer does."""
         migrations = self.at.directory / "app" / "migrations"
         for old in (migrations / "versions").glob(f"r{number:04}_*.py"):
             old.unlink()
-        text = REVISION.format(number=number, before=number - 1, does=does, about=about)
+        text = REVISION.format(number=number, before=number - 1, does=does, about=about, kind=kind)
         (migrations / "versions" / f"r{number:04}_of_a_test.py").write_text(text)
         (migrations / "schema.json").write_text(json.dumps({"head": number, "least": 1}))
 
@@ -316,3 +327,31 @@ def test_a_deployer_that_dies_around_its_migration_loses_nothing(stored: Stored)
             assert stored.told("deploy", "--yes", "--force")["gate"]["passed"], told
         assert stored.schema() == (number, 0), told
         assert stored.says()["schema"]["head"] == number, told
+
+
+def test_a_contract_is_rehearsed_on_a_copy_under_load_and_nothing_of_it_is_left(
+    stored: Stored,
+) -> None:
+    number = stored.schema()[0] + 1
+    contracts = '"contract"; least_head = 2'
+    stored.adds(number, 'op.drop_column("records", "more")', kind=contracts)
+    stored.commit()
+    with stored.loaded():
+        assert stored.told("deploy", "--yes")["gate"]["passed"]
+        refused = stored.told("migrate", "rehearse", expect=3)
+        assert "may not create databases" in refused["error"]["why"]
+        stored.permit("CREATEDB")
+        said = stored.told("migrate", "rehearse")["rehearsal"]
+        stored.permit("NOCREATEDB")
+        planned = stored.aegis("migrate", "contract", "--preview").output
+    (drops,) = [it for it in said["statements"] if "DROP COLUMN more" in it["sql"]]
+    assert drops["locks"] == [{"table": "records", "mode": "ACCESS EXCLUSIVE"}]
+    assert (said["failed"], said["copied"]["left"]) == (None, [])
+    assert said["copied"]["rows"] > 0
+    # Before it is known by the statement, too, and nothing has happened yet.
+    assert "locks: ACCESS EXCLUSIVE on records: reads and writes wait" in planned
+    assert stored.schema()[0] == number - 1
+    assert stored.query("SELECT count(more) FROM records")
+    assert stored.query("SELECT 1 FROM pg_database WHERE datname LIKE 'rehearsal_of_%'") == []
+    assert stored.told("migrate", "contract", "--yes")["changed"]
+    assert stored.schema() == (number, 2)
