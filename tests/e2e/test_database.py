@@ -35,6 +35,8 @@ STACK = ("--stack", "staging")
 SHORT = {"minReadySeconds": 1, "preStopSeconds": 2, "drainSeconds": 5}
 GATE = {"bakeSeconds": 2, "unreadySeconds": 300, "p99Ms": 60_000}
 """How soon a busy machine starts a pod and answers is nothing of a release's."""
+BAKED_SECONDS = 15
+"""Long enough for a database to go away while the gate judges."""
 SECONDS = 180
 DEATHS = int(os.environ.get("AEGIS_DEATHS", "1"))
 SEED = int(os.environ.get("AEGIS_SEED", "4"))
@@ -135,6 +137,11 @@ class Stored:
         text = REVISION.format(number=number, before=number - 1, does=does, about=about, kind=kind)
         (migrations / "versions" / f"r{number:04}_of_a_test.py").write_text(text)
         (migrations / "schema.json").write_text(json.dumps({"head": number, "least": 1}))
+
+    def bakes(self, seconds: int) -> None:
+        """Choose how long the gate looks at a release."""
+        name = f"{PROJECT}:gate.bakeSeconds"
+        self.at.pulumi("config", "set", "--path", name, str(seconds), *STACK)
 
     def commit(self) -> None:
         """Give the next image a tag of its own."""
@@ -302,6 +309,51 @@ def test_a_database_that_is_away_takes_no_pod_out_and_comes_back_by_itself(store
         )
     stored.require_kept(written)
     assert _pods(stored) == before, "none was started anew"
+
+
+def test_recover_judges_what_the_gate_could_tell_nothing_of_once_the_database_is_back(
+    stored: Stored,
+) -> None:
+    stored.bakes(BAKED_SECONDS)
+    stored.commit()
+    generation, _ = _rollout(stored)
+    words = ("aegis", "deploy", "--yes", "--json", *STACK)
+    here: dict[str, Any] = {"cwd": stored.at.directory, "env": stored.at.environment, "text": True}
+    with subprocess.Popen(
+        words, **here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as deploying:
+        wait_until(
+            lambda: _rollout(stored) > (generation, True), what="its rollout", timeout=SECONDS
+        )
+        database.stop(settings.load(os.environ, ROOT))
+        try:
+            failed = json.loads(deploying.communicate(timeout=2 * SECONDS)[0])
+            assert deploying.returncode == 1
+            still = stored.told("recover", expect=1)
+        finally:
+            database.start(settings.load(os.environ, ROOT))
+    for told in (failed["error"], still["error"]):
+        assert "the database of staging stopped answering while the gate judged" in told["what"]
+        assert told["next"] == "once it answers: aegis recover --stack staging"
+        assert "nothing was undone" in told["state"]
+    assert not stored.told("status")["release"]["verified"]
+    recovered = stored.told("recover")
+    assert (recovered["action"], recovered["rollback"]) == ("judge", None)
+    now = stored.told("status")["release"]
+    assert (now["verified"], now["number"]) == (True, recovered["target"])
+    assert stored.says()["gitSha"] == stored.at.environment["AEGIS_GIT_SHA"]
+    stored.bakes(GATE["bakeSeconds"])
+
+
+def _rollout(stored: Stored) -> tuple[int, bool]:
+    """The Deployment's generation, and whether its rollout is complete."""
+    where = ("--namespace", NAMESPACE, "get", "deployment", "aegis-api", "--output", "json")
+    found = json.loads(stored.at.kubectl(*where).standard_output)
+    generation, status = found["metadata"]["generation"], found["status"]
+    wanted = {"updatedReplicas", "readyReplicas", "replicas"}
+    counts = {status.get(it) for it in wanted}
+    whole = status["observedGeneration"] == generation and counts == {found["spec"]["replicas"]}
+    return generation, whole
 
 
 @pytest.mark.skipif(DEATHS == 0, reason="AEGIS_DEATHS is 0")
