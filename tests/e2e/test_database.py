@@ -322,8 +322,9 @@ def test_recover_judges_what_the_gate_could_tell_nothing_of_once_the_database_is
     with subprocess.Popen(
         words, **here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as deploying:
+        # Before it is complete no new pod would become ready, which is told from this.
         wait_until(
-            lambda: _rollout(stored) > (generation, True), what="its rollout", timeout=SECONDS
+            lambda: _rollout(stored, after=generation)[1], what="its rollout", timeout=SECONDS
         )
         database.stop(settings.load(os.environ, ROOT))
         try:
@@ -345,15 +346,15 @@ def test_recover_judges_what_the_gate_could_tell_nothing_of_once_the_database_is
     stored.bakes(GATE["bakeSeconds"])
 
 
-def _rollout(stored: Stored) -> tuple[int, bool]:
-    """The Deployment's generation, and whether its rollout is complete."""
+def _rollout(stored: Stored, after: int = 0) -> tuple[int, bool]:
+    """The Deployment's generation, and whether the rollout of one after another is complete."""
     where = ("--namespace", NAMESPACE, "get", "deployment", "aegis-api", "--output", "json")
     found = json.loads(stored.at.kubectl(*where).standard_output)
     generation, status = found["metadata"]["generation"], found["status"]
     wanted = {"updatedReplicas", "readyReplicas", "replicas"}
     counts = {status.get(it) for it in wanted}
     whole = status["observedGeneration"] == generation and counts == {found["spec"]["replicas"]}
-    return generation, whole
+    return generation, whole and generation > after
 
 
 @pytest.mark.skipif(DEATHS == 0, reason="AEGIS_DEATHS is 0")
