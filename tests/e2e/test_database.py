@@ -334,7 +334,7 @@ def test_recover_judges_what_the_gate_could_tell_nothing_of_once_the_database_is
         finally:
             database.start(settings.load(os.environ, ROOT))
     for told in (failed["error"], still["error"]):
-        assert "the database of staging stopped answering while the gate judged" in told["what"]
+        assert told["what"].startswith("the database of staging stopped answering ")
         assert told["next"] == "once it answers: aegis recover --stack staging"
         assert "nothing was undone" in told["state"]
     assert not stored.told("status")["release"]["verified"]

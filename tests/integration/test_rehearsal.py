@@ -203,7 +203,7 @@ STATEMENTS = [
     "ALTER TABLE records VALIDATE CONSTRAINT records_customer_id_fkey",
     "ALTER TABLE records ALTER COLUMN name SET STATISTICS 10, DISABLE TRIGGER USER",
     "CREATE INDEX i ON records (name)",
-    "CREATE INDEX CONCURRENTLY i ON records (name)",
+    "CREATE INDEX CONCURRENTLY beside ON records (name)",
     "DROP INDEX records_customer_id_idx",
     "CREATE TABLE t (a bigint REFERENCES records (number))",
     """CREATE TRIGGER t BEFORE UPDATE ON records FOR EACH ROW
@@ -220,29 +220,35 @@ STATEMENTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def plain(server: PostgresServer) -> Database:
+    """One that each statement leaves as it found it."""
+    made = server.database()
+    assert made.migrate().returncode == 0
+    return made
+
+
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_what_is_said_of_a_statement_s_locks_before_is_what_the_server_takes(
-    server: PostgresServer, statement: str
+    server: PostgresServer, plain: Database, statement: str
 ) -> None:
-    database = server.database()
-    assert database.migrate().returncode == 0
     said = {it.table: it.mode for it in schema_locks.of_sql([statement])}
     if statement.startswith("DROP INDEX"):
         said = {"records": said["the table of index records_customer_id_idx"]}
-    with server.connect(database.name) as connection, ThreadPoolExecutor(1) as pool:
+    with server.connect(plain.name) as connection, ThreadPoolExecutor(1) as pool:
         pid = connection.info.backend_pid
         if "CONCURRENTLY" in statement:
             # Its lock goes with it: somebody holds it up until that was seen.
-            with server.connect(database.name) as holder, holder.transaction():
+            with server.connect(plain.name) as holder, holder.transaction():
                 holder.execute("INSERT INTO records (name, status) VALUES ('x', 'active')")
                 runs = pool.submit(connection.execute, statement.encode())
-                wait_until(lambda: "records" in locks(database, pid), "it locks nothing")
-                held = locks(database, pid)
+                wait_until(lambda: "records" in locks(plain, pid), "it locks nothing")
+                held = locks(plain, pid)
             runs.result(SECONDS)
         else:
-            with connection.transaction():
+            with connection.transaction(force_rollback=True):
                 connection.execute(statement.encode())
-                held = locks(database, pid)
+                held = locks(plain, pid)
     assert {table: held[table] for table in said} == said
     # What goes with a table, and what refers to it, is not in the statement.
     if not statement.startswith(("TRUNCATE", "DROP TABLE")):
