@@ -5,7 +5,9 @@ Expands run; from the first contract on everything waits until contracts are ask
 older release's migration is harmless. Only one runs at a time. Each revision is a transaction of
 its own: what fails leaves the database at the last whole one, and the next run goes on from there.
 
-With `--plan` nothing is changed: standard output says, as JSON, what would be applied.
+With `--plan` nothing is changed: standard output says, as JSON, what would be applied. With
+`--revisions` no database is asked either: it says what there is, with its SQL. With `--rehearse`
+all is done to a copy, which is dropped.
 
 Exit codes: 0 the database fits this code; 1 the database does not answer or was held up, which
 the next try may not see; 2 the settings are wrong; 3 the database is none that this code fits or
@@ -18,19 +20,21 @@ import argparse
 import json
 import os
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from pydantic import SecretStr
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from app.database.address import connect_arguments, parse
 from app.database.engine import reason
 from app.database.schema import DatabaseSchema, of_this_code
+from app.migrations.history import HistoryError, Revision
+from app.migrations.rehearsal import rehearse
 from app.migrations.rendering import render, statements
-from app.migrations.runner import MigrationError, Pending, RefusedError, Runner
+from app.migrations.runner import MigrationError, Pending, RefusedError, Runner, Within, revisions
 from app.service import SERVICE
 from app.settings import Settings, SettingsError, load_settings
 
@@ -51,7 +55,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--plan", action="store_true", help="say what would be applied, as JSON, and apply nothing"
     )
+    parser.add_argument(
+        "--revisions", action="store_true", help="list every revision with its SQL, as JSON"
+    )
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="try it on a copy that is dropped afterwards, and say as JSON how long each statement "
+        "takes and what it locks",
+    )
     given = parser.parse_args(arguments)
+    try:
+        if given.revisions:
+            print(json.dumps({"revisions": [_listed(it) for it in revisions(MIGRATIONS)]}))  # noqa: T201
+            return EXIT_OK
+    except HistoryError as error:
+        _say(_NO_LINE.format(why=error))
+        return EXIT_REFUSED
     try:
         settings = load_settings(os.environ)
     except SettingsError as error:
@@ -65,12 +85,14 @@ def main(arguments: list[str] | None = None) -> int:
             "  next:  set it to postgresql://user:password@host:port/name"
         )
         return EXIT_SETTINGS
-    return _migrate(settings, settings.database_url, contracts=given.contract, only_plan=given.plan)
+    return _migrate(settings, settings.database_url, given)
 
 
-def _migrate(settings: Settings, address: SecretStr, *, contracts: bool, only_plan: bool) -> int:
-    engine = create_engine(
-        parse(address.get_secret_value()),
+def _engine(settings: Settings, address: SecretStr, name: str | None = None) -> Engine:
+    """What connects to the database, or to another one of the same server."""
+    url = parse(address.get_secret_value())
+    return create_engine(
+        url if name is None else url.set(database=name),
         connect_args=dict(
             connect_arguments(
                 tls=settings.database_tls,
@@ -82,31 +104,45 @@ def _migrate(settings: Settings, address: SecretStr, *, contracts: bool, only_pl
         poolclass=NullPool,
         hide_parameters=True,
     )
+
+
+def _migrate(settings: Settings, address: SecretStr, given: argparse.Namespace) -> int:
+    production, contracts = settings.environment == "production", bool(given.contract)
+
+    def runner_of(connection: Connection, within: Within = nullcontext) -> Runner:
+        return Runner(
+            connection,
+            of_this_code(),
+            service=SERVICE,
+            production=production,
+            say=_say,
+            within=within,
+        )
+
     try:
-        with engine.connect() as connection:
-            runner = Runner(
-                connection,
-                of_this_code(),
+        if given.rehearse:
+            done = rehearse(
+                lambda name: _engine(settings, address, name),
+                runner_of,
                 service=SERVICE,
-                production=settings.environment == "production",
+                production=production,
+                contracts=contracts,
                 say=_say,
             )
-            if only_plan:
+            print(json.dumps({"rehearsal": done.as_json()}))  # noqa: T201
+            return EXIT_OK
+        with _engine(settings, address).connect() as connection:
+            runner = runner_of(connection)
+            if given.plan:
                 print(json.dumps(_told(runner.pending(contracts=contracts))))  # noqa: T201
                 return EXIT_OK
             schema = runner.run(contracts=contracts)
         _end_with(schema)
+    except HistoryError as error:
+        _say(_NO_LINE.format(why=error))
+        return EXIT_REFUSED
     except MigrationError as error:
-        refused = isinstance(error, RefusedError)
-        _say(
-            f"error: the database {'is not migrated' if refused else 'could not be migrated'}\n"
-            f"  why:   {error.why}\n"
-            f"  state: {_state(error)}\n"
-            f"  next:  {_NEXT_REFUSED if refused else _NEXT_FAILED}"
-        )
-        if refused:
-            return EXIT_REFUSED
-        return EXIT_FAILED if error.final else EXIT_HELD_UP
+        return _not_done(error, "rehearsed on" if given.rehearse else "migrated")
     except DBAPIError as error:
         _say(
             "error: the database could not be reached\n"
@@ -116,6 +152,20 @@ def _migrate(settings: Settings, address: SecretStr, *, contracts: bool, only_pl
         )
         return EXIT_HELD_UP
     return EXIT_OK
+
+
+def _not_done(error: MigrationError, what: str) -> int:
+    """Tell of what was refused or failed; return the exit code."""
+    refused = isinstance(error, RefusedError)
+    _say(
+        f"error: the database {'is not' if refused else 'could not be'} {what}\n"
+        f"  why:   {error.why}\n"
+        f"  state: {_state(error)}\n"
+        f"  next:  {_NEXT_REFUSED if refused else _NEXT_FAILED}"
+    )
+    if refused:
+        return EXIT_REFUSED
+    return EXIT_FAILED if error.final else EXIT_HELD_UP
 
 
 def _end_with(schema: DatabaseSchema) -> None:
@@ -135,10 +185,26 @@ def _told(pending: Pending) -> dict[str, object]:
                 "kind": it.kind,
                 "about": it.about,
                 "leastHead": it.least_head,
+                "irreversible": it.irreversible,
                 "sql": _shown(it.number),
             }
             for it in pending.runs
         ],
+    }
+
+
+def _listed(revision: Revision) -> dict[str, object]:
+    """A revision as docs/schema.md has it, with all that is sent for it."""
+    sql, lacks = render(MIGRATIONS, revision.number)
+    lines = [it for it in sql.splitlines() if it.strip()]
+    return {
+        "revision": revision.number,
+        "kind": revision.kind,
+        "about": revision.about,
+        "irreversible": revision.irreversible,
+        "waived": list(revision.waived),
+        # What was begun and is not rendered to its end would be taken for one that never ends.
+        "sql": [*lines, *(["COMMIT;"] if lacks else [])],
     }
 
 
@@ -147,6 +213,12 @@ def _shown(number: int) -> list[str]:
     return [*statements(sql), *([f"-- and what is not known before: {lacks}"] if lacks else [])]
 
 
+_NO_LINE = (
+    "error: the revisions of this code are no line\n"
+    "  why:   {why}\n"
+    "  state: nothing was changed\n"
+    "  next:  give each the number after the one before it; make check says the same"
+)
 _NEXT_REFUSED = "deploy code that fits it, or correct AEGIS_DATABASE_URL or its role"
 _NEXT_FAILED = "correct what it names, and run it again: it goes on from there"
 

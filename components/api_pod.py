@@ -144,6 +144,8 @@ def _says(database: Database) -> dict[str, str]:
     See docs/schema.md, and The gate in the README.
     """
     said = {schema.HEAD: database.schema.head, schema.LEAST: database.schema.least}
+    if database.schema.irreversible:
+        said[schema.IRREVERSIBLE] = database.schema.irreversible
     asked = dict.fromkeys(data_probes.ANNOTATIONS.values(), PROBE_PATH)
     return {**{name: str(number) for name, number in said.items()}, **asked}
 

@@ -25,16 +25,18 @@ _OF_THE_SERVICE = ("ssl", "options", "connect_timeout", "application_name", "pas
 def parse_schema(text: str) -> CodeSchema:
     """Read ``12/9``: the newest revision that an image's code knows, and the least it works with.
 
+    A third, as in ``12/9/7``, is the newest that cannot be gone back past.
+
     Raises:
         ValueError: It is not that; the message is worded to follow the value.
     """
-    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})(?:/([0-9]{1,9}))?", text)
     if found is None:
-        raise ValueError("is not two whole numbers with a slash between them")
-    head, least = int(found[1]), int(found[2])
-    if least > head:
+        raise ValueError("is not two or three whole numbers with a slash between them")
+    head, least, irreversible = int(found[1]), int(found[2]), int(found[3] or 0)
+    if max(least, irreversible) > head:
         raise ValueError("says that the code needs a revision that it does not know")
-    return CodeSchema(head=head, least=least)
+    return CodeSchema(head=head, least=least, irreversible=irreversible)
 
 
 @dataclass(frozen=True, kw_only=True)

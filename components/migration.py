@@ -35,6 +35,8 @@ _SAYS = {
     schema.JOB: "true",
     schema.CONTRACT_ARGS: json.dumps(["--contract"]),
     schema.PLAN_ARGS: json.dumps(["--contract", "--plan"]),
+    schema.REHEARSE_ARGS: json.dumps(["--contract", "--rehearse"]),
+    schema.REVISIONS: json.dumps(["python3", "-m", "app.migrate", "--revisions"]),
 }
 """What its pods say of themselves; see docs/schema.md."""
 
@@ -112,7 +114,9 @@ class Migration(pulumi.ComponentResource):
                     ]
                 ),
                 template=core.PodTemplateSpecArgs(
-                    metadata=meta.ObjectMetaArgs(labels=labels, annotations=_SAYS),
+                    metadata=meta.ObjectMetaArgs(
+                        labels=labels, annotations={**_SAYS, **_irreversible(args.database)}
+                    ),
                     spec=core.PodSpecArgs(
                         restart_policy="Never",
                         automount_service_account_token=False,
@@ -144,6 +148,11 @@ class Migration(pulumi.ComponentResource):
             ),
         )
         self.register_outputs({})
+
+
+def _irreversible(database: Database) -> dict[str, str]:
+    number = database.schema.irreversible
+    return {schema.IRREVERSIBLE: str(number)} if number else {}
 
 
 def pods_of(service: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from aegis_deploy.model import contract_after
 from aegis_deploy.model.gate_settings import SCHEMA as GATE_SCHEMA
 from aegis_deploy.model.gate_settings import gate_settings
 from aegis_deploy.model.setting_forms import Form, Schema, exactly, whole_text
@@ -313,10 +314,19 @@ POSTGRES = Key(
 )
 SCHEMA = Key(
     name="schema",
-    what="the database's revisions that imageDigest's code works with: newest/least",
-    form=Form(parse_schema, exactly(r"[0-9]{1,9}/[0-9]{1,9}")),
-    allowed="two whole numbers such as 12/9; only beside imageDigest, which then needs it",
+    what="the database's revisions that imageDigest's code works with: newest/least, and the "
+    "newest that is irreversible where one is",
+    form=Form(parse_schema, exactly(r"[0-9]{1,9}/[0-9]{1,9}(/[0-9]{1,9})?")),
+    allowed="whole numbers such as 12/9 or 12/9/7; only beside imageDigest, which then needs it",
     example="1/1",
+)
+CONTRACT_AFTER = Key(
+    name=contract_after.SETTING,
+    what="after which time verified without what contracts remove they are due; without it they "
+    "run by hand alone",
+    form=contract_after.FORM,
+    allowed="minutes, hours or days such as 90m, 12h or 7d; only with a database",
+    example="7d",
 )
 LOG_LEVEL = Key(
     name="logLevel",

@@ -197,6 +197,15 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     schema = _schema(reader, root, digest)
     postgres = _postgres(reader)
     database = _database(reader, root, schema, own=postgres is not None)
+    # `aegis` reads it; what is wrong with it is told before anything runs.
+    contract_after = reader.optional(keys.CONTRACT_AFTER)
+    if contract_after is not None and database is None and not reader.problems:
+        reader.refuse(
+            keys.CONTRACT_AFTER,
+            "set",
+            "has no effect without aegis:database or aegis:postgres",
+            fix=f"pulumi config rm --stack {environment} {keys.CONTRACT_AFTER.full_name}",
+        )
     platform = reader.value(keys.PLATFORM)
     if reader.problems:
         raise SettingsError(environment, reader.problems)

@@ -80,7 +80,11 @@ def read_schema(root: Path) -> CodeSchema | None:
     path = root / SCHEMA_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return CodeSchema(head=int(found["head"]), least=int(found["least"]))
+        return CodeSchema(
+            head=int(found["head"]),
+            least=int(found["least"]),
+            irreversible=int(found.get("irreversible", 0)),
+        )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

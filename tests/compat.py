@@ -7,8 +7,8 @@ it. So it is tried: the service's own tests run on a real PostgreSQL
 - of the code before, on this code's schema, since a deploy's migration leaves it serving and a
   rollback brings it back.
 
-Contracts are not among it: after one the code before is not gone back to. A code that says too much
-fails its own tests here.
+Contracts are not among it, nor is the code before an irreversible revision: it is not gone back to.
+A code that says too much fails its own tests here.
 """
 
 from __future__ import annotations
@@ -83,8 +83,19 @@ def meetings(checkout: Path, before: Path | None, scratch: Path) -> Iterator[Mee
         older = truncated(checkout, revision, scratch / f"revision-{revision}")
         yield Meeting(f"this code on revision {revision}", checkout, older)
     yield Meeting(f"this code on revision {said['head']}, its own", checkout, checkout)
-    if before is not None:
+    if before is not None and not is_frozen_past(checkout, before):
         yield Meeting(f"the code before on revision {said['head']}", before, checkout)
+
+
+def is_frozen_past(checkout: Path, before: Path) -> bool:
+    """Return whether this code's migrations end every way back to the code before.
+
+    Args:
+        checkout: The checkout of this code.
+        before: That of the code before.
+    """
+    irreversible = json.loads((checkout / _SCHEMA).read_text()).get("irreversible", 0)
+    return bool(irreversible) and irreversible > json.loads((before / _SCHEMA).read_text())["head"]
 
 
 def tried(found: Sequence[Meeting], run: Run, say: Callable[[str], None]) -> list[str]:
@@ -148,6 +159,8 @@ def main(
         with _checked_out(before, scratch) as old:
             if old is None:
                 typer.echo(f"not tried: {before}, whose tests know no other schema than their own")
+            elif is_frozen_past(ROOT, old):
+                typer.echo(f"not tried: {before}, behind a revision that is irreversible")
             found = list(meetings(ROOT, old, scratch))
             bad = tried(found, run_tests, typer.echo)
     if bad:

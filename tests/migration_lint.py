@@ -13,17 +13,15 @@ it, nor squawk, is in the image.
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
+from aegis_deploy.operations import squawk
 from app.database.address import connect_arguments
 from app.migrate import LIMITS
 from app.migrations.history import HistoryError, Kind, Revision
@@ -31,37 +29,6 @@ from app.migrations.rendering import render
 from app.migrations.runner import revisions
 
 MIGRATIONS = Path(__file__).parents[1] / "app" / "migrations"
-OLDEST_SERVER = "14.0"
-"""The oldest PostgreSQL that the service works with (docs/database.md)."""
-_SQUAWK = Path(sysconfig.get_path("scripts")) / "squawk"
-_FOUND = 1
-_TASTE = (
-    "ban-char-field",
-    "prefer-bigint-over-int",
-    "prefer-bigint-over-smallint",
-    "prefer-identity",
-    "prefer-text-field",
-    "prefer-timestamp-tz",
-)
-"""Which type a column should have: no release that runs is harmed by the other one."""
-_OF_THE_RELEASE_BEFORE = (
-    "ban-alter-row-level-security",
-    "ban-disable-trigger",
-    "ban-drop-index",
-    "ban-drop-policy",
-    "ban-new-write-restriction",
-    "ban-replace-view-function",
-    "ban-revoke",
-)
-"""What squawk looks at only when it is asked to: it may take from the release before what it uses,
-as an expand must not."""
-_TAKES_AWAY = "ban-drop-"
-"""Squawk's rules that begin so are about what a contract is for; but for this one."""
-_NEVER = "ban-drop-database"
-_OF_A_NEW_COLUMN = "A new column constraint"
-"""What `ban-new-write-restriction` begins with when it is about a column that the release before
-does not know, and so never writes: that one without a default is refused by another rule."""
-_SQUAWKS_OWN_WAIVER = "squawk-ignore"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +123,6 @@ def _faults(
     sql, lacks = render(directory, revision.number)
     # Else what was begun and not rendered to its end would be refused for that.
     sql += "\nCOMMIT;\n" if lacks else ""
-    # It would be a waiver that nobody reviews as one.
-    sql = sql.replace(_SQUAWKS_OWN_WAIVER, "")
     if lacks:
         yield Finding(
             revision=revision.number,
@@ -191,34 +156,11 @@ def _timed(limits: Mapping[str, int] | None) -> str:
 
 
 def _of_squawk(sql: str, revision: Revision) -> Iterator[Finding]:
-    expand = revision.kind == "expand"
-    ran = subprocess.run(
-        [
-            str(_SQUAWK),
-            f"--pg-version={OLDEST_SERVER}",
-            "--reporter=json",
-            # Not one that lies about in some directory above.
-            "--config=/dev/null",
-            f"--exclude={','.join(_TASTE)}",
-            *([f"--include={','.join(_OF_THE_RELEASE_BEFORE)}"] if expand else []),
-            f"--stdin-filepath={revision.number:04d}.sql",
-        ],
-        input=sql,
-        capture_output=True,
-        text=True,
-        check=False,
+    against = squawk.findings(
+        sql, expand=revision.kind == "expand", name=f"{revision.number:04d}.sql"
     )
-    if ran.returncode not in (0, _FOUND):
-        raise RuntimeError(f"squawk: exit {ran.returncode}: {ran.stderr.strip()}")
-    lines = sql.splitlines()
-    for it in json.loads(ran.stdout):
-        rule = str(it["rule_name"])
-        why = str(it["message"])
-        allowed = not expand and rule.startswith(_TAKES_AWAY) and rule != _NEVER
-        if not allowed and not why.startswith(_OF_A_NEW_COLUMN):
-            yield Finding(
-                revision=revision.number, rule=rule, why=why, statement=lines[it["line"]].strip()
-            )
+    for it in against:
+        yield Finding(revision=revision.number, rule=it.rule, why=it.why, statement=it.statement)
 
 
 def _after_waivers(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 _COMMAND = re.compile(
     r"\baegis (?:deploy|rollback|history|show|diff|status|drift|recover|report|gate check"
-    r"|config restore|migrate contract)\b(?!-)(?: \d+\b| --to \w+| --take-lock\b)*"
+    r"|config restore|migrate (?:contract|rehearse))\b(?!-)(?: \d+\b| --to \w+| --take-lock\b)*"
 )
 _NAMES = re.compile(r" --(?:stack|help)\b")
 _CLAUSE = re.compile(r"[^;,`\n]*?(?=[;,`\n]|\baegis |$)")

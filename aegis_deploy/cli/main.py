@@ -86,6 +86,7 @@ COMMANDS: tuple[_Bound, ...] = (
         "migrate",
         (*_LOOK, ExitCode.NOT_ROLLED_BACK, ExitCode.INTERRUPTED),
     ),
+    _Bound("migrate rehearse", "migrate", (*_LOOK, ExitCode.GATE_FAILED, ExitCode.INTERRUPTED)),
     _Bound("gate check", "gate", (*_LOOK, ExitCode.GATE_FAILED)),
     _Bound("github comment", "github", _LOOK),
     _Bound("github issue", "github", _LOOK),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError, ExitCode
@@ -18,7 +19,7 @@ from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.history.rollback_target import again, ways_back
 from aegis_deploy.kubernetes.client import ApiError, require_answer
 from aegis_deploy.locking.lock_holders import CONTRACT
-from aegis_deploy.model import schema, schema_plan
+from aegis_deploy.model import contract_after, schema, schema_plan
 from aegis_deploy.model.schema import DatabaseSchema
 from aegis_deploy.model.schema_plan import SchemaPlan
 from aegis_deploy.operations import schema_job
@@ -38,11 +39,13 @@ class ContractRequest:
 
     Attributes:
         preview: Whether to show what it would do, and no more.
+        due: Whether to do it only where it is due by the setting `contractAfter`.
         yes: Whether to go on without asking.
         wait_seconds: How long to wait for another deployer.
     """
 
     preview: bool = False
+    due: bool = False
     yes: bool = False
     wait_seconds: float = 0.0
 
@@ -58,6 +61,7 @@ class ContractReport:
         cut_off: The releases that cannot be gone back to any more.
         remaining: Those that can.
         job: The Job that did it; empty when none did.
+        due_at: When it is due, where only that was asked for and something is pending.
     """
 
     changed: bool = False
@@ -66,6 +70,7 @@ class ContractReport:
     cut_off: tuple[int, ...] = ()
     remaining: tuple[int, ...] = ()
     job: str = ""
+    due_at: datetime | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return it for machines."""
@@ -76,6 +81,7 @@ class ContractReport:
             "cutOff": list(self.cut_off),
             "remaining": list(self.remaining),
             "job": self.job or None,
+            "dueAt": None if self.due_at is None else self.due_at.isoformat(),
         }
 
 
@@ -85,6 +91,11 @@ def contract(flow: FlowContext, request: ContractRequest) -> ContractReport:
     Raises:
         AegisError: It was refused before any change, or failed.
     """
+    if request.due:
+        waits = _waits(flow)
+        if waits:
+            flow.out.show(waits)
+            return ContractReport()
     with flow.takeover.claimed(CONTRACT, "migrate contract", request.wait_seconds):
         return _contract(flow, request)
 
@@ -97,7 +108,7 @@ def _contract(flow: FlowContext, request: ContractRequest) -> ContractReport:
     flow.clusters.see(resources)
     cluster = flow.clusters.at(migration.provider)
     require_answer(cluster, stack)
-    with _refusing(stack, migration):
+    with refusing(stack, migration):
         running = SchemaJob(cluster, migration, flow.out.say).running()
     if running and request.preview:
         raise AegisError(what=f"a contract of {stack} is being run", why=f"Job {running}")
@@ -108,17 +119,78 @@ def _contract(flow: FlowContext, request: ContractRequest) -> ContractReport:
     if not plan.pending:
         flow.out.show("nothing to contract: the database is at this release's last revision")
         return ContractReport(plan=plan, database=plan.database)
-    report = _announced(flow, plan, releases, current)
+    due = _due(flow, releases, current, plan) if request.due else None
+    if due is not None and due > datetime.now(UTC):
+        flow.out.show(f"not due before {due:%Y-%m-%d %H:%M} UTC: {_contract_after(flow)[0]}")
+        return ContractReport(plan=plan, database=plan.database, due_at=due)
+    report = replace(_announced(flow, plan, releases, current), due_at=due)
     if request.preview:
         return report
     if not request.yes and not flow.out.confirm(f"Contract the database of {stack} for good?"):
         raise AegisError(what="not confirmed", state="nothing was changed")
     flow.takeover.require()
     job = SchemaJob(cluster, migration, flow.out.say)
-    with _refusing(stack, migration):
+    with refusing(stack, migration):
         name = job.begin(schema_job.CONTRACT, str(plan.after.revision))
     done = _followed(flow, job, name, plan)
     return replace(report, changed=True, database=done.database, job=name)
+
+
+def _waits(flow: FlowContext) -> str:
+    """Say why nothing can be due, as far as nobody has to be asked for it; empty when it can.
+
+    A schedule asks every day, of stacks that contract by hand as well: that is no failure.
+    """
+    given, _ = _contract_after(flow)
+    if not given:
+        return f"{flow.session.name} contracts by hand: {contract_after.SETTING} is not set"
+    current = next((it for it in stack_history.reading(flow.session) if it.current), None)
+    if current is None or not current.verified:
+        return "not due: what runs is not verified"
+    known, code = schema_store.read(flow.session), stack_history.deployed(flow.session, current)
+    if known and code.schema and min(known.revision, known.least_head) >= code.schema.head:
+        return "nothing to contract: the database is at this release's last revision"
+    return ""
+
+
+def _contract_after(flow: FlowContext) -> tuple[str, timedelta]:
+    """Read the setting, in words and as a time; empty and none where it is not set.
+
+    Raises:
+        AegisError: It is wrong.
+    """
+    name = f"{flow.session.project}:{contract_after.SETTING}"
+    found = flow.program_update.settings().get(name)
+    if found is None:
+        return "", timedelta()
+    try:
+        return f"{name} is {found.value}", contract_after.FORM.parse(found.value)
+    except ValueError as error:
+        raise AegisError(
+            what=f"the setting {name} is wrong",
+            why=f"{found.shown} {error}",
+            next=f"pulumi config set --stack {flow.session.name} {name} 7d",
+        ) from error
+
+
+def _due(
+    flow: FlowContext, releases: Sequence[Release], current: Release, plan: SchemaPlan
+) -> datetime:
+    """Say when a contract is due: so long after nothing needs any more what it removes.
+
+    Raises:
+        AegisError: What a release deployed cannot be read.
+    """
+    _, after = _contract_after(flow)
+    now = datetime.now(UTC)
+
+    def fits(release: Release) -> bool:
+        said = stack_history.deployed(flow.session, release).schema
+        return not schema.misfit(said, plan.after)
+
+    since = contract_after.done_without_since(releases, fits, enough=now - after)
+    # What runs needs it: that is refused in words of its own, whenever it is due.
+    return (since or current.ended or current.started) + after
 
 
 def _verified(stack: str, releases: Sequence[Release]) -> Release:
@@ -161,14 +233,14 @@ def _planned(
         there = known is not None and known.revision >= code.head
         after = DatabaseSchema(revision=code.head, least_head=code.head)
         return SchemaPlan(database=known, after=known if known and there else after, told=False)
-    with _refusing(stack, migration), flow.out.progress("asking the migration what it would do"):
+    with refusing(stack, migration), flow.out.progress("asking the migration what it would do"):
         name = job.begin(schema_job.PLAN, "x" if code is None else str(code.head))
         ended = _watched(job, name, stack, "nothing was changed: it was only asked")
     plan = schema_plan.of_log(ended.log) if ended.succeeded else None
     if plan is None:
         raise AegisError(
             what=f"the migration of {stack} does not say what it would do",
-            why=_quoted(ended),
+            why=quoted(ended),
             next=f"mend what it names; it was asked with {' '.join(migration.plan_args)}",
         )
     return plan
@@ -226,7 +298,7 @@ def _followed(
             flow.schema_reader.look()
         raise AegisError(
             what=f"the contract of {stack} failed",
-            why=_quoted(ended),
+            why=quoted(ended),
             state="what was applied before it failed stays applied; what runs was not changed",
             next=f"correct what it names; then aegis migrate contract --stack {stack} goes on",
             code=ExitCode.NOT_ROLLED_BACK,
@@ -235,6 +307,8 @@ def _followed(
     if said is None:
         flow.out.warn("the migration did not end with what the database is (docs/schema.md)")
         said = None if plan is None else plan.after
+    elif plan is not None:
+        said = schema.frozen(said, plan.after.irreversible)
     now = flow.schema_reader.look() if said is None else schema_store.remember(flow.session, said)
     return ContractReport(changed=True, database=now, job=name)
 
@@ -262,7 +336,7 @@ def _watched(job: SchemaJob, name: str, stack: str, state: str) -> Ended:
 
 
 @contextmanager
-def _refusing(stack: str, migration: Migration) -> Iterator[None]:
+def refusing(stack: str, migration: Migration) -> Iterator[None]:
     """Word what the cluster does not allow before anything is begun."""
     try:
         yield
@@ -275,7 +349,8 @@ def _refusing(stack: str, migration: Migration) -> Iterator[None]:
         ) from error
 
 
-def _quoted(ended: Ended) -> str:
+def quoted(ended: Ended) -> str:
+    """Quote what a run said before it failed, and what the cluster says of it."""
     lines = [it for it in ended.log.splitlines() if it.strip()][-_QUOTED:]
     return "\n".join([f"Job {ended.name}: {ended.why}", *lines] if ended.why else lines)
 

@@ -9,6 +9,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model import schema
 from aegis_deploy.model.rollout import within
 from aegis_deploy.model.schema_plan import ahead, of_steps
+from aegis_deploy.operations import pending_revisions
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
@@ -64,6 +65,11 @@ def require_fit(flow: FlowContext, changes: Changes) -> None:
     further = ahead(changes.steps, database)
     if further is not None:
         flow.out.show(f"  {further}")
+        foreseen = pending_revisions.look(flow.session.directory, changes.steps, further)
+        for line in () if foreseen is None else foreseen.lines():
+            flow.out.show(f"    {line}")
+        if further.freezes:
+            flow.out.warn(further.freezes)
     if database is None:
         return
     code, migrates = of_steps(changes.steps)

@@ -256,7 +256,8 @@ def _name_version(source: FlowContext, target: FlowContext, found: Candidate) ->
     target.program_update.override(VERSION_SETTING, found.deployed.version)
     schema = of_outputs(said)
     if schema is not None:
-        target.program_update.override(SCHEMA_SETTING, f"{schema.head}/{schema.least}")
+        frozen = f"/{schema.irreversible}" if schema.irreversible else ""
+        target.program_update.override(SCHEMA_SETTING, f"{schema.head}/{schema.least}{frozen}")
 
 
 def _is_other_code(release: Release, checkout: str | None) -> bool:

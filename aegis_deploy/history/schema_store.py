@@ -9,13 +9,16 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aegis_deploy.model.schema import DatabaseSchema, latest
+from aegis_deploy.model.schema import DatabaseSchema, frozen, latest
 
 if TYPE_CHECKING:
     from aegis_deploy.stack.session import Session
 
 TAG = "aegis:schema"
+IRREVERSIBLE_TAG = "aegis:schema-irreversible"
+"""A tag of its own, so that an older `aegis` still reads the two numbers that decide."""
 _SAID = re.compile(r"([0-9]{1,10}) ([0-9]{1,10})")
+_NUMBER = re.compile(r"[0-9]{1,10}")
 
 
 def parse(tags: Mapping[str, str]) -> DatabaseSchema | None:
@@ -23,7 +26,11 @@ def parse(tags: Mapping[str, str]) -> DatabaseSchema | None:
     found = _SAID.fullmatch(tags.get(TAG, ""))
     if found is None:
         return None
-    return DatabaseSchema(revision=int(found[1]), least_head=int(found[2]))
+    irreversible = tags.get(IRREVERSIBLE_TAG, "")
+    return frozen(
+        DatabaseSchema(revision=int(found[1]), least_head=int(found[2])),
+        int(irreversible) if _NUMBER.fullmatch(irreversible) else 0,
+    )
 
 
 def read(session: Session) -> DatabaseSchema | None:
@@ -41,5 +48,8 @@ def remember(session: Session, found: DatabaseSchema) -> DatabaseSchema:
     before = read(session)
     now = latest((before, found)) or found
     if now != before:
-        session.change_tags({TAG: f"{now.revision} {now.least_head}"})
+        said = {TAG: f"{now.revision} {now.least_head}"}
+        if now.irreversible:
+            said[IRREVERSIBLE_TAG] = str(now.irreversible)
+        session.change_tags(said)
     return now

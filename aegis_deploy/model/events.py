@@ -52,6 +52,7 @@ class Step:
         declared: What an object is declared as; see `model.declared`.
         schema: Which databases a workload's code works with; None where it does not say.
         migrates: Whether it brings the database to its code's schema.
+        revisions_command: What lists the revisions of one that does; empty where nothing says it.
         parent: The URN of what groups it; empty for what the engine makes by itself.
         provider: The URN of its provider.
         connects: How a provider of Kubernetes connects, as far as that is said: its inputs.
@@ -76,6 +77,7 @@ class Step:
     declared: str = ""
     schema: CodeSchema | None = None
     migrates: bool = False
+    revisions_command: tuple[str, ...] = ()
     parent: str = ""
     provider: str = ""
     connects: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -253,6 +255,8 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
         declared=declared.digest(str(metadata.type), inputs),
         schema=schemas.of_templates([inputs]),
         migrates=schemas.JOB in schemas.annotations_of(inputs),
+        revisions_command=schemas.words_of(schemas.annotations_of(inputs).get(schemas.REVISIONS))
+        or (),
         parent=str(getattr(state, "parent", "") or ""),
         provider=str(getattr(metadata, "provider", "") or "").rpartition("::")[0],
         connects=inputs if str(metadata.type) == KUBERNETES_PROVIDER else {},

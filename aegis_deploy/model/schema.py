@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 HEAD = "aegis.dev/schema-head"
 LEAST = "aegis.dev/schema-least"
 """The annotations of a pod template that say what its code is."""
+IRREVERSIBLE = "aegis.dev/schema-irreversible"
+"""The one that says the newest revision that no earlier code works after; without it there is none.
+The migration's template has it as well, for it may be all of a release that came to be."""
 PATH = "aegis.dev/schema-path"
 """The one that says where its pods answer what their database is; without it at `USUAL_PATH`."""
 JOB = "aegis.dev/schema-job"
@@ -25,6 +28,10 @@ CONTRACT_ARGS = "aegis.dev/schema-contract-args"
 """The one that says with which further arguments it takes away, too: a JSON list."""
 PLAN_ARGS = "aegis.dev/schema-plan-args"
 """The one that says with which of them it only says what that would be."""
+REHEARSE_ARGS = "aegis.dev/schema-rehearse-args"
+"""The one that says with which of them it tries all that on a copy."""
+REVISIONS = "aegis.dev/schema-revisions"
+"""The one that says which command lists its revisions in a checkout: a JSON list."""
 USUAL_PATH = "/version"
 _MOST = 10**9
 
@@ -36,14 +43,17 @@ class CodeSchema:
     Attributes:
         head: H, the newest revision that it knows.
         least: M, the least revision that it works with.
+        irreversible: The newest revision of its line that no earlier code works after; 0 of one
+            without such.
     """
 
     head: int
     least: int
+    irreversible: int = 0
 
     def as_json(self) -> dict[str, int]:
         """Return it for machines."""
-        return {"head": self.head, "least": self.least}
+        return _with_irreversible({"head": self.head, "least": self.least}, self.irreversible)
 
     def __str__(self) -> str:
         """The revisions that it works with, for people: from the least to the newest it knows."""
@@ -57,19 +67,24 @@ class DatabaseSchema:
     Attributes:
         revision: D, the last revision that was applied.
         least_head: N, the least head of code that works with it.
+        irreversible: The newest revision that was applied and that no earlier code works after: it
+            is never more than N, and only says why N is what it is. 0 of one without such.
     """
 
     revision: int
     least_head: int
+    irreversible: int = 0
 
     def as_json(self) -> dict[str, int]:
         """Return it for machines."""
-        return {"revision": self.revision, "leastHead": self.least_head}
+        said = {"revision": self.revision, "leastHead": self.least_head}
+        return _with_irreversible(said, self.irreversible)
 
     def __str__(self) -> str:
         """What it is, for people, to follow "the database is"."""
         works = f"works with code of revision {self.least_head} or later"
-        return f"at revision {self.revision} and {works}"
+        frozen = f"; {_frozen(self.irreversible)}" if self.irreversible else ""
+        return f"at revision {self.revision} and {works}{frozen}"
 
 
 def misfit(code: CodeSchema | None, database: DatabaseSchema | None) -> str:
@@ -86,6 +101,8 @@ def misfit(code: CodeSchema | None, database: DatabaseSchema | None) -> str:
             f"it needs the database at revision {code.least} or later, and that is at "
             f"{database.revision}"
         )
+    if code.head < database.irreversible:
+        return f"{_frozen(database.irreversible)}, and this is of {code.head}"
     if code.head < database.least_head:
         return (
             f"the database works with code of revision {database.least_head} or later, and this is "
@@ -106,7 +123,37 @@ def latest(found: Iterable[DatabaseSchema | None]) -> DatabaseSchema | None:
     if not known:
         return None
     return DatabaseSchema(
-        revision=max(it.revision for it in known), least_head=max(it.least_head for it in known)
+        revision=max(it.revision for it in known),
+        least_head=max(it.least_head for it in known),
+        irreversible=max(it.irreversible for it in known),
+    )
+
+
+def irreversible_of(manifests: Iterable[Mapping[str, Any]]) -> int:
+    """Return the newest revision that workloads or migrations call irreversible; 0 of none.
+
+    Args:
+        manifests: The workloads, as a program declares them or a cluster has them.
+    """
+    return max((_number(annotations_of(it).get(IRREVERSIBLE)) or 0 for it in manifests), default=0)
+
+
+def frozen(database: DatabaseSchema | None, irreversible: int) -> DatabaseSchema | None:
+    """Return what a database is, once it is known what cannot be gone back past.
+
+    A revision that was applied counts whether or not its migration raised N: who calls it
+    irreversible says that no code before it works.
+
+    Args:
+        database: What it says of itself.
+        irreversible: The revision that the code calls so; 0 of none.
+    """
+    if database is None or not irreversible or database.revision < irreversible:
+        return database
+    return replace(
+        database,
+        least_head=max(database.least_head, irreversible),
+        irreversible=max(database.irreversible, irreversible),
     )
 
 
@@ -128,16 +175,20 @@ def together(said: Iterable[CodeSchema | None]) -> CodeSchema | None:
     known = [it for it in said if it is not None]
     if not known:
         return None
-    return CodeSchema(head=min(it.head for it in known), least=max(it.least for it in known))
+    return CodeSchema(
+        head=min(it.head for it in known),
+        least=max(it.least for it in known),
+        irreversible=max(it.irreversible for it in known),
+    )
 
 
 def of_outputs(outputs: Mapping[str, Any]) -> CodeSchema | None:
-    """Return what a program's outputs say: `schema`, with `head` and `least`."""
+    """Return what a program's outputs say: `schema`, with `head`, `least`, maybe `irreversible`."""
     said = outputs.get("schema")
     if not isinstance(said, Mapping):
         return None
     head, least = _number(said.get("head")), _number(said.get("least"))
-    return None if head is None or least is None else CodeSchema(head=head, least=least)
+    return _code(head, least, said.get("irreversible"))
 
 
 def of_answer(body: str) -> DatabaseSchema | None:
@@ -160,6 +211,17 @@ def of_answer(body: str) -> DatabaseSchema | None:
     return None
 
 
+def words_of(text: object) -> tuple[str, ...] | None:
+    """Read a command or its arguments from an annotation; None when it is no JSON list of texts."""
+    try:
+        found = json.loads(str(text))
+    except ValueError:
+        return None
+    if not isinstance(found, list) or not found or not all(isinstance(it, str) for it in found):
+        return None
+    return tuple(found)
+
+
 def annotations_of(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the annotations of a workload's pod template."""
     value: Any = manifest
@@ -171,7 +233,22 @@ def annotations_of(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
 def _of_template(manifest: Mapping[str, Any]) -> CodeSchema | None:
     said = annotations_of(manifest)
     head, least = _number(said.get(HEAD)), _number(said.get(LEAST))
-    return None if head is None or least is None else CodeSchema(head=head, least=least)
+    return _code(head, least, said.get(IRREVERSIBLE))
+
+
+def _code(head: int | None, least: int | None, irreversible: object) -> CodeSchema | None:
+    if head is None or least is None:
+        return None
+    return CodeSchema(head=head, least=least, irreversible=_number(irreversible) or 0)
+
+
+def _with_irreversible(said: dict[str, int], irreversible: int) -> dict[str, int]:
+    """Add it where there is one: who reads the document knows the two numbers of old."""
+    return {**said, "irreversible": irreversible} if irreversible else said
+
+
+def _frozen(revision: int) -> str:
+    return f"revision {revision} cannot be gone back past by any code"
 
 
 def _number(value: object) -> int | None:

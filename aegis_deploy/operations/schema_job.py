@@ -6,7 +6,6 @@ some time after its end. What it says, and how it ended, is read from its pod.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from aegis_deploy.kubernetes.client import Cluster, Object
 
 MADE_FOR = "aegis.dev/schema-run"
-"""The label of what is made here: `CONTRACT` or `PLAN`."""
-CONTRACT, PLAN = "contract", "plan"
+"""The label of what is made here: `CONTRACT`, `PLAN` or `REHEARSE`."""
+CONTRACT, PLAN, REHEARSE = "contract", "plan", "rehearse"
 SECONDS = 900
 """How long it may take where the declared Job does not say."""
 _KEPT_SECONDS = 900
@@ -35,6 +34,11 @@ _LOOK_SECONDS = 1.0
 _SILENT_SECONDS = 120.0
 _LOG_LINES = 5000
 _NAME = 40
+_TOLD = {
+    schema.CONTRACT_ARGS: ("contract", "contract with the program's own tool"),
+    schema.REHEARSE_ARGS: ("rehearse", "try it by hand"),
+}
+"""What a migration with an annotation can be told to do, and what there is without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,8 @@ class Migration:
         labels: The Job's.
         contract_args: With which further arguments it takes away, too.
         plan_args: With which it says what that would be; None when it cannot.
+        rehearse_args: With which it tries that on a copy.
+        image_digest: The image that runs in the place of the declared one; None for that.
     """
 
     name: str
@@ -58,6 +64,8 @@ class Migration:
     labels: Mapping[str, str] = field(default_factory=dict)
     contract_args: tuple[str, ...] = ()
     plan_args: tuple[str, ...] | None = None
+    rehearse_args: tuple[str, ...] = ()
+    image_digest: str | None = None
 
     @property
     def path(self) -> str:
@@ -68,21 +76,27 @@ class Migration:
         """Describe the Job that runs it.
 
         Args:
-            purpose: `CONTRACT` or `PLAN`.
+            purpose: `CONTRACT`, `PLAN` or `REHEARSE`.
             head: What its name has of the schema.
             owner: The declared Job as the cluster has it; None when it is gone.
         """
         template = deepcopy(dict(self.spec["template"]))
         metadata = template["metadata"]
         annotations = dict(metadata["annotations"])
-        if purpose == PLAN:
+        if purpose != CONTRACT:
             # What it ends with is not what the database is.
             del annotations[schema.JOB]
         labels = {**(metadata.get("labels") or {}), MADE_FOR: purpose}
         template["metadata"] = {"labels": labels, "annotations": annotations}
         template["spec"] = {**template["spec"], "restartPolicy": "Never"}
         first = template["spec"]["containers"][0]
-        more = self.plan_args if purpose == PLAN else self.contract_args
+        more = {
+            CONTRACT: self.contract_args,
+            PLAN: self.plan_args,
+            REHEARSE: self.rehearse_args,
+        }[purpose]
+        if self.image_digest is not None:
+            first["image"] = f"{_repository(first['image'])}@{self.image_digest}"
         first["args"] = [*(first.get("args") or ()), *(more or ())]
         owners = [] if owner is None else [_owner(owner)]
         return {
@@ -104,42 +118,49 @@ class Migration:
         }
 
 
-def find(resources: Sequence[Mapping[str, Any]], stack: str) -> Migration:
+def find(
+    resources: Sequence[Mapping[str, Any]], stack: str, says: str = schema.CONTRACT_ARGS
+) -> Migration:
     """Return the migration of the release that a state has.
 
     Args:
         resources: The state's.
         stack: What the stack is called.
+        says: The annotation that it has to have.
 
     Raises:
-        AegisError: There is none that says how it takes away, or there are several.
+        AegisError: There is none that has it, or there are several.
     """
+    told, instead = _TOLD[says]
     live = [it for it in resources if not it.get("delete")]
     all_of_them = [it for it in live if schema.JOB in _annotations(it)]
-    found = [it for it in all_of_them if schema.CONTRACT_ARGS in _annotations(it)]
+    found = [it for it in all_of_them if says in _annotations(it)]
     if len(found) != 1:
         raise AegisError(
-            what=f"what runs in {stack} has no migration that could be told to contract"
+            what=f"what runs in {stack} has no migration that could be told to {told}"
             if not found
-            else f"what runs in {stack} has several migrations that could be told to contract",
+            else f"what runs in {stack} has several migrations that could be told to {told}",
             why=", ".join(str(it["urn"]).rpartition("::")[2] for it in found or all_of_them)
             or f"no pod template has the annotation {schema.JOB}",
-            next=f"declare one with {schema.JOB} and {schema.CONTRACT_ARGS}, as docs/schema.md "
-            "says, and deploy that; or contract with the program's own tool",
+            next=f"declare one with {schema.JOB} and {says}, as docs/schema.md "
+            f"says, and deploy that; or {instead}",
         )
     return _migration(found[0], stack)
 
 
 def _migration(resource: Mapping[str, Any], stack: str) -> Migration:
     said = _annotations(resource)
-    plan = said.get(schema.PLAN_ARGS)
+    contract, plan, rehearse = (
+        None if name not in said else _arguments(name, said[name])
+        for name in (schema.CONTRACT_ARGS, schema.PLAN_ARGS, schema.REHEARSE_ARGS)
+    )
     try:
         inputs = opened(resource.get("inputs") or {})
     except KeyError:
         raise AegisError(
             what=f"the migration of {stack} cannot be run from here",
             why="what its pods are made from is recorded as a secret",
-            next="contract with the program's own tool",
+            next="do it with the program's own tool",
         ) from None
     live = _metadata(resource)
     spec = inputs["spec"]
@@ -150,23 +171,21 @@ def _migration(resource: Mapping[str, Any], stack: str) -> Migration:
         # A workload that is none ends at no time of its own.
         spec=spec if is_job(str(resource["type"])) else {"template": spec["template"]},
         labels=(inputs["metadata"].get("labels") or {}),
-        contract_args=_arguments(schema.CONTRACT_ARGS, said[schema.CONTRACT_ARGS]),
-        plan_args=None if plan is None else _arguments(schema.PLAN_ARGS, plan),
+        contract_args=contract or (),
+        plan_args=plan,
+        rehearse_args=rehearse or (),
     )
 
 
 def _arguments(name: str, text: object) -> tuple[str, ...]:
-    try:
-        found = json.loads(str(text))
-    except ValueError:
-        found = None
-    if not isinstance(found, list) or not found or not all(isinstance(it, str) for it in found):
+    found = schema.words_of(text)
+    if found is None:
         raise AegisError(
             what=f"the annotation {name} is no list of arguments",
             why=f"it is {text}",
             next="""make it a JSON list of texts, such as '["--contract"]', and deploy that""",
         )
-    return tuple(found)
+    return found
 
 
 def _annotations(resource: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -178,6 +197,13 @@ def _metadata(resource: Mapping[str, Any]) -> Mapping[str, Any]:
     known = (resource.get("outputs") or {}).get("metadata")
     found = known or (resource.get("inputs") or {}).get("metadata")
     return found if isinstance(found, Mapping) else {}
+
+
+def _repository(image: str) -> str:
+    """An image reference without digest and tag: a colon after the last slash begins one."""
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
 
 
 def _owner(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,7 +276,7 @@ class SchemaJob:
         """Begin a run; return its name.
 
         Args:
-            purpose: `CONTRACT` or `PLAN`.
+            purpose: `CONTRACT`, `PLAN` or `REHEARSE`.
             head: What its name has of the schema.
 
         Raises:

@@ -59,6 +59,8 @@ class SchemaReader:
         if namespaces:
             self._clusters.see(resources)
         found = schema.latest((before, *self._said(namespaces)))
+        declared = schema.irreversible_of(it.get("inputs") or {} for it in resources)
+        found = schema.frozen(found, declared)
         if remembers and found is not None and found != before:
             found = schema_store.remember(self._session, found)
         self._known = found

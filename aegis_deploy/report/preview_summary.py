@@ -15,7 +15,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model.events import Changes, Step, Violation
 from aegis_deploy.model.fingerprint import is_shown
 from aegis_deploy.model.schema import DatabaseSchema
-from aegis_deploy.model.schema_plan import Ahead, ahead
+from aegis_deploy.model.schema_plan import Ahead, Foreseen, PendingRevision, ahead
 from aegis_deploy.model.workload_kinds import STATEFUL_SET, is_workload
 
 MARK = "<!-- aegis preview -->"
@@ -80,12 +80,14 @@ class StackPreview:
         changes: What it would change; None when that could not be found out.
         error: Why not.
         database: What its database was when last heard of; None when nothing was.
+        foreseen: What the checkout says of the revisions ahead; None where nothing says any.
     """
 
     stack: str
     changes: Changes | None = None
     error: AegisError | None = None
     database: DatabaseSchema | None = None
+    foreseen: Foreseen | None = None
 
     @property
     def good(self) -> bool:
@@ -123,6 +125,7 @@ class StackPreview:
             ],
             "warnings": list(self.changes.warnings),
             "migrates": None if migrates is None else migrates.as_json(),
+            "pending": None if self.foreseen is None else self.foreseen.as_json(),
             "resources": [
                 {"op": it.op, "type": it.type, "name": it.name, "changed": list(it.diffs)}
                 for it in _shown(self.changes)
@@ -185,6 +188,10 @@ def _parts(previews: Sequence[StackPreview], share: int) -> Iterator[str]:
     for it in previews:
         if (migrates := it.migrates) is not None:
             yield f"**{md.text(it.stack)}** {md.text(str(migrates))}"
+            if it.foreseen is not None:
+                yield _foreseen(it.foreseen, share)
+            if migrates.freezes:
+                yield f"> [!WARNING]\n> **{md.text(it.stack)}** {md.text(migrates.freezes)}"
     yield from (_unknown(it) for it in previews if it.changes is None)
     yield from (_details(*it, share) for it in seen if it[1] or it[1].warnings)
 
@@ -203,7 +210,10 @@ def lines(preview: StackPreview) -> list[str]:
         found += _indented(it.message)
     found += [f"  {it.danger.value.upper()}  {it.resource}: {it.why}" for it in risks(changes)]
     found += [f"  {_sign(it)} {_label(it)}{_changed(it)}" for it in _shown(changes)]
-    found += [f"  {it}" for it in (preview.migrates,) if it is not None]
+    if (migrates := preview.migrates) is not None:
+        pending = [] if preview.foreseen is None else preview.foreseen.lines()
+        found += [f"  {migrates}", *(f"    {it}" for it in pending)]
+        found += [f"  {migrates.freezes}"] if migrates.freezes else []
     found += [f"  warning: {it}" for it in changes.warnings]
     return found
 
@@ -339,6 +349,19 @@ def _unknown(preview: StackPreview) -> str:
     if error.next:
         parts.append(f"next: {md.code(error.next)}")
     return "\n\n".join(parts)
+
+
+def _foreseen(found: Foreseen, limit: int) -> str:
+    columns = ("revision", "", "what it does", "squawk")
+    table = md.short_table(columns, found.revisions, _revision, limit) if found.revisions else ""
+    return "\n\n".join(filter(None, (md.text(found.fault, limit=400), table)))
+
+
+def _revision(it: PendingRevision) -> tuple[str, ...]:
+    kind = f"{it.kind}, irreversible" if it.irreversible else it.kind
+    said = (line.partition(": ") for line in it.lint)
+    against = "; ".join(f"{md.code(rule)} {md.text(why, limit=200)}" for rule, _, why in said)
+    return (str(it.number), md.text(kind), md.text(it.about, limit=200), against)
 
 
 def _details(stack: str, changes: Changes, limit: int) -> str:

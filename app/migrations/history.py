@@ -22,13 +22,24 @@ class Revision:
         kind: Whether the release before works after it (`expand`), or what it used goes
             (`contract`).
         about: What it does, in one line.
-        least_head: For a contract, the least head of code that works after it.
+        least_head: For a contract, the least head of code that works after it; of an irreversible
+            revision its own number.
+        irreversible: Whether no code before it works once code of it has run: data rewritten, or
+            written in a way that only this code reads. What runs serves on beside an expand.
+        waived: The rules of the lint that it waives.
     """
 
     number: int
     kind: Kind
     about: str
     least_head: int = 0
+    irreversible: bool = False
+    waived: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """What a person calls it."""
+        kind = f"{self.kind}, irreversible" if self.irreversible else self.kind
+        return f"revision {self.number} ({kind}): {self.about}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +68,12 @@ def line(revisions: Iterable[Revision]) -> tuple[Revision, ...]:
             raise HistoryError(f"revision {place} lacks or is there twice: next is {it.number}")
         if it.kind not in ("expand", "contract"):
             raise HistoryError(f"revision {place} says neither expand nor contract: {it.kind!r}")
-        if (it.kind == "contract") != bool(it.least_head):
+        if it.irreversible and it.least_head != place:
+            raise HistoryError(
+                f"revision {place} is irreversible, which says already what code works after it: "
+                "its own"
+            )
+        if (it.kind == "contract" or it.irreversible) != bool(it.least_head):
             raise HistoryError(
                 f"revision {place}: a contract names the least code that works after it, "
                 "an expand none"

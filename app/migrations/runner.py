@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from app.migrations.history import HistoryError, Plan, Revision, line, plan
 LOCK = 0x61656769_73
 """The advisory lock of whoever migrates: "aegis"."""
 ATTEMPTS = 8
+Within = Callable[[Revision], AbstractContextManager[object]]
 _TURN_SECONDS = 0.5
 _WAIT_SECONDS = 300.0
 _FIRST_PAUSE, _MOST_PAUSE = 0.5, 15.0
@@ -64,6 +66,8 @@ def _revision(script: Script) -> Revision:
     called, before, module = script.revision, script.down_revision, script.module
     kind: Any = getattr(module, "kind", None)
     number = int(called) if called.isascii() and called.isdigit() else 0
+    irreversible = getattr(module, "irreversible", False) is True
+    waived = getattr(module, "waived", ())
     if called != f"{number:04d}" or before != (f"{number - 1:04d}" if number > 1 else None):
         raise HistoryError(
             f"revision {called!r} follows {before!r}: each is called by its number, as in 0001, "
@@ -73,7 +77,10 @@ def _revision(script: Script) -> Revision:
         number=number,
         kind=kind,
         about=(module.__doc__ or "").strip().partition("\n")[0].rstrip("."),
-        least_head=getattr(module, "least_head", 0),
+        least_head=getattr(module, "least_head", number if irreversible else 0),
+        irreversible=irreversible,
+        # One of another form is for the lint to refuse.
+        waived=tuple(waived) if isinstance(waived, Mapping) else (),
     )
 
 
@@ -93,7 +100,11 @@ class Pending:
 
 
 class Runner:
-    """Brings one database to a code's schema."""
+    """Brings one database to a code's schema.
+
+    Attributes:
+        service: Whose the database has to be.
+    """
 
     def __init__(
         self,
@@ -103,6 +114,7 @@ class Runner:
         service: str,
         production: bool,
         say: Callable[[str], None],
+        within: Within = nullcontext,
         directory: Path = Path(__file__).parent,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -114,12 +126,13 @@ class Runner:
             service: Whose the database has to be.
             production: Whether a mistake would be one in production.
             say: Tells a line.
+            within: What a revision is applied within.
             directory: Where the revisions are.
             pause: Waits for some seconds.
         """
-        self._connection, self._code, self._service = connection, code, service
+        self._connection, self._code, self.service = connection, code, service
         self._production, self._say, self._pause = production, say, pause
-        self._directory = directory
+        self._within, self._directory = within, directory
         self._line = revisions(directory)
 
     def run(self, *, contracts: bool = False) -> DatabaseSchema:
@@ -141,6 +154,18 @@ class Runner:
         finally:
             self._end_turn()
 
+    def replay(self, revision: int) -> None:
+        """Apply all revisions up to one to an empty database, contracts, too: a copy's beginning.
+
+        Args:
+            revision: The last one.
+
+        Raises:
+            MigrationError: One failed.
+        """
+        for it in self._line[:revision]:
+            self._apply(it)
+
     def pending(self, *, contracts: bool = False) -> Pending:
         """Say what a run would do, and do nothing.
 
@@ -154,12 +179,7 @@ class Runner:
         if at.revision >= self._code.head or self._code.head < at.least_head:
             self._require_fit(at)
             return Pending(at=at, after=at)
-        runs = plan(self._line, at.revision, contracts=contracts).runs
-        revision = at.revision + len(runs)
-        least = max((it.least_head for it in self._line[:revision]), default=0)
-        after = DatabaseSchema(revision=revision, least_head=max(at.least_head, least))
-        self._require_fit(after)
-        return Pending(at=at, after=after, runs=runs)
+        return self._planned(at, plan(self._line, at.revision, contracts=contracts))
 
     def _run(self, contracts: bool) -> DatabaseSchema:
         at = self._look()
@@ -175,16 +195,31 @@ class Runner:
         if refused is not None:
             raise RefusedError(refused, at=at.revision, began=False)
         todo = plan(self._line, at.revision, contracts=contracts)
+        # Before anything is applied: what is refused afterwards would have been changed.
+        self._planned(at, todo)
         for revision in todo.runs:
             self._apply(revision)
-        at = self._look()
         self._tell_waiting(todo)
-        self._require_fit(at)
-        return at
+        return self._look()
+
+    def _planned(self, at: DatabaseSchema, todo: Plan) -> Pending:
+        """Say what a database would be after a plan.
+
+        Raises:
+            RefusedError: This code would not fit it.
+        """
+        revision = at.revision + len(todo.runs)
+        least = max((it.least_head for it in self._line[:revision]), default=0)
+        after = DatabaseSchema(revision=revision, least_head=max(at.least_head, least))
+        why = misfit(self._code, after)
+        if why is not None:
+            behind = next((f"; {it} waits for aegis migrate contract" for it in todo.waits), "")
+            raise RefusedError(f"{why}{behind}", at=at.revision, began=False)
+        return Pending(at=at, after=after, runs=todo.runs)
 
     def _look(self) -> DatabaseSchema:
         try:
-            return identity.read(self._connection, self._service)
+            return identity.read(self._connection, self.service)
         except identity.UnfitError as error:
             raise RefusedError(str(error), at=0, began=False) from None
         finally:
@@ -197,7 +232,7 @@ class Runner:
 
     def _tell_waiting(self, todo: Plan) -> None:
         for revision in todo.waits:
-            self._say(f"waits: {_called(revision)}")
+            self._say(f"waits: {revision}")
 
     def _apply(self, revision: Revision) -> None:
         """Apply one revision; try again while something else holds what it has to lock."""
@@ -211,16 +246,16 @@ class Runner:
                 if not isinstance(error.orig, _HELD_UP) or attempt == ATTEMPTS:
                     raise self._failed(revision, error) from None
                 # Whoever waits for a strong lock makes everybody behind it wait: give way instead.
-                self._say(f"held up: {_called(revision)}: {reason(error)}; attempt {attempt}")
+                self._say(f"held up: {revision}: {reason(error)}; attempt {attempt}")
                 self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
                 pause = min(pause * 2, _MOST_PAUSE)
             else:
-                self._say(f"applied {_called(revision)}, {time.monotonic() - began:.1f} s")
+                self._say(f"applied {revision}, {time.monotonic() - began:.1f} s")
                 return
 
     def _failed(self, revision: Revision, error: DBAPIError) -> MigrationError:
         return MigrationError(
-            f"{_called(revision)}: {reason(error)}",
+            f"{revision}: {reason(error)}",
             at=revision.number - 1,
             began=True,
             # Of locks, time, space or a server that goes the next try may see nothing.
@@ -232,7 +267,8 @@ class Runner:
         config.set_main_option("script_location", str(self._directory))
         config.attributes["connection"] = self._connection
         config.attributes["on_apply"] = self._note
-        command.upgrade(config, f"{revision.number:04d}")
+        with self._within(revision):
+            command.upgrade(config, f"{revision.number:04d}")
         self._connection.commit()
 
     def _note(self, *, ctx: Any, step: Any, **_: Any) -> None:  # noqa: ANN401 - Alembic's
@@ -243,7 +279,7 @@ class Runner:
         done = ctx.connection.execute(AEGIS_SCHEMA.update().values(**values))
         if done.rowcount == 0:
             ctx.connection.execute(
-                AEGIS_SCHEMA.insert().values(singleton=1, service=self._service, **values)
+                AEGIS_SCHEMA.insert().values(singleton=1, service=self.service, **values)
             )
 
     def _take_turn(self) -> None:
@@ -268,7 +304,3 @@ class Runner:
             self._connection.rollback()
             self._connection.scalar(text(f"SELECT pg_advisory_unlock({LOCK})"))
             self._connection.rollback()
-
-
-def _called(revision: Revision) -> str:
-    return f"revision {revision.number} ({revision.kind}): {revision.about}"

@@ -30,7 +30,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/languages/programs.py": ("tests/languages/",),
     "tests/e2e/test_added.py": _commands("deploy", "rollback", "recover", "history", "status"),
     "tests/e2e/test_autoscaled.py": _commands("deploy", "rollback", "drift", "status"),
-    "tests/e2e/test_database.py": ("lab/database.py", *_commands("deploy", "status")),
+    "tests/e2e/test_database.py": ("lab/database.py", *_commands("deploy", "status", "migrate")),
     "tests/e2e/test_deploy.py": _STAND_INS,
     "tests/e2e/test_faults_by_hand.py": _commands("drift"),
     "tests/e2e/test_faults_cluster.py": ("lab/outage.py",),
@@ -63,7 +63,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         *_commands("deploy", "rollback", "report", "history", "config"),
     ),
     "tests/e2e/test_schema_fit.py": _commands(
-        "deploy", "rollback", "history", "status", "migrate", "drift"
+        "deploy", "rollback", "history", "status", "migrate", "drift", "preview"
     ),
     "tests/e2e/test_sets.py": _commands("deploy", "rollback", "status"),
     "tests/e2e/test_two_clusters.py": _commands("deploy", "rollback", "drift", "status", "gate"),

@@ -35,6 +35,8 @@ STACK = ("--stack", "staging")
 SHORT = {"minReadySeconds": 1, "preStopSeconds": 2, "drainSeconds": 5}
 GATE = {"bakeSeconds": 2, "unreadySeconds": 300, "p99Ms": 60_000}
 """How soon a busy machine starts a pod and answers is nothing of a release's."""
+BAKED_SECONDS = 15
+"""Long enough for a database to go away while the gate judges."""
 SECONDS = 180
 DEATHS = int(os.environ.get("AEGIS_DEATHS", "1"))
 SEED = int(os.environ.get("AEGIS_SEED", "4"))
@@ -48,7 +50,7 @@ from alembic import op
 
 revision = "{number:04}"
 down_revision = "{before:04}"
-kind = "expand"
+kind = {kind}
 
 
 def upgrade() -> None:
@@ -111,19 +113,35 @@ class Stored:
         with psycopg.connect(address, autocommit=True, **options) as connection:
             return connection.execute(statement.encode()).fetchall()
 
+    def permit(self, what: str) -> None:
+        """Change what the service's role may, as the server's superuser."""
+        options: dict[str, Any] = {
+            "sslmode": "verify-full",
+            "sslrootcert": str(self.server.authority),
+        }
+        with psycopg.connect(self.server.url(), autocommit=True, **options) as connection:
+            connection.execute(f"ALTER ROLE {self.name} {what}".encode())
+
     def schema(self) -> tuple[int, int]:
         """The database's revision, and the least head of code that works with it."""
         ((revision, least),) = self.query("SELECT revision, least_head FROM aegis_schema")
         return revision, least
 
-    def adds(self, number: int, does: str, about: str = "Of a test.") -> None:
+    def adds(
+        self, number: int, does: str, about: str = "Of a test.", kind: str = '"expand"'
+    ) -> None:
         """Add a revision to the service's code, as a developer does."""
         migrations = self.at.directory / "app" / "migrations"
         for old in (migrations / "versions").glob(f"r{number:04}_*.py"):
             old.unlink()
-        text = REVISION.format(number=number, before=number - 1, does=does, about=about)
+        text = REVISION.format(number=number, before=number - 1, does=does, about=about, kind=kind)
         (migrations / "versions" / f"r{number:04}_of_a_test.py").write_text(text)
         (migrations / "schema.json").write_text(json.dumps({"head": number, "least": 1}))
+
+    def bakes(self, seconds: int) -> None:
+        """Choose how long the gate looks at a release."""
+        name = f"{PROJECT}:gate.bakeSeconds"
+        self.at.pulumi("config", "set", "--path", name, str(seconds), *STACK)
 
     def commit(self) -> None:
         """Give the next image a tag of its own."""
@@ -293,6 +311,52 @@ def test_a_database_that_is_away_takes_no_pod_out_and_comes_back_by_itself(store
     assert _pods(stored) == before, "none was started anew"
 
 
+def test_recover_judges_what_the_gate_could_tell_nothing_of_once_the_database_is_back(
+    stored: Stored,
+) -> None:
+    stored.bakes(BAKED_SECONDS)
+    stored.commit()
+    generation, _ = _rollout(stored)
+    words = ("aegis", "deploy", "--yes", "--json", *STACK)
+    here: dict[str, Any] = {"cwd": stored.at.directory, "env": stored.at.environment, "text": True}
+    with subprocess.Popen(
+        words, **here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as deploying:
+        # Before it is complete no new pod would become ready, which is told from this.
+        wait_until(
+            lambda: _rollout(stored, after=generation)[1], what="its rollout", timeout=SECONDS
+        )
+        database.stop(settings.load(os.environ, ROOT))
+        try:
+            failed = json.loads(deploying.communicate(timeout=2 * SECONDS)[0])
+            assert deploying.returncode == 1
+            still = stored.told("recover", expect=1)
+        finally:
+            database.start(settings.load(os.environ, ROOT))
+    for told in (failed["error"], still["error"]):
+        assert told["what"].startswith("the database of staging stopped answering ")
+        assert told["next"] == "once it answers: aegis recover --stack staging"
+        assert "nothing was undone" in told["state"]
+    assert not stored.told("status")["release"]["verified"]
+    recovered = stored.told("recover")
+    assert (recovered["action"], recovered["rollback"]) == ("judge", None)
+    now = stored.told("status")["release"]
+    assert (now["verified"], now["number"]) == (True, recovered["target"])
+    assert stored.says()["gitSha"] == stored.at.environment["AEGIS_GIT_SHA"]
+    stored.bakes(GATE["bakeSeconds"])
+
+
+def _rollout(stored: Stored, after: int = 0) -> tuple[int, bool]:
+    """The Deployment's generation, and whether the rollout of one after another is complete."""
+    where = ("--namespace", NAMESPACE, "get", "deployment", "aegis-api", "--output", "json")
+    found = json.loads(stored.at.kubectl(*where).standard_output)
+    generation, status = found["metadata"]["generation"], found["status"]
+    wanted = {"updatedReplicas", "readyReplicas", "replicas"}
+    counts = {status.get(it) for it in wanted}
+    whole = status["observedGeneration"] == generation and counts == {found["spec"]["replicas"]}
+    return generation, whole and generation > after
+
+
 @pytest.mark.skipif(DEATHS == 0, reason="AEGIS_DEATHS is 0")
 def test_a_deployer_that_dies_around_its_migration_loses_nothing(stored: Stored) -> None:
     chance = random.Random(f"{SEED} migration")  # noqa: S311 - to be repeated, not to be secret
@@ -316,3 +380,31 @@ def test_a_deployer_that_dies_around_its_migration_loses_nothing(stored: Stored)
             assert stored.told("deploy", "--yes", "--force")["gate"]["passed"], told
         assert stored.schema() == (number, 0), told
         assert stored.says()["schema"]["head"] == number, told
+
+
+def test_a_contract_is_rehearsed_on_a_copy_under_load_and_nothing_of_it_is_left(
+    stored: Stored,
+) -> None:
+    number = stored.schema()[0] + 1
+    contracts = '"contract"; least_head = 2'
+    stored.adds(number, 'op.drop_column("records", "more")', kind=contracts)
+    stored.commit()
+    with stored.loaded():
+        assert stored.told("deploy", "--yes")["gate"]["passed"]
+        refused = stored.told("migrate", "rehearse", expect=3)
+        assert "may not create databases" in refused["error"]["why"]
+        stored.permit("CREATEDB")
+        said = stored.told("migrate", "rehearse")["rehearsal"]
+        stored.permit("NOCREATEDB")
+        planned = stored.aegis("migrate", "contract", "--preview").output
+    (drops,) = [it for it in said["statements"] if "DROP COLUMN more" in it["sql"]]
+    assert drops["locks"] == [{"table": "records", "mode": "ACCESS EXCLUSIVE"}]
+    assert (said["failed"], said["copied"]["left"]) == (None, [])
+    assert said["copied"]["rows"] > 0
+    # Before it is known by the statement, too, and nothing has happened yet.
+    assert "locks: ACCESS EXCLUSIVE on records: reads and writes wait" in planned
+    assert stored.schema()[0] == number - 1
+    assert stored.query("SELECT count(more) FROM records")
+    assert stored.query("SELECT 1 FROM pg_database WHERE datname LIKE 'rehearsal_of_%'") == []
+    assert stored.told("migrate", "contract", "--yes")["changed"]
+    assert stored.schema() == (number, 2)

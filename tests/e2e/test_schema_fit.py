@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lab.command import wait_until
 from tests.e2e.small_program import PATIENT, SmallProgram
 from tests.evidence.plugin import keep
 
@@ -21,6 +22,8 @@ import pulumi_kubernetes as kubernetes
 config = pulumi.Config()
 NAMESPACE, IMAGE = config.require("namespace"), config.require("image")
 HEAD, LEAST = config.require_int("head"), config.require_int("least")
+FROZEN = config.get("irreversible")
+FREEZES = {"aegis.dev/schema-irreversible": FROZEN} if FROZEN else {}
 # What it holds outlives every release: nothing of it changes with them.
 STORE = """
 import http.server, json, os, signal
@@ -140,6 +143,8 @@ if config.get_bool("migrates"):
                     "migrate",
                     MIGRATE,
                     {
+                        **FREEZES,
+                        "aegis.dev/schema-revisions": '["cat", "revisions.json"]',
                         "aegis.dev/schema-job": "true",
                         "aegis.dev/schema-contract-args": '["--contract"]',
                         "aegis.dev/schema-plan-args": '["--contract", "--plan"]',
@@ -150,7 +155,7 @@ if config.get_bool("migrates"):
             opts=pulumi.ResourceOptions(depends_on=before),
         )
     )
-said = {"aegis.dev/schema-head": str(HEAD), "aegis.dev/schema-least": str(LEAST)}
+said = {"aegis.dev/schema-head": str(HEAD), "aegis.dev/schema-least": str(LEAST), **FREEZES}
 deployment("web", WEB, before, said)
 '''
 
@@ -159,10 +164,17 @@ class Shop(SmallProgram):
     """The program, its stack and its namespace."""
 
     def release(
-        self, head: int, least: int, *, migrates: bool = True, broken: bool = False
+        self,
+        head: int,
+        least: int,
+        *,
+        migrates: bool = True,
+        broken: bool = False,
+        irreversible: int = 0,
     ) -> None:
         """Choose what is deployed next: code of a schema, with a migration to it or without."""
         code = {"head": str(head), "least": str(least)}
+        code |= {"irreversible": str(irreversible)} if irreversible else {}
         ways = {"migrates": str(migrates).lower(), "broken": str(broken).lower()}
         self.configure({**code, **ways})
 
@@ -303,3 +315,46 @@ def test_a_contract_is_run_by_the_releases_own_migration_and_by_no_deploy(shop: 
     assert not shop.told("migrate", "contract", "--yes")["changed"]
     refused = shop.told("rollback", "--yes", expect=3)
     assert "works with code of revision 6" in refused["error"]["why"]
+
+
+def test_a_schedule_contracts_what_nothing_has_needed_for_long_enough(shop: Shop) -> None:
+    shop.release(7, 2)
+    assert shop.told("deploy", "--yes")["gate"]["passed"]
+    assert shop.store() == {"revision": 7, "leastHead": 6}
+    assert not shop.told("migrate", "contract", "--due", "--yes")["changed"], "it is not set"
+    shop.configure({"contractAfter": "7d"})
+    waits = shop.told("migrate", "contract", "--due", "--yes")
+    assert (waits["changed"], bool(waits["dueAt"])) == (False, True)
+    assert shop.store() == {"revision": 7, "leastHead": 6}
+    shop.configure({"contractAfter": "1m"})
+    wait_until(
+        lambda: shop.told("migrate", "contract", "--due", "--yes")["changed"],
+        what="it is due",
+        timeout=300,
+    )
+    assert shop.store() == {"revision": 7, "leastHead": 7}
+    shop.configure({"contractAfter": ""})
+
+
+def test_nothing_goes_back_past_what_is_irreversible(shop: Shop) -> None:
+    shop.release(8, 2, broken=True, irreversible=8)
+    eighth = {"revision": 8, "kind": "expand", "about": "Eight", "sql": ["DROP TABLE seven;"]}
+    (shop.directory / "revisions.json").write_text(json.dumps({"revisions": [eighth]}))
+    previewed = shop.aegis("preview").output
+    assert "revision 8 is irreversible" in previewed
+    assert "revision 8 (expand): Eight" in previewed
+    assert "squawk: ban-drop-table: " in previewed
+    failed = shop.aegis("deploy", "--yes", expect=1).output
+    assert failed.index("revision 8 is irreversible") < failed.index("boom: forgot a comma")
+    assert "revision 8 cannot be gone back past by any code, and this is of 7" in failed
+    # The store was told nothing of N: that the release says the word is enough.
+    assert shop.store() == {"revision": 8, "leastHead": 7}
+    frozen = {"revision": 8, "leastHead": 8, "irreversible": 8}
+    assert shop.told("status")["database"] == frozen
+
+    shop.release(8, 2, irreversible=8)
+    assert shop.told("deploy", "--yes", "--force")["gate"]["passed"]
+    refused = shop.told("rollback", "--yes", expect=3)
+    assert "revision 8 cannot be gone back past by any code" in refused["error"]["why"]
+    assert "revision 8 cannot be gone back past by any code" in shop.aegis("history").output
+    assert shop.told("history")["database"] == frozen

@@ -30,6 +30,11 @@ class PostgresServer:
         self._made, self.port = made, port
         self._running: ExitStack | None = None
 
+    @property
+    def owner(self) -> int:
+        """The user it runs as."""
+        return os.geteuid() if self._made.owner is None else self._made.owner
+
     def start(self) -> None:
         """Start it."""
         stack = ExitStack()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,20 +24,9 @@ from tests.integration.databases import (
     PostgresServer,
     postgres_server,
 )
+from tests.integration.revisions import History
 
 pytestmark = pytest.mark.integration
-REVISION = '''"""{about}"""
-
-from alembic import op
-
-revision = "{number:04d}"
-down_revision = "{before:04d}"
-kind = "{kind}"
-{more}
-
-def upgrade():
-    op.execute("""{statement}""")
-'''
 
 
 @pytest.fixture(scope="module")
@@ -51,60 +38,6 @@ def server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def database(server: PostgresServer) -> Database:
     return server.database()
-
-
-class History:
-    """A copy of the service's revisions to which a test adds its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory / "migrations"
-        shutil.copytree(ROOT / "app" / "migrations", self.directory)
-        self.head = 1
-
-    def add(self, statement: str, *, kind: str = "expand", more: str = "") -> None:
-        self.head += 1
-        text = REVISION.format(
-            about=f"Step {self.head}",
-            number=self.head,
-            before=self.head - 1,
-            kind=kind,
-            statement=statement,
-            more=more,
-        )
-        (self.directory / "versions" / f"r{self.head:04d}.py").write_text(text)
-
-    def run(
-        self, database: Database, *, contracts: bool = False, head: int = 0, least: int = 1
-    ) -> tuple[DatabaseSchema, list[str]]:
-        """Bring a database to it; returns what it says afterwards, and what was told."""
-        told: list[str] = []
-        with self._runner(database, head, least, told) as runner:
-            return runner.run(contracts=contracts), told
-
-    def pending(self, database: Database, *, contracts: bool = False) -> Pending:
-        """What a run would do."""
-        with self._runner(database, 0, 1, []) as runner:
-            return runner.pending(contracts=contracts)
-
-    @contextmanager
-    def _runner(
-        self, database: Database, head: int, least: int, told: list[str]
-    ) -> Iterator[Runner]:
-        engine = sa.create_engine(
-            database.url.replace("postgresql:", "postgresql+psycopg:"),
-            connect_args={"options": "-c lock_timeout=100"},
-            poolclass=sa.NullPool,
-        )
-        with engine.connect() as connection:
-            yield Runner(
-                connection,
-                CodeSchema(head=head or self.head, least=least),
-                service="aegis-api",
-                production=False,
-                say=told.append,
-                directory=self.directory,
-                pause=lambda _: None,
-            )
 
 
 @pytest.fixture
@@ -273,8 +206,37 @@ class TestRevisions:
             "ALTER TABLE customers DROP COLUMN phone", kind="contract", more="least_head = 1"
         )
         history.add("CREATE TABLE three (id int)")
-        with pytest.raises(RefusedError, match="is at revision 1, and this code needs at least 3"):
+        with pytest.raises(
+            RefusedError,
+            match=r"is at revision 1, .* at least 3.*; revision 2 \(contract\).* waits",
+        ):
             history.run(database, least=3)
+
+    def test_what_would_not_fit_afterwards_is_refused_before_anything_is_applied(
+        self, database: Database, history: History
+    ) -> None:
+        history.run(database)
+        history.add("CREATE TABLE two (id int)")
+        history.add(
+            "ALTER TABLE customers DROP COLUMN phone", kind="contract", more="least_head = 2"
+        )
+        with pytest.raises(RefusedError, match="needs at least 3") as refused:
+            history.run(database, least=3)
+        assert (refused.value.at, refused.value.began) == (1, False)
+        assert database.query("SELECT to_regclass('two')") == [(None,)]
+        assert database.query("SELECT revision FROM aegis_schema") == [(1,)]
+
+    def test_an_irreversible_one_runs_with_its_deploy_and_no_earlier_code_fits_then(
+        self, database: Database, history: History
+    ) -> None:
+        history.add("CREATE TABLE two (id int)", more="irreversible = True")
+        history.add("CREATE TABLE three (id int)")
+        schema, told = history.run(database)
+        assert schema == DatabaseSchema(revision=3, least_head=2)
+        assert "applied revision 2 (expand, irreversible): Step 2" in told[1]
+        with pytest.raises(RefusedError, match="works with code of revision 2 or later"):
+            history.run(database, head=1)
+        assert history.run(database, head=2)[0] == schema
 
     def test_a_lock_that_is_held_is_given_way_to_and_tried_again(
         self, server: PostgresServer, database: Database, history: History

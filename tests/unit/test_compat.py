@@ -44,6 +44,18 @@ def test_code_meets_each_schema_that_it_says_it_works_with_and_the_code_before_i
     assert len(list(meetings(checkout, None, tmp_path / "again"))) == 2
 
 
+@pytest.mark.parametrize(("head", "tried_too"), [(2, False), (3, True)])
+def test_the_code_before_an_irreversible_revision_is_not_gone_back_to(
+    checkout: Path, tmp_path: Path, head: int, tried_too: bool
+) -> None:
+    schema = Path("app", "migrations", "schema.json")
+    (checkout / schema).write_text('{"head": 3, "least": 2, "irreversible": 3}')
+    (tmp_path / "before" / schema).parent.mkdir(parents=True)
+    (tmp_path / "before" / schema).write_text(json.dumps({"head": head, "least": 1}))
+    found = [it.title for it in meetings(checkout, tmp_path / "before", tmp_path / "scratch")]
+    assert ("the code before on revision 3" in found) is tried_too
+
+
 def test_what_does_not_work_is_told(tmp_path: Path) -> None:
     said: list[str] = []
     found = [Meeting(it, tmp_path / it, tmp_path) for it in ("good", "bad")]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aegis_deploy.operations import squawk
 from app.migrate import LIMITS
 from tests import migration_lint
 from tests.migration_lint import MIGRATIONS, NEEDLESS, NO_LINE, NO_REASON, NOT_RENDERED, lint
@@ -270,6 +271,6 @@ class TestTheCommand:
     def test_is_loud_when_squawk_does_not_do_its_work(
         self, line: Line, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(migration_lint, "OLDEST_SERVER", "no version")
+        monkeypatch.setattr(squawk, "OLDEST_SERVER", "no version")
         with pytest.raises(RuntimeError, match="squawk: exit "):
             line.rules()

@@ -103,6 +103,23 @@ def test_deploys_wait_for_each_other_and_none_is_cancelled(name: str) -> None:
     assert concurrency["queue"] == "max"
 
 
+def test_contracts_wait_for_deploys_and_run_only_what_is_due() -> None:
+    [path] = [it for it in WORKFLOWS if it.name == "contract.yaml"]
+    job = yaml.safe_load(path.read_text())["jobs"]["contract"]
+    deploys = [
+        _job(f"deploy-{stack}")["concurrency"] for stack in job["strategy"]["matrix"]["stack"]
+    ]
+    for stack, concurrency in zip(job["strategy"]["matrix"]["stack"], deploys, strict=True):
+        group = job["concurrency"]["group"].replace("${{ matrix.stack }}", stack)
+        assert {**job["concurrency"], "group": group} == concurrency
+    assert job["environment"] == "${{ matrix.stack }}"
+    (command,) = [it["run"] for it in job["steps"] if "aegis migrate" in it.get("run", "")]
+    assert "--due --yes" in command
+    # Nowhere else: no deploy and no recovery contracts.
+    others = "".join(it.read_text() for it in WORKFLOWS if it != path)
+    assert "migrate contract" not in others
+
+
 @pytest.mark.parametrize("stack", ["staging", "production"])
 def test_a_deploy_is_judged_by_the_policies_and_guarded_by_its_environment(stack: str) -> None:
     job = _job(f"deploy-{stack}")

@@ -1,7 +1,8 @@
-"""`aegis migrate contract`."""
+"""`aegis migrate contract` and `aegis migrate rehearse`."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -17,6 +18,50 @@ from aegis_deploy.cli.commands.options import (
     output_of,
     seconds,
 )
+from aegis_deploy.common.errors import ExitCode
+
+
+def rehearse(
+    context: typer.Context,
+    *,
+    stack: Stack = None,
+    directory: Directory = HERE,
+    json: Json = False,  # noqa: ARG001 - its callback has seen it
+    image_digest: Annotated[
+        str | None,
+        typer.Option(
+            "--image-digest",
+            metavar="DIGEST",
+            help="The image whose migration is tried, of the same repository; without it that of "
+            "what runs, which has its contracts ahead of it alone.",
+        ),
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
+    ] = False,
+) -> None:
+    """Try the pending migrations on a copy of the database: how long they take, what they lock.
+
+    The release's own migration makes the copy on the same server, as a Job in the stack's
+    namespace, and drops it afterwards. The database itself is read and never changed.
+    """
+    from aegis_deploy.flows.rehearse import RehearseRequest
+    from aegis_deploy.flows.rehearse import rehearse as run
+    from aegis_deploy.report.rehearsal_summary import markdown as worded
+
+    if image_digest is not None and re.fullmatch(r"sha256:[0-9a-f]{64}", image_digest) is None:
+        raise typer.BadParameter(f"{image_digest!r} is not sha256: and 64 hexadecimal digits")
+    out = output_of(context)
+    flow = open_flow(context, stack, directory)
+    found = run(flow, RehearseRequest(image_digest=image_digest))
+    out.document({"rehearsal": dict(found.said)})
+    if markdown:
+        out.show(worded(flow.session.name, found))
+    else:
+        for line in found.lines():
+            out.show(line)
+    if found.failed:
+        raise typer.Exit(ExitCode.GATE_FAILED)
 
 
 def contract(
@@ -27,6 +72,14 @@ def contract(
     json: Json = False,  # noqa: ARG001 - its callback has seen it
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what it would do, and change nothing.")
+    ] = False,
+    due: Annotated[
+        bool,
+        typer.Option(
+            "--due",
+            help="Only where it is due by the setting contractAfter; for a schedule. Where it is "
+            "not, nothing is done, and that is no failure.",
+        ),
     ] = False,
     yes: Yes = False,
     wait_lock: WaitLock = "0",
@@ -40,7 +93,7 @@ def contract(
     from aegis_deploy.flows.contract import contract as run
 
     out = output_of(context)
-    request = ContractRequest(preview=preview, yes=yes, wait_seconds=seconds(wait_lock))
+    request = ContractRequest(preview=preview, due=due, yes=yes, wait_seconds=seconds(wait_lock))
     report = run(open_flow(context, stack, directory), request)
     out.document(report.as_json())
     if report.changed and report.database is not None:

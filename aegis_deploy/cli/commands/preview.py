@@ -37,6 +37,8 @@ def look(
 
 def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPreview:
     from aegis_deploy.history import schema_store
+    from aegis_deploy.model.schema_plan import ahead
+    from aegis_deploy.operations import pending_revisions
     from aegis_deploy.report.preview_summary import StackPreview
     from aegis_deploy.stack.session import Session
 
@@ -49,7 +51,10 @@ def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPrevi
         database = None
         with suppress(AegisError):
             database = schema_store.read(session)
-        return StackPreview(stack=name, changes=changes, database=database)
+        foreseen = pending_revisions.look(
+            session.directory, changes.steps, ahead(changes.steps, database)
+        )
+        return StackPreview(stack=name, changes=changes, database=database, foreseen=foreseen)
     except AegisError as error:
         return StackPreview(stack=name or "the selected stack", error=error)
 

@@ -154,6 +154,7 @@ class Stage:
     watched: list[list[Workload]] = field(default_factory=list)
     database: DatabaseSchema | None = None
     schemas: dict[int, CodeSchema] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
     beside: list[Mapping[str, Any]] = field(default_factory=list)
     api: Any = None
 
@@ -445,7 +446,8 @@ class _ProgramUpdate:
     overridden: dict[str, str] = field(default_factory=dict)
 
     def settings(self) -> Mapping[str, ConfigValue]:
-        return {"a:logLevel": ConfigValue("debug")}
+        more = {name: ConfigValue(text) for name, text in self.stage.settings.items()}
+        return {"a:logLevel": ConfigValue("debug"), **more}
 
     def preview(self, policy_packs: Sequence[str] = ()) -> Changes:
         self.stage.did.append(" ".join(["preview", *policy_packs]))

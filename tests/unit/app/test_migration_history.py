@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.migrations.history import HistoryError, Plan, Revision, line, plan
+from app.migrations.history import HistoryError, Kind, Plan, Revision, line, plan
 
 
 def expand(number: int) -> Revision:
@@ -42,6 +42,13 @@ def test_a_line_is_in_order_whatever_order_it_is_read_in() -> None:
     assert line(reversed(LINE)) == LINE
 
 
+@pytest.mark.parametrize("kind", ["expand", "contract"])
+def test_an_irreversible_one_may_be_of_either_kind(kind: Kind) -> None:
+    last = Revision(number=2, kind=kind, about="rewrites", least_head=2, irreversible=True)
+    assert line([expand(1), last])[-1] is last
+    assert str(last) == f"revision 2 ({kind}, irreversible): rewrites"
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
@@ -49,6 +56,13 @@ def test_a_line_is_in_order_whatever_order_it_is_read_in() -> None:
         ([expand(1), expand(1)], "revision 2 lacks or is there twice"),
         ([expand(1), contract(2, 0)], "a contract names the least code"),
         ([Revision(number=1, kind="expand", about="", least_head=1)], "an expand none"),
+        (
+            [
+                expand(1),
+                Revision(number=2, kind="contract", about="", least_head=1, irreversible=True),
+            ],
+            "revision 2 is irreversible, which says already",
+        ),
         ([contract(1, 2)], "asks for code of revision 2, which is later"),
         ([Revision(number=1, kind="both", about="")], "says neither"),  # type: ignore[arg-type]
     ],

@@ -15,7 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from aegis_deploy.model.data_probes import of_template
-from aegis_deploy.model.schema import CONTRACT_ARGS, HEAD, JOB, LEAST, PLAN_ARGS, CodeSchema
+from aegis_deploy.model.schema import (
+    CONTRACT_ARGS,
+    HEAD,
+    IRREVERSIBLE,
+    JOB,
+    LEAST,
+    PLAN_ARGS,
+    CodeSchema,
+)
 from app import migrate
 from components.database import Database, parse_address
 from components.setting_errors import SettingsError
@@ -100,6 +108,15 @@ class TestTheService:
         code = CODE
         assert (said[HEAD], said[LEAST]) == (str(code.head), str(code.least))
         assert rendered.outputs["schema"] == {"head": code.head, "least": code.least}
+
+    def test_what_is_irreversible_is_said_by_them_and_by_the_migration(self) -> None:
+        found = render("staging", database=ADDRESS, imageDigest=DIGEST, schema="9/4/7")
+        for kind in ("Deployment", "Job"):
+            assert pod_of(found, kind)["metadata"]["annotations"][IRREVERSIBLE] == "7"
+        assert found.outputs["schema"] == {"head": 9, "least": 4, "irreversible": 7}
+        assert IRREVERSIBLE not in str(
+            render("staging", database=ADDRESS, imageDigest=DIGEST, schema="9/4").resources
+        )
 
     def test_its_pods_say_how_the_gate_sees_that_their_data_is_read_and_written(
         self, rendered: Rendering
@@ -187,7 +204,10 @@ class TestSettings:
             ({"databaseCa": "of-a-test.pem"}, "has no effect without aegis:database"),
             ({"database": ADDRESS, "schema": "1/1"}, "the image is built from the checkout"),
             ({"database": ADDRESS, "imageDigest": DIGEST}, "is not said of the image"),
-            ({"database": ADDRESS, "imageDigest": DIGEST, "schema": "1"}, "is not two whole"),
+            (
+                {"database": ADDRESS, "imageDigest": DIGEST, "schema": "1"},
+                "is not two or three whole",
+            ),
             ({"database": ADDRESS, "imageDigest": DIGEST, "schema": "1/2"}, "does not know"),
         ],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -245,6 +247,95 @@ class TestRefused:
         made.busy = True
         assert refused(made).what == "s is being worked on"
         assert api.made == []
+
+
+def aged(number: int, days: float, **more: Any) -> Release:
+    ended = datetime.now(UTC) - timedelta(days=days)
+    return release(number, started=ended, ended=ended, **more)
+
+
+class TestDue:
+    """A schedule contracts what nothing has needed for the time that the setting gives."""
+
+    DUE = ContractRequest(due=True, yes=True)
+
+    def staged(self, days: float) -> tuple[Stage, SchemaCluster]:
+        made, api = stage()
+        made.settings["a:contractAfter"] = "7d"
+        made.history = [
+            aged(4, days, verified=True, current=True),
+            aged(3, days + 1, verified=True),
+            aged(2, days + 30, verified=True),
+        ]
+        return made, api
+
+    def test_what_is_due_is_done(self) -> None:
+        made, api = self.staged(6.5)
+        report = contract(made.flow, self.DUE)
+        assert report.changed, "release 3 needs none of it either, and is older"
+        assert purposes(api) == [PLAN, CONTRACT]
+        assert report.due_at is not None
+        assert report.due_at < datetime.now(UTC)
+
+    def test_what_is_not_is_left_and_when_it_will_be_is_said(self) -> None:
+        made, api = self.staged(2)
+        report = contract(made.flow, self.DUE)
+        assert (report.changed, purposes(api)) == (False, [PLAN])
+        assert report.due_at == made.history[1].ended + timedelta(days=7)  # type: ignore[operator]
+        assert "not due before " in made.results.getvalue()
+        assert "a:contractAfter is 7d" in made.results.getvalue()
+        assert made.database == DatabaseSchema(revision=2, least_head=0)
+
+    def test_one_that_needed_it_and_ran_meanwhile_begins_the_time_anew(self) -> None:
+        made, api = self.staged(9)
+        back = aged(5, 3, restores=2, verified=True)
+        made.schemas[5] = made.schemas[2]
+        forward = aged(6, 2.5, verified=True, current=True)
+        made.schemas[6] = made.schemas[4]
+        made.history = [forward, back, *(replace(it, current=False) for it in made.history)]
+        report = contract(made.flow, self.DUE)
+        assert not report.changed
+        assert report.due_at == forward.ended + timedelta(days=7)  # type: ignore[operator]
+        assert purposes(api) == [PLAN]
+
+    def test_what_failed_and_needed_none_of_it_does_not(self) -> None:
+        made, _ = self.staged(9)
+        made.history.insert(1, aged(9, 1, result="failed"))
+        made.schemas[9] = made.schemas[4]
+        assert contract(made.flow, self.DUE).changed
+
+    def test_without_the_setting_nobody_is_asked_and_nothing_has_failed(self) -> None:
+        made, api = self.staged(30)
+        made.settings.clear()
+        assert not contract(made.flow, self.DUE).changed
+        assert (api.made, made.did) == ([], [])
+        assert "contracts by hand: contractAfter is not set" in made.results.getvalue()
+
+    def test_a_release_that_is_not_verified_is_no_failure_of_a_schedule(self) -> None:
+        made, api = self.staged(30)
+        made.history[0] = replace(made.history[0], verified=False)
+        assert not contract(made.flow, self.DUE).changed
+        assert api.made == []
+        assert "what runs is not verified" in made.results.getvalue()
+
+    def test_where_the_database_is_known_to_be_at_the_end_nobody_is_asked(self) -> None:
+        made, api = self.staged(30)
+        made.database = DatabaseSchema(revision=4, least_head=4)
+        assert not contract(made.flow, self.DUE).changed
+        assert api.made == []
+
+    @pytest.mark.parametrize("wrong", ["7", "", "a week", "0d", "7 d", "12345d"])
+    def test_a_setting_that_is_wrong_is_refused(self, wrong: str) -> None:
+        made, api = self.staged(30)
+        made.settings["a:contractAfter"] = wrong
+        error = refused(made, self.DUE)
+        assert error.code is ExitCode.REFUSED
+        assert "is not a number of minutes, hours or days" in error.why
+        assert api.made == []
+
+    def test_without_being_asked_for_it_the_time_decides_nothing(self) -> None:
+        made, _ = self.staged(0)
+        assert contract(made.flow, YES).changed
 
 
 class TestFailed:

@@ -22,6 +22,7 @@ from aegis_deploy.model.events import Changes, Violation
 from aegis_deploy.model.release import ConfigValue, Deployed
 from aegis_deploy.model.schema import CodeSchema
 from aegis_deploy.operations.update_runner import Ran
+from components.database import parse_schema
 from tests.unit.aegis_deploy.stage import CRASHED, PASSED, Stage, outcome, release, step
 
 DIGEST = "sha256:" + "a" * 64
@@ -151,11 +152,16 @@ class TestPromoting:
         assert report.release is not None
         assert "keep version=1.3" in production.did
 
-    def test_with_them_goes_which_databases_the_image_works_with(self) -> None:
+    @pytest.mark.parametrize(("irreversible", "said"), [(0, "7/5"), (6, "7/5/6")])
+    def test_with_them_goes_which_databases_the_image_works_with(
+        self, irreversible: int, said: str
+    ) -> None:
         staging, production = stages()
-        staging.schemas = {3: CodeSchema(head=7, least=5)}
+        code = CodeSchema(head=7, least=5, irreversible=irreversible)
+        staging.schemas = {3: code}
         promote(staging.flow, production.flow, PromoteRequest(preview=True))
-        assert "override schema=7/5" in production.did
+        assert f"override schema={said}" in production.did
+        assert parse_schema(said) == code
 
     def test_after_a_failure_neither_setting_stays(self) -> None:
         staging, production = stages()

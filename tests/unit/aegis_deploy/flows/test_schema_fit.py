@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -10,8 +12,9 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.flows.deploy import DeployRequest, deploy
 from aegis_deploy.flows.rollback import RollbackRequest, rollback
 from aegis_deploy.model.events import Changes
-from aegis_deploy.model.schema import CodeSchema, DatabaseSchema
+from aegis_deploy.model.schema import IRREVERSIBLE, JOB, CodeSchema, DatabaseSchema
 from aegis_deploy.operations.update_runner import Ran
+from tests.unit.aegis_deploy.schema_cluster import migration
 from tests.unit.aegis_deploy.stage import CRASHED, PASSED, Stage, outcome, release, step
 
 OLD, MIDDLE, NEW = (CodeSchema(head=head, least=1) for head in (1, 2, 3))
@@ -29,6 +32,29 @@ def stage(database: DatabaseSchema | None) -> Stage:
     )
     made.restores, made.verdicts = [Ran(outcome())], [PASSED]
     return made
+
+
+@dataclass
+class Migrated:
+    """A cluster whose one migration has ended, once the update of a stage has run."""
+
+    made: Stage
+    then: DatabaseSchema
+    address: str = "https://it"
+
+    def get(self, path: str) -> dict[str, Any]:
+        if not path.endswith("/pods") or not any(it.startswith("update") for it in self.made.did):
+            return {}
+        ended = {"terminated": {"exitCode": 0, "message": json.dumps(self.then.as_json())}}
+        return {
+            "items": [
+                {
+                    "metadata": {"annotations": {JOB: "true"}},
+                    "spec": {"containers": []},
+                    "status": {"containerStatuses": [{"name": "m", "state": ended}]},
+                }
+            ]
+        }
 
 
 class TestRollback:
@@ -103,6 +129,23 @@ class TestDeploy:
         said = made.messages.getvalue()
         assert "if this release is bad, nothing can take its place" in said
         assert "release 2: the database works with code of revision 4 or later" in said
+
+    def test_what_is_irreversible_is_said_before_it_runs_and_nothing_goes_back_past_it(
+        self,
+    ) -> None:
+        made = stage(DatabaseSchema(revision=3, least_head=1))
+        made.beside.append(migration({JOB: "true", IRREVERSIBLE: "4"}))
+        self.deploying(made, CodeSchema(head=4, least=3, irreversible=4), migrates=True)
+        made.updates, made.restores = [Ran(outcome())], []
+        made.verdicts = [CRASHED]
+        made.api = Migrated(made, DatabaseSchema(revision=4, least_head=0))
+        with pytest.raises(AegisError) as failed:
+            deploy(made.flow, DeployRequest(yes=True))
+        said = made.messages.getvalue()
+        assert said.index("revision 4 is irreversible") < said.index("the release failed")
+        assert failed.value.code is ExitCode.NOT_ROLLED_BACK
+        assert "revision 4 cannot be gone back past by any code" in str(failed.value)
+        assert not [it for it in made.did if it.startswith("restore")]
 
     def test_a_bad_one_is_replaced_by_the_last_that_fits(self) -> None:
         made = stage(DatabaseSchema(revision=3, least_head=2))

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from aegis_deploy.model.schema import (
     HEAD,
+    IRREVERSIBLE,
     LEAST,
     CodeSchema,
     DatabaseSchema,
+    frozen,
+    irreversible_of,
     latest,
     misfit,
     of_answer,
@@ -60,6 +63,46 @@ def test_what_says_nothing_fits() -> None:
 )
 def test_why_not_is_told_in_numbers(code: CodeSchema, why: str) -> None:
     assert why in misfit(code, DatabaseSchema(revision=5, least_head=3))
+
+
+@pytest.mark.parametrize(
+    ("database", "irreversible", "then"),
+    [
+        ((4, 0), 5, (4, 0, 0)),  # Not applied yet.
+        ((5, 5), 5, (5, 5, 5)),
+        ((6, 2), 5, (6, 5, 5)),  # Its migration did not raise N.
+        ((9, 8), 5, (9, 8, 5)),
+        ((9, 8), 0, (9, 8, 0)),
+    ],
+)
+def test_what_cannot_be_gone_back_past_counts_once_it_is_applied(
+    database: tuple[int, int], irreversible: int, then: tuple[int, int, int]
+) -> None:
+    found = frozen(DatabaseSchema(revision=database[0], least_head=database[1]), irreversible)
+    assert found is not None
+    assert (found.revision, found.least_head, found.irreversible) == then
+    assert frozen(None, 5) is None
+
+
+def test_what_freezes_is_told_in_words() -> None:
+    database = DatabaseSchema(revision=9, least_head=8, irreversible=5)
+    old, between = (CodeSchema(head=head, least=1) for head in (4, 7))
+    assert misfit(old, database) == (
+        "revision 5 cannot be gone back past by any code, and this is of 4"
+    )
+    assert "a contract removed what it uses" in misfit(between, database)
+    assert misfit(CodeSchema(head=8, least=1), database) == ""
+    assert str(database).endswith("; revision 5 cannot be gone back past by any code")
+    assert database.as_json() == {"revision": 9, "leastHead": 8, "irreversible": 5}
+
+
+def test_the_newest_that_any_template_calls_irreversible_counts() -> None:
+    said = [workload("9", "1"), {}, workload("9", "1")]
+    assert irreversible_of(said) == 0
+    for manifest, number in zip(said[::2], ("5", "7"), strict=True):
+        manifest["spec"]["template"]["metadata"]["annotations"][IRREVERSIBLE] = number
+    assert irreversible_of(said) == 7
+    assert of_templates(said) == CodeSchema(head=9, least=1, irreversible=7)
 
 
 def test_the_greatest_that_anybody_says_is_what_a_database_is() -> None:

@@ -31,8 +31,17 @@ def test_the_last_line_that_is_a_plan_is_it() -> None:
 def test_its_revisions_are_told_to_people_and_machines() -> None:
     found = of_log(log(database=AT, after=AFTER, revisions=[STEP, "no", {"revision": "3"}]))
     assert found is not None
-    assert found.lines() == ["  revision 3 (contract): Less", "      DROP TABLE a;"]
-    assert [it.as_json() for it in found.revisions] == [STEP]
+    assert found.lines()[:2] == ["  revision 3 (contract): Less", "      DROP TABLE a;"]
+    (said,) = [it.as_json() for it in found.revisions]
+    assert said.items() >= {**STEP, "irreversible": False}.items()
+
+
+def test_that_a_revision_is_irreversible_is_said_with_its_kind_and_counts() -> None:
+    more = {**STEP, "irreversible": True}
+    found = of_log(log(database=AT, after={"revision": 3, "leastHead": 0}, revisions=[more]))
+    assert found is not None
+    assert found.lines()[0] == "  revision 3 (contract, irreversible): Less"
+    assert found.after == DatabaseSchema(revision=3, least_head=3, irreversible=3)
 
 
 def test_a_database_that_is_there_already_has_nothing_pending() -> None:
@@ -71,6 +80,17 @@ class TestAhead:
     ) -> None:
         known = None if revision is None else DatabaseSchema(revision=revision, least_head=0)
         assert str(ahead([self.CODE, self.MIGRATES], known)).startswith(told)
+
+    @pytest.mark.parametrize(("revision", "freezes"), [(3, True), (None, True), (4, False)])
+    def test_says_what_cannot_be_gone_back_past_before_it_runs(
+        self, revision: int | None, freezes: bool
+    ) -> None:
+        code = CodeSchema(head=5, least=3, irreversible=4)
+        known = None if revision is None else DatabaseSchema(revision=revision, least_head=0)
+        found = ahead([step("update", DEPLOYMENT, schema=code), self.MIGRATES], known)
+        assert found is not None
+        assert found.freezes.startswith("revision 4 is irreversible") is freezes
+        assert found.as_json()["irreversible"] == (4 if freezes else None)
 
     @pytest.mark.parametrize(
         "steps",

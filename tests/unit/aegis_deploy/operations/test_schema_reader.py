@@ -14,7 +14,16 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.history import schema_store
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.model.schema import HEAD, JOB, LEAST, PATH, DatabaseSchema
+from aegis_deploy.model.schema import (
+    HEAD,
+    IRREVERSIBLE,
+    JOB,
+    LEAST,
+    PATH,
+    CodeSchema,
+    DatabaseSchema,
+    misfit,
+)
 from aegis_deploy.operations.schema_reader import SchemaReader
 
 CODE = {HEAD: "4", LEAST: "1"}
@@ -136,6 +145,25 @@ def test_an_ended_migration_says_it_and_the_greatest_that_is_heard_counts() -> N
     found, _ = reader(stack, api)
     assert found.look() == DatabaseSchema(revision=5, least_head=3)
     assert stack.marks == {schema_store.TAG: "5 3"}
+
+
+def test_what_the_migration_calls_irreversible_freezes_though_the_release_itself_never_came() -> (
+    None
+):
+    migration = {JOB: "true", IRREVERSIBLE: "5"}
+    stack = Stack([resource("apps/v1:Deployment", CODE), resource("batch/v1:Job", migration)])
+    api = Api([ended('{"revision": 5, "leastHead": 0}')])
+    found, _ = reader(stack, api)
+    assert found.look() == DatabaseSchema(revision=5, least_head=5, irreversible=5)
+    # It is remembered in words, and the two numbers are where an older version looks for them.
+    assert stack.marks == {schema_store.TAG: "5 5", schema_store.IRREVERSIBLE_TAG: "5"}
+    known = schema_store.parse(stack.marks)
+    assert "revision 5 cannot be gone back past" in misfit(CodeSchema(head=4, least=1), known)
+
+
+def test_a_database_that_was_taken_back_is_not_frozen_by_what_is_left_of_the_word() -> None:
+    marks = {schema_store.TAG: "4 0", schema_store.IRREVERSIBLE_TAG: "5"}
+    assert schema_store.parse(marks) == DatabaseSchema(revision=4, least_head=0)
 
 
 @pytest.mark.parametrize("silent", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model.events import Changes, Step, Violation
 from aegis_deploy.model.schema import CodeSchema, DatabaseSchema
+from aegis_deploy.model.schema_plan import Foreseen, PendingRevision
 from aegis_deploy.report.preview_summary import (
     COMMENT_LIMIT,
     MARK,
@@ -247,9 +249,47 @@ class TestMigrates:
     def test_is_told_to_people_and_machines(self) -> None:
         database = DatabaseSchema(revision=3, least_head=1)
         found = StackPreview(stack="s", changes=self.CHANGES, database=database)
-        assert found.as_json()["migrates"] == {"revision": 3, "head": 5}
+        assert found.as_json()["migrates"] == {
+            "revision": 3,
+            "head": 5,
+            "irreversible": None,
+        }
         assert [it for it in lines(found) if it.startswith("  migrates 3 -> 5")]
         assert "**s** migrates 3 " in markdown([found])
+
+    def test_says_what_cannot_be_gone_back_past(self) -> None:
+        code = CodeSchema(head=5, least=4, irreversible=5)
+        migrates = step("create", "kubernetes:batch/v1:Job", "api-migrate-5", migrates=True)
+        changes = Changes((step("update", schema=code), migrates), {}, ())
+        found = StackPreview(
+            stack="s", changes=changes, database=DatabaseSchema(revision=4, least_head=0)
+        )
+        assert [it for it in lines(found) if it.startswith("  revision 5 is irreversible")]
+        assert "**s** revision 5 is irreversible" in markdown([found])
+
+    def test_has_each_revision_ahead_with_what_squawk_has_against_it(self) -> None:
+        revision = PendingRevision(
+            number=4, kind="expand", about="Renames | it", lint=("renaming-table: it <breaks>",)
+        )
+        foreseen = Foreseen(revisions=(revision,))
+        found = StackPreview(
+            stack="s",
+            changes=self.CHANGES,
+            database=DatabaseSchema(revision=3, least_head=1),
+            foreseen=foreseen,
+        )
+        shown = lines(found)
+        at = shown.index("    revision 4 (expand): Renames | it")
+        assert shown[at - 1].startswith("  migrates 3 -> 5")
+        assert shown[at + 1] == "        squawk: renaming-table: it <breaks>"
+        (row,) = [it for it in markdown([found]).splitlines() if it.startswith("| 4 |")]
+        assert "renaming-table" in row
+        assert "<breaks>" not in row
+        pending = found.as_json()["pending"]
+        assert pending == foreseen.as_json()
+        blind = replace(found, foreseen=Foreseen(unknown="false: exit 1"))
+        assert "    which revisions those are is not known: false: exit 1" in lines(blind)
+        assert "which revisions those are is not known" in markdown([blind])
 
     def test_is_nothing_where_the_database_is_there(self) -> None:
         database = DatabaseSchema(revision=5, least_head=1)

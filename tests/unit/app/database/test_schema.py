@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.database.schema import CodeSchema, DatabaseSchema, misfit, of_this_code
+from app.database.schema import FILE, CodeSchema, DatabaseSchema, misfit, of_this_code
 from app.migrations.runner import revisions
 
 NUMBERS = st.integers(min_value=0, max_value=30)
@@ -37,3 +39,8 @@ def test_this_code_s_head_is_the_last_of_its_revisions() -> None:
     code = of_this_code()
     assert code.head == revisions()[-1].number
     assert 1 <= code.least <= code.head
+
+
+def test_what_the_program_says_is_irreversible_is_the_last_that_says_so_itself() -> None:
+    said = json.loads(FILE.read_text()).get("irreversible", 0)
+    assert said == max((it.number for it in revisions() if it.irreversible), default=0)
