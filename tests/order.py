@@ -40,6 +40,7 @@ LONGEST_FIRST = (
     "test_guard",
     "test_languages",
     "test_rollback_report",
+    "test_autoscale",
     "test_autoscaled",
     "test_pipeline_faults",
     "test_unhealthy_rollback",

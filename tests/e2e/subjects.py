@@ -29,6 +29,9 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/faulty_stand.py": _commands("deploy", "rollback", "recover"),
     "tests/languages/programs.py": ("tests/languages/",),
     "tests/e2e/test_added.py": _commands("deploy", "rollback", "recover", "history", "status"),
+    "tests/e2e/test_autoscale.py": _commands(
+        "deploy", "rollback", "drift", "status", "config", "history"
+    ),
     "tests/e2e/test_autoscaled.py": _commands("deploy", "rollback", "drift", "status"),
     "tests/e2e/test_database.py": ("lab/database.py", *_commands("deploy", "status")),
     "tests/e2e/test_deploy.py": _STAND_INS,
