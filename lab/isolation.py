@@ -141,13 +141,16 @@ def node_has_link(node: Node) -> bool:
 def join_link(node: Node) -> None:
     """Take up a further node's link at the first one's end."""
     ip_inside("link", "set", node.link, "up")
-    # A link that goes down takes the routes over it along.
+    # A link that goes down takes the routes over it along, and one to nowhere is in its place.
+    ip_inside("route", "flush", "exact", str(node.pods))
     ip_inside("route", "replace", str(node.pods), "via", str(node.address))
 
 
 def cut_link(node: Node) -> None:
     """Take down a further node's link at the first one's end: nobody answers any more."""
     ip_inside("link", "set", node.link, "down")
+    # Without a route whoever asks would be told so at once, as no machine that is gone tells it.
+    ip_inside("route", "replace", "blackhole", str(node.pods))
 
 
 def is_cut(node: Node) -> bool:
