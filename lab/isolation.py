@@ -109,10 +109,10 @@ def create_node(settings: LabSettings, supervisor: Supervisor, node: Node) -> No
     prefix = settings.addresses.further_link(node.number).prefixlen
     ip("-n", node.name, "address", "add", f"{node.address}/{prefix}", "dev", UPLINK)
     ip("-n", node.name, "link", "set", "lo", "up")
-    ip("-n", node.name, "link", "set", UPLINK, "up")
-    ip("-n", node.name, "route", "replace", "default", "via", str(node.router))
-    ip_inside("address", "add", f"{node.router}/{prefix}", "dev", node.link)
     join_link(node)
+    ip_inside("address", "add", f"{node.router}/{prefix}", "dev", node.link)
+    ip_inside("link", "set", node.link, "up")
+    ip_inside("route", "replace", str(node.pods), "via", str(node.address))
     # This machine finds the further nodes' pods behind the first node, as it finds that one's.
     for network in (settings.addresses.further_links, settings.addresses.all_further_pods):
         ip("route", "replace", str(network), "via", str(settings.addresses.node))
@@ -133,30 +133,38 @@ def node_stands(supervisor: Supervisor, node: Node) -> bool:
 
 
 def node_has_link(node: Node) -> bool:
-    """Return whether a further node's link is there at the first one's end, up or down."""
+    """Return whether a further node's link is there, up or down."""
     links = json.loads(ip_inside("-j", "link", "show") or "[]")
     return any(link.get("ifname") == node.link for link in links)
 
 
 def join_link(node: Node) -> None:
-    """Take up a further node's link at the first one's end."""
-    ip_inside("link", "set", node.link, "up")
-    # A link that goes down takes the routes over it along, and one to nowhere is in its place.
-    ip_inside("route", "flush", "exact", str(node.pods))
-    ip_inside("route", "replace", str(node.pods), "via", str(node.address))
+    """Take up a further node's link, at its own end."""
+    ip("-n", node.name, "link", "set", UPLINK, "up")
+    # A link that goes down takes the routes over it along.
+    ip("-n", node.name, "route", "replace", "default", "via", str(node.router))
 
 
 def cut_link(node: Node) -> None:
-    """Take down a further node's link at the first one's end: nobody answers any more."""
-    ip_inside("link", "set", node.link, "down")
-    # Without a route whoever asks would be told so at once, as no machine that is gone tells it.
-    ip_inside("route", "replace", "blackhole", str(node.pods))
+    """Take down a further node's link, at its own end: nobody answers any more.
+
+    What is sent to it leaves the first node and is lost, as on a wire. With the link down at that
+    end there would be no route: who asks would be told so at once, or, sent again, the same request
+    would go to another pod, as conntrack knows nothing yet of a packet that was not sent.
+    """
+    [uplink] = json.loads(ip("-n", node.name, "-j", "link", "show", "dev", UPLINK))
+    # Nor is anybody to be told that nobody answers for the address.
+    neighbour = ("neigh", "replace", str(node.address), "lladdr", uplink["address"])
+    ip_inside(*neighbour, "dev", node.link, "nud", "permanent")
+    ip("-n", node.name, "link", "set", UPLINK, "down")
 
 
 def is_cut(node: Node) -> bool:
-    """Return whether a further node's link is down."""
-    links = json.loads(ip_inside("-j", "link", "show") or "[]")
-    flags = [link.get("flags", ()) for link in links if link.get("ifname") == node.link]
+    """Return whether a further node's link is down, or there is none."""
+    if not exists(node.name):
+        return True
+    links = json.loads(ip("-n", node.name, "-j", "link", "show") or "[]")
+    flags = [link.get("flags", ()) for link in links if link.get("ifname") == UPLINK]
     return not any("UP" in them for them in flags)
 
 

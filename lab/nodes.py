@@ -223,9 +223,7 @@ def leave(settings: LabSettings, supervisor: Supervisor, node: Node) -> None:
     runs = supervisor.pid_of(node.daemon("kubelet")) is not None
     if runs and not isolation.is_cut(node) and ready(settings, node) == "True":
         drain(settings, node)
-    words = ("delete", "node", node.name, "--ignore-not-found")
-    objects.kubectl(settings, *words, what=f"take {node.name} out of the cluster")
-    forget(settings, supervisor, node)
+    take_away(settings, supervisor, node)
 
 
 def drain(settings: LabSettings, *them: Node) -> None:
@@ -251,8 +249,10 @@ def drain(settings: LabSettings, *them: Node) -> None:
         ) from error
 
 
-def forget(settings: LabSettings, supervisor: Supervisor, node: Node) -> None:
-    """Take away all that a node has on this machine."""
+def take_away(settings: LabSettings, supervisor: Supervisor, node: Node) -> None:
+    """Take a node out of the cluster, with its pods, and away with all that it has."""
+    words = ("delete", "node", node.name, "--ignore-not-found")
+    objects.kubectl(settings, *words, what=f"take {node.name} out of the cluster")
     _end(supervisor, node, grace=2)
     isolation.remove_node_network(node)
     cgroup.remove(part=node.group)

@@ -237,7 +237,7 @@ def _clear(lab: LabSettings, supervisor: Supervisor) -> None:
     """Take away the nodes of tests, also those of a run that was killed."""
     for node in nodes.recorded(lab):
         if node.taint.startswith(TAINT):
-            nodes.leave(lab, supervisor, node)
+            nodes.take_away(lab, supervisor, node)
 
 
 def _only_on(directory: Path, names: Sequence[str]) -> None:

@@ -175,17 +175,17 @@ class TestAFurtherNode:
             "-n aegis-lab-2 route replace default via 198.18.1.9",
             "-n aegis-lab address add 198.18.1.9/30 dev aegis-n2",
             "-n aegis-lab link set aegis-n2 up",
-            "-n aegis-lab route flush exact 198.18.66.0/24",
             "-n aegis-lab route replace 198.18.66.0/24 via 198.18.1.10",
             "route replace 198.18.1.0/24 via 198.18.0.2",
             "route replace 198.18.64.0/18 via 198.18.0.2",
         ]
 
     def test_that_is_cut_off_is_silent_and_not_unknown(self, ip: FakeIp, node: Node) -> None:
+        ip.answers["-n", "aegis-lab-2", "link", "show", "dev", "uplink"] = [{"address": "0a:0b"}]
         isolation.cut_link(node)
         assert ip.told == [
-            "-n aegis-lab link set aegis-n2 down",
-            "-n aegis-lab route replace blackhole 198.18.66.0/24",
+            "-n aegis-lab neigh replace 198.18.1.10 lladdr 0a:0b dev aegis-n2 nud permanent",
+            "-n aegis-lab-2 link set uplink down",
         ]
 
     @pytest.mark.parametrize("there", [True, False])
@@ -205,6 +205,8 @@ class TestAFurtherNode:
         self, ip: FakeIp, node: Node, flags: list[str], cut: bool
     ) -> None:
         assert isolation.is_cut(node)
-        link = {"ifname": "aegis-n2", "flags": flags}
-        ip.answers["-n", "aegis-lab", "link", "show"] = [link]
+        ip.answers["netns", "list"] = [{"name": "aegis-lab-2"}]
+        assert isolation.is_cut(node)
+        link = {"ifname": "uplink", "flags": flags}
+        ip.answers["-n", "aegis-lab-2", "link", "show"] = [link]
         assert isolation.is_cut(node) == cut
