@@ -222,7 +222,7 @@ def _start_node(settings: LabSettings, supervisor: Supervisor) -> None:
     images.load_cluster_images(settings, first(settings))
     cluster.start_node(settings, supervisor)
     wait_for_node(settings, supervisor)
-    own = [*dns.manifests(settings, nodes=nodes.open_to_all(settings)), *storage.manifests()]
+    own = [*dns.manifests(settings, nodes=nodes.count(settings)), *storage.manifests()]
     objects.apply(settings, own, what="CoreDNS and the storage class")
     storage.start(settings, supervisor)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,14 +56,14 @@ def recorded(settings: LabSettings) -> list[Node]:
     return sorted(found, key=lambda node: node.number)
 
 
+def everybodys(settings: LabSettings) -> list[Node]:
+    """Return the further nodes that anybody's pods may be on; those with a taint are somebody's."""
+    return [node for node in recorded(settings) if not node.taint]
+
+
 def count(settings: LabSettings) -> int:
-    """Return how many nodes the lab has, with the first one."""
-    return 1 + len(recorded(settings))
-
-
-def open_to_all(settings: LabSettings) -> int:
-    """Return on how many of them pods may be that know of no taint."""
-    return count(settings) - sum(bool(node.taint) for node in recorded(settings))
+    """Return how many nodes the lab has for everybody, with the first one."""
+    return 1 + len(everybodys(settings))
 
 
 def named(settings: LabSettings, name: str) -> Node:
@@ -100,17 +100,8 @@ def join(
         LabError: The lab is not up, it has as many as it can, or the node does not come up.
     """
     require_up(supervisor)
-    them = recorded(settings)
-    taken = {node.number for node in them}
-    number = next(iter(_free(taken)), None) if name is None else number_of(name)
-    if number is None:
-        raise LabError(
-            what="the lab cannot have a further node",
-            why=f"it has {MOST_NODES}, which is as many as it has addresses for",
-            next="python -m lab node leave NAME",
-            code=EXIT_REFUSED,
-        )
-    node = next((it for it in them if it.number == number), None)
+    number = _next(settings) if name is None else number_of(name)
+    node = next((it for it in recorded(settings) if it.number == number), None)
     if node is None:
         preflight.require_room_for_nodes(1)
         node = further(settings, number, taint)
@@ -121,6 +112,9 @@ def join(
 
 def ensure(settings: LabSettings, supervisor: Supervisor, wanted: int) -> list[Node]:
     """Have so many nodes: bring up those that there are, add or drain and take away the rest.
+
+    Those that were added with a taint are somebody's own, who may just have killed one: they are
+    neither counted nor touched.
 
     Args:
         settings: The lab, whose first node is ready.
@@ -133,13 +127,12 @@ def ensure(settings: LabSettings, supervisor: Supervisor, wanted: int) -> list[N
     Raises:
         LabError: One does not come up, or its pods do not go elsewhere.
     """
-    them = recorded(settings)
+    them = everybodys(settings)
     for node in them[wanted - 1 :]:
         leave(settings, supervisor, node)
     them = them[: wanted - 1]
-    free = _free({node.number for node in them})
-    for _ in range(wanted - 1 - len(them)):
-        node = further(settings, next(free))
+    while len(them) < wanted - 1:
+        node = further(settings, _next(settings))
         _note(node)
         them.append(node)
     bring_up(settings, supervisor, them)
@@ -172,7 +165,7 @@ def bring_up(settings: LabSettings, supervisor: Supervisor, them: Sequence[Node]
         words = ("label", "node", NAME, zone, "--overwrite")
         objects.kubectl(settings, *words, what="say in which zone the first node is")
     # One more of CoreDNS, or one less: a node that dies is not to take the names along.
-    objects.apply(settings, dns.manifests(settings, nodes=open_to_all(settings)), what="CoreDNS")
+    objects.apply(settings, dns.manifests(settings, nodes=count(settings)), what="CoreDNS")
 
 
 def stop(supervisor: Supervisor, node: Node) -> None:
@@ -389,8 +382,17 @@ def _note(node: Node) -> None:
     partial.replace(node.state / _RECORD)
 
 
-def _free(taken: set[int]) -> Iterator[int]:
-    return (number for number in range(2, MOST_NODES + 1) if number not in taken)
+def _next(settings: LabSettings) -> int:
+    taken = {node.number for node in recorded(settings)}
+    number = next((it for it in range(2, MOST_NODES + 1) if it not in taken), None)
+    if number is None:
+        raise LabError(
+            what="the lab cannot have a further node",
+            why=f"it has {MOST_NODES}, which is as many as it has addresses for",
+            next="python -m lab node leave NAME",
+            code=EXIT_REFUSED,
+        )
+    return number
 
 
 def _live(settings: LabSettings) -> list[dict[str, Any]]:

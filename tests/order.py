@@ -33,6 +33,7 @@ LONGEST_FIRST = (
     "test_rollback",
     "test_recover",
     "test_pipeline",
+    "test_nodes",
     "test_faults_by_hand",
     "test_gate",
     "test_deploy",

@@ -194,6 +194,15 @@ class TestANumberOfNodes:
         nodes.ensure(lab, Supervisor(lab), 3)
         assert not any(it.startswith(("end", "unlink", "drain", "delete")) for it in playing.did)
 
+    def test_leaves_what_is_somebodys_own(self, lab: LabSettings, playing: Cluster) -> None:
+        own = nodes.join(lab, Supervisor(lab), taint="a/b:NoSchedule")
+        nodes.kill(Supervisor(lab), own)
+        playing.did.clear()
+        assert [it.name for it in nodes.ensure(lab, Supervisor(lab), 2)] == ["aegis-lab-3"]
+        nodes.ensure(lab, Supervisor(lab), 1)
+        assert names(lab) == ["aegis-lab-2"]
+        assert not any("aegis-lab-2" in it for it in playing.did)
+
     def test_starts_again_what_was_killed(self, lab: LabSettings, playing: Cluster) -> None:
         _, three = nodes.ensure(lab, Supervisor(lab), 3)
         nodes.kill(Supervisor(lab), three)
