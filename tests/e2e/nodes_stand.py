@@ -117,6 +117,15 @@ class Nodes:
         """How many pods each node has that are ready."""
         return Counter(str(it["spec"]["nodeName"]) for it in self.pods(version) if _is_ready(it))
 
+    def homeless(self, version: str) -> bool:
+        """Return whether there is a pod of a version that no node takes."""
+        conditions = [
+            condition
+            for pod in self.pods(version)
+            for condition in pod["status"].get("conditions", ())
+        ]
+        return any(it.get("reason") == "Unschedulable" for it in conditions)
+
     def wait_for(self, what: str, seconds: float, happened: object) -> None:
         """Wait until something is so."""
         assert callable(happened)

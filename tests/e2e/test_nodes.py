@@ -13,6 +13,7 @@ from itertools import count
 
 import pytest
 
+from aegis_deploy.model.gate_settings import GateSettings
 from lab import nodes
 from lab.node import Node
 from tests.e2e.nodes_stand import (
@@ -37,6 +38,8 @@ PODS = 4
 _VERSIONS = (f"1.{number}.0" for number in count(1))
 KILL, CUT = "kill", "cut"
 BAKE_SECONDS = 20
+LATE_SECONDS = 5
+"""After the time in which a gate that was told nothing gives up a pod that no node takes."""
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +142,22 @@ def test_two_nodes_at_once_are_drained_while_a_deploy_runs(on: Nodes) -> None:
         assert running.wait() == 0, running.text
     require_served(seen, "two nodes drained during a deploy")
     on.whole(version)
+
+
+@every
+def test_a_node_that_comes_late_is_waited_for(on: Nodes) -> None:
+    version = _released(on)
+    on.change({}, {"unschedulableSeconds": SETTLED_SECONDS})
+    on.at.kubectl("cordon", *(node.name for node in on.them))
+    with on.loaded() as seen:
+        running = on.begin("deploy")
+        on.wait_for("a pod that no node takes", SETTLED_SECONDS, lambda: on.homeless(version))
+        time.sleep(GateSettings().unschedulable_seconds + LATE_SECONDS)
+        assert running.process.poll() is None, running.text
+        on.uncordon(on.them[1])
+        assert running.wait() == 0, running.text
+    require_served(seen, "a node that came late")
+    assert set(on.spread(version)) == {on.them[1].name}
 
 
 @pytest.mark.parametrize("how", [KILL, pytest.param(CUT, marks=every)])
