@@ -44,7 +44,7 @@ plugins: venv ## say which of Pulumi's plugins there are  (plugins=official: ref
 	@$(VENV)/python -m lab plugins $(PLUGINS)
 
 up: venv ## bring up the lab and deploy development  (nodes=3; plugins=official: download missing providers)
-	@$(VENV)/python -m lab up $(DOWNLOAD) $(if $(nodes),--nodes='$(nodes)')
+	@$(VENV)/python -m lab up $(if $(nodes),--nodes='$(nodes)' )$(DOWNLOAD)
 
 down: venv ## stop the lab  (purge=1: forget its state and history too)
 	@$(VENV)/python -m lab down $(if $(purge),--purge)
