@@ -241,6 +241,17 @@ class TestSecretIsOptional:
         assert sources(render("staging", token=TOKEN)) == 2
 
 
+def test_pods_leave_a_node_that_is_gone_before_a_rollout_is_called_failed(
+    deployment: dict[str, Any], pod: dict[str, Any]
+) -> None:
+    away = {it["key"]: it for it in pod["tolerations"]}
+    assert set(away) == {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
+    for it in away.values():
+        assert (it["operator"], it["effect"]) == ("Exists", "NoExecute")
+        # Kubernetes gives a node up after at most 50 s, and only then the toleration counts.
+        assert 50 + it["tolerationSeconds"] < deployment["progressDeadlineSeconds"]
+
+
 class TestAutoscaler:
     """Beside an autoscaler the number of pods is its, from the first one on."""
 
