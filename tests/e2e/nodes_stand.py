@@ -102,8 +102,8 @@ class Nodes:
         digest = push_release(self.at.environment, built, version)
         self.change({"imageDigest": digest, "version": version})
 
-    def pods(self, version: str | None = None) -> list[dict[str, Any]]:
-        """The service's pods that are not ending, of all versions or of one."""
+    def pods(self, version: str | None = None, *, ending: bool = False) -> list[dict[str, Any]]:
+        """The service's pods, of all versions or of one; those that end only when asked for."""
         words = ("get", "pods", "--selector", "app.kubernetes.io/name=aegis-api", "-o", "json")
         shown = self.at.kubectl("--namespace", self.namespace, *words)
         items = json.loads(shown.standard_output)["items"]
@@ -111,7 +111,7 @@ class Nodes:
         return [
             it
             for it in items
-            if "deletionTimestamp" not in it["metadata"]
+            if (ending or "deletionTimestamp" not in it["metadata"])
             and version in (None, it["metadata"]["labels"][label])
         ]
 

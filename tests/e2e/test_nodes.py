@@ -189,7 +189,8 @@ def test_a_node_that_goes_in_the_bake_time_is_not_the_release_s_fault(on: Nodes,
         on.wait_for(
             "the bake time",
             SETTLED_SECONDS,
-            lambda: len(on.pods()) == PODS == on.spread(version).total(),
+            # Once those of before are gone: till then no lost probe is held against anybody.
+            lambda: len(on.pods(ending=True)) == PODS == on.spread(version).total(),
         )
         victim = max(on.them, key=lambda it: on.spread()[it.name])
         pods, of = on.spread()[victim.name], on.spread().total()
