@@ -16,6 +16,7 @@ from typing import Any
 from tests.e2e.releases import push_release
 from tests.e2e.stand import Finished, Stand, execute
 from tests.e2e.traffic import traffic
+from tests.series import every
 
 PROJECT = "autoscaling"
 NAMESPACE = f"{PROJECT}-staging"
@@ -118,6 +119,7 @@ def test_what_it_wrote_stays_through_a_deploy_and_a_rollback(at: Stand) -> None:
     at.pulumi("preview", "--expect-no-changes", *STACK)
 
 
+@every
 def test_a_new_stack_begins_with_the_least_number(at: Stand) -> None:
     at.pulumi("destroy", *STACK, "--yes", "--skip-preview")
     at.up("staging")
@@ -128,6 +130,7 @@ def test_a_new_stack_begins_with_the_least_number(at: Stand) -> None:
     _wait_for(at, GROWN)
 
 
+@every
 def test_it_goes_again_the_way_the_readme_says(at: Stand) -> None:
     at.configure("staging", "productionReplicas", PRODUCTION[LEAST])
     at.configure("staging", "autoscale", PRODUCTION[LEAST])
