@@ -43,8 +43,8 @@ scan: ## run checkov over the manifests of every stack (makes policy/.checkov)
 plugins: venv ## say which of Pulumi's plugins there are  (plugins=official: refuse when none is official)
 	@$(VENV)/python -m lab plugins $(PLUGINS)
 
-up: venv ## bring up the lab and deploy development  (plugins=official: download providers that are missing)
-	@$(VENV)/python -m lab up $(DOWNLOAD)
+up: venv ## bring up the lab and deploy development  (nodes=3; plugins=official: download missing providers)
+	@$(VENV)/python -m lab up $(if $(nodes),--nodes='$(nodes)' )$(DOWNLOAD)
 
 down: venv ## stop the lab  (purge=1: forget its state and history too)
 	@$(VENV)/python -m lab down $(if $(purge),--purge)

@@ -21,6 +21,11 @@ PROBE_PATH = "/probe"
 
 _USER = 65532
 _CA_VOLUME = "database-authority"
+_AWAY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_AWAY_SECONDS = 30
+"""How long pods stay on a node that Kubernetes gave up. By itself it gives them five minutes, for
+the sake of those that must not run twice. Of this service more than one are no harm, and a rollout
+whose new pod is on that node would exceed its progress deadline first and be blamed for it."""
 _SPREAD_OVER = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 
 
@@ -62,6 +67,7 @@ def pod_template(name: str, args: PodArgs) -> core.PodTemplateSpecArgs:
             enable_service_links=False,
             termination_grace_period_seconds=args.timings.grace_period,
             security_context=identity(),
+            tolerations=[_while_away(taint) for taint in _AWAY],
             volumes=ca_volumes(args.database, args.config_map),
             topology_spread_constraints=[
                 core.TopologySpreadConstraintArgs(
@@ -77,6 +83,12 @@ def pod_template(name: str, args: PodArgs) -> core.PodTemplateSpecArgs:
             ],
             containers=[_container(name, args)],
         ),
+    )
+
+
+def _while_away(taint: str) -> core.TolerationArgs:
+    return core.TolerationArgs(
+        key=taint, operator="Exists", effect="NoExecute", toleration_seconds=_AWAY_SECONDS
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_kubernetes.apps.v1 as apps
+import pulumi_kubernetes.autoscaling.v2 as autoscaling
 import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
@@ -15,6 +16,7 @@ import pulumi_kubernetes.policy.v1 as policy
 from pulumi.stash import StashArgs
 
 from components.api_pod import PORT, PORT_NAME, PodArgs, pod_template
+from components.autoscaling import LEFT_TO_IT, autoscaler_spec
 from components.database import Database
 from components.labels import of_service, selector
 from components.migration import Migration, MigrationArgs, egress_to
@@ -87,7 +89,7 @@ class ApiService(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self._network_policy()
         self._disruption_budget()
-        self._deployment(self._service_account())
+        self._deployment(self._service_account(), self._autoscaler())
         service = self._service()
         if args.host is not None:
             self._ingress(service, args.host)
@@ -156,7 +158,22 @@ class ApiService(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _deployment(self, service_account: pulumi.Output[str]) -> None:
+    def _autoscaler(self) -> list[pulumi.Resource]:
+        size = self._args.size
+        if size.autoscale is None:
+            return []
+        return [
+            autoscaling.HorizontalPodAutoscaler(
+                self._name,
+                metadata=self._metadata(),
+                spec=autoscaler_spec(self._name, size.replicas, size.autoscale),
+                opts=self._child,
+            )
+        ]
+
+    def _deployment(
+        self, service_account: pulumi.Output[str], autoscaler: Sequence[pulumi.Resource]
+    ) -> None:
         size, timings, gate = self._args.size, self._args.timings, self._args.gate
         hooks, marker_hooks = (None, None) if gate is None else gate.bound()
         canary = gate is not None and gate.settings.canary > 0
@@ -173,7 +190,7 @@ class ApiService(pulumi.ComponentResource):
                 strategy=apps.DeploymentStrategyArgs(
                     type="RollingUpdate",
                     rolling_update=apps.RollingUpdateDeploymentArgs(
-                        max_unavailable=0, max_surge=1 if canary else size.surge
+                        max_unavailable=0, max_surge=1 if canary else size.max_surge
                     ),
                 ),
                 selector=self._pods(),
@@ -193,10 +210,12 @@ class ApiService(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # The pods alone wait for their guards; the rest is made meanwhile.
-                depends_on=[*self._args.guards, *self._migration()],
+                # The pods alone wait for their guards; the rest is made meanwhile. Whoever judges
+                # the number of pods has to know the autoscaler by then: it alone has it.
+                depends_on=[*self._args.guards, *autoscaler, *self._migration()],
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
                 hooks=hooks,
+                ignore_changes=LEFT_TO_IT if autoscaler else None,
             ),
         )
         if gate is not None:

@@ -21,7 +21,7 @@ from components.database import parse_address, parse_schema
 from components.postgres_settings import SCHEMA as POSTGRES_SCHEMA
 from components.postgres_settings import postgres_settings
 from components.quantities import CPU_SCHEMA, MEMORY_SCHEMA, Cpu, Memory
-from components.sizing import SCALE_SCHEMA, Scale
+from components.sizing import AUTOSCALE_CPU_PERCENT, SCALE_SCHEMA, Scale
 from components.source import VERSION_TEXT
 
 T = TypeVar("T")
@@ -159,6 +159,20 @@ PRODUCTION_REPLICAS = Key(
     example="4",
     required=True,
     everywhere=True,
+)
+AUTOSCALE = Key(
+    name="autoscale",
+    what="how many pods production runs at most, under load; without it always as many",
+    form=_whole(1, 1000),
+    allowed="1 to 1000, at least productionReplicas; each stack has its scale's share of it",
+    example="12",
+)
+AUTOSCALE_CPU = Key(
+    name="autoscaleCpuPercent",
+    what="the CPU that pods use on average, of what they request, above which there are more",
+    form=_whole(1, 1000),
+    allowed="percent, 1 to 1000; only beside autoscale",
+    example=str(AUTOSCALE_CPU_PERCENT),
 )
 CPU_REQUEST = Key(
     name="cpuRequest",

@@ -31,7 +31,13 @@ from components.setting_errors import (
     wrong_value,
 )
 from components.setting_keys import DATA_PROFILES, ENVIRONMENTS, KEYS, PROJECT, PROVIDER_KEYS, Key
-from components.sizing import PodResources, Size, size_of_stack
+from components.sizing import (
+    AUTOSCALE_CPU_PERCENT,
+    Autoscale,
+    PodResources,
+    Size,
+    size_of_stack,
+)
 from components.source import SCHEMA_FILE, Source, SourceError, read_schema, read_source
 from components.timings import Timings
 
@@ -289,8 +295,34 @@ def _size(reader: _Reader) -> Size:
             allowed=f"{pod.memory_request} or more",
             better=str(pod.memory_request),
         )
-    production = Size(replicas=reader.value(keys.PRODUCTION_REPLICAS), pod=pod)
+    replicas = reader.value(keys.PRODUCTION_REPLICAS)
+    production = Size(replicas=replicas, pod=pod, autoscale=_autoscale(reader, replicas))
     return size_of_stack(production, reader.value(keys.SCALE))
+
+
+def _autoscale(reader: _Reader, replicas: int) -> Autoscale | None:
+    maximum, percent = reader.optional(keys.AUTOSCALE), reader.optional(keys.AUTOSCALE_CPU)
+    if not reader.right(keys.AUTOSCALE, keys.AUTOSCALE_CPU):
+        return None
+    if maximum is None:
+        if percent is not None:
+            reader.refuse(
+                keys.AUTOSCALE_CPU,
+                percent,
+                "has no effect without aegis:autoscale",
+                fix=f"pulumi config set --stack {reader.environment} aegis:autoscale "
+                f"{max(replicas, int(keys.AUTOSCALE.example_for(reader.environment)))}",
+            )
+        return None
+    if reader.right(keys.PRODUCTION_REPLICAS) and maximum < replicas:
+        reader.refuse(
+            keys.AUTOSCALE,
+            maximum,
+            "is below productionReplicas",
+            allowed=f"{replicas} or more",
+            better=str(replicas),
+        )
+    return Autoscale(maximum=maximum, cpu_percent=percent or AUTOSCALE_CPU_PERCENT)
 
 
 def _timings(reader: _Reader, gate: GateSettings | None) -> Timings:

@@ -7,7 +7,7 @@ surge, the disruption budget, quota.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
@@ -16,6 +16,10 @@ from components.quantities import Cpu, Memory
 
 MINIMAL_REQUEST_SHARE = Fraction(1, 2)
 """What a pod of a minimal stack requests, as a share of what production's request."""
+
+AUTOSCALE_CPU_PERCENT = 70
+"""The CPU above which there are more pods, unless a stack says another: a rest for what comes while
+they start."""
 
 _SURGE_SHARE = Fraction(1, 4)
 _DISRUPTION_SHARE = Fraction(1, 4)
@@ -80,40 +84,74 @@ SCALE_SCHEMA = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Autoscale:
+    """How far a stack's pods are multiplied under load.
+
+    Attributes:
+        maximum: How many pods there are at most.
+        cpu_percent: The CPU that they use on average, in percent of what they request, above which
+            there are more of them.
+    """
+
+    maximum: int
+    cpu_percent: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Size:
-    """How many pods a stack runs and how large each is."""
+    """How many pods a stack runs and how large each is.
+
+    Attributes:
+        replicas: How many pods; beside an autoscaler, how many at least.
+        pod: What one of them takes.
+        autoscale: How many more there may be under load; None means no autoscaler.
+    """
 
     replicas: int
     pod: PodResources
+    autoscale: Autoscale | None = None
+
+    @property
+    def most_replicas(self) -> int:
+        """How many pods there are at most, while nothing is rolled out."""
+        return self.replicas if self.autoscale is None else self.autoscale.maximum
 
     @property
     def surge(self) -> int:
-        """How many pods above ``replicas`` a rollout may start: a quarter, at least one."""
-        return max(1, ceil(self.replicas * _SURGE_SHARE))
+        """How many pods above them a rollout may start: a quarter, at least one."""
+        return max(1, ceil(self.most_replicas * _SURGE_SHARE))
+
+    @property
+    def max_surge(self) -> int | str:
+        """The same as a Deployment says it: a share of however many pods it has then."""
+        return self.surge if self.autoscale is None else _percent(_SURGE_SHARE)
 
     @property
     def rollout_steps(self) -> int:
         """How many batches of pods a full rollout takes."""
-        return ceil(self.replicas / self.surge)
+        return ceil(self.most_replicas / self.surge)
 
     @property
-    def disruptions(self) -> int:
+    def disruptions(self) -> int | str:
         """How many pods a node drain may take away at once: a quarter, at least one.
 
         One also where there is a single replica: that one cannot be kept through a drain, and
-        holding the node for ever helps nobody.
+        holding the node for ever helps nobody. Of a number that changes it is a share, which
+        Kubernetes rounds up.
         """
+        if self.autoscale is not None:
+            return _percent(_DISRUPTION_SHARE)
         return max(1, int(self.replicas * _DISRUPTION_SHARE))
 
     @property
     def pods_at_most(self) -> int:
         """How many pods the namespace must have room for.
 
-        A rollout runs ``replicas + surge`` pods, but quota also counts those that still drain,
-        and when draining outlasts starting these may be all the old ones. One more is spare, for
-        a job or for somebody who looks around.
+        A rollout runs ``most_replicas + surge`` pods, but quota also counts those that still
+        drain, and when draining outlasts starting these may be all the old ones. One more is
+        spare, for a job or for somebody who looks around.
         """
-        return 2 * self.replicas + self.surge + _SPARE_PODS
+        return 2 * self.most_replicas + self.surge + _SPARE_PODS
 
     def quota(self, beside: Sequence[PodResources] = ()) -> dict[str, str]:
         """The hard limits of the namespace's ResourceQuota.
@@ -146,11 +184,17 @@ class Size:
 def size_of_stack(production: Size, scale: Scale) -> Size:
     """Derive a stack's size from production's.
 
-    Replicas round up and are never 0. A minimal stack's pods request less, but keep production's
-    limits, so that they behave the same under load.
+    Replicas round up and are never 0, and so does the number that an autoscaler may make of them. A
+    minimal stack's pods request less, but keep production's limits, so that they behave the same
+    under load; it has one pod and no autoscaler.
     """
     if scale.share is not None:
-        return Size(replicas=max(1, ceil(production.replicas * scale.share)), pod=production.pod)
+        scaled = production.autoscale
+        if scaled is not None:
+            scaled = replace(scaled, maximum=ceil(scaled.maximum * scale.share))
+        return Size(
+            replicas=ceil(production.replicas * scale.share), pod=production.pod, autoscale=scaled
+        )
     pod = production.pod
     return Size(
         replicas=1,
@@ -161,3 +205,7 @@ def size_of_stack(production: Size, scale: Scale) -> Size:
             memory_limit=pod.memory_limit,
         ),
     )
+
+
+def _percent(share: Fraction) -> str:
+    return f"{int(100 * share)}%"

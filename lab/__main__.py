@@ -1,4 +1,4 @@
-"""The lab's commands, as the Makefile calls them: `python -m lab up|down|env|status`."""
+"""The lab's commands, as the Makefile calls them: `python -m lab up|down|env|status|node`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ import errno
 import os
 import shlex
 import sys
-from pathlib import Path
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from lab import database, images, lifecycle, outage, packages, plugin_cache, settings, stacks
+from lab import (
+    database,
+    images,
+    lifecycle,
+    node_commands,
+    outage,
+    packages,
+    plugin_cache,
+    settings,
+    stacks,
+)
 from lab.command import FREE_SPACE
 from lab.daemon import Supervisor
 from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, LabError
@@ -19,9 +29,9 @@ from lab.progress import Step
 from lab.toolchain import BY_NAME, Toolchain
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(node_commands.app, name="node")
 MACHINE_FAULTS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 """Error numbers that are no fault of the lab's code and deserve no traceback."""
-CHECKOUT = Path(__file__).resolve().parent.parent
 Choice = Annotated[
     str,
     typer.Option(
@@ -34,20 +44,27 @@ Choice = Annotated[
 
 @app.callback()
 def lab() -> None:
-    """A real one-node Kubernetes, registry and Docker daemon for Aegis, on this machine."""
+    """A real Kubernetes of one node or more, registry and Docker daemon, on this machine."""
 
 
 @app.command()
 def up(
     plugins: Choice = plugin_cache.FOUND,
     deploy: Annotated[bool, typer.Option(help="Deploy the development stack.")] = True,
+    nodes: Annotated[
+        str | None,
+        typer.Option(help="How many nodes; as many as there are unless given, at first one."),
+    ] = None,
 ) -> None:
     """Bring the lab up and deploy the development stack; quick when it is up already.
 
     When official plugins are asked for, providers that are not on this machine are downloaded.
     """
     official = plugin_cache.asks_for_official(plugins)
-    lab_settings = settings.load(os.environ, CHECKOUT)
+    lab_settings = settings.load(os.environ, settings.CHECKOUT)
+    wanted = settings.node_count(nodes, "nodes=")
+    if wanted is not None:
+        lab_settings = replace(lab_settings, nodes=wanted)
     with lifecycle.exclusive(lab_settings):
         running = lifecycle.up(lab_settings, official_plugins=official, deploy=deploy)
     if not deploy:
@@ -69,7 +86,7 @@ def down(
     purge: Annotated[bool, typer.Option(help="Remove the lab's state and history too.")] = False,
 ) -> None:
     """Stop the lab; nothing of it stays on the machine but its state and its cache."""
-    lab_settings = settings.load(os.environ, CHECKOUT)
+    lab_settings = settings.load(os.environ, settings.CHECKOUT)
     with lifecycle.exclusive(lab_settings):
         lifecycle.down(lab_settings, purge=purge)
     left = f"builds and images stay in {lab_settings.cache}"
@@ -84,7 +101,7 @@ def which_plugins(plugins: Choice = plugin_cache.FOUND) -> None:
     When official plugins are asked for, it is refused where none is.
     """
     official = plugin_cache.asks_for_official(plugins)
-    found = plugin_cache.find(settings.load(os.environ, CHECKOUT))
+    found = plugin_cache.find(settings.load(os.environ, settings.CHECKOUT))
     if official:
         plugin_cache.require_official(found)
     typer.echo("\n".join(plugin_cache.said(found)))
@@ -95,7 +112,7 @@ def restart(
     daemons: Annotated[list[str], typer.Argument(help="Such as apiserver, etcd, kubelet.")],
 ) -> None:
     """End some of the lab's daemons and start them again; wait until the node is ready."""
-    lab_settings = settings.load(os.environ, CHECKOUT)
+    lab_settings = settings.load(os.environ, settings.CHECKOUT)
     names = outage.known(daemons)
     with lifecycle.exclusive(lab_settings):
         outage.restart(lab_settings, *names)
@@ -108,14 +125,14 @@ def tool(name: Annotated[str, typer.Argument(help="Its name, such as actionlint.
     found = BY_NAME.get(name)
     if found is None:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(sorted(BY_NAME))}")
-    lab_settings = settings.load(os.environ, CHECKOUT)
+    lab_settings = settings.load(os.environ, settings.CHECKOUT)
     typer.echo(Toolchain(lab_settings).build(found, Step(f"build {name}")))
 
 
 @app.command("postgres-image")
 def postgres_image() -> None:
     """Make PostgreSQL's image unless it is there, push it to the lab, and print its reference."""
-    typer.echo(images.push_postgres_image(settings.load(os.environ, CHECKOUT)))
+    typer.echo(images.push_postgres_image(settings.load(os.environ, settings.CHECKOUT)))
 
 
 @app.command("database")
@@ -123,7 +140,7 @@ def start_database(
     stop: Annotated[bool, typer.Option(help="End it instead; its data stay.")] = False,
 ) -> None:
     """Start a PostgreSQL outside the cluster, with TLS, and say where it is."""
-    lab_settings = settings.load(os.environ, CHECKOUT)
+    lab_settings = settings.load(os.environ, settings.CHECKOUT)
     if stop:
         database.stop(lab_settings)
         return
@@ -144,7 +161,7 @@ def browser() -> None:
 @app.command()
 def env() -> None:
     """Print the shell commands that make plain pulumi, kubectl and docker use the lab."""
-    lab_settings = settings.load(os.environ, CHECKOUT)
+    lab_settings = settings.load(os.environ, settings.CHECKOUT)
     exported = {**stacks.variables(lab_settings), "PATH": stacks.search_path(lab_settings)}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exported.items()]
     typer.echo("\n".join(["unset PULUMI_CONFIG_PASSPHRASE", *lines]))
@@ -155,7 +172,7 @@ def env() -> None:
 @app.command("exec")
 def execute(command: Annotated[list[str], typer.Argument(help="Program and arguments.")]) -> None:
     """Run a program with the lab's environment in this very process."""
-    lab_settings = settings.load(os.environ, CHECKOUT)
+    lab_settings = settings.load(os.environ, settings.CHECKOUT)
     environment = stacks.environment(lab_settings)
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is what is wanted
@@ -166,7 +183,7 @@ def execute(command: Annotated[list[str], typer.Argument(help="Program and argum
 @app.command()
 def status() -> None:
     """Say whether the lab is up and which of its programs run; exit code 1 when it is not."""
-    lab_settings = settings.load(os.environ, CHECKOUT)
+    lab_settings = settings.load(os.environ, settings.CHECKOUT)
     supervisor = Supervisor(lab_settings)
     for name in supervisor.names():
         pid = supervisor.pid_of(name)

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import LabError
@@ -28,6 +29,8 @@ The pods play machines of their own. As one group among many they would get next
 whoever deploys them keeps this machine busy, and a probe that gets no answer for a second takes a
 pod out of its Service.
 """
+_NODE_WEIGHTS = {"cpu.shares": "2048", "cpu.weight": "200"}
+"""Twice a group's default, in which a further node has its daemons beside its pods."""
 
 
 def is_unified(filesystem: Path = FILESYSTEM) -> bool:
@@ -50,35 +53,53 @@ def _tracking(filesystem: Path) -> Path:
     return filesystem / "pids"
 
 
-def daemons_file(filesystem: Path = FILESYSTEM) -> Path:
-    """Return the file into which a process of the lab writes its id before it executes."""
-    return _tracking(filesystem) / NAME / "daemons" / "cgroup.procs"
+def daemons_of(part: str) -> str:
+    """Return what of the lab's group the daemons of a part of it are in.
+
+    Args:
+        part: A further node's group; empty for the lab's own daemons.
+    """
+    return f"{part}/daemons".removeprefix("/")
 
 
-def create(filesystem: Path = FILESYSTEM) -> None:
+def daemons_file(filesystem: Path = FILESYSTEM, *, part: str = "") -> Path:
+    """Return the file into which a process of the lab writes its id before it executes.
+
+    Args:
+        filesystem: Where cgroups are mounted.
+        part: A further node's group; empty for the lab's own daemons.
+    """
+    return _tracking(filesystem) / NAME / daemons_of(part) / "cgroup.procs"
+
+
+def create(filesystem: Path = FILESYSTEM, *, part: str = "") -> None:
     """Make the groups `aegis-lab` (the kubelet's root) and `aegis-lab/daemons`.
+
+    Args:
+        filesystem: Where cgroups are mounted.
+        part: Make these below the lab's group, for a further node; the lab's is there.
 
     Raises:
         LabError: The control groups of this machine cannot be written.
     """
     try:
         for hierarchy in hierarchies(filesystem):
-            group = hierarchy / NAME
+            group = hierarchy / NAME / part
             group.mkdir(exist_ok=True)
             if is_unified(filesystem):
                 controllers = (filesystem / UNIFIED_MARK).read_text().split()
-                for directory in (filesystem, group):
+                for directory in dict.fromkeys((group.parent, group)):
                     (directory / "cgroup.subtree_control").write_text(
                         " ".join(f"+{name}" for name in controllers)
                     )
             if (group / "cpuset.cpus").exists() and not is_unified(filesystem):
                 for name in ("cpuset.cpus", "cpuset.mems"):
                     if not (group / name).read_text().strip():
-                        (group / name).write_text((hierarchy / name).read_text())
-            for name, weight in _WEIGHTS.items():
+                        (group / name).write_text((group.parent / name).read_text())
+            for name, weight in (_NODE_WEIGHTS if part else _WEIGHTS).items():
                 if (group / name).exists():
                     (group / name).write_text(weight)
-        daemons_file(filesystem).parent.mkdir(exist_ok=True)
+        daemons_file(filesystem, part=part).parent.mkdir(exist_ok=True)
     except OSError as error:
         raise LabError(
             what="could not make the lab's control group",
@@ -104,23 +125,30 @@ def members(below: str = "", filesystem: Path = FILESYSTEM) -> set[int]:
     return found - {0, os.getpid()}
 
 
-def end_all(*, below: str = "", grace: float, filesystem: Path = FILESYSTEM) -> None:
+def end_all(
+    *, below: str | Sequence[str] = "", grace: float, filesystem: Path = FILESYSTEM
+) -> None:
     """End the lab's processes: SIGTERM, and SIGKILL for what is left after the grace period.
 
     Args:
-        below: Only those in this part of the group.
+        below: Only those in this part of the group, or in these.
         grace: Seconds between the two signals.
         filesystem: Where cgroups are mounted.
 
     Raises:
         LabError: A process outlives SIGKILL for 10 seconds.
     """
-    _signal(members(below, filesystem), signal.SIGTERM)
+    parts = [below] if isinstance(below, str) else below
+
+    def alive() -> set[int]:
+        return set().union(*(members(part, filesystem) for part in parts))
+
+    _signal(alive(), signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while members(below, filesystem) and time.monotonic() < deadline:
+    while alive() and time.monotonic() < deadline:
         time.sleep(POLL)
     deadline = time.monotonic() + 10
-    while left := members(below, filesystem):
+    while left := alive():
         _signal(left, signal.SIGKILL)
         if time.monotonic() > deadline:
             raise LabError(
@@ -138,9 +166,9 @@ def _signal(processes: set[int], number: signal.Signals) -> None:
             os.kill(process, number)
 
 
-def remove(filesystem: Path = FILESYSTEM) -> None:
-    """Remove the lab's groups; they must be empty of processes."""
+def remove(filesystem: Path = FILESYSTEM, *, part: str = "") -> None:
+    """Remove the lab's groups, or a part of them; they must be empty of processes."""
     for hierarchy in hierarchies(filesystem):
-        for directory, _, _ in os.walk(hierarchy / NAME, topdown=False):
+        for directory, _, _ in os.walk(hierarchy / NAME / part, topdown=False):
             with contextlib.suppress(OSError):
                 Path(directory).rmdir()

@@ -11,12 +11,14 @@ import yaml
 
 from lab import containers, files, packages, pki
 from lab.daemon import Daemon, Supervisor
+from lab.node import HOLDER, Node, first
 from lab.settings import API_SERVER_PORT, NAME, LabSettings
 from lab.toolchain import KUBE, KUBE_PROGRAMS, Toolchain
 
 NODE = NAME
 DOMAIN = "cluster.local"
 ETCD_PORT = 2379
+ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 def programs(settings: LabSettings) -> Path:
@@ -52,10 +54,17 @@ def start_control_plane(settings: LabSettings, supervisor: Supervisor) -> None:
     )
 
 
-def start_node(settings: LabSettings, supervisor: Supervisor) -> None:
-    """Start the kubelet and the service proxy."""
-    supervisor.start(_kubelet(settings))
-    supervisor.start(_proxy(settings))
+def start_node(settings: LabSettings, supervisor: Supervisor, node: Node | None = None) -> None:
+    """Start the kubelet and the service proxy.
+
+    Args:
+        settings: The lab.
+        supervisor: What starts them.
+        node: Whose; the first node's unless another is named.
+    """
+    node = node or first(settings)
+    supervisor.start(_kubelet(settings, node))
+    supervisor.start(_proxy(settings, node))
 
 
 def answers(url: str) -> bool:
@@ -76,13 +85,22 @@ def answers(url: str) -> bool:
         return False
 
 
-def _kube(settings: LabSettings, name: str, *flags: str, configuration: str = "") -> Daemon:
+def _kube(
+    settings: LabSettings,
+    name: str,
+    *flags: str,
+    configuration: str = "",
+    node: Node | None = None,
+) -> Daemon:
+    node = node or first(settings)
     return Daemon(
-        name=name,
+        name=node.daemon(name),
         argv=[str(programs(settings) / name), *flags],
         environment={"PATH": packages.search_path(settings)},
         # A cluster with new keys must not be served by a program that read the old ones.
         configuration=configuration + (pki.directory(settings) / "ca.crt").read_text(),
+        holder=node.daemon(HOLDER),
+        group=node.group,
     )
 
 
@@ -159,32 +177,37 @@ def _scheduler(settings: LabSettings) -> Daemon:
     )
 
 
-def _kubelet(settings: LabSettings) -> Daemon:
-    directory = settings.state / "kubelet"
+def _kubelet(settings: LabSettings, node: Node) -> Daemon:
+    directory = node.state / "kubelet"
     directory.mkdir(parents=True, exist_ok=True)
     resolver = directory / "resolv.conf"
     files.write(resolver, f"nameserver {settings.addresses.dns}\n")
     configuration = directory / "config.yaml"
-    text = yaml.safe_dump(_kubelet_configuration(settings, resolver))
+    text = yaml.safe_dump(_kubelet_configuration(settings, node, resolver))
     files.write(configuration, text)
     return _kube(
         settings,
         "kubelet",
         f"--config={configuration}",
-        f"--kubeconfig={pki.kubeconfig(settings, 'kubelet')}",
+        f"--kubeconfig={pki.kubeconfig(settings, node.client)}",
         f"--root-dir={directory}/root",
-        f"--hostname-override={NODE}",
-        f"--node-ip={settings.addresses.node}",
+        f"--hostname-override={node.name}",
+        f"--node-ip={node.address}",
+        # The first one gets its zone once there is another (`lab.nodes`).
+        *([] if node.is_first else [f"--node-labels={ZONE_LABEL}={node.zone}"]),
         configuration=text,
+        node=node,
     )
 
 
-def _kubelet_configuration(settings: LabSettings, resolver: Path) -> dict[str, object]:
+def _kubelet_configuration(settings: LabSettings, node: Node, resolver: Path) -> dict[str, object]:
     keys = pki.directory(settings)
+    key, _, effect = node.taint.partition(":")
     return {
+        **({"registerWithTaints": [{"key": key, "effect": effect}]} if node.taint else {}),
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": str(settings.addresses.node),
+        "address": str(node.address),
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
@@ -192,10 +215,10 @@ def _kubelet_configuration(settings: LabSettings, resolver: Path) -> dict[str, o
         },
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{NAME}",
+        "cgroupRoot": f"/{NAME}/{node.group}".rstrip("/"),
         "clusterDNS": [str(settings.addresses.dns)],
         "clusterDomain": DOMAIN,
-        "containerRuntimeEndpoint": f"unix://{containers.socket(settings)}",
+        "containerRuntimeEndpoint": f"unix://{containers.socket(settings, node)}",
         # A full disk of the machine is not the lab's to repair by evicting what it shows.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
         "imageGCHighThresholdPercent": 99,
@@ -206,12 +229,12 @@ def _kubelet_configuration(settings: LabSettings, resolver: Path) -> dict[str, o
         "resolvConf": str(resolver),
         "serializeImagePulls": False,
         "syncFrequency": "10s",
-        "volumePluginDir": str(settings.state / "kubelet" / "volume-plugins"),
+        "volumePluginDir": str(node.state / "kubelet" / "volume-plugins"),
     }
 
 
-def _proxy(settings: LabSettings) -> Daemon:
-    directory = settings.state / "kube-proxy"
+def _proxy(settings: LabSettings, node: Node) -> Daemon:
+    directory = node.state / "kube-proxy"
     directory.mkdir(parents=True, exist_ok=True)
     configuration = directory / "config.yaml"
     text = yaml.safe_dump(
@@ -219,10 +242,10 @@ def _proxy(settings: LabSettings) -> Daemon:
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",
             "clientConnection": {"kubeconfig": str(pki.kubeconfig(settings, "proxy"))},
-            "clusterCIDR": str(settings.addresses.pods),
-            "hostnameOverride": NODE,
+            "clusterCIDR": str(node.pods),
+            "hostnameOverride": node.name,
             "mode": "iptables",
-            "bindAddress": str(settings.addresses.node),
+            "bindAddress": str(node.address),
             "healthzBindAddress": "127.0.0.1:10256",
             "metricsBindAddress": "127.0.0.1:10249",
             # Kernel-wide limits are the machine's, not a namespace's, to set.
@@ -232,4 +255,4 @@ def _proxy(settings: LabSettings) -> Daemon:
     )
     files.write(configuration, text)
     flag = f"--config={configuration}"
-    return _kube(settings, "kube-proxy", flag, configuration=text)
+    return _kube(settings, "kube-proxy", flag, configuration=text, node=node)

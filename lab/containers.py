@@ -8,6 +8,7 @@ from pathlib import Path
 from lab import files, packages
 from lab.command import run
 from lab.daemon import Daemon, Supervisor
+from lab.node import HOLDER, Node, first
 from lab.settings import LabSettings
 
 PAUSE_IMAGE = "aegis.lab/pause:1"
@@ -16,17 +17,24 @@ PAUSE_IMAGE = "aegis.lab/pause:1"
 _ASK = "/runtime.v1.RuntimeService/Version"
 
 
-def socket(settings: LabSettings) -> Path:
-    """Return containerd's socket."""
-    return settings.run / "containerd" / "containerd.sock"
+def socket(settings: LabSettings, node: Node | None = None) -> Path:
+    """Return containerd's socket, the first node's unless another is named."""
+    return (node or first(settings)).run / "containerd" / "containerd.sock"
 
 
-def start(settings: LabSettings, supervisor: Supervisor) -> None:
-    """Write containerd's and the pod network's configuration and start containerd."""
-    directory = settings.state / "containerd"
+def start(settings: LabSettings, supervisor: Supervisor, node: Node | None = None) -> None:
+    """Write containerd's and the pod network's configuration and start containerd.
+
+    Args:
+        settings: The lab.
+        supervisor: What starts it.
+        node: Where; the first node unless another is named.
+    """
+    node = node or first(settings)
+    directory = node.state / "containerd"
     network = directory / "net.d"
     network.mkdir(parents=True, exist_ok=True)
-    files.write(network / "10-lab.conflist", json.dumps(_network(settings), indent=2))
+    files.write(network / "10-lab.conflist", json.dumps(_network(node), indent=2))
     registry = directory / "certs.d" / settings.addresses.registry
     registry.mkdir(parents=True, exist_ok=True)
     server = f"http://{settings.addresses.registry}"
@@ -35,20 +43,23 @@ def start(settings: LabSettings, supervisor: Supervisor) -> None:
         f'server = "{server}"\n[host."{server}"]\n  capabilities = ["pull", "resolve"]\n',
     )
     configuration = directory / "config.toml"
-    text = _configuration(settings, directory)
+    text = _configuration(settings, node, directory)
     files.write(configuration, text)
+    name = node.daemon("containerd")
     supervisor.start(
         Daemon(
-            name="containerd",
+            name=name,
             argv=[packages.program(settings, "containerd"), "--config", str(configuration)],
             environment={"PATH": packages.search_path(settings)},
             configuration=text,
+            holder=node.daemon(HOLDER),
+            group=node.group,
         )
     )
-    supervisor.wait_for("containerd", lambda: answers(settings), what="containerd to answer")
+    supervisor.wait_for(name, lambda: answers(settings, node), what=f"{name} to answer")
 
 
-def answers(settings: LabSettings) -> bool:
+def answers(settings: LabSettings, node: Node | None = None) -> bool:
     """Return whether containerd answers what the kubelet asks at its start, and ends without.
 
     Its socket says nothing of that: one that was killed leaves it behind, and one that has just
@@ -58,7 +69,7 @@ def answers(settings: LabSettings) -> bool:
 
     # A channel that shares connections would share the wait after one that failed, too.
     options = [("grpc.use_local_subchannel_pool", 1)]
-    with grpc.insecure_channel(f"unix:{socket(settings)}", options) as channel:
+    with grpc.insecure_channel(f"unix:{socket(settings, node)}", options) as channel:
         try:
             # Neither what is asked nor what is answered is looked into: the empty message will do.
             channel.unary_unary(_ASK)(b"", timeout=1)
@@ -67,27 +78,29 @@ def answers(settings: LabSettings) -> bool:
     return True
 
 
-def load_image(settings: LabSettings, archive: Path) -> None:
-    """Load an image archive for the pods.
+def load_image(settings: LabSettings, node: Node, archive: Path) -> None:
+    """Load an image archive for the pods of a node.
 
     Args:
         settings: The lab.
+        node: The node.
         archive: An image as `docker save` writes it.
     """
-    _ctr(settings, "images", "import", str(archive), what=f"load the image {archive.name}")
+    _ctr(settings, node, "images", "import", str(archive), what=f"load the image {archive.name}")
 
 
-def has_image(settings: LabSettings, name: str) -> bool:
-    """Return whether the pods' image store has this image."""
-    return name in _ctr(settings, "images", "list", "--quiet", what="list the images").split()
+def has_image(settings: LabSettings, node: Node, name: str) -> bool:
+    """Return whether the image store of a node's pods has this image."""
+    listed = _ctr(settings, node, "images", "list", "--quiet", what="list the images")
+    return name in listed.split()
 
 
-def _ctr(settings: LabSettings, *words: str, what: str) -> str:
-    argv = [packages.program(settings, "ctr"), "--address", str(socket(settings))]
+def _ctr(settings: LabSettings, node: Node, *words: str, what: str) -> str:
+    argv = [packages.program(settings, "ctr"), "--address", str(socket(settings, node))]
     return run([*argv, "--namespace", "k8s.io", *words], what=what)
 
 
-def _network(settings: LabSettings) -> dict[str, object]:
+def _network(node: Node) -> dict[str, object]:
     return {
         "cniVersion": "0.4.0",
         "name": "aegis-lab",
@@ -99,7 +112,7 @@ def _network(settings: LabSettings) -> dict[str, object]:
                 "hairpinMode": True,
                 "ipam": {
                     "type": "host-local",
-                    "ranges": [[{"subnet": str(settings.addresses.pods)}]],
+                    "ranges": [[{"subnet": str(node.pods)}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
             }
@@ -107,13 +120,13 @@ def _network(settings: LabSettings) -> dict[str, object]:
     }
 
 
-def _configuration(settings: LabSettings, directory: Path) -> str:
+def _configuration(settings: LabSettings, node: Node, directory: Path) -> str:
     # overlayfs on top of overlayfs (a container's own root) does not work; native copies do.
     snapshotter = "overlayfs" if overlay_works(settings.state) else "native"
     return f"""\
 version = 2
 root = "{directory}/root"
-state = "{settings.run}/containerd/state"
+state = "{node.run}/containerd/state"
 disabled_plugins = [
   "io.containerd.snapshotter.v1.btrfs",
   "io.containerd.snapshotter.v1.devmapper",
@@ -123,7 +136,7 @@ disabled_plugins = [
 ]
 
 [grpc]
-  address = "{socket(settings)}"
+  address = "{socket(settings, node)}"
 
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE_IMAGE}"

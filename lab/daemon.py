@@ -19,6 +19,7 @@ from pathlib import Path
 
 from lab import cgroup
 from lab.command import TAIL_LINES, tail, wait_until
+from lab.node import HOLDER
 from lab.settings import LabSettings
 
 LOG_LIMIT = 16 * 1024 * 1024
@@ -35,7 +36,9 @@ class Daemon:
         environment: Its whole environment.
         configuration: What its configuration file says; one that runs with another is
             started anew.
-        inside: Enter the lab's network and mount namespace first.
+        inside: Enter a node's network and mount namespace first.
+        holder: The daemon that holds these namespaces.
+        group: The part of the lab's control group that it belongs to; empty for the lab's own.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Daemon:
     environment: Mapping[str, str] = field(default_factory=dict)
     configuration: str = ""
     inside: bool = True
+    holder: str = HOLDER
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ class Supervisor:
         if self.pid_of(daemon.name) is not None:
             return False
         wanted = b"".join(word.encode() + b"\0" for word in daemon.argv)
-        for pid in cgroup.members("daemons"):
+        for pid in cgroup.members(cgroup.daemons_of(daemon.group)):
             with suppress(OSError):
                 if Path(f"/proc/{pid}/cmdline").read_bytes() == wanted:
                     self._records.mkdir(parents=True, exist_ok=True)
@@ -139,10 +144,11 @@ class Supervisor:
 
     def _command(self, daemon: Daemon) -> list[str]:
         # The shell joins the control group and is then replaced: same process id throughout.
-        join = ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(cgroup.daemons_file())]
+        group = str(cgroup.daemons_file(part=daemon.group))
+        join = ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', group]
         if not daemon.inside:
             return [*join, *daemon.argv]
-        holder = self.pid_of("holder")
+        holder = self.pid_of(daemon.holder)
         namespaces = [f"--net=/proc/{holder}/ns/net", f"--mount=/proc/{holder}/ns/mnt"]
         return [*join, "nsenter", *namespaces, "--", *daemon.argv]
 

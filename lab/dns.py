@@ -23,10 +23,21 @@ COREFILE = f"""\
 """No `forward`: nothing outside the lab can be reached, so other names do not exist."""
 
 LABELS = {"k8s-app": "kube-dns"}
+_APART = {
+    "topologyKey": "kubernetes.io/hostname",
+    "maxSkew": 1,
+    "whenUnsatisfiable": "ScheduleAnyway",
+    "labelSelector": {"matchLabels": LABELS},
+}
 
 
-def manifests(settings: LabSettings) -> list[dict[str, object]]:
-    """Return CoreDNS' objects."""
+def manifests(settings: LabSettings, *, nodes: int = 1) -> list[dict[str, object]]:
+    """Return CoreDNS' objects.
+
+    Args:
+        settings: The lab.
+        nodes: How many nodes it has; on several there are two of it.
+    """
     meta = {"name": "coredns", "namespace": "kube-system"}
     rules = [
         {
@@ -60,7 +71,7 @@ def manifests(settings: LabSettings) -> list[dict[str, object]]:
             "metadata": meta,
             "data": {"Corefile": COREFILE},
         },
-        _deployment(meta, coredns_image(settings)),
+        _deployment(meta, coredns_image(settings), replicas=min(2, nodes)),
         {
             "apiVersion": "v1",
             "kind": "Service",
@@ -77,7 +88,7 @@ def manifests(settings: LabSettings) -> list[dict[str, object]]:
     ]
 
 
-def _deployment(meta: dict[str, str], image: str) -> dict[str, object]:
+def _deployment(meta: dict[str, str], image: str, *, replicas: int) -> dict[str, object]:
     container = {
         "name": "coredns",
         "image": image,
@@ -105,11 +116,12 @@ def _deployment(meta: dict[str, str], image: str) -> dict[str, object]:
         "priorityClassName": "system-cluster-critical",
         "containers": [container],
         "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
+        **({"topologySpreadConstraints": [_APART]} if replicas > 1 else {}),
     }
     template = {"metadata": {"labels": LABELS}, "spec": spec}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": meta,
-        "spec": {"replicas": 1, "selector": {"matchLabels": LABELS}, "template": template},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": LABELS}, "template": template},
     }

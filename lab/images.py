@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from lab import containers, image_archive
 from lab.command import run
 from lab.errors import LabError
+from lab.node import Node
 from lab.settings import LabSettings
 from lab.toolchain import COREDNS, Toolchain, alone
 
@@ -73,15 +74,15 @@ def base_images(settings: LabSettings) -> BaseImages:
     )
 
 
-def load_cluster_images(settings: LabSettings) -> None:
-    """Make the pause and CoreDNS images unless cached, and load them for the pods."""
+def load_cluster_images(settings: LabSettings, node: Node) -> None:
+    """Make the pause and CoreDNS images unless cached, and load them for the pods of a node."""
     coredns = Toolchain(settings).path(COREDNS)
     wanted = {
         containers.PAUSE_IMAGE: (BUSYBOX, ["/busybox", "sleep", "infinity"]),
         coredns_image(settings): (coredns, ["/coredns"]),
     }
     for name, (program, entrypoint) in wanted.items():
-        if containers.has_image(settings, name):
+        if containers.has_image(settings, node, name):
             continue
         # The archive holds the name too: the same program under another name is another archive.
         key = hashlib.sha256(name.encode() + program.read_bytes()).hexdigest()[:12]
@@ -89,7 +90,7 @@ def load_cluster_images(settings: LabSettings) -> None:
         archive = settings.cache / "images" / f"{title}-{key}.tar"
         if not archive.exists():
             image_archive.write(archive, name=name, program=program, entrypoint=entrypoint)
-        containers.load_image(settings, archive)
+        containers.load_image(settings, node, archive)
 
 
 def push_base_images(settings: LabSettings) -> None:

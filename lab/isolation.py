@@ -15,10 +15,13 @@ from pathlib import Path
 from lab.command import run
 from lab.daemon import Daemon, Supervisor
 from lab.errors import refused
+from lab.node import HOLDER, Node, first
 from lab.settings import NAME, LabSettings
 
 HOST_LINK = "aegis0"
 NODE_LINK = "aegis1"
+UPLINK = "uplink"
+"""What a further node calls its end of its link."""
 COVERED = {"run": Path("/run"), "var-log": Path("/var/log"), "var-lib": Path("/var/lib")}
 """The lab's own directories (below its state) put over the machine's, inside only."""
 
@@ -52,14 +55,14 @@ def conflicts(settings: LabSettings) -> list[str]:
     return sorted(set(found))
 
 
-def exists() -> bool:
-    """Return whether the lab's network namespace exists."""
-    return any(entry.get("name") == NAME for entry in json.loads(ip("-j", "netns", "list") or "[]"))
+def exists(name: str = NAME) -> bool:
+    """Return whether a network namespace exists; the lab's, which is its first node's."""
+    return any(entry.get("name") == name for entry in json.loads(ip("-j", "netns", "list") or "[]"))
 
 
 def stands(settings: LabSettings, supervisor: Supervisor) -> bool:
     """Return whether namespaces and link are there, with the addresses of these settings."""
-    return supervisor.pid_of("holder") is not None and exists() and _link_is_up(settings)
+    return supervisor.pid_of(HOLDER) is not None and exists() and _link_is_up(settings)
 
 
 def create(settings: LabSettings, supervisor: Supervisor) -> None:
@@ -93,8 +96,91 @@ def create(settings: LabSettings, supervisor: Supervisor) -> None:
         ["nsenter", f"--net=/run/netns/{NAME}", "sysctl", "-qw", "net.ipv4.ip_forward=1"],
         what="let the lab's node forward between pods and host",
     )
-    supervisor.start(_holder(settings))
-    supervisor.wait_for("holder", (settings.run / "holder.ready").exists, what="the namespaces")
+    _hold(supervisor, first(settings))
+
+
+def create_node(settings: LabSettings, supervisor: Supervisor, node: Node) -> None:
+    """Make a further node's namespaces and its link to the first one, unless they are there."""
+    if node_stands(supervisor, node):
+        return
+    remove_node_network(node)
+    ip("netns", "add", node.name)
+    ip_inside("link", "add", node.link, "type", "veth", "peer", "name", UPLINK, "netns", node.name)
+    prefix = settings.addresses.further_link(node.number).prefixlen
+    ip("-n", node.name, "address", "add", f"{node.address}/{prefix}", "dev", UPLINK)
+    ip("-n", node.name, "link", "set", "lo", "up")
+    join_link(node)
+    ip_inside("address", "add", f"{node.router}/{prefix}", "dev", node.link)
+    ip_inside("link", "set", node.link, "up")
+    ip_inside("route", "replace", str(node.pods), "via", str(node.address))
+    # This machine finds the further nodes' pods behind the first node, as it finds that one's.
+    for network in (settings.addresses.further_links, settings.addresses.all_further_pods):
+        ip("route", "replace", str(network), "via", str(settings.addresses.node))
+    run(
+        ["nsenter", f"--net=/run/netns/{node.name}", "sysctl", "-qw", "net.ipv4.ip_forward=1"],
+        what=f"let {node.name} forward for its pods",
+    )
+    _hold(supervisor, node)
+
+
+def node_stands(supervisor: Supervisor, node: Node) -> bool:
+    """Return whether a further node's namespaces are there, and its link, cut or not."""
+    return (
+        supervisor.pid_of(node.daemon(HOLDER)) is not None
+        and exists(node.name)
+        and node_has_link(node)
+    )
+
+
+def node_has_link(node: Node) -> bool:
+    """Return whether a further node's link is there, up or down."""
+    links = json.loads(ip_inside("-j", "link", "show") or "[]")
+    return any(link.get("ifname") == node.link for link in links)
+
+
+def join_link(node: Node) -> None:
+    """Take up a further node's link, at its own end."""
+    ip("-n", node.name, "link", "set", UPLINK, "up")
+    # A link that goes down takes the routes over it along.
+    ip("-n", node.name, "route", "replace", "default", "via", str(node.router))
+
+
+def cut_link(node: Node) -> None:
+    """Take down a further node's link, at its own end: nobody answers any more.
+
+    What is sent to it leaves the first node and is lost, as on a wire. With the link down at that
+    end there would be no route: who asks would be told so at once, or, sent again, the same request
+    would go to another pod, as conntrack knows nothing yet of a packet that was not sent.
+    """
+    [uplink] = json.loads(ip("-n", node.name, "-j", "link", "show", "dev", UPLINK))
+    # Nor is anybody to be told that nobody answers for the address.
+    neighbour = ("neigh", "replace", str(node.address), "lladdr", uplink["address"])
+    ip_inside(*neighbour, "dev", node.link, "nud", "permanent")
+    ip("-n", node.name, "link", "set", UPLINK, "down")
+
+
+def is_cut(node: Node) -> bool:
+    """Return whether a further node's link is down, or there is none."""
+    if not exists(node.name):
+        return True
+    links = json.loads(ip("-n", node.name, "-j", "link", "show") or "[]")
+    flags = [link.get("flags", ()) for link in links if link.get("ifname") == UPLINK]
+    return not any("UP" in them for them in flags)
+
+
+def remove_node_network(node: Node) -> None:
+    """Remove a further node's network namespace and link; harmless when they are not there."""
+    if exists(node.name):
+        ip("netns", "delete", node.name)
+    if exists() and node_has_link(node):
+        ip_inside("link", "delete", node.link)
+
+
+def _hold(supervisor: Supervisor, node: Node) -> None:
+    name = node.daemon(HOLDER)
+    supervisor.start(_holder(node))
+    ready = (node.run / "holder.ready").exists
+    supervisor.wait_for(name, ready, what=f"the namespaces of {node.name}")
 
 
 def _link_is_up(settings: LabSettings) -> bool:
@@ -106,22 +192,24 @@ def _link_is_up(settings: LabSettings) -> bool:
     )
 
 
-def _holder(settings: LabSettings) -> Daemon:
+def _holder(node: Node) -> Daemon:
     script = ["set -e"]
+    node.run.mkdir(parents=True, exist_ok=True)
     for name, target in COVERED.items():
-        source = settings.state / name
+        source = node.state / name
         source.mkdir(parents=True, exist_ok=True)
         script.append(f"mount --bind '{source}' '{target}'")
-    (settings.run / "holder.ready").unlink(missing_ok=True)
+    (node.run / "holder.ready").unlink(missing_ok=True)
     script += [": > '/run/holder.ready'", "exec sleep infinity"]
     return Daemon(
-        name="holder",
+        name=node.daemon(HOLDER),
         argv=[
-            *("nsenter", f"--net=/run/netns/{NAME}"),
+            *("nsenter", f"--net=/run/netns/{node.name}"),
             *("unshare", "--mount", "--propagation", "private", "sh", "-c", "; ".join(script)),
         ],
         environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         inside=False,
+        group=node.group,
     )
 
 
@@ -134,7 +222,11 @@ def remove_network() -> None:
         ip("link", "delete", HOST_LINK)
 
 
-def clean_run_directory(settings: LabSettings) -> None:
-    """Empty the lab's /run, as a machine's is empty after a boot: stale sockets and locks."""
-    shutil.rmtree(settings.run, ignore_errors=True)
-    settings.run.mkdir(parents=True)
+def clean_run_directory(place: LabSettings | Node) -> None:
+    """Empty the /run of a node, as a machine's is empty after a boot: stale sockets and locks.
+
+    Args:
+        place: The node; the lab for its first one.
+    """
+    shutil.rmtree(place.run, ignore_errors=True)
+    place.run.mkdir(parents=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from lab import (
     dns,
     images,
     isolation,
+    nodes,
     objects,
     owner,
     packages,
@@ -28,18 +28,16 @@ from lab import (
     stacks,
     storage,
 )
-from lab.command import run, wait_until
+from lab.command import wait_until
 from lab.daemon import Supervisor
 from lab.errors import EXIT_REFUSED, LabError
+from lab.node import first
 from lab.plugin_cache import Plugin
 from lab.progress import Steps
 from lab.settings import LabSettings
 from lab.toolchain import COREDNS, KUBE, PULUMI, STORAGE, Tool, Toolchain
 
 FIXED_STEPS = 6
-SETTLED_SECONDS = 150.0
-"""How long a node may take to be ready again after its API server was away: client-go's reflectors
-wait up to 30 s, doubled by jitter, before they list anew, and the controllers' have to as well."""
 SERVICES = (
     "dockerd",
     "registry",
@@ -97,7 +95,9 @@ def exclusive(settings: LabSettings) -> Iterator[None]:
         yield
 
 
-def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = True) -> Running:
+def up(  # noqa: PLR0915 - a list of steps, one after the other
+    settings: LabSettings, *, official_plugins: bool = False, deploy: bool = True
+) -> Running:
     """Bring the lab up, whatever state it is in; what is there already is kept.
 
     Args:
@@ -118,11 +118,14 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
     cli = plugin_cache.find_cli(plugin_cache.outer_path(settings))
     tools: list[Tool] = [*([] if cli else [PULUMI]), KUBE, COREDNS, STORAGE]
     missing = [tool for tool in tools if not toolchain.is_built(tool)]
-    preflight.require(settings, will_build=bool(missing))
+    wanted = settings.nodes or nodes.count(settings)
+    preflight.require(settings, will_build=bool(missing), nodes=wanted)
+    preflight.require_room_for_nodes(wanted - nodes.count(settings))
     packages.require_apt()
     preflight.require_directories(settings.state, settings.cache)
     settings.state.chmod(0o700)  # Passphrase, keys and state are root's alone.
-    steps = Steps(FIXED_STEPS + len(missing))
+    beside = wanted > 1 or nodes.count(settings) > 1
+    steps = Steps(FIXED_STEPS + beside + len(missing))
     supervisor = Supervisor(settings)
 
     with steps.step("packages") as step:
@@ -153,6 +156,10 @@ def up(settings: LabSettings, *, official_plugins: bool = False, deploy: bool = 
         registry.start(settings, supervisor)
         images.push_base_images(settings)
         step.update(note=settings.addresses.registry)
+    if beside:
+        with steps.step(f"{wanted} node{'' if wanted == 1 else 's'}") as step:
+            them = nodes.ensure(settings, supervisor, wanted)
+            step.update(note=", ".join([cluster.NODE, *(node.name for node in them)]))
     outputs: dict[str, str] = {}
     service = ""
     with steps.step(f"deploy {stacks.FIRST_STACK}" if deploy else "deploy nothing", prints=deploy):
@@ -176,14 +183,18 @@ def down(settings: LabSettings, *, purge: bool) -> None:
     owner.require_own(settings)
     supervisor = Supervisor(settings)
     salt.detach(settings)
-    # The kubelet first, or it starts again what is ended; etcd last, it is written to.
-    supervisor.stop("kubelet")
-    cgroup.end_all(below="kubepods", grace=5)
+    them = nodes.recorded(settings)
+    everywhere = [first(settings), *them]
+    # The kubelets first, or they start again what is ended; etcd last, it is written to.
+    supervisor.stop(*(node.daemon("kubelet") for node in everywhere))
+    pods = [f"{node.group}/kubepods".removeprefix("/") for node in everywhere]
+    cgroup.end_all(below=pods, grace=5)
     cgroup.end_all(below=cgroup.BUILDS, grace=1)
     supervisor.stop(*SERVICES, "kube-apiserver")
     supervisor.stop("containerd", "etcd")
     cgroup.end_all(grace=2)
     supervisor.stop(*supervisor.names())
+    nodes.down(supervisor, them)
     isolation.remove_network()
     cgroup.remove()
     owner.release()
@@ -208,10 +219,10 @@ def _recover(settings: LabSettings, supervisor: Supervisor) -> None:
 
 
 def _start_node(settings: LabSettings, supervisor: Supervisor) -> None:
-    images.load_cluster_images(settings)
+    images.load_cluster_images(settings, first(settings))
     cluster.start_node(settings, supervisor)
     wait_for_node(settings, supervisor)
-    own = [*dns.manifests(settings), *storage.manifests()]
+    own = [*dns.manifests(settings, nodes=nodes.count(settings)), *storage.manifests()]
     objects.apply(settings, own, what="CoreDNS and the storage class")
     storage.start(settings, supervisor)
 
@@ -224,54 +235,31 @@ def _link_programs(settings: LabSettings) -> None:
     plugin_cache.link_programs(settings, programs)
 
 
-def _kubectl(settings: LabSettings, *words: str, what: str) -> str:
-    kubectl = cluster.programs(settings) / "kubectl"
-    argv: list[str | Path] = [kubectl, "--kubeconfig", settings.kubeconfig, *words]
-    return run(argv, what=what, env=stacks.environment(settings))
-
-
 def wait_for_node(settings: LabSettings, supervisor: Supervisor) -> None:
-    """Wait until the node says that it is ready.
+    """Wait until the first node says that it is ready.
 
     Raises:
         LabError: It does not in time, or the kubelet or containerd ended.
     """
-
-    def ready() -> bool:
-        words = ("get", "nodes", "-o", "json")
-        try:
-            nodes = json.loads(_kubectl(settings, *words, what="look at the node"))["items"]
-        except LabError:
-            return False  # The API server may not have settled; the deadline decides.
-        conditions = [c for node in nodes for c in node["status"].get("conditions", [])]
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-    supervisor.wait_for(
-        ["kubelet", "containerd"], ready, what="the node to be ready", timeout=SETTLED_SECONDS
-    )
+    nodes.wait_until_ready(settings, supervisor, first(settings))
 
 
 def node_was_heard(settings: LabSettings) -> str:
-    """Return when the node last told the API server that it is there; empty when nobody knows."""
-    words = ("--namespace", "kube-node-lease", "get", "lease", cluster.NODE)
-    path = "jsonpath={.spec.renewTime}"
-    try:
-        return _kubectl(settings, *words, "-o", path, what="look at the node's lease")
-    except LabError:
-        return ""
+    """Return when the first node last told the API server that it is there."""
+    return nodes.heard(settings, first(settings))
 
 
 def _wait_for_service(settings: LabSettings, namespace: str) -> str:
     """Wait until the service answers from this machine and return its URL."""
     path = "jsonpath={.spec.clusterIP}"
     words = ("--namespace", namespace, "get", "service", "aegis-api", "-o", path)
-    address = _kubectl(settings, *words, what="find the service's address")
+    address = objects.kubectl(settings, *words, what="find the service's address")
     url = f"http://{address}"
     wait_until(
         lambda: cluster.answers(f"{url}/readyz"),
         what=f"the service to answer at {url}",
         timeout=90,
-        detail=lambda: _kubectl(
+        detail=lambda: objects.kubectl(
             settings, "--namespace", namespace, "get", "pods,events", what="list pods and events"
         ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lab import cluster, stacks
@@ -11,6 +12,23 @@ from lab.command import run
 from lab.settings import LabSettings
 
 Object = Mapping[str, Any]
+
+
+def kubectl(settings: LabSettings, *words: str, what: str, timeout: float = 120) -> str:
+    """Run kubectl as the lab's administrator and return what it printed.
+
+    Args:
+        settings: The lab.
+        words: Its arguments.
+        what: What is being done, for the error: "look at the nodes".
+        timeout: Seconds until it is ended.
+
+    Raises:
+        LabError: It failed, or did not end in time.
+    """
+    argv: list[str | Path] = [cluster.programs(settings) / "kubectl"]
+    argv += ["--kubeconfig", settings.kubeconfig, *words]
+    return run(argv, what=what, env=stacks.environment(settings), timeout=timeout)
 
 
 def apply(settings: LabSettings, objects: Sequence[Object], *, what: str) -> None:

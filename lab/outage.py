@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from lab import cluster, containers, lifecycle, registry, storage
+from lab import cluster, containers, lifecycle, nodes, registry, storage
 from lab.daemon import Supervisor
 from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
 from lab.settings import LabSettings
@@ -88,7 +88,7 @@ def resume(settings: LabSettings, *names: str) -> None:
             ["kubelet", "containerd", "kube-apiserver"],
             lambda: lifecycle.node_was_heard(settings) not in {before, ""},
             what="the node to be heard of",
-            timeout=lifecycle.SETTLED_SECONDS,
+            timeout=nodes.SETTLED_SECONDS,
         )
     lifecycle.wait_for_node(settings, supervisor)
     registry.start(settings, supervisor)

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from lab.node import Node
 from lab.settings import LabSettings
 
 LIFETIME = datetime.timedelta(days=3650)
@@ -67,7 +68,7 @@ def directory(settings: LabSettings) -> Path:
 
 
 def kubeconfig(settings: LabSettings, client: str) -> Path:
-    """Return the kubeconfig of one of `CLIENTS`."""
+    """Return the kubeconfig of one of `CLIENTS`, or of a further node's kubelet."""
     return settings.kubeconfig if client == "admin" else directory(settings) / f"{client}.conf"
 
 
@@ -85,7 +86,8 @@ def create(settings: LabSettings) -> None:
         return
     keys.mkdir(parents=True, exist_ok=True)
     keys.chmod(0o700)
-    for former in keys.glob("complete-*"):
+    # Those of further nodes are made anew by the authority that comes when they are started.
+    for former in (*keys.glob("complete-*"), *keys.glob("kubelet@*.conf")):
         former.unlink()
     authority = _issue("aegis-lab", None, authority=None)
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
@@ -102,8 +104,8 @@ def create(settings: LabSettings) -> None:
     signer = _issue("service-accounts", None, authority)
     _write(keys / "service-accounts.crt", signer.certificate_pem())
     _write(keys / "service-accounts.key", signer.key_pem())
-    for client in CLIENTS:
-        _add_client(settings, authority, client)
+    for client, identity in CLIENTS.items():
+        _add_client(settings, authority, client, identity)
     marker.touch()
 
 
@@ -126,17 +128,31 @@ def issue_server(settings: LabSettings, common_name: str, names: Sequence[str]) 
     return _issue(common_name, None, authority(settings), names)
 
 
+def add_node(settings: LabSettings, node: Node) -> None:
+    """Make the kubeconfig of a further node's kubelet, unless it is there."""
+    if not kubeconfig(settings, node.client).exists():
+        identity = (f"system:node:{node.name}", "system:nodes")
+        _add_client(settings, authority(settings), node.client, identity)
+
+
+def remove_node(settings: LabSettings, node: Node) -> None:
+    """Remove the kubeconfig of a further node's kubelet."""
+    kubeconfig(settings, node.client).unlink(missing_ok=True)
+
+
 def _add_clients(settings: LabSettings) -> None:
     missing = [client for client in CLIENTS if not kubeconfig(settings, client).exists()]
     if not missing:
         return
     signer = authority(settings)
     for client in missing:
-        _add_client(settings, signer, client)
+        _add_client(settings, signer, client, CLIENTS[client])
 
 
-def _add_client(settings: LabSettings, authority: Issued, client: str) -> None:
-    common_name, organisation = CLIENTS[client]
+def _add_client(
+    settings: LabSettings, authority: Issued, client: str, identity: tuple[str, str | None]
+) -> None:
+    common_name, organisation = identity
     issued = _issue(common_name, organisation, authority)
     text = _kubeconfig(settings, authority, issued, common_name)
     _write(kubeconfig(settings, client), text.encode())

@@ -13,11 +13,14 @@ from lab import cgroup
 from lab.errors import LabError, refused
 from lab.settings import LabSettings
 
-GIB = 1024**3
+MIB = 1024**2
+GIB = 1024 * MIB
 DISK_TO_BUILD = 8 * GIB
 """Free bytes needed when tools must be compiled: Go's caches take most of it."""
 DISK_TO_RUN = 2 * GIB
 MEMORY = 3 * GIB
+NODE_MEMORY = 300 * MIB
+"""What a further node takes, rounded up (docs/architecture.md has the measurement)."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,16 @@ def _free_disk(place: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def problems(machine: Machine, *, will_build: bool) -> list[str]:
+def problems(machine: Machine, *, will_build: bool, nodes: int = 1) -> list[str]:
     """Return what keeps the lab from running on a machine, each in one sentence.
 
     Args:
         machine: What was found.
         will_build: Whether tools must be compiled first.
+        nodes: How many nodes it is to have.
     """
+    memory = MEMORY + (nodes - 1) * NODE_MEMORY
+    each = f" for {nodes} nodes, {NODE_MEMORY // MIB} MiB for each beside the first"
     needed = DISK_TO_BUILD if will_build else DISK_TO_RUN
     checks: list[tuple[bool, Callable[[], str]]] = [
         (machine.system == "Linux", lambda: f"it needs Linux; this is {machine.system}"),
@@ -84,9 +90,9 @@ def problems(machine: Machine, *, will_build: bool) -> list[str]:
             ),
         ),
         (
-            machine.memory >= MEMORY,
+            machine.memory >= memory,
             lambda: (
-                f"it needs {MEMORY / GIB:.0f} GiB of memory; "
+                f"it needs {memory / GIB:.2g} GiB of memory{each if nodes > 1 else ''}; "
                 f"there are {machine.memory / GIB:.1f} GiB"
             ),
         ),
@@ -98,18 +104,45 @@ def problems(machine: Machine, *, will_build: bool) -> list[str]:
     return [text() for fits, text in checks if not fits]
 
 
-def require(settings: LabSettings, *, will_build: bool) -> None:
+def require(settings: LabSettings, *, will_build: bool, nodes: int = 1) -> None:
     """Check the machine.
+
+    Args:
+        settings: The lab.
+        will_build: Whether tools must be compiled first.
+        nodes: How many nodes it is to have.
 
     Raises:
         LabError: Something is missing; the message lists all of it.
     """
-    found = problems(inspect(settings), will_build=will_build)
+    found = problems(inspect(settings), will_build=will_build, nodes=nodes)
     if found:
         raise refused(
             "the lab cannot run on this machine",
             "\n".join(found),
             "mend that and type `make up`; or use your own cluster with `pulumi up` (README)",
+        )
+
+
+def require_room_for_nodes(more: int, meminfo: Path = Path("/proc/meminfo")) -> None:
+    """Check that the machine has as much memory left as some further nodes take.
+
+    Args:
+        more: How many are to come; with none nothing is checked.
+        meminfo: Where the kernel says it.
+
+    Raises:
+        LabError: It has not; the message says how much each takes.
+    """
+    rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+    available = int(rows["MemAvailable"].split()[0]) * 1024
+    if more > 0 and available < more * NODE_MEMORY:
+        what = f"{more} further node{'' if more == 1 else 's'}"
+        raise refused(
+            f"there is too little memory for {what}",
+            f"each takes {NODE_MEMORY // MIB} MiB, {more * NODE_MEMORY // MIB} MiB in all; "
+            f"{available // MIB} MiB are available",
+            "end something, or ask for fewer: make up nodes=<number>",
         )
 
 

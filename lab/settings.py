@@ -19,6 +19,12 @@ NAME = "aegis-lab"
 BENCHMARK_RANGE = "198.18.0.0/15"
 """Default network: RFC 2544's range for benchmarks, routed nowhere."""
 
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""The project's root."""
+
+MOST_NODES = 9
+"""How many nodes a lab may have: each takes the machine's memory (`lab.preflight`)."""
+
 REGISTRY_PORT = 5000
 API_SERVER_PORT = 6443
 
@@ -56,6 +62,24 @@ class Addresses:
     def link(self) -> IPv4Network:
         """The /24 that the host and the node share."""
         return next(self.nodes_and_pods.subnets(new_prefix=24))
+
+    @property
+    def further_links(self) -> IPv4Network:
+        """The /24 of which each further node has a /30, with the first node at its other end."""
+        return list(self.nodes_and_pods.subnets(new_prefix=24))[1]
+
+    @property
+    def all_further_pods(self) -> IPv4Network:
+        """The pods of the further nodes: outside `pods`, which the first node's take for near."""
+        return list(self.nodes_and_pods.subnets(new_prefix=18))[1]
+
+    def further_link(self, number: int) -> IPv4Network:
+        """The link of a further node; the first node's end has the first address."""
+        return list(self.further_links.subnets(new_prefix=30))[number]
+
+    def further_pods(self, number: int) -> IPv4Network:
+        """The pods of a further node."""
+        return list(self.all_further_pods.subnets(new_prefix=24))[number]
 
     @property
     def host(self) -> IPv4Address:
@@ -97,12 +121,14 @@ class LabSettings:
         cache: Tool builds and images, keyed by their pins; may be deleted at any time.
         state: The cluster's and the state backend's data, logs, pid files, keys.
         addresses: The network plan.
+        nodes: How many nodes it is to have; None means as many as it has, which is one at first.
     """
 
     checkout: Path
     cache: Path
     state: Path
     addresses: Addresses
+    nodes: int | None = None
 
     @property
     def run(self) -> Path:
@@ -150,7 +176,8 @@ def load(environment: Mapping[str, str], checkout: Path) -> LabSettings:
 
     Args:
         environment: The process environment. Read are XDG_CACHE_HOME, XDG_STATE_HOME, HOME,
-            AEGIS_LAB_DIR (the state directory itself) and AEGIS_LAB_NETWORK (a /15 network).
+            AEGIS_LAB_DIR (the state directory itself), AEGIS_LAB_NETWORK (a /15 network) and
+            AEGIS_LAB_NODES (a number).
         checkout: The project's root, absolute.
 
     Raises:
@@ -181,6 +208,28 @@ def load(environment: Mapping[str, str], checkout: Path) -> LabSettings:
         cache=cache.absolute(),
         state=state,
         addresses=Addresses(network=network),
+        nodes=node_count(environment.get("AEGIS_LAB_NODES") or None, "AEGIS_LAB_NODES="),
+    )
+
+
+def node_count(text: str | None, given: str) -> int | None:
+    """Read how many nodes a lab is to have; None where nobody says it.
+
+    Args:
+        text: What was given.
+        given: What it was given by, for the error.
+
+    Raises:
+        LabError: It is no number of nodes that a lab may have.
+    """
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_NODES:
+        return int(text)
+    raise refused(
+        f"{given}{text} cannot be used",
+        f"a lab has 1 to {MOST_NODES} nodes, as a whole number",
+        "make up nodes=3",
     )
 
 

@@ -55,6 +55,10 @@ def manifests() -> list[dict[str, object]]:
             "provisioner": PROVISIONER,
             "reclaimPolicy": "Delete",
             "volumeBindingMode": "WaitForFirstConsumer",
+            # The directories are the first node's, whatever others there are.
+            "allowedTopologies": [
+                {"matchLabelExpressions": [{"key": "kubernetes.io/hostname", "values": [NODE]}]}
+            ],
         },
         {
             "apiVersion": f"{rbac}/v1",

@@ -22,9 +22,11 @@ from aegis_deploy.gate.prober import OnAnswer, Prober, Route
 from aegis_deploy.gate.prometheus import shortfall
 from aegis_deploy.gate.routes import NoServiceError, Routes
 from aegis_deploy.gate.version_check import Expected, VersionCheck
-from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.kubernetes.informers import Informers, Where, informer_of, reach
+from aegis_deploy.kubernetes.node_leases import RENEWED_SECONDS, NodeLeases
+from aegis_deploy.kubernetes.rollout_failures import NODE
 from aegis_deploy.kubernetes.rollout_monitor import Rollouts, detail
 from aegis_deploy.model.data_probes import READ, WRITE, DataFigures, rate
 from aegis_deploy.model.gate_settings import GateSettings
@@ -36,6 +38,7 @@ _LOOK_SECONDS = 0.2
 _LOST_SECONDS = 60.0
 _CAUSE_SECONDS = 2.0
 """How long after its first lost requests the kubelet may take to say that a container died."""
+_LEASE_LOOK_SECONDS = 1.0
 _UNHEARD_SECONDS = 30.0
 _ENDPOINTS_SECONDS = 120.0
 """How long EndpointSlices may be behind: their controller's watches start again up to 60 s after an
@@ -441,17 +444,38 @@ class _Gate:
             short = shortcoming(found, self.settings, planned(often), what)
             if short is not None:
                 kind, why = short
-                if found.lost:
-                    self._await_cause()
+                gone = self._await_cause() if found.lost else ""
+                if gone:
+                    self._astray = f"node {gone} was not heard of"
+                    self._fail(NODE, f"{when}{why}, while {self._astray}", figures=figures)
                 self._fail(kind, when + why, figures=figures)
 
-    def _await_cause(self) -> None:
-        """Let a container's death be the verdict, which says more than the requests it cost."""
-        end = time.monotonic() + _CAUSE_SECONDS
+    def _await_cause(self) -> str:
+        """Let the death of a container, or of a node, be the verdict; it says more than requests.
+
+        Returns:
+            The node that was not heard of, with which requests may have gone; empty for none.
+        """
+        begun = looked = time.monotonic()
+        leases = self._leases()
+        silent = [node for it in leases for node in it.look()]
         for now in self._rounds():
             self._evidence()
-            if now > end:
-                return
+            if silent and now > looked + _LEASE_LOOK_SECONDS:
+                looked, silent = now, [node for it in leases for node in it.look()]
+            if now > begun + (RENEWED_SECONDS if silent else _CAUSE_SECONDS):
+                break
+        return ", ".join(silent)
+
+    def _leases(self) -> list[NodeLeases]:
+        """The leases of the nodes that requests may have come to."""
+        nodes: dict[Cluster, set[str]] = {}
+        for workload in self.workloads:
+            pods = self.informer.snapshot(workload).pods
+            names = {str((it.get("spec") or {}).get("nodeName") or "") for it in pods} - {""}
+            if names:
+                nodes.setdefault(self.cluster_of(workload), set()).update(names)
+        return [NodeLeases(cluster, names) for cluster, names in nodes.items()]
 
     def _identify(self) -> None:
         wrong = self._version.wrong_pod()

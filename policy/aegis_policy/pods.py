@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .resources import Resource, is_unknown, listed, look, mapped
+from .resources import Resource, Stack, is_unknown, listed, look, mapped
 
 WORKLOADS = (
     "Deployment",
@@ -90,9 +90,21 @@ def _holds(expression: Any, labels: Mapping[str, Any]) -> bool:  # noqa: ANN401
     return False
 
 
-def replicas(resource: Resource) -> int | None:
-    """How many pods a Deployment or StatefulSet keeps; None when that is not known yet."""
+def replicas(resource: Resource, stack: Stack) -> int | None:
+    """How many pods a Deployment or StatefulSet keeps at least; None when that is not known yet.
+
+    Beside an autoscaler that aims at it, what it says itself is only what it began with.
+
+    Args:
+        resource: The Deployment or StatefulSet.
+        stack: What is known of its stack.
+    """
     count = look(resource.inputs, "spec", "replicas")
+    for scaler in stack.of_kind("HorizontalPodAutoscaler"):
+        aim = look(scaler.inputs, "spec", "scaleTargetRef")
+        aims_at = (scaler.namespace, look(aim, "kind"), look(aim, "name"))
+        if aims_at == (resource.namespace, resource.kind, resource.name):
+            count = look(scaler.inputs, "spec", "minReplicas")
     if count is None:
         return 1
     return None if is_unknown(count) else int(count)

@@ -26,9 +26,17 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/doomed_stand.py": _commands("history"),
     "tests/e2e/pipeline_stand.py": _commands("history"),
     "tests/e2e/guarded_stand.py": _commands("deploy", "history"),
+    "tests/e2e/nodes_stand.py": (
+        *_PROGRAM,
+        "lab/nodes.py",
+        *_commands("deploy", "history", "drift"),
+    ),
     "tests/e2e/faulty_stand.py": _commands("deploy", "rollback", "recover"),
     "tests/languages/programs.py": ("tests/languages/",),
     "tests/e2e/test_added.py": _commands("deploy", "rollback", "recover", "history", "status"),
+    "tests/e2e/test_autoscale.py": _commands(
+        "deploy", "rollback", "drift", "status", "config", "history"
+    ),
     "tests/e2e/test_autoscaled.py": _commands("deploy", "rollback", "drift", "status"),
     "tests/e2e/test_database.py": ("lab/database.py", *_commands("deploy", "status", "migrate")),
     "tests/e2e/test_deploy.py": _STAND_INS,
@@ -39,6 +47,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/test_lab.py": ("lab/", "Makefile"),
     "tests/e2e/test_languages.py": _commands("deploy", "rollback"),
     "tests/e2e/test_manifests.py": ("lab/tools/kubernetes/",),
+    "tests/e2e/test_nodes.py": _commands("deploy", "rollback", "config"),
     "tests/e2e/test_pipeline.py": (
         *_WORKFLOWS,
         *_commands("preview", "promote", "deploy", "recover", "drift", "github", "report"),

@@ -126,6 +126,11 @@ class TestMake:
     def test_downloads_for_whoever_brings_the_lab_up_by_hand(self) -> None:
         assert self.would_run("up")[-1].endswith("-m lab up --plugins='official'")
 
+    def test_hands_on_how_many_nodes_are_asked_for(self) -> None:
+        [up] = [line for line in self.would_run("up", "nodes=3") if "-m lab up" in line]
+        assert up.endswith("-m lab up --nodes='3' --plugins='official'")
+        assert "--nodes" not in " ".join(self.would_run("up", "nodes="))
+
 
 class Config:
     """As much of pytest's configuration as is looked at."""

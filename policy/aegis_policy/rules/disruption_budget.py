@@ -17,7 +17,7 @@ def _check(resource: Resource, stack: Stack) -> Iterator[str]:
     if resource.kind == _BUDGET:
         yield from _budget(resource, stack)
         return
-    count = replicas(resource)
+    count = replicas(resource, stack)
     budgets = [item for item in stack.of_kind(_BUDGET) if _matches(item, resource)]
     if len(budgets) > 1:
         names = ", ".join(sorted(item.name for item in budgets))
@@ -46,7 +46,7 @@ def _budget(budget: Resource, stack: Stack) -> Iterator[str]:
         )
     least, most = look(spec, "minAvailable"), look(spec, "maxUnavailable")
     for workload in workloads:
-        count = replicas(workload)
+        count = replicas(workload, stack)
         if count is None or is_unknown(least) or is_unknown(most):
             continue
         if most is not None:

@@ -14,8 +14,8 @@ _LEAST = 2
 _NODE = "kubernetes.io/hostname"
 
 
-def _check(resource: Resource, stack: Stack) -> Iterator[str]:  # noqa: ARG001
-    count = replicas(resource)
+def _check(resource: Resource, stack: Stack) -> Iterator[str]:
+    count = replicas(resource, stack)
     if resource.stack != PRODUCTION or count is None:
         return
     if count < _LEAST:

@@ -12,7 +12,7 @@ STAGING = "staging"
 
 
 def _check(resource: Resource, stack: Stack) -> Iterator[str]:
-    count = replicas(resource)
+    count = replicas(resource, stack)
     if resource.stack != STAGING or count is None:
         return
     production = stack.production_replicas

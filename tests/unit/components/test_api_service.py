@@ -239,3 +239,66 @@ class TestSecretIsOptional:
 
         assert sources(render("staging")) == 1
         assert sources(render("staging", token=TOKEN)) == 2
+
+
+def test_pods_leave_a_node_that_is_gone_before_a_rollout_is_called_failed(
+    deployment: dict[str, Any], pod: dict[str, Any]
+) -> None:
+    away = {it["key"]: it for it in pod["tolerations"]}
+    assert set(away) == {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
+    for it in away.values():
+        assert (it["operator"], it["effect"]) == ("Exists", "NoExecute")
+        # Kubernetes gives a node up after at most 50 s, and only then the toleration counts.
+        assert 50 + it["tolerationSeconds"] < deployment["progressDeadlineSeconds"]
+
+
+class TestAutoscaler:
+    """Beside an autoscaler the number of pods is its, from the first one on."""
+
+    def test_there_is_none_unless_it_is_asked_for(self, rendering: Rendering) -> None:
+        assert rendering.of_type("HorizontalPodAutoscaler") == []
+        assert rendering.one("Deployment").ignored == ()
+
+    @pytest.mark.parametrize(("stack", "least", "most"), [("staging", 2, 6), ("production", 4, 12)])
+    def test_it_keeps_between_the_stack_s_size_and_its_share(
+        self, stack: str, least: int, most: int
+    ) -> None:
+        scaled = render(stack, autoscale="12", autoscaleCpuPercent="55")
+        autoscaler = scaled.one("HorizontalPodAutoscaler", "aegis-api").manifest["spec"]
+        assert autoscaler["scaleTargetRef"] == {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": scaled.one("Deployment").manifest["metadata"]["name"],
+        }
+        assert (autoscaler["minReplicas"], autoscaler["maxReplicas"]) == (least, most)
+        (metric,) = autoscaler["metrics"]
+        assert metric["resource"] == {
+            "name": "cpu",
+            "target": {"type": "Utilization", "averageUtilization": 55},
+        }
+
+    def test_the_number_is_given_once_and_then_left_to_it(self) -> None:
+        scaled = render("production", autoscale="12")
+        deployment = scaled.one("Deployment")
+        # Without a number the first rollout would be one of a single pod.
+        assert deployment.manifest["spec"]["replicas"] == 4
+        assert deployment.ignored == ("spec.replicas",)
+        assert scaled.one("HorizontalPodAutoscaler").urn in deployment.dependencies
+
+    def test_surge_and_disruptions_are_shares_of_whatever_number_it_is(self) -> None:
+        scaled = render("staging", autoscale="12")
+        strategy = scaled.one("Deployment").manifest["spec"]["strategy"]["rollingUpdate"]
+        assert strategy == {"maxUnavailable": 0, "maxSurge": "25%"}
+        assert scaled.one("PodDisruptionBudget").manifest["spec"]["maxUnavailable"] == "25%"
+        # All old and all new ones of the most there are, a quarter above, and one to spare.
+        assert scaled.one("ResourceQuota").manifest["spec"]["hard"]["pods"] == "15"
+
+    def test_a_canary_is_still_one_pod_at_a_time(self) -> None:
+        scaled = render("production", autoscale="12", gate='{"canary": 5}')
+        strategy = scaled.one("Deployment").manifest["spec"]["strategy"]["rollingUpdate"]
+        assert strategy["maxSurge"] == 1
+
+    def test_a_minimal_stack_stays_at_one(self) -> None:
+        minimal = render("development", autoscale="12")
+        assert minimal.of_type("HorizontalPodAutoscaler") == []
+        assert minimal.one("Deployment").ignored == ()

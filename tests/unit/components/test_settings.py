@@ -22,6 +22,11 @@ BAD_VALUES = [
     ("productionReplicas", "-1", "not a whole number"),
     ("productionReplicas", "many", "not a whole number"),
     ("productionReplicas", "2.5", "not a whole number"),
+    ("autoscale", "3", "is below productionReplicas"),
+    ("autoscale", "0", "out of range"),
+    ("autoscale", "twice", "not a whole number"),
+    ("autoscaleCpuPercent", "70", "has no effect without aegis:autoscale"),
+    ("autoscaleCpuPercent", "0.7", "not a whole number"),
     ("cpuRequest", "100", "is below cpuRequest"),
     ("cpuRequest", "0", "is nothing"),
     ("cpuLimit", "50m", "is below cpuRequest"),
@@ -99,6 +104,9 @@ class TestBadValues:
             ({"minReadySeconds": "200"}, {"progressDeadlineSeconds": "260"}),
             ({"dataProfile": "real"}, {"dataProfile": "sample"}),
             ({"scale": "2"}, {"scale": "0.5"}),
+            ({"autoscale": "3"}, {"autoscale": "4"}),
+            ({"autoscaleCpuPercent": "70"}, {"autoscale": "12"}),
+            ({"autoscaleCpuPercent": "70", "productionReplicas": "20"}, {"autoscale": "20"}),
         ],
     )
     def test_the_command_it_gives_works(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.quantities import Cpu, Memory
-from components.sizing import PodResources, Scale, Size, size_of_stack
+from components.sizing import Autoscale, PodResources, Scale, Size, size_of_stack
 from tests.rendering import render
 
 POD = PodResources(
@@ -100,7 +100,7 @@ class TestRoomForARollout:
 
     @given(st.integers(2, 1000))
     def test_a_drain_leaves_most_of_the_pods(self, replicas: int) -> None:
-        assert 1 <= production(replicas).disruptions <= ceil(replicas / 2)
+        assert 1 <= int(production(replicas).disruptions) <= ceil(replicas / 2)
 
     def test_quota_is_the_pods_times_what_one_takes(self) -> None:
         assert production(4).quota() == {
@@ -110,3 +110,30 @@ class TestRoomForARollout:
             "limits.cpu": "10",
             "limits.memory": "2560Mi",
         }
+
+
+class TestAutoscale:
+    """How far a stack is multiplied follows from production too."""
+
+    @pytest.mark.parametrize(
+        ("scale", "least", "most"),
+        [("1", 4, 12), ("0.5", 2, 6), ("0.3", 2, 4), ("minimal", 1, 1)],
+    )
+    def test_a_stack_has_its_share_of_both_numbers(self, scale: str, least: int, most: int) -> None:
+        scaled = Autoscale(maximum=12, cpu_percent=60)
+        size = size_of_stack(Size(replicas=4, pod=POD, autoscale=scaled), Scale.parse(scale))
+        assert (size.replicas, size.most_replicas) == (least, most)
+        assert (size.autoscale is None) == (scale == "minimal")
+
+    @given(st.integers(1, 1000), st.integers(0, 1000), st.fractions(Fraction(1, 1000), 1))
+    def test_a_rollout_at_the_most_fits_in_the_quota(
+        self, replicas: int, more: int, share: Fraction
+    ) -> None:
+        scaled = Autoscale(maximum=replicas + more, cpu_percent=70)
+        size = size_of_stack(Size(replicas=replicas, pod=POD, autoscale=scaled), Scale(share))
+        assert size.replicas <= size.most_replicas
+        # The API rounds a share of the pods that may be started up.
+        surge = ceil(size.most_replicas * int(str(size.max_surge).rstrip("%")) / 100)
+        assert size.surge == max(1, surge)
+        assert size.pods_at_most >= 2 * size.most_replicas + surge
+        assert size.rollout_steps * size.surge >= size.most_replicas

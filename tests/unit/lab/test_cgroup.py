@@ -167,3 +167,33 @@ class TestEnding:
             cgroup.create(tmp_path / "nowhere")
         assert caught.value.what == "could not make the lab's control group"
         assert "No such file or directory" in caught.value.why
+
+
+@pytest.mark.parametrize("version", ["version_1", "version_2"])
+class TestAPart:
+    """A further node has a part of the lab's group, which is ended and taken away by itself."""
+
+    @pytest.fixture
+    def root(self, request: pytest.FixtureRequest, version: str) -> Path:
+        root = request.getfixturevalue(version)
+        assert isinstance(root, Path)
+        cgroup.create(root)
+        cgroup.create(root, part="node-2")
+        return root
+
+    def test_has_daemons_of_its_own_that_are_the_labs_too(self, root: Path) -> None:
+        own = cgroup.daemons_file(root, part="node-2").parent
+        assert own.parent == cgroup.daemons_file(root).parent.parent / "node-2"
+        put(own, 21)
+        put(cgroup.daemons_file(root).parent, 11)
+        assert cgroup.members(cgroup.daemons_of("node-2"), root) == {21}
+        assert cgroup.members(cgroup.daemons_of(""), root) == {11}
+        assert cgroup.members(filesystem=root) == {11, 21}
+
+    def test_goes_without_the_rest(self, root: Path, version: str) -> None:
+        if version == "version_2":
+            for file in (root / "aegis-lab" / "node-2").glob("cgroup.*"):
+                file.unlink()  # The kernel's own, which go with the group.
+        cgroup.remove(root, part="node-2")
+        assert not cgroup.daemons_file(root, part="node-2").parent.exists()
+        assert cgroup.daemons_file(root).parent.is_dir()

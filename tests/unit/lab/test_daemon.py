@@ -36,7 +36,7 @@ def joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A plain file in the place of the control group's; daemons write their id into it."""
     file = tmp_path / "cgroup.procs"
     file.write_text("")
-    monkeypatch.setattr(cgroup, "daemons_file", lambda: file)
+    monkeypatch.setattr(cgroup, "daemons_file", lambda **_: file)
     monkeypatch.setattr(cgroup, "members", lambda *_: set(map(int, file.read_text().split())))
     return file
 

@@ -11,6 +11,7 @@ from docker.errors import DockerException
 
 from lab import containers, images, stacks
 from lab.errors import LabError
+from lab.node import first
 from lab.settings import LabSettings
 from lab.toolchain import COREDNS, Toolchain
 
@@ -108,10 +109,12 @@ class TestClusterImages:
         coredns.parent.mkdir(parents=True)
         coredns.write_bytes(b"coredns")
         monkeypatch.setattr(images, "BUSYBOX", busybox)
-        monkeypatch.setattr(containers, "has_image", lambda _, name: name == containers.PAUSE_IMAGE)
-        monkeypatch.setattr(containers, "load_image", lambda _, path: loaded.append(path.name))
-        images.load_cluster_images(lab)
-        images.load_cluster_images(lab)
+        monkeypatch.setattr(
+            containers, "has_image", lambda _, __, name: name == containers.PAUSE_IMAGE
+        )
+        monkeypatch.setattr(containers, "load_image", lambda _, __, path: loaded.append(path.name))
+        images.load_cluster_images(lab, first(lab))
+        images.load_cluster_images(lab, first(lab))
         assert len(loaded) == 2
         assert len(set(loaded)) == 1
         assert loaded[0].startswith("coredns-")

@@ -10,6 +10,7 @@ import pytest
 from lab import isolation
 from lab.daemon import Supervisor
 from lab.errors import EXIT_REFUSED, LabError
+from lab.node import Node, further
 from lab.settings import LabSettings
 
 USUAL = [
@@ -37,8 +38,9 @@ class FakeIp:
 
     def __call__(self, *words: str) -> str:
         """Take the place of `lab.isolation.ip`."""
-        if words[0] == "-j":
-            answer = self.answers.get(words[1:], "")
+        if "-j" in words:
+            *where, _ = words[: words.index("-j") + 1]
+            answer = self.answers.get((*where, *words[len(where) + 1 :]), "")
             return json.dumps(answer) if answer != "" else ""
         self.told.append(" ".join(words))
         return ""
@@ -146,3 +148,65 @@ class TestRemoving:
         stale.write_text("")
         isolation.clean_run_directory(lab)
         assert list(Path(lab.run).iterdir()) == []
+
+
+class TestAFurtherNode:
+    """Its link is the first node's business, its namespace its own."""
+
+    @pytest.fixture
+    def node(self, lab: LabSettings) -> Node:
+        return further(lab, 2)
+
+    def test_is_a_machine_one_router_away(
+        self, ip: FakeIp, lab: LabSettings, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(isolation, "run", lambda *_, **__: "")
+        monkeypatch.setattr(Supervisor, "pid_of", lambda *_: None)
+        monkeypatch.setattr(Supervisor, "start", lambda *_: None)
+        monkeypatch.setattr(Supervisor, "wait_for", lambda *_, **__: 0.0)
+        ip.answers["netns", "list"] = [{"name": "aegis-lab"}]
+        isolation.create_node(lab, Supervisor(lab), node)
+        assert ip.told == [
+            "netns add aegis-lab-2",
+            "-n aegis-lab link add aegis-n2 type veth peer name uplink netns aegis-lab-2",
+            "-n aegis-lab-2 address add 198.18.1.10/30 dev uplink",
+            "-n aegis-lab-2 link set lo up",
+            "-n aegis-lab-2 link set uplink up",
+            "-n aegis-lab-2 route replace default via 198.18.1.9",
+            "-n aegis-lab address add 198.18.1.9/30 dev aegis-n2",
+            "-n aegis-lab link set aegis-n2 up",
+            "-n aegis-lab route replace 198.18.66.0/24 via 198.18.1.10",
+            "route replace 198.18.1.0/24 via 198.18.0.2",
+            "route replace 198.18.64.0/18 via 198.18.0.2",
+        ]
+
+    def test_that_is_cut_off_is_silent_and_not_unknown(self, ip: FakeIp, node: Node) -> None:
+        ip.answers["-n", "aegis-lab-2", "link", "show", "dev", "uplink"] = [{"address": "0a:0b"}]
+        isolation.cut_link(node)
+        assert ip.told == [
+            "-n aegis-lab neigh replace 198.18.1.10 lladdr 0a:0b dev aegis-n2 nud permanent",
+            "-n aegis-lab-2 link set uplink down",
+        ]
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_takes_namespace_and_link_along(self, ip: FakeIp, node: Node, there: bool) -> None:
+        names = ["aegis-lab", "aegis-lab-2"] if there else ["aegis-lab"]
+        ip.answers["netns", "list"] = [{"name": name} for name in names]
+        links = [{"ifname": "aegis-n2"}] if there else [{"ifname": "aegis-n3"}]
+        ip.answers["-n", "aegis-lab", "link", "show"] = links
+        isolation.remove_node_network(node)
+        gone = ["netns delete aegis-lab-2", "-n aegis-lab link delete aegis-n2"]
+        assert ip.told == (gone if there else [])
+
+    @pytest.mark.parametrize(
+        ("flags", "cut"), [(["UP", "BROADCAST"], False), (["BROADCAST"], True)]
+    )
+    def test_is_cut_when_its_link_is_down_or_gone(
+        self, ip: FakeIp, node: Node, flags: list[str], cut: bool
+    ) -> None:
+        assert isolation.is_cut(node)
+        ip.answers["netns", "list"] = [{"name": "aegis-lab-2"}]
+        assert isolation.is_cut(node)
+        link = {"ifname": "uplink", "flags": flags}
+        ip.answers["-n", "aegis-lab-2", "link", "show"] = [link]
+        assert isolation.is_cut(node) == cut

@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lab import __main__ as entry
-from lab import bootstrap, lifecycle
+from lab import bootstrap, lifecycle, nodes
 from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, LabError
+from lab.node import Node, first, further
 from lab.settings import LabSettings
 
 
@@ -21,7 +22,13 @@ from lab.settings import LabSettings
 def _lab_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command works on a lab that exists only in the test's directory."""
     monkeypatch.setenv("HOME", str(tmp_path / "it is home"))
-    for name in ("AEGIS_LAB_DIR", "AEGIS_LAB_NETWORK", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+    for name in (
+        "AEGIS_LAB_DIR",
+        "AEGIS_LAB_NETWORK",
+        "AEGIS_LAB_NODES",
+        "XDG_STATE_HOME",
+        "XDG_CACHE_HOME",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(lifecycle, "is_up", lambda _: False)
 
@@ -213,3 +220,106 @@ class TestBootstrap:
         monkeypatch.setattr(sys, "argv", ["bootstrap.py", "policy"])
         bootstrap.main()
         assert made[1:] == [bootstrap.VENV, bootstrap.OTHERS["policy"][0]]
+
+
+class TestNodes:
+    """A number of nodes is refused before anything; each command does its one thing."""
+
+    @pytest.mark.parametrize("text", ["0", "50", "three", "2.5"])
+    def test_a_number_that_cannot_be_is_refused_before_anything_is_started(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        tmp_path: Path,
+        text: str,
+    ) -> None:
+        monkeypatch.setattr(lifecycle, "up", lambda *_, **__: pytest.fail("it was started"))
+        assert ended(monkeypatch, "up", f"--nodes={text}") == EXIT_REFUSED
+        said = capsys.readouterr().err
+        assert f"error: nodes={text} cannot be used\n" in said
+        assert "a lab has 1 to 9 nodes" in said
+        assert not (tmp_path / "it is home").exists()
+
+    @pytest.mark.parametrize(
+        ("words", "variable", "wanted"),
+        [((), "", None), ((), "2", 2), (("--nodes=3",), "", 3), (("--nodes=3",), "2", 3)],
+    )
+    def test_what_is_typed_goes_before_the_environment(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        words: tuple[str, ...],
+        variable: str,
+        wanted: int | None,
+    ) -> None:
+        seen: list[int | None] = []
+
+        def up(settings: LabSettings, **_: object) -> lifecycle.Running:
+            seen.append(settings.nodes)
+            return lifecycle.Running("", [], {}, 0.0)
+
+        monkeypatch.setenv("AEGIS_LAB_NODES", variable)
+        monkeypatch.setattr(lifecycle, "up", up)
+        assert ended(monkeypatch, "up", "--no-deploy", *words) == 0
+        assert seen == [wanted]
+
+    @pytest.mark.parametrize(
+        ("command", "does"),
+        [
+            ("start", "bring_up"),
+            ("stop", "stop"),
+            ("kill", "kill"),
+            ("cut", "cut"),
+            ("mend", "mend"),
+            ("leave", "leave"),
+        ],
+    )
+    def test_each_command_is_about_the_node_that_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, command: str, does: str
+    ) -> None:
+        done: list[object] = []
+        monkeypatch.setattr(nodes, "require_up", lambda _: None)
+        monkeypatch.setattr(nodes, "named", lambda lab, name: further(lab, int(name)))
+        monkeypatch.setattr(nodes, does, lambda *words: done.extend(words))
+        assert ended(monkeypatch, "node", command, "4") == 0
+        [node] = done[-1] if isinstance(done[-1], list) else [done[-1]]
+        assert isinstance(node, Node)
+        assert node.name == "aegis-lab-4"
+
+    @pytest.mark.parametrize("command", ["list", "join", "start 2", "leave 2"])
+    def test_of_a_lab_that_is_down_say_how_to_bring_it_up(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+    ) -> None:
+        assert ended(monkeypatch, "node", *command.split()) == EXIT_REFUSED
+        said = capsys.readouterr().err
+        assert "error: the lab is not up" in said
+        assert "make up" in said
+
+    @pytest.mark.parametrize("taint", ["mine", "a/b:Never", ":NoSchedule", "a b:NoSchedule"])
+    def test_a_taint_that_is_none_is_a_usage_error(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], taint: str
+    ) -> None:
+        assert ended(monkeypatch, "node", "join", "--taint", taint) == EXIT_USAGE
+        assert f"error: --taint {taint} cannot be used" in capsys.readouterr().err
+
+    def test_the_list_tells_what_the_cluster_says_and_what_is_so(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        runs = ("kubelet", "kube-proxy", "containerd")
+
+        def look(lab: LabSettings, _: object) -> list[nodes.State]:
+            return [
+                nodes.State(first(lab), runs, False, "True", True),
+                nodes.State(further(lab, 2), (), True, "True", True),
+                nodes.State(further(lab, 3), runs, True, "Unknown", False),
+                nodes.State(further(lab, 4), runs, False, "", True),
+            ]
+
+        monkeypatch.setattr(nodes, "require_up", lambda _: None)
+        monkeypatch.setattr(nodes, "look", look)
+        assert ended(monkeypatch, "node", "list") == 0
+        assert [line.split(maxsplit=3) for line in capsys.readouterr().out.splitlines()] == [
+            ["aegis-lab", "lab-a", "198.18.0.2", "ready"],
+            ["aegis-lab-2", "lab-b", "198.18.1.10", "ready, stopped"],
+            ["aegis-lab-3", "lab-c", "198.18.1.14", "not heard of, link cut, takes no new pods"],
+            ["aegis-lab-4", "lab-a", "198.18.1.18", "not in the cluster"],
+        ]

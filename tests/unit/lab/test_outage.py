@@ -41,7 +41,7 @@ def running(
     """A lab that is up: its holder, an etcd and an API server that only sleep."""
     file = tmp_path / "cgroup.procs"
     file.write_text("")
-    monkeypatch.setattr(cgroup, "daemons_file", lambda: file)
+    monkeypatch.setattr(cgroup, "daemons_file", lambda **_: file)
     monkeypatch.setattr(cgroup, "members", lambda *_: set())
     supervisor = Supervisor(lab)
 

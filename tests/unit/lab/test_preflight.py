@@ -117,3 +117,29 @@ class TestDirectories:
             preflight.require_directories(tmp_path / "file" / "lab")
         assert caught.value.what == f"the lab cannot write to {tmp_path}/file/lab"
         assert caught.value.why == "Not a directory"
+
+
+class TestNodes:
+    """Each further node takes memory, which is said before one is started."""
+
+    def test_need_as_much_more_as_there_are(self) -> None:
+        assert preflight.problems(FITTING, will_build=False, nodes=4) == []
+        [sentence] = preflight.problems(FITTING, will_build=False, nodes=5)
+        assert sentence == (
+            "it needs 4.2 GiB of memory for 5 nodes, 300 MiB for each beside the first; "
+            "there are 4.0 GiB"
+        )
+
+    @pytest.mark.parametrize(
+        ("more", "mib", "fits"), [(2, 600, True), (2, 599, False), (0, 0, True)]
+    )
+    def test_need_it_to_be_available(self, tmp_path: Path, more: int, mib: int, fits: bool) -> None:
+        meminfo = tmp_path / "meminfo"
+        meminfo.write_text(f"MemTotal: 9000000 kB\nMemAvailable: {mib * 1024} kB\n")
+        if fits:
+            preflight.require_room_for_nodes(more, meminfo)
+            return
+        with pytest.raises(LabError, match="too little memory for 2 further nodes") as caught:
+            preflight.require_room_for_nodes(more, meminfo)
+        assert caught.value.code == EXIT_REFUSED
+        assert caught.value.why == "each takes 300 MiB, 600 MiB in all; 599 MiB are available"

@@ -132,3 +132,22 @@ class TestNetwork:
         assert plan.dns in plan.services
         assert plan.host in plan.link
         assert plan.node in plan.link
+
+
+class TestNumberOfNodes:
+    """How many nodes a lab is to have; nobody need say it."""
+
+    @pytest.mark.parametrize(("text", "count"), [("1", 1), ("3", 3), ("9", 9), ("", None)])
+    def test_is_a_number_or_as_many_as_there_are(self, text: str, count: int | None) -> None:
+        assert settings.load({**HOME, "AEGIS_LAB_NODES": text}, CHECKOUT).nodes == count
+        assert settings.node_count(text or None, "nodes=") == count
+        assert settings.load(HOME, CHECKOUT).nodes is None
+
+    @pytest.mark.parametrize("text", ["0", "50", "10", "-1", "2.5", "three", "3 ", "\u0663"])
+    def test_is_refused_before_anything_is_started(self, text: str) -> None:
+        with pytest.raises(LabError) as caught:
+            settings.load({**HOME, "AEGIS_LAB_NODES": text}, CHECKOUT)
+        assert caught.value.code == EXIT_REFUSED
+        assert caught.value.what == f"AEGIS_LAB_NODES={text} cannot be used"
+        assert "1 to 9" in caught.value.why
+        assert caught.value.next == "make up nodes=3"

@@ -318,6 +318,37 @@ class TestStagingIsHalf:
         assert told(program("production"), REPLICAS + 1) == []
 
 
+class TestBesideAnAutoscaler:
+    """What a Deployment says itself is only what it began with."""
+
+    @pytest.mark.parametrize(("least", "right"), [(2, True), (3, False), (GONE, False)])
+    def test_its_least_number_is_half_of_production_s(self, least: object, right: bool) -> None:
+        resources = program("staging", autoscale="8")
+        for item in resources:
+            if item.kind == "HorizontalPodAutoscaler":
+                spec = item.inputs["spec"]
+                spec.pop("minReplicas") if least is GONE else spec.update(minReplicas=least)
+            if item.kind == "Deployment":
+                item.inputs["spec"]["replicas"] = 1  # of a time when production was smaller
+        names = [name for name, _ in told(resources)]
+        assert names == ([] if right else ["staging-is-half"])
+
+    @pytest.mark.parametrize("stack", ["development", "staging", "production"])
+    def test_the_program_keeps_to_all_rules(self, stack: str) -> None:
+        assert told(program(stack, autoscale="8")) == []
+
+    @pytest.mark.parametrize(
+        "aim", [{"name": "other"}, {"kind": "StatefulSet"}], ids=["name", "kind"]
+    )
+    def test_one_that_aims_elsewhere_says_nothing_of_it(self, aim: dict[str, str]) -> None:
+        resources = program("staging", autoscale="8")
+        for item in resources:
+            if item.kind == "HorizontalPodAutoscaler":
+                item.inputs["spec"]["minReplicas"] = 9
+                item.inputs["spec"]["scaleTargetRef"].update(aim)
+        assert told(resources) == []
+
+
 class TestDataProfile:
     """The pairs are the program's."""
 

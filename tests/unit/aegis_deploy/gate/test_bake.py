@@ -285,3 +285,77 @@ def test_what_is_lost_before_every_node_knows_is_held_against_no_release(
     cutover.look(100, ending=False, serving=False)
     figures = gate._judged(prober, cutover)
     assert (figures.total, figures.failed, cutover.doubted) == (total, failed, doubted)
+
+
+class Nodes:
+    """Leases of which one is renewed after so many looks; never, when that is none."""
+
+    def __init__(self, looks: int | None) -> None:
+        self.looks = looks
+
+    def look(self) -> tuple[str, ...]:
+        if self.looks is not None:
+            self.looks -= 1
+        return () if self.looks is not None and self.looks < 0 else ("node-2",)
+
+
+SOON = {"_CAUSE_SECONDS": 0.01, "RENEWED_SECONDS": 0.3, "_LEASE_LOOK_SECONDS": 0.01}
+
+
+def losing(
+    monkeypatch: pytest.MonkeyPatch, leases: list[Nodes], what: str = "timed out"
+) -> tuple[_Gate, ProbeMetrics]:
+    """A gate half of whose probes came to this, on nodes with these leases."""
+    for name, value in SOON.items():
+        monkeypatch.setattr(module, name, value)
+    gate = baking([], [])
+    gate.settings, gate.data, gate._astray = GateSettings(), (), ""
+    stand_in = cast("Any", gate)
+    stand_in._leases = lambda: leases
+    return gate, ProbeMetrics(total=2, failed=1, outcomes={"200": 1, what: 1})
+
+
+def verdict_of(gate: _Gate, figures: ProbeMetrics) -> Verdict:
+    with pytest.raises(_Failed) as failed:
+        gate._shortcoming(figures, lambda _: 0, "while new pods were probed one by one: ")
+    return failed.value.verdict
+
+
+def test_probes_lost_with_a_node_that_is_not_heard_of_are_not_the_release_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate, figures = losing(monkeypatch, [Nodes(None)])
+    verdict = verdict_of(gate, figures)
+    assert verdict.kind == "node"
+    assert verdict.reason.endswith(", while node node-2 was not heard of")
+    assert gate._astray == "node node-2 was not heard of", "so that the bake time begins anew"
+
+
+@pytest.mark.parametrize(
+    ("leases", "what"),
+    [
+        ([], "timed out"),
+        ([Nodes(3)], "timed out"),
+        ([Nodes(0)], "timed out"),
+        ([Nodes(None)], "500"),
+    ],
+    ids=["nobody tells", "renewed soon", "renewed at once", "it answered"],
+)
+def test_what_is_lost_on_nodes_that_live_is_the_release_s(
+    monkeypatch: pytest.MonkeyPatch, leases: list[Nodes], what: str
+) -> None:
+    gate, figures = losing(monkeypatch, leases, what)
+    verdict = verdict_of(gate, figures)
+    assert verdict.kind != "node"
+    assert "heard" not in verdict.reason
+    assert gate._astray == ""
+
+
+def test_a_container_that_died_says_more_than_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, figures = losing(monkeypatch, [Nodes(None)])
+
+    def evidence() -> None:
+        raise _Failed(CRASH)
+
+    cast("Any", gate)._evidence = evidence
+    assert verdict_of(gate, figures) is CRASH
