@@ -1,0 +1,1 @@
+"""Rows: a masked, whole sample of one PostgreSQL database for another, and rows that are made up."""
