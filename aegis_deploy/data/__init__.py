@@ -1,1 +1,1 @@
-"""Rows: a masked, whole sample of one PostgreSQL database for another, and rows that are made up."""
+"""Rows: a masked, whole sample of a PostgreSQL database for another, and rows that are made up."""

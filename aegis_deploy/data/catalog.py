@@ -45,6 +45,7 @@ class Column:
         generated: Whether PostgreSQL works it out from the other columns: it is never written.
         identity: Whether it is `GENERATED ... AS IDENTITY`.
         default: Its default as an expression; None: none.
+        collation: Its collation as SQL names it; None: its type has none.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Column:
     generated: bool = False
     identity: bool = False
     default: str | None = None
+    collation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Reference:
         full: Whether it is MATCH FULL.
         declared: Whether it is no constraint but was declared in the rules.
         only_where: Of a polymorphic one: the column and the value with which a row refers so.
+        operators: By which a column of the other table is compared with one of this, in order, as
+            `schema.=`; empty: it was declared, and no constraint says.
     """
 
     name: str
@@ -103,6 +107,7 @@ class Reference:
     full: bool = False
     declared: bool = False
     only_where: tuple[str, str] | None = None
+    operators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,7 @@ class Table:
         parents: The tables that it inherits from; their rows are read with ONLY.
         rows: How many rows PostgreSQL believes it has.
         size: Its bytes without indexes.
+        relations: What its rows lie in: itself, or its partitions.
     """
 
     name: TableName
@@ -143,6 +149,7 @@ class Table:
     parents: tuple[TableName, ...] = ()
     rows: int = 0
     size: int = 0
+    relations: tuple[TableName, ...] = ()
 
     @property
     def primary(self) -> Key | None:
