@@ -20,6 +20,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -274,6 +275,22 @@ AnyRule: TypeAlias = Annotated[
     _NameAlone,
 ]  # fmt: skip
 """What becomes of a column."""
+
+
+KEEP = Keep(rule="keep")
+
+
+def one(value: object) -> Rule:
+    """Read one rule.
+
+    Args:
+        value: It, as it stands in the file.
+
+    Raises:
+        ValidationError: It is none.
+    """
+    read: Rule = TypeAdapter(AnyRule).validate_python(value)
+    return read
 
 
 def names_of(kind: type[Rule]) -> tuple[str, ...]:

@@ -17,10 +17,17 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-from aegis_deploy.data import fakes, rules
-from aegis_deploy.data.bounds import INTEGERS, Bounds, Kind, kind_of, misfit
+from aegis_deploy.data import rules
 from aegis_deploy.data.catalog import Column
-from aegis_deploy.data.keyed import BITS_OF_LETTER, UNIQUE_LETTERS, Digest, Permutation, derived
+from aegis_deploy.data.values import fakes
+from aegis_deploy.data.values.bounds import INTEGERS, Bounds, Kind, kind_of, misfit
+from aegis_deploy.data.values.keyed import (
+    BITS_OF_LETTER,
+    UNIQUE_LETTERS,
+    Digest,
+    Permutation,
+    derived,
+)
 
 Apply = Callable[[str], str | None]
 """A mask of one value that is not NULL."""
@@ -324,9 +331,8 @@ def _fake(rule: rules.Fake, target: Target, key: bytes) -> _Made:
     values = fakes.pool(rule.rule, rule.locale)
     chosen, told_apart = Digest(derived(key, rule.rule, rule.locale)), Digest(derived(key, "apart"))
     if not (target.unique or rule.unique):
-        length = target.length
-        shown = (lambda value: values[chosen.below(value, len(values))][:length].rstrip())  # fmt: skip
-        return shown, False, False
+        cut = [it[: target.length].rstrip() for it in values]
+        return lambda value: cut[chosen.below(value, len(cut))], False, False
     # A blank and at least one character of the name go before it.
     room = None if target.length is None else target.length - 2
     _letters(target, room, rule.rule)
