@@ -25,7 +25,7 @@ from aegis_deploy.data.catalog import (
 from aegis_deploy.data.connection import require_version, worded
 
 if TYPE_CHECKING:
-    import psycopg
+    from aegis_deploy.data.connection import Connection
 
 # Of each table that is one of the catalog's, the relations that hold its rows.
 _TABLES = """
@@ -149,9 +149,7 @@ _HEADER = 4
 """What a varlena's length word takes of a type modifier (VARHDRSZ)."""
 
 
-def read_catalog(
-    connection: psycopg.Connection[Any], declared: Sequence[Reference] = ()
-) -> Catalog:
+def read_catalog(connection: Connection, declared: Sequence[Reference] = ()) -> Catalog:
     """Read the tables of a database and what holds them together.
 
     Args:
@@ -172,9 +170,7 @@ def read_catalog(
         return catalog
 
 
-def _read(
-    connection: psycopg.Connection[Any], declared: Sequence[Reference], version: int
-) -> Catalog:
+def _read(connection: Connection, declared: Sequence[Reference], version: int) -> Catalog:
     def ask(query: str, *arguments: object) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode(), arguments or None).fetchall()
 

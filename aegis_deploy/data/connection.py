@@ -19,6 +19,8 @@ from aegis_deploy.common.errors import NOTHING, AegisError, ExitCode
 if TYPE_CHECKING:
     import psycopg
 
+    Connection = psycopg.Connection[Any]
+
 LEAST_VERSION = 140000
 """The oldest server that is read or loaded; the project supports each major for five years
 (https://www.postgresql.org/support/versioning/)."""
@@ -48,6 +50,20 @@ _QUIET_CLASSES = frozenset(
 )
 """SQLSTATE classes whose message may quote a row's values, or what a function made of them
 (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+_ADVICE = {
+    "08": "see that the server answers",
+    "28": "correct the address, the role or its password",
+    "3D000": "correct the database's name",
+    "40001": "on a standby, turn hot_standby_feedback on or read the primary",
+    "42501": "grant the role what it lacks",
+    "53100": "make room on the server's disk",
+    "53200": "raise max_locks_per_transaction on the server",
+    "53300": "take fewer connections",
+    "55P03": "wait until nothing migrates the database",
+    "57": "see that the server answers",
+    "72000": "raise old_snapshot_threshold on the server",
+}
+"""What to do about an SQLSTATE, or a class of them."""
 _ALIVE = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -264,21 +280,12 @@ def advice(error: psycopg.Error) -> str:
     Args:
         error: What psycopg raised.
     """
-    state = error.sqlstate or ""
-    if state == "53100":
-        return "make room on the database's disk, then run it again"
-    if state == "53200":
-        return "raise max_locks_per_transaction on the server if it says so, then run it again"
-    if state == "42501":
-        return "grant the role what it lacks, then run it again"
-    if state.startswith("28") or state == "3D000":
-        return "correct the address, the role or its password, then run it again"
-    if not state or state[:2] in {"08", "57"}:
-        return "see that the server answers, then run it again"
-    return "mend that, then run it again"
+    state = error.sqlstate or "08"
+    found = (it for begin, it in _ADVICE.items() if state.startswith(begin))
+    return f"{next(found, 'mend that')}, then run it again"
 
 
-def connect(address: Address, *, read_only: bool) -> psycopg.Connection[Any]:
+def connect(address: Address, *, read_only: bool) -> Connection:
     """Open a connection, whose session writes values in one form wherever it is.
 
     Args:
@@ -306,7 +313,7 @@ def connect(address: Address, *, read_only: bool) -> psycopg.Connection[Any]:
     return connection
 
 
-def require_version(connection: psycopg.Connection[Any], shown: str) -> int:
+def require_version(connection: Connection, shown: str) -> int:
     """Return a server's version, as PostgreSQL numbers it.
 
     Args:
