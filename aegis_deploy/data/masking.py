@@ -230,7 +230,7 @@ class _Made:
 
     def findings(self) -> Findings:
         """What was found."""
-        missing = {}
+        missing: dict[TableName, dict[str, str]] = {}
         for name, table in self._catalog.tables.items():
             found = self._missing.get(name, {})
             missing |= {name: {it.name: found[it.name] for it in table.columns if it.name in found}}

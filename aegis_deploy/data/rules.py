@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -54,7 +55,9 @@ def _rows_of_all(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-_Value: TypeAlias = Annotated[str, BeforeValidator(_text)]
+_Value: TypeAlias = Annotated[
+    str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "integer", "boolean"]})
+]
 _Names: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_rows_of_all)]
 _Percent: TypeAlias = Annotated[float, Field(gt=0, le=100, strict=False)]
 _Rows: TypeAlias = Annotated[int, Field(ge=0)]
@@ -613,6 +616,8 @@ def _problems(error: ValidationError, root: yaml.Node | None) -> list[str]:
     found = []
     for it in error.errors(include_url=False):
         steps, line, node = _place(root, it["loc"])
+        if it["type"] == "missing" and steps[-1:] != [it["loc"][-1]]:
+            steps.append(it["loc"][-1])  # Of a rule that is its name alone.
         where = f"line {line}: {'.'.join(map(str, steps))}: " if steps else ""
         if it["type"] == "missing":
             said = "it is missing"

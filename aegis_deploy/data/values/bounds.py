@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -309,11 +310,8 @@ def _negatives(words: list[_Word]) -> list[_Word]:
 
 
 def _against(sign: str, value: str) -> Bounds | None:
-    if sign in {"~", "~*"}:
-        try:
-            re.compile(value)
-        except re.error:
-            return None
+    if sign in {"~", "~*"} and not _same_to_python(value):
+        return None
     forms = {
         "=": Bounds(values=(value,)),
         "<>": Bounds(unlike=(value,)),
@@ -325,6 +323,21 @@ def _against(sign: str, value: str) -> Bounds | None:
         "~*": Bounds(patterns=((value, True),)),
     }
     return forms.get(sign)
+
+
+_ONLY_POSTGRESQL = re.compile(r"\[[:.=]|\\[mMyYAZ]|^\*\*\*|\(\?[^:=!]")
+"""What a regular expression of PostgreSQL's may have and Python's takes for something else."""
+
+
+def _same_to_python(pattern: str) -> bool:
+    if _ONLY_POSTGRESQL.search(pattern):
+        return False
+    try:
+        with warnings.catch_warnings(action="error"):
+            re.compile(pattern)
+    except (re.error, FutureWarning):
+        return False
+    return True
 
 
 def _length(sign: str, number: int) -> Bounds | None:

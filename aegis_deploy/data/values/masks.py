@@ -121,10 +121,10 @@ def compiled(rule: rules.Rule, target: Target, key: bytes) -> Mask:
             return Mask(lambda _: None, injective=True, coincide=True)
         case rules.Fixed():
             return _fixed(rule, target)
-    made, injective, natural = _made(rule, target, key)
     if target.kind == "enum" or target.bounds.values is not None:
         allowed = ", ".join(target.bounds.values or ())
         raise Unfit(f"it takes only {allowed}; give keep, fixed or null")
+    made, injective, natural = _made(rule, target, key)
     if target.unique and not injective:
         raise Unfit(f"it is in a key, and {rule.rule} may make one of two values")
     if not isinstance(rule, rules.Scramble | rules.Phone | rules.Number | rules.Shift | rules.Json):
