@@ -69,8 +69,7 @@ def _candidates(column: Column, target: Target) -> Iterator[str]:
         yield "keep"
     if kind == "text":
         yield from (rule for name, rule in _BY_NAME if re.search(name, column.name.lower()))
-        if not target.unique:
-            yield "redact"
+        yield "hash" if target.unique else "redact"
     elif kind == "integer" and target.unique:
         yield "number"
     yield _BY_KIND.get(kind, "scramble")
