@@ -62,6 +62,11 @@ class Column:
     default: str | None = None
     collation: str | None = None
 
+    @property
+    def counted(self) -> bool:
+        """Whether PostgreSQL gives each row the next number."""
+        return self.identity or "nextval(" in (self.default or "")
+
 
 @dataclass(frozen=True)
 class Key:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import yaml
 
@@ -11,22 +11,12 @@ from aegis_deploy.data import rules
 from aegis_deploy.data.catalog import Column, TableName
 from aegis_deploy.data.values.bounds import kind_of
 from aegis_deploy.data.values.masks import Target, Unfit, compiled
+from aegis_deploy.data.values.naming import meant
 
 _NO_KEY = bytes(32)
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BY_NAME: Sequence[tuple[str, str]] = (
-    (r"e?mail", "{rule: email}"),
-    (r"phone|mobile|fax|(^|_)tel($|_)|cell", "{rule: phone}"),
-    (r"first_?name|given_?name|forename", "{rule: first_name, coincide: true}"),
-    (r"last_?name|family_?name|surname", "{rule: last_name, coincide: true}"),
-    (r"company|employer|organi[sz]ation|firm", "{rule: company}"),
-    (r"(^|_)(city|town)($|_)", "{rule: city, coincide: true}"),
-    (r"postal|post_?code|(^|_)zip($|_)", "{rule: postcode, coincide: true}"),
-    (r"address|street|(^|_)line_?\d?($|_)", "{rule: address}"),
-    (r"(^|_)(full_?)?name($|_)|(^|_)(author|owner|contact)($|_)", "{rule: name}"),
-    (r"password|passwd|secret|token|digest|hash|fingerprint|api_?key", "hash"),
-    (r"(^|_)job|occupation|profession", "{rule: job, coincide: true}"),
-)
+_SHARED = frozenset({"first_name", "last_name", "city", "postcode", "job"})
+"""What many people have the same of."""
 _BY_KIND = {
     "integer": "{rule: bucket, size: 10}",
     "number": "{rule: bucket, size: 100}",
@@ -61,14 +51,15 @@ def suggestion(column: Column, target: Target) -> str:
 
 def _candidates(column: Column, target: Target) -> Iterator[str]:
     kind = kind_of(column)
-    counted = column.identity or "nextval(" in (column.default or "")
-    if kind in {"integer", "truth"} and counted:
+    if kind in {"integer", "truth"} and column.counted:
         yield "keep"
     if target.bounds.values is not None:
         # One of a few that the schema itself names.
         yield "keep"
     if kind == "text":
-        yield from (rule for name, rule in _BY_NAME if re.search(name, column.name.lower()))
+        named = meant(column.name)
+        if named is not None:
+            yield f"{{rule: {named}, coincide: true}}" if named in _SHARED else named
         yield "hash" if target.unique else "redact"
     elif kind == "integer" and target.unique:
         yield "number"
