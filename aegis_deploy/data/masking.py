@@ -86,7 +86,8 @@ class Findings:
         found = [*self.problems, *self.gone, *self.changed]
         if self.missing:
             count = sum(map(len, self.missing.values()))
-            found.append(f"{count} columns have no rule; with one that may be wanted for each:")
+            have = "1 column has" if count == 1 else f"{count} columns have"
+            found.append(f"{have} no rule; with one that may be wanted for each:")
             found += as_lines(self.missing)
         return found
 

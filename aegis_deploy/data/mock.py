@@ -242,9 +242,7 @@ class _Plan:
             needed = not all(of.table.column(name).nullable for name in slot.own)
             if needed and not slot.to_itself and not self._tables[slot.reference.to].rows:
                 return 0, f"{slot.reference.to}, which each refers to, has none"
-        of.unique = {
-            it.name for it in of.table.columns if it.counted and it.name not in of.slot_of
-        }
+        of.unique = {it.name for it in of.table.columns if it.counted and it.name not in of.slot_of}
         of.joint = []
         for slot in of.slots:
             slot.once = False
