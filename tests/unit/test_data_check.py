@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def test_it_names_the_database_by_a_variable_and_never_in_an_argument(
     def run(words: list[str], **more: object) -> None:
         seen.update(words=words, **more)
 
-    monkeypatch.setattr(data_check.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     server = PostgresServer(Cluster(tmp_path, tmp_path, None), 5)
     data_check.checked(Database(server, "it"), tmp_path / "rules.yaml")
     assert "env:AEGIS_CHECKED_DATABASE" in seen["words"]
