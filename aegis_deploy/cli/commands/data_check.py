@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from aegis_deploy.cli.commands.data_options import From, RulesFile
 from aegis_deploy.cli.commands.options import Json, output_of
 from aegis_deploy.common.errors import AegisError, ExitCode
 
@@ -50,25 +50,8 @@ def render(found: Findings, out: Output, *, rules: str, database: str) -> None:
 def check(
     context: typer.Context,
     *,
-    where: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="WHERE",
-            help="The database: env:NAME or file:PATH that holds its address, or an address "
-            "without a password.",
-            show_default=False,
-        ),
-    ],
-    rules: Annotated[
-        Path,
-        typer.Option(
-            "--rules",
-            help="The file that says what becomes of each column.",
-            dir_okay=False,
-            show_default=False,
-        ),
-    ],
+    where: From,
+    rules: RulesFile,
     json: Json = False,  # noqa: ARG001 - its callback acts on it
 ) -> None:
     """Hold the rules for masking against a database's schema; no row is read.
