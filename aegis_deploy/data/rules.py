@@ -25,7 +25,6 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data.catalog import Reference, TableName
@@ -230,20 +229,14 @@ class _NameAlone:
 def _named(value: object) -> object:
     """Take a rule's name alone as the rule with nothing else."""
     if value is None:
-        raise PydanticCustomError(
-            "no_rule", 'nothing is no rule; the rule that gives NULL is "null", in quotes'
-        )
+        raise ValueError('nothing is no rule; the rule that gives NULL is "null", in quotes')
     if isinstance(value, str):
         value = {"rule": value}
     if not isinstance(value, dict):
         return value
     name = value.get("rule")
     if not isinstance(name, str) or name not in RULES:
-        raise PydanticCustomError(
-            "unknown_rule",
-            "{name} is no rule; there are: {allowed}",
-            {"name": _shown(name), "allowed": ", ".join(sorted(RULES))},
-        )
+        raise ValueError(f"{_shown(name)} is no rule; there are: {', '.join(sorted(RULES))}")
     return value
 
 
@@ -330,7 +323,7 @@ class Share(_Strict):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.percent is None) == (self.rows is None):
-            raise PydanticCustomError("share", "give one of percent and rows")
+            raise ValueError("give one of percent and rows")
         return self
 
 
@@ -351,7 +344,7 @@ class Sample(_Strict):
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:
         if self.percent is not None and self.rows is not None:
-            raise PydanticCustomError("share", "give one of percent and rows")
+            raise ValueError("give one of percent and rows")
         return self
 
 
@@ -389,7 +382,7 @@ class DeclaredReference(_Strict):
     @model_validator(mode="after")
     def _as_many(self) -> Self:
         if len(self.columns) != len(self.to_columns):
-            raise PydanticCustomError("columns", "columns and to_columns have to be as many")
+            raise ValueError("columns and to_columns have to be as many")
         return self
 
     def reference(self) -> Reference:
@@ -443,9 +436,7 @@ class MockColumn(_Strict):
         sources = ("choice", "between", "zipf", "fake", "pattern", "fixed")
         given = [name for name in sources if getattr(self, name) is not None]
         if len(given) >= _BOTH:
-            raise PydanticCustomError(
-                "sources", "give one of {given}", {"given": " and ".join(given)}
-            )
+            raise ValueError(f"give one of {' and '.join(given)}")
         return self
 
 
@@ -465,7 +456,7 @@ class MockTable(_Strict):
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:
         if self.rows is not None and self.times is not None:
-            raise PydanticCustomError("size", "give one of rows and times")
+            raise ValueError("give one of rows and times")
         return self
 
 
@@ -624,8 +615,9 @@ def _problems(error: ValidationError, root: yaml.Node | None) -> list[str]:
         elif it["type"] == "extra_forbidden":
             said = f"there is no such key; there are: {', '.join(_keys(root, steps[:-1]))}"
         else:
-            said = it["msg"].replace("Input should", "it should")
-            if isinstance(node, yaml.ScalarNode) and it["type"] not in {"no_rule", "unknown_rule"}:
+            said = it["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+            said = re.sub(r"a valid dictionary( or instance of \w+)?", "a mapping", said)
+            if isinstance(node, yaml.ScalarNode) and it["type"] != "value_error":
                 said += f", not {_shown(node.value)}"
         found.append(f"{where}{said}")
     return list(dict.fromkeys(found))

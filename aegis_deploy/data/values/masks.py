@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 from itertools import pairwise
 from math import prod
@@ -192,12 +192,17 @@ def _canonical(target: Target) -> Callable[[str], str]:
     return str
 
 
+_EXACT = Context(prec=150_000)
+"""PostgreSQL's numeric has up to 131,072 digits before its point and 16,383 after it; a context of
+Python's own rounds to 28, and two values would become one."""
+
+
 def _one_number(value: str) -> str:
     try:
         number = Decimal(value)
     except InvalidOperation:
         return value
-    return f"{number.normalize():f}" if number.is_finite() else value
+    return f"{_EXACT.normalize(number):f}" if number.is_finite() else value
 
 
 def _probe(made: Apply, rule: rules.Rule, target: Target) -> None:
@@ -442,21 +447,22 @@ def scrambler(key: bytes, kept: int = 0) -> Apply:
 def _bucket(rule: rules.Bucket, target: Target, _: bytes) -> _Made:
     _require(target, "integer", "number")
     low = target.bounds.low
-    least = None if low is None else Decimal(low.value)
+    least, size = None if low is None else Decimal(low.value), Decimal(rule.size)
 
     def made(value: str) -> str:
         number = Decimal(value)
         if not number.is_finite():
             return value
-        rounded = number - number % rule.size
+        rest = _EXACT.remainder(number, size)
+        rounded = _EXACT.subtract(number, rest)
         if rounded > number:  # The remainder has the sign of the number.
-            rounded -= rule.size
+            rounded = _EXACT.subtract(rounded, size)
         if low is not None and least is not None and number >= least:
             # What a CHECK wants holds: its own limit, or the multiple above it.
             if low.inclusive:
                 rounded = max(rounded, least)
             elif rounded <= least:
-                rounded += rule.size
+                rounded = _EXACT.add(rounded, size)
         return f"{rounded:f}"
 
     return made, False, True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
@@ -139,6 +140,17 @@ def test_numbers_stay_inside_what_a_check_says(value: int) -> None:
     made = mask("number", column("it", "integer"), unique=True, **bounds)
     assert sorted(int(str(made.apply(str(it)))) for it in range(3, 13)) == [*range(3, 13)]
     assert 3 <= int(str(made.apply(str(value)))) <= 12
+
+
+def test_numbers_of_more_digits_than_python_rounds_to_stay_apart() -> None:
+    wide = column("it", "numeric(38,0)", base="numeric", precision=(38, 0))
+    made = mask("number", wide, unique=True)
+    first = 10**37
+    found = {made.apply(str(it)) for it in range(first, first + 50)}
+    assert len(found) == 50
+    bucket = mask({"rule": "bucket", "size": 1000}, column("it", "numeric"))
+    assert Decimal(str(bucket.apply(f"{10**40 + 1234}.56789"))) == 10**40 + 1000
+    assert Decimal(str(bucket.apply("1e-30"))) == 0
 
 
 def test_a_number_that_refers_to_a_wider_one_fits_both() -> None:
