@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from aegis_deploy.data.catalog import Catalog, Reference, TableName
+from aegis_deploy.data.catalog import Catalog, Reference, Table, TableName
 from aegis_deploy.data.connection import worded
 from aegis_deploy.data.row_choice import (
     NO_ROW,
@@ -26,6 +26,7 @@ from aegis_deploy.data.row_choice import (
     Limit,
     RowSql,
     Wanted,
+    identity,
     leads,
     parents_first,
     share,
@@ -199,8 +200,10 @@ def select(
     said("counting rows")
     names = sorted(catalog.tables)
     rows = dict(zip(names, snapshot.numbers([sql.rows(it) for it in names]), strict=True))
-    _choose(snapshot, sql, wanted, rows, said)
-    own = dict(zip(names, snapshot.numbers([sql.rows_chosen(it) for it in names]), strict=True))
+    own = _choose(snapshot, sql, wanted, rows, said)
+    unknown = [it for it in names if it not in own]
+    found = snapshot.numbers([sql.rows_chosen(it) for it in unknown])
+    own |= dict(zip(unknown, found, strict=True))
     relations = snapshot.oids([it for table in catalog.tables.values() for it in table.relations])
     pulling = _Pulling(snapshot, sql, wanted, relations)
     pulling.run(said)
@@ -230,8 +233,13 @@ def _choose(
     wanted: Wanted,
     rows: Mapping[TableName, int],
     said: Callable[[str], None],
-) -> None:
-    """Find the limit of each table, after that of its leading one."""
+) -> dict[TableName, int]:
+    """Find the limit of each table, after that of its leading one.
+
+    Returns:
+        How many rows are below it, where that needs no look.
+    """
+    known: dict[TableName, int] = {}
     leading = leads(sql.catalog, wanted, rows)
     edges = {table: [it.to] for table, it in leading.items()}
     followed = {(it.table, it.name) for it in wanted.follow}
@@ -254,6 +262,8 @@ def _choose(
         if lead is None:
             one = limit(table, choice, wish, of, led=False)
             sql.choices[table] = replace(choice, with_lead=one, other=one)
+            if _is_exact(sql.catalog.tables[table], wish, of):
+                known[table] = wish
             continue
         (led,) = snapshot.numbers([sql.rows_led(table, choice)])
         own = led if choice.follows else min(wish, led)
@@ -262,6 +272,15 @@ def _choose(
             with_lead=limit(table, choice, own, led, led=True) if own else NO_ROW,
             other=limit(table, choice, wish - own, of - led, led=False),
         )
+        rest = max(wish - own, 0)
+        if all(_is_exact(sql.catalog.tables[table], *it) for it in ((own, led), (rest, of - led))):
+            known[table] = own + rest
+    return known
+
+
+def _is_exact(table: Table, wish: int, of: int) -> bool:
+    """Whether so many rows are below a limit to the row: none, all, or told apart and sorted."""
+    return wish in {0, of} or (wish <= _EXACT and bool(identity(table)))
 
 
 class _Pulling:
@@ -317,7 +336,8 @@ class _Pulling:
         if self._is_whole(reference.to) or (of is None and self._is_empty(reference.table)):
             return
         said(f"{reference.to}: what {reference.table} refers to")
-        self._add(self._sql.needed(reference, of=of), reference, reference.to)
+        statement = self._sql.needed(reference, of=of)
+        self._add(statement, reference, reference.to, few=of is not None)
 
     def _down(
         self,
@@ -328,11 +348,12 @@ class _Pulling:
         if self._is_whole(reference.table) or (of is None and self._is_empty(reference.to)):
             return
         said(f"{reference.table}: what comes with {reference.to}")
-        self._add(self._sql.following(reference, of=of), reference, reference.table)
+        statement = self._sql.following(reference, of=of)
+        self._add(statement, reference, reference.table, few=of is not None)
 
-    def _add(self, statement: str, reference: Reference, table: TableName) -> None:
+    def _add(self, statement: str, reference: Reference, table: TableName, *, few: bool) -> None:
         with worded("the rows that belong to the sample cannot be found", where=str(table)):
-            new = sum(self.places.add(self._snapshot.copy_places(statement)).values())
+            new = sum(self.places.add(self._snapshot.copy_places(statement, few=few)).values())
         if new:
             arrow = f"{reference.table}.{','.join(reference.columns)}"
             self.pulled[table][arrow] += new

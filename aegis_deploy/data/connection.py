@@ -303,10 +303,12 @@ def connect(address: Address, *, read_only: bool) -> Connection:
         )
         try:
             require_version(connection, address.shown)
-            for name, value in _SETTINGS.items():
-                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
-            if read_only:
-                connection.execute("SET default_transaction_read_only = on")
+            settings = {**_SETTINGS, "default_transaction_read_only": "on" if read_only else "off"}
+            one = "pg_catalog.set_config(%s, %s, false)"
+            connection.execute(
+                f"SELECT {', '.join([one] * len(settings))}".encode(),
+                [it for pair in settings.items() for it in pair],
+            )
         except BaseException:
             connection.close()
             raise

@@ -23,7 +23,8 @@ from typing import IO, cast
 from urllib.parse import quote
 
 from aegis_deploy.common import atomic_file
-from aegis_deploy.common.errors import AegisError
+from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.data.catalog import TableName
 from aegis_deploy.data.copy_text import decode
 from aegis_deploy.data.manifest import Manifest, TableRows
@@ -236,18 +237,25 @@ def being_written(directory: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def worded_files(what: str, state: str) -> Iterator[None]:
-    """Word what the machine's own disk refuses in the block.
+def on_this_machine(what: str, state: str) -> Iterator[None]:
+    """Word what the machine's own disk refuses in the block, and that it was stopped.
 
     Args:
         what: What failed.
         state: What state things are in then.
 
     Raises:
-        AegisError: Something was refused.
+        AegisError: Something was refused, or a signal came.
     """
     try:
         yield
+    except Interrupted as signal:
+        raise AegisError(
+            what=f"stopped by {signal}",
+            state=state,
+            next="run it again; it begins anew",
+            code=ExitCode.INTERRUPTED,
+        ) from None
     except (OSError, sqlite3.Error) as error:
         # SQLite knows no code for it in Python 3.11 but its own (SQLITE_FULL).
         full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -33,6 +33,8 @@ _CHUNK = 1 << 18
 _MIB = 1 << 20
 _NAMED = 12
 _STATE = "the database is as it was before: nothing of the data set is in it"
+_EITHER = "the database has all of the data set, or nothing of it; nobody finds half of it"
+"""What is known when it is cut short while it may have been committing."""
 _LOCK = 0x6165_6769_7364_6174
 """By which two loads into one database know of each other."""
 _SMALL = 10_000
@@ -115,9 +117,9 @@ def load(directory: Path, address: Address, out: Output) -> Loaded:
         manifest = data_set.read(directory, out.status)
     failed = f"{address.shown} cannot be loaded"
     with (
-        data_set.worded_files(failed, _STATE),
+        data_set.on_this_machine(failed, _EITHER),
         closing(connect(address, read_only=False)) as link,
-        worded(failed, state=_STATE),
+        worded(failed, state=_EITHER),
     ):
         link.execute("SET lock_timeout = '10s'")
         with out.progress(f"loading {manifest.shown}"), link.transaction():
@@ -192,11 +194,6 @@ class _Loading:
                 what=f"{self._address.shown} is not empty",
                 why=f"there are rows in {', '.join(full[:_NAMED])}{more}",
                 next="load into a new database; nothing is ever loaded over rows",
-            )
-        if kept and {it.table for it in self._manifest.tables if it.rows} <= set(kept):
-            raise AegisError(
-                what=f"{self._address.shown} holds this data set already",
-                why="its rows are the same, in every table",
             )
         return tuple(kept)
 

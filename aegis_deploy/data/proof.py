@@ -1,21 +1,25 @@
 """That no value of a masked column of production is in a data set, by fingerprints.
 
 A fingerprint is Python's own keyed hash of a text (SipHash, 64 bits), whose key this process has
-made and never tells; none of them leaves its memory. Counted are values, never shown. An empty text
-is no value, as NULL is none.
+made and never tells; none of them leaves its memory. Values are counted and never shown. An empty
+text, array or document is no value, as NULL is none. What PostgreSQL takes in several forms is
+compared in one: a mask need not write a number as PostgreSQL does.
 """
 
 from __future__ import annotations
 
+import json
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from itertools import groupby
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.data.catalog import TableName
+from aegis_deploy.data.catalog import Column, Table, TableName
 
+_EMPTY = frozenset({None, "", "{}", "{NULL}", "[]", "null", '""'})
 _LEAST = 1 << 16
 _SPACE = 8
 """How many slots of the filter there are for each value: one in so many looks is in vain."""
@@ -52,9 +56,7 @@ class Coincidence:
 class Fingerprints:
     """The fingerprints of a table's masked columns in a data set."""
 
-    def __init__(
-        self, table: TableName, columns: Sequence[str], masked: Mapping[str, bool]
-    ) -> None:
+    def __init__(self, table: Table, columns: Sequence[str], masked: Mapping[str, bool]) -> None:
         """Begin with none.
 
         Args:
@@ -62,9 +64,10 @@ class Fingerprints:
             columns: The columns of the rows that are added, in order.
             masked: Of each masked column, whether values may coincide.
         """
-        self.table = table
+        self.table = table.name
         self._allowed = dict(masked)
         self._own = [(i, name) for i, name in enumerate(columns) if name in masked]
+        self._form = [_form(table.column(name)) for _, name in self._own]
         self._seen = [array("q") for _ in self._own]
 
     @property
@@ -78,10 +81,10 @@ class Fingerprints:
         Args:
             row: Its values' text.
         """
-        for seen, (i, _) in zip(self._seen, self._own, strict=True):
+        for seen, form, (i, _) in zip(self._seen, self._form, self._own, strict=True):
             value = row[i]
-            if value:
-                seen.append(hash(value))
+            if value not in _EMPTY:
+                seen.append(hash(form(value) if form and value else value))
 
     def compare(self, rows: Iterable[Sequence[str | None]]) -> list[Coincidence]:
         """Count what production has of them.
@@ -99,11 +102,12 @@ class Fingerprints:
                 filled[it & (size - 1)] = 1
             found: set[int] = set()
             sides.append((ordered, filled, size - 1, found))
+        both = list(zip(sides, self._form, strict=True))
         for row in rows:
-            for value, (ordered, filled, mask, found) in zip(row, sides, strict=True):
-                if not value:
+            for value, ((ordered, filled, mask, found), form) in zip(row, both, strict=True):
+                if value in _EMPTY:
                     continue
-                it = hash(value)
+                it = hash(form(value) if form and value else value)
                 if filled[it & mask]:
                     place = bisect_left(ordered, it)
                     if place < len(ordered) and ordered[place] == it:
@@ -112,6 +116,36 @@ class Fingerprints:
             Coincidence(self.table, name, len(ordered), len(found), self._allowed[name])
             for name, (ordered, _, _, found) in zip(self.columns, sides, strict=True)
         ]
+
+
+def _form(column: Column) -> Callable[[str], str] | None:
+    """Return what brings a column's values into one form; None: they have one."""
+    if column.array:
+        return None
+    return _FORMS.get(column.base)
+
+
+def _number(text: str) -> str:
+    try:
+        return str(Decimal(text).normalize())
+    except InvalidOperation:
+        return text
+
+
+def _document(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text, parse_float=_number), sort_keys=True)
+    except (ValueError, RecursionError):
+        return text
+
+
+_FORMS: Mapping[str, Callable[[str], str]] = {
+    **dict.fromkeys(("numeric", "float4", "float8", "int2", "int4", "int8"), _number),
+    **dict.fromkeys(("json", "jsonb"), _document),
+    "bool": lambda text: text[:1].lower(),
+    "bpchar": str.rstrip,
+    "uuid": lambda text: text.replace("-", "").lower(),
+}
 
 
 def as_json(found: Sequence[Coincidence]) -> dict[str, object]:

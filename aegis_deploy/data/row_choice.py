@@ -171,12 +171,19 @@ def parents_first(
     ordered: list[TableName] = []
     while waiting:
         pending = {it: to & waiting.keys() for it, to in waiting.items()}
-        # In a cycle, the one that waits for fewest goes first.
-        free = sorted(it for it, to in pending.items() if not to)
-        for table in free or [min(pending, key=lambda it: (len(pending[it]), it))]:
+        for table in sorted(it for it, to in pending.items() if not to) or [_in_circle(pending)]:
             ordered.append(table)
             del waiting[table]
     return ordered
+
+
+def _in_circle(edges: Mapping[TableName, set[TableName]]) -> TableName:
+    """Return a table that refers to itself by way of others; each refers to one at least."""
+    table, seen = min(edges), set[TableName]()
+    while table not in seen:
+        seen.add(table)
+        table = min(edges[table])
+    return table
 
 
 def quoted(name: str) -> str:

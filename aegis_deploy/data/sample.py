@@ -182,7 +182,7 @@ def sample(
     """
     data_set.require_free(directory)
     failed = f"the data set {directory} cannot be written"
-    with data_set.worded_files(failed, _STATE), source.held() as held:
+    with data_set.on_this_machine(failed, _STATE), source.held() as held:
         masking = compile_masks(held.catalog, source.rules, source.key)
         dumper = schema_dump.program(held.catalog.version) if with_schema else None
         with data_set.being_written(directory) as draft:
@@ -230,9 +230,14 @@ def verify(source: Source, directory: Path, out: Output) -> list[proof.Coinciden
             why=f"its key is {manifest.key}, and this is {key_id(source.key)}",
             next="name the key that it was made with",
         )
+    if manifest.rules != source.rules_digest:
+        raise AegisError(
+            what="the data set was made by other rules",
+            why=f"{source.rules_file} is not what it was then",
+            next="name the rules that it was made by, or take a new sample",
+        )
     with source.held() as held:
         masking = compile_masks(held.catalog, source.rules, source.key)
-
         changed = differences(manifest.schema, described(held.catalog))
         if changed:
             raise AegisError(
@@ -244,7 +249,9 @@ def verify(source: Source, directory: Path, out: Output) -> list[proof.Coinciden
 
         def comparing(rows: TableRows) -> Callable[[Connection], list[proof.Coincidence]]:
             def compare(link: Connection) -> list[proof.Coincidence]:
-                seen = proof.Fingerprints(rows.table, rows.columns, masking.masked(rows.table))
+                seen = proof.Fingerprints(
+                    held.catalog.tables[rows.table], rows.columns, masking.masked(rows.table)
+                )
                 for row in data_set.rows_of(directory, rows):
                     seen.add(row)
                 return _compared(held, link, statements, seen)
@@ -296,7 +303,7 @@ class _Writing:
         table = self._held.catalog.tables[taken.table]
         columns = columns_of(table)
         mask, masked = self._masking.of(table.name), self._masking.masked(table.name)
-        seen = proof.Fingerprints(table.name, columns, masked)
+        seen = proof.Fingerprints(table, columns, masked)
         name = data_set.file_of(place, table.name, compress=self._compress)
         told = size = 0
         with data_set.row_file(self._directory / name, compress=self._compress) as file:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _TICK_SECONDS = 0.25
+_ALL_AT_ONCE = "SET enable_nestloop = off"
+"""Whole tables are joined. Where statistics tell of fewer rows than the snapshot has, as after a
+mass deletion and a VACUUM, PostgreSQL would go through one of them for every row of the other."""
+_ROW_BY_ROW = "SET enable_nestloop = on"
 _LOCK = "SET lock_timeout = '10s'"
 _NAMED = 12
 """How many lines an error lists."""
@@ -75,11 +79,17 @@ class Snapshot:
         Raises:
             AegisError: One failed; the others are stopped.
         """
+        failures: list[BaseException] = []
 
         def run(job: Callable[[Connection], T]) -> T:
             link = self._free.get()
             try:
+                self._go_on()
                 return job(link)
+            except BaseException as error:
+                failures.append(error)
+                self._stopped = True
+                raise
             finally:
                 self._free.put(link)
 
@@ -87,16 +97,17 @@ class Snapshot:
             futures = [pool.submit(run, job) for job in jobs]
             try:
                 waiting = set(futures)
-                while waiting:
-                    done, waiting = wait(waiting, _TICK_SECONDS, FIRST_EXCEPTION)
-                    for future in done:
-                        future.result()
+                while waiting and not failures:
+                    _, waiting = wait(waiting, _TICK_SECONDS, FIRST_EXCEPTION)
                     tick()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                self._stop()
-                raise
-            return [it.result() for it in futures]
+            finally:
+                if waiting or failures:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    self._stop()
+        if failures:
+            # The others failed because this one did.
+            raise failures[0]
+        return [it.result() for it in futures]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Ask.
@@ -134,14 +145,16 @@ class Snapshot:
 
         return self.each([asking(it) for it in queries])
 
-    def copy_places(self, statement: str) -> Iterator[tuple[int, int]]:
+    def copy_places(self, statement: str, *, few: bool) -> Iterator[tuple[int, int]]:
         """Give out the relation's oid and the place of each row that a COPY statement names.
 
         Args:
             statement: It gives out `tableoid` and `ctid`.
+            few: Whether it begins at few rows, for which others are best looked up.
         """
         link = self._free.get()
         try:
+            link.execute(_ROW_BY_ROW if few else _ALL_AT_ONCE)
             with link.cursor() as cursor, cursor.copy(statement.encode()) as copy:
                 for oid, place in copy.rows():
                     block, _, line = place[1:-1].partition(",")
@@ -162,15 +175,15 @@ class Snapshot:
         Raises:
             AegisError: It was refused, or the server is lost.
         """
-        if self._stopped:
-            raise AegisError(what="stopped", why="something else failed before")
+        self._go_on()
         what = f"{self.address.shown} cannot be read"
         with (
             worded(what, where=str(table), state="production is as it was"),
             link.cursor() as cursor,
-            cursor.copy(statement.encode()) as copy,
         ):
-            yield from copy.rows()
+            cursor.execute(_ALL_AT_ONCE)
+            with cursor.copy(statement.encode()) as copy:
+                yield from copy.rows()
 
     def oids(self, names: Sequence[TableName]) -> dict[TableName, int]:
         """Return relations' oids.
@@ -188,6 +201,10 @@ class Snapshot:
             self._free.put(link)
         found = {TableName(schema, name): oid for oid, schema, name in rows}
         return {it: found[it] for it in names}
+
+    def _go_on(self) -> None:
+        if self._stopped:
+            raise AegisError(what="it was stopped", why="something beside it failed")
 
     def _stop(self) -> None:
         self._stopped = True
@@ -246,6 +263,7 @@ def snapshot(
             link = stack.enter_context(_closing(connect(address, read_only=True)))
             with worded(f"{address.shown} cannot be read"):
                 link.execute("SET synchronize_seqscans = off")
+                link.execute(_ALL_AT_ONCE)
                 link.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 link.execute(f"SET TRANSACTION SNAPSHOT '{name}'".encode())
                 link.execute("SELECT 1")

@@ -30,6 +30,11 @@ class PostgresServer:
         self._made, self.port = made, port
         self._running: ExitStack | None = None
 
+    @property
+    def programs(self) -> Path:
+        """Where PostgreSQL's own programs of its version are."""
+        return self._made.programs
+
     def start(self) -> None:
         """Start it."""
         stack = ExitStack()
