@@ -22,6 +22,12 @@ _LOCK_SECONDS = 10
 _SHOWN = 0.5
 Say = Callable[[str], None]
 
+# A partition may have foreign keys and triggers of its own.
+_WITH_PARTITIONS = """
+SELECT o.oid FROM unnest(%s::oid[]) AS o(oid)
+UNION SELECT p.relid::oid FROM unnest(%s::oid[]) AS o(oid)
+  CROSS JOIN LATERAL pg_catalog.pg_partition_tree(o.oid) p
+"""
 # The constraints that are checked once, at the end: rows come in any order, also around circles.
 _REFERENCES = """
 SELECT pg_catalog.format('ALTER TABLE %%s DROP CONSTRAINT %%I', k.conrelid::regclass, k.conname),
@@ -109,7 +115,7 @@ def fill(connection: psycopg.Connection[Any], made: Sequence[MadeTable], say: Sa
         tables = {it.table.name: _oid(connection, it.table.name) for it in wanted}
         for it in wanted:
             _require_empty(connection, it.table.name)
-        oids = list(tables.values())
+        oids = [oid for (oid,) in _ask(connection, _WITH_PARTITIONS, *[[*tables.values()]] * 2)]
         references, triggers = (
             _ask(connection, _REFERENCES, oids),
             _ask(connection, _TRIGGERS, oids),
@@ -187,6 +193,12 @@ def _copy(
 
 
 def _advice(made: MadeTable) -> str:
+    if made.table.partitioned:
+        return (
+            f"give the columns by which {made.table.name} is partitioned values that a partition "
+            f"takes, such as between: [first day, last day], under "
+            f"mock.tables.{made.table.name}.columns in the rules, then run it again"
+        )
     return (
         f"say what the column is to hold, under mock.tables.{made.table.name}.columns in the "
         "rules, then run it again"

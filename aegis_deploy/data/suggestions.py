@@ -46,7 +46,7 @@ def suggestion(column: Column, target: Target) -> str:
         except Unfit:
             continue
         return text
-    return "keep"
+    return "keep # no other rule fits: is there anything of a person in it?"
 
 
 def _candidates(column: Column, target: Target) -> Iterator[str]:

@@ -57,6 +57,7 @@ CREATE TABLE payments (
 ) PARTITION BY RANGE (paid);
 CREATE TABLE payments_2023 PARTITION OF payments FOR VALUES FROM ('2023-01-01') TO ('2024-01-01');
 CREATE TABLE payments_rest PARTITION OF payments DEFAULT;
+ALTER TABLE payments_2023 ADD FOREIGN KEY (tenant_id) REFERENCES tenants;
 CREATE TABLE log (at timestamptz NOT NULL, line text);
 CREATE TABLE places (id integer PRIMARY KEY, city text);
 CREATE TABLE capitals (since date) INHERITS (places);

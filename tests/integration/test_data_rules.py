@@ -173,6 +173,16 @@ class TestMock:
         assert strange.query("SELECT count(*) FROM tenants") == [(0,)]
         assert strange.query("SELECT id, name FROM tags") == [(1, "real")]
 
+    def test_says_what_a_partitioned_table_may_lack(self, strange: Database, file: Path) -> None:
+        strange.execute("DROP TABLE payments_rest")
+        done = aegis(strange, "mock", "--to", "env:DATABASE", "--rules", str(file))
+        assert done.returncode == ExitCode.REFUSED
+        assert "values that a partition takes" in done.stderr
+        days = "payments: {columns: {paid: {between: [2023-01-01, 2023-12-31]}}}"
+        file.write_text(POLYMORPHIC.replace("tables: {tenants", f"tables: {{{days}, tenants"))
+        mocked(strange, file)
+        assert strange.query("SELECT count(*) FROM payments_2023") == [(100,)]
+
     def test_leaves_no_row_when_postgresql_refuses_one(self, strange: Database, file: Path) -> None:
         strange.execute("ALTER TABLE tags ADD CHECK (lower(name) = reverse(name))")
         done = aegis(strange, "mock", "--to", "env:DATABASE", "--rules", str(file))
@@ -227,6 +237,15 @@ class TestMasks:
             "SELECT count(*) FROM notes n WHERE subject_kind = 'staff'"
             " AND NOT EXISTS (SELECT FROM staff s WHERE s.id = n.subject_id)"
         ) == [(0,)]
+
+
+def test_a_database_without_tables_is_another_one(server: PostgresServer, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("")
+    empty = server.database()
+    for words in (("check", "--from", "env:DATABASE"), ("mock", "--to", "env:DATABASE")):
+        done = aegis(empty, *words, "--rules", str(tmp_path / "rules.yaml"))
+        assert done.returncode == ExitCode.REFUSED
+        assert "has no tables" in done.stderr
 
 
 class TestCheck:

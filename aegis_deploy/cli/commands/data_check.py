@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from aegis_deploy.cli.commands.data_options import From, RulesFile
+from aegis_deploy.cli.commands.data_options import From, RulesFile, require_tables
 from aegis_deploy.cli.commands.options import Json, output_of
 from aegis_deploy.common.errors import AegisError, ExitCode
 
@@ -67,4 +67,5 @@ def check(
     given, address = load(rules), address_of(where, "--from")
     with connect(address, read_only=True) as connection:
         catalog = read_catalog(connection, given.declared())
+    require_tables(catalog, address.shown)
     render(judge(catalog, given), output_of(context), rules=str(rules), database=address.shown)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aegis_deploy.cli.commands.data_options import require_tables
 from aegis_deploy.cli.commands.options import Json, output_of
 
 
@@ -53,6 +54,7 @@ def mock(
     given, address = Rules() if rules is None else load(rules), address_of(to, "--to")
     with connect(address, read_only=False) as connection:
         catalog = read_catalog(connection, given.declared())
+        require_tables(catalog, address.shown)
         made = planned(catalog, given.mock, seed=seed, size=size)
         with out.progress(f"making up rows for {address.shown}"):
             filled = fill(connection, made, out.status)

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aegis_deploy.common.errors import AegisError
+
 if TYPE_CHECKING:
+    from aegis_deploy.data.catalog import Catalog
     from aegis_deploy.data.sample import Source
 
 From = Annotated[
@@ -74,3 +77,21 @@ def source_of(where: str, rules: Path, key: str, *, connections: int, allow_writ
         connections=connections,
         allow_writer=allow_writer,
     )
+
+
+def require_tables(catalog: Catalog, shown: str) -> None:
+    """Refuse a database that has no tables, with which everything would go.
+
+    Args:
+        catalog: What it consists of.
+        shown: It, for people.
+
+    Raises:
+        AegisError: It has none.
+    """
+    if not catalog.tables:
+        raise AegisError(
+            what=f"{shown} has no tables",
+            why="it is another database than was meant, or nothing has migrated it",
+            next="correct the address, or run the migrations first",
+        )
