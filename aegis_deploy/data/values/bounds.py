@@ -238,6 +238,7 @@ def _read(check: Check, column: Column, so_far: Bounds) -> Bounds:
     words = _words(check.definition)
     if words is None or len(check.columns) != 1 or column.array:
         return narrower(so_far, unread, kind)
+    words = _unless_null(words, column.name)
     found, part = so_far, list[_Word]()
     for word in [*words, _Word("name", "AND")]:
         if word != _Word("name", "AND"):
@@ -249,6 +250,18 @@ def _read(check: Check, column: Column, so_far: Bounds) -> Bounds:
             return narrower(so_far, unread, kind)
         found, part = narrower(found, one, kind), []
     return found
+
+
+def _unless_null(words: list[_Word], column: str) -> list[_Word]:
+    """Leave out that the column may be NULL instead: what is said of a value is the rest."""
+    texts = [it.text for it in words]
+    for name in (column, "VALUE"):
+        alone = [name, "IS", "NULL"]
+        if "AND" not in texts and texts[:4] == [*alone, "OR"]:
+            return words[4:]
+        if "AND" not in texts and texts[-4:] == ["OR", *alone]:
+            return words[:-4]
+    return words
 
 
 def _words(definition: str) -> list[_Word] | None:
@@ -284,6 +297,13 @@ def _comparison(words: list[_Word], column: str) -> Bounds | None:
     match texts:
         case [name, "IS", "NOT", "NULL"] if name in {column, "VALUE"}:
             return Bounds()
+        case ["upper" | "lower" as case, *rest] if rest[1:4] == ["=", "ANY", "ARRAY"]:
+            # Of the spellings that it takes, those that it names.
+            found = _comparison(words[1:], column)
+            named = found is not None and all(
+                it == getattr(it, case)() for it in found.values or ()
+            )
+            return found if named else None
         case [name, "=", "ANY", "ARRAY", "[", *items, "]"] if name in {column, "VALUE"}:
             values = tuple(items[::2])
             apart = set(items[1::2]) <= {","} and {*kinds[5:-1:2]} <= constant

@@ -51,6 +51,21 @@ def read(check: str, type_: str = "text", **more: object) -> Bounds:
         ),
         ("CHECK ((length((x)::text) > 2))", "text", Bounds(shortest=3)),
         ("CHECK ((x IS NOT NULL))", "text", Bounds()),
+        (
+            "CHECK ((upper((x)::text) = ANY (ARRAY['M'::text, 'F'::text])))",
+            "text",
+            Bounds(values=("M", "F")),
+        ),
+        (
+            "CHECK (((x = ANY (ARRAY['M'::text, 'F'::text])) OR (x IS NULL)))",
+            "text",
+            Bounds(values=("M", "F")),
+        ),
+        (
+            "CHECK (((x IS NULL) OR (x > 0)))",
+            "integer",
+            Bounds(low=Limit("0", inclusive=False)),
+        ),
     ],
 )
 def test_a_simple_check_is_read(check: str, type_: str, found: Bounds) -> None:
@@ -62,6 +77,10 @@ def test_a_simple_check_is_read(check: str, type_: str, found: Bounds) -> None:
     [
         "CHECK (((x > 0) OR (x < '-5'::integer)))",
         "CHECK ((NOT (x > 0)))",
+        "CHECK (((x > 5) OR ((x > 0) AND (x IS NULL))))",
+        "CHECK (((x > 5) OR (y IS NULL)))",
+        "CHECK ((x IS NULL))",
+        "CHECK ((upper((x)::text) = ANY (ARRAY['m'::text])))",
         "CHECK ((NOT ((x > 0) AND (x < 9))))",
         "CHECK ((x > (y + 1)))",
         "CHECK ((abs(x) > 1))",
