@@ -92,7 +92,7 @@ COMMANDS: tuple[_Bound, ...] = (
     _Bound("data verify", "data_sample", _LOOK),
     _Bound("data load", "data_load", (*_LOOK, ExitCode.INTERRUPTED)),
     _Bound("data check", "data_check", (*_LOOK, ExitCode.DIFFERENT)),
-    _Bound("data mock", "data_mock", _LOOK),
+    _Bound("data mock", "data_mock", (*_LOOK, ExitCode.INTERRUPTED)),
     _Bound("github comment", "github", _LOOK),
     _Bound("github issue", "github", _LOOK),
     _Bound("config restore", "config", _LOOK),

@@ -663,15 +663,20 @@ def _onward(ways: _Ways, name: str | None) -> _Ways:
     return [(path[1:], leaf) for path, leaf in found]
 
 
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
 def _written(value: Any) -> str:  # noqa: ANN401 - a document's value
     if isinstance(value, _Number):
         return str(value)
     if isinstance(value, dict):
-        inner = ", ".join(f"{json.dumps(str(k))}: {_written(v)}" for k, v in value.items())
+        inner = ", ".join(f"{_written(k)}: {_written(v)}" for k, v in value.items())
         return f"{{{inner}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(_written, value))}]"
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    # Half a pair of UTF-16, which `json` takes and UTF-8 does not, stays the escape that it was.
+    return json.dumps(value) if _HALF_PAIR.search(text) else text
 
 
 # -- arrays -----------------------------------------------------------------------------------

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from decimal import Decimal
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -316,3 +320,92 @@ def test_a_value_is_the_same_on_both_ends_of_every_reference(
         assert one == two
     # And the suggestions alone are rules that fit.
     assert not judge(of, rules.read("\n".join(judge(of, rules.Rules()).lines()[1:]))).problems
+
+
+MIXED = catalog(
+    table(
+        "a",
+        column("id", "integer", nullable=False),
+        column("code", "character varying(30)", base="varchar", length=30),
+        column("at", "date"),
+        column("doc", "jsonb"),
+        column("price", "numeric", precision=(8, 2)),
+        column("note"),
+        keys=[("id",), ("code", "at")],
+    ),
+    table("b", column("a", "integer"), column("code", "text"), column("at", "date")),
+    references=[
+        reference("b", ("a",), "a", ("id",)),
+        reference("b", ("code", "at"), "a", ("code", "at")),
+    ],
+)
+ANY_RULE = st.sampled_from(
+    [
+        "keep", "null", "hash", "uuid", "number", "email", "phone", "scramble", "redact", "json",
+        "name", "{rule: city, locale: ko_KR, unique: true}", "{rule: fixed, value: '7'}",
+        "{rule: fixed, value: '2024-01-01'}", "{rule: shift, days: 30}",
+        "{rule: shift, days: 30, by: note}", "{rule: bucket, size: 10}", "{rule: hash, length: 9}",
+        "{rule: template, text: 'a {id} {{}}'}", "{rule: json, paths: {$.x: number}}",
+    ]
+)  # fmt: skip
+# Rules that fit each column, and now and then any.
+FITTING = (
+    ("keep", "number"),
+    ("keep", "null", "hash", "email", "phone", "scramble", "{rule: city, locale: ko_KR}"),
+    ("keep", "null", "{rule: shift, days: 30}", "{rule: shift, days: 30}"),
+    ("keep", "null", "redact", "json", "{rule: json, paths: {$.x: number}, others: keep}"),
+    ("keep", "null", "{rule: bucket, size: 10}", "{rule: fixed, value: '7'}"),
+    ("hash", "uuid", "email", "phone", "redact", "name", "{rule: template, text: 'a {id}'}"),
+)
+CHOSEN = st.tuples(*(st.sampled_from(it) for it in FITTING)) | st.tuples(
+    *(st.sampled_from(it * 4) | ANY_RULE for it in FITTING)
+)
+ROWS = st.lists(
+    st.tuples(
+        st.integers(-(2**31), 2**31 - 1).map(str),
+        st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30) | st.none(),
+        st.dates().map(str) | st.none(),
+        st.dictionaries(st.text(max_size=3), st.integers() | st.text() | st.none(), max_size=3).map(
+            json.dumps
+        )
+        | st.none(),
+        st.decimals(-99999, 99999, places=2).map(str) | st.none(),
+        st.text(max_size=9) | st.none(),
+    ),
+    max_size=8,
+    unique_by=(lambda it: it[0], lambda it: it[1:3]),
+)
+
+
+def either(rule: str) -> str:
+    return '"null"' if rule == "null" else rule
+
+
+@given(CHOSEN, ROWS)
+@settings(deadline=None, max_examples=300)
+def test_rules_at_random_are_refused_or_leave_rows_that_fit(
+    chosen: tuple[str, ...], rows: list[tuple[str | None, ...]]
+) -> None:
+    names = [it.name for it in MIXED.tables[name("a")].columns]
+    said = ", ".join(f"{it}: {either(rule)}" for it, rule in zip(names, chosen, strict=True))
+    text = f"tables: {{a: {{{said}}}}}"
+    if found(text, MIXED).problems:
+        problems(text, MIXED)
+        return
+    made = masking(text, MIXED)
+    after = [made.of(name("a"))(row) for row in rows]
+    for before, masked in zip(rows, after, strict=True):
+        referring = made.of(name("b"))([before[0], before[1], before[2]])
+        assert [*referring] == [*masked[:3]]
+        for value, own, rule in zip(before, masked, chosen, strict=True):
+            assert (own is None) == (value is None or rule == "null")
+        id_, code, at, doc, price, _ = masked
+        assert -(2**31) <= int(str(id_)) < 2**31
+        assert code is None or len(code) <= 30
+        assert at is None or re.fullmatch(r"\d{4,}-\d\d-\d\d( BC)?", at)
+        assert doc is None or json.loads(doc) is not ...
+        assert price is None or abs(Decimal(price)) < 10**6
+    for key in MIXED.tables[name("a")].keys:
+        values = [tuple(row[names.index(it)] for it in key.columns) for row in after]
+        known = [it for it in values if None not in it]
+        assert len({*known}) == len(known)

@@ -287,6 +287,14 @@ class TestDocument:
             "b": "Lee",
         }
 
+    def test_may_have_half_a_pair_of_utf_16(self) -> None:
+        rule = {"rule": "json", "paths": {"$.a": "keep", "$.b": "hash"}}
+        text = str(
+            mask(rule, column("it", "json")).apply(r'{"a": "\ud83d", "b": "\ud83d", "김": 1}')
+        )
+        assert text.encode()
+        assert json.loads(text) == {"a": "\ud83d", "b": "[redacted]", "김": 0}
+
     def test_has_paths_that_can_be_read(self) -> None:
         for path in ("owner", "$.a[", "$..a", "$[x]"):
             assert "path" in unfit({"rule": "json", "paths": {path: "keep"}}, column("it", "jsonb"))
