@@ -289,3 +289,42 @@ class TestCheck:
         file.write_text("\n".join(it[9:] for it in lines[began:ended]))
         done = aegis(strange, "check", "--from", "env:DATABASE", "--rules", str(file))
         assert done.returncode == ExitCode.OK, done.stderr
+
+
+ROWS = """
+INSERT INTO customers (name, email, phone, referred_by)
+  SELECT '홍길동 ' || i, 'hong' || i || '@corp.kr', '010-77' || 10 + i || '-4321', nullif(i / 2, 0)
+  FROM generate_series(1, 60) i;
+INSERT INTO addresses (customer_id, line, city, postal_code)
+  SELECT i, '한빛로 ' || i || '길 7', '세종시', '30' || 100 + i FROM generate_series(1, 60) i;
+INSERT INTO records (customer_id, name, status)
+  SELECT i, '주문 ' || i, 'active' FROM generate_series(1, 60) i;
+INSERT INTO tags (name) VALUES ('new'), ('vip');
+INSERT INTO record_tags SELECT i, 1 + i % 2 FROM generate_series(1, 60) i;
+INSERT INTO record_events (record_number, kind, detail)
+  SELECT i, 'created', '{"fields": ["name", "status"]}' FROM generate_series(1, 60) i;
+INSERT INTO idempotency_keys (key, request, record_number, response)
+  SELECT 'key-' || i, '\\x0102', i, '{"name": "주문"}' FROM generate_series(1, 60) i;
+"""
+
+
+def test_a_sample_by_the_services_own_rules_has_nothing_of_production(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    production = server.database()
+    assert production.migrate().returncode == 0
+    with psycopg.connect(production.url) as connection:
+        connection.execute(ROWS.encode())
+    (tmp_path / "key").write_bytes(KEY)
+    where = ("--from", "env:DATABASE", "--key", f"file:{tmp_path}/key", "--rules", str(RULES))
+    into = ("--to", str(tmp_path / "set"), "--allow-writer", "--without-schema")
+    done = aegis(production, "sample", *where, *into)
+    assert done.returncode == ExitCode.OK, done.stderr
+    staging = server.database()
+    assert staging.migrate().returncode == 0
+    done = aegis(staging, "load", str(tmp_path / "set"), "--to", "env:DATABASE")
+    assert done.returncode == ExitCode.OK, done.stderr
+    loaded = staging.query("SELECT name, email, phone FROM customers")
+    assert loaded
+    assert not any("홍길동" in name or "corp.kr" in email for name, email, _ in loaded)
+    assert invalid(staging) == []
