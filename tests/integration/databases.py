@@ -35,6 +35,11 @@ class PostgresServer:
         """The user it runs as."""
         return os.geteuid() if self._made.owner is None else self._made.owner
 
+    @property
+    def programs(self) -> Path:
+        """Where PostgreSQL's own programs of its version are."""
+        return self._made.programs
+
     def start(self) -> None:
         """Start it."""
         stack = ExitStack()

@@ -138,9 +138,9 @@ def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_make_target_that_is_named_exists(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     text = page.read_text(encoding="utf-8")
-    named = re.findall(r"(?:^|`|\(|&& )make (?:-s |PYTHON=\S+ )?([a-z0-9]+)\b", text, re.MULTILINE)
+    named = re.findall(r"(?:^|`|\(|&& )make (?:-s |PYTHON=\S+ )?([a-z0-9-]+)\b", text, re.MULTILINE)
     assert set(named) <= targets
 
 

@@ -32,7 +32,7 @@ _MEANINGS = {
     ExitCode.ROLLED_BACK: "the release failed, and the last verified one is restored",
     ExitCode.GATE_FAILED: "the gate did not pass; nothing was changed",
     ExitCode.DIFFERENT: "something that was to be the same is not",
-    ExitCode.INTERRUPTED: "stopped by a signal; `aegis recover` puts things in order",
+    ExitCode.INTERRUPTED: "stopped by a signal; `aegis recover` puts a stack in order",
 }
 
 

@@ -94,6 +94,8 @@ def test_every_command_has_the_common_options_and_its_exit_codes(
         about = ("{source}", "{target}")
     if bound.words.startswith("github "):
         about = ("GITHUB_TOKEN",)
+    if bound.words.startswith("data "):
+        about = ()
     for option in (*about, "--json"):
         assert option in text
     assert "Exit codes:" in text

@@ -1,0 +1,433 @@
+"""A data set on disk: what its directory holds, and that it is whole.
+
+`manifest.json` says what it is, `rows/` holds a file a table in COPY's text format, `pre-data.sql`
+and `post-data.sql` the schema as `pg_dump` has it, `load.sql` has `psql` alone load all of it, and
+`SHA256SUMS` is what `sha256sum --check` takes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, cast
+from urllib.parse import quote
+
+from aegis_deploy.common import atomic_file
+from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.common.signals import Interrupted
+from aegis_deploy.data.catalog import TableName
+from aegis_deploy.data.data_set.copy_text import decode
+from aegis_deploy.data.data_set.manifest import Manifest, TableRows
+from aegis_deploy.data.selection.row_choice import quoted, relation
+
+MANIFEST, SUMS, LOAD = "manifest.json", "SHA256SUMS", "load.sql"
+PRE_DATA, POST_DATA, ROWS = "pre-data.sql", "post-data.sql", "rows"
+_MARK = "INCOMPLETE"
+_MARKED = "A run of `aegis data sample` writes here, or was stopped. What is here is no data set.\n"
+_NAME = 120
+_DIGEST = 32
+_LINES = 20
+
+SEQUENCES = """\
+DO $$
+DECLARE
+  it record;
+  top bigint;
+BEGIN
+  FOR it IN
+    SELECT DISTINCT s.oid::regclass AS sequence, a.attrelid::regclass AS of_table,
+      a.attname AS name, q.seqincrement > 0 AS rises, q.seqmin AS least, q.seqmax AS most
+    FROM pg_catalog.pg_depend d
+    LEFT JOIN pg_catalog.pg_attrdef f
+      ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND f.oid = d.objid
+    JOIN pg_catalog.pg_class s ON s.relkind = 'S' AND (
+      (d.classid = 'pg_catalog.pg_class'::regclass AND s.oid = d.objid AND d.deptype IN ('a', 'i'))
+      OR (f.oid IS NOT NULL AND s.oid = d.refobjid))
+    JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid
+    JOIN pg_catalog.pg_attribute a
+      ON a.attrelid = coalesce(f.adrelid, d.refobjid)
+      AND a.attnum = coalesce(f.adnum, d.refobjsubid) AND a.attnum > 0
+      AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+    WHERE d.refclassid = 'pg_catalog.pg_class'::regclass
+    ORDER BY 1, 2, 3
+  LOOP
+    EXECUTE format('SELECT %s(%I) FROM %s',
+      CASE WHEN it.rises THEN 'max' ELSE 'min' END, it.name, it.of_table) INTO top;
+    -- Several columns may have one sequence: it only ever goes on.
+    IF top BETWEEN it.least AND it.most AND NOT (
+      SELECT q.last_value IS NOT NULL AND CASE WHEN it.rises THEN q.last_value >= top
+        ELSE q.last_value <= top END
+      FROM pg_catalog.pg_sequences q
+      WHERE format('%I.%I', q.schemaname, q.sequencename)::regclass = it.sequence) THEN
+      PERFORM pg_catalog.setval(it.sequence, top);
+    END IF;
+  END LOOP;
+END $$;
+"""
+"""Sets every sequence that a column's default or identity draws from to the column's farthest
+value; the next one lies beyond."""
+
+
+class RowDigest:
+    """A digest of rows whatever their order.
+
+    It is a sum, which has none. It names a data set; that it is whole, `SHA256SUMS` says.
+    """
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def add(self, line: bytes) -> None:
+        """Add a row.
+
+        Args:
+            line: As COPY has it, with its newline.
+        """
+        self._sum += int.from_bytes(hashlib.blake2b(line, digest_size=_DIGEST).digest(), "big")
+
+    @property
+    def hex(self) -> str:
+        """It, in hexadecimal digits."""
+        return f"{self._sum % (1 << 8 * _DIGEST):0{2 * _DIGEST}x}"
+
+
+class RowFile:
+    """A file of rows that is being written.
+
+    Attributes:
+        rows: How many there are so far.
+        digest: Theirs.
+    """
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self.rows, self.digest = 0, RowDigest()
+        self._out = out
+
+    def add(self, line: bytes) -> int:
+        """Add a row; returns its bytes.
+
+        Args:
+            line: As COPY has it, with its newline.
+        """
+        self.rows += 1
+        self.digest.add(line)
+        return self._out.write(line)
+
+
+@contextmanager
+def row_file(path: Path, *, compress: bool) -> Iterator[RowFile]:
+    """Write a file of rows; the disk has it after the block.
+
+    Args:
+        path: The file, which is not there yet.
+        compress: Whether it is compressed.
+    """
+    with path.open("xb") as file:
+        if compress:
+            # No name and no time in it: the same rows are the same bytes.
+            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+                yield RowFile(cast("IO[bytes]", packed))
+        else:
+            yield RowFile(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_schema(directory: Path, section: str, sql: str) -> None:
+    """Write a part of the schema.
+
+    Args:
+        directory: The data set's directory.
+        section: `pre-data` or `post-data`.
+        sql: The part.
+    """
+    atomic_file.write(directory / f"{section}.sql", sql.encode())
+
+
+def rows_of(directory: Path, rows: TableRows) -> Iterator[list[str | None]]:
+    """Give out a table's rows, as their values' text.
+
+    Args:
+        directory: The data set's directory.
+        rows: Which.
+    """
+    with opened(directory, rows) as file:
+        for line in file:
+            yield decode(line)
+
+
+def file_of(place: int, table: TableName, *, compress: bool) -> str:
+    """Return where a table's rows are, from the directory on.
+
+    Args:
+        place: Which one it is in the order of loading.
+        table: Its name.
+        compress: Whether they are compressed.
+    """
+    plain = quote(f"{table.schema}.{table.name}", safe=" ")[:_NAME].replace("%", "=")
+    return f"{ROWS}/{place:04}-{plain.replace(' ', '_')}.copy{'.gz' if compress else ''}"
+
+
+def load_script(manifest: Manifest) -> str:
+    """Return what has `psql` alone load a data set.
+
+    Args:
+        manifest: What it says of itself.
+    """
+    lines = [
+        f"-- The data set {manifest.shown}: {len(manifest.tables)} tables, {manifest.rows} rows.",
+        "-- In its directory, into an empty database:",
+        "--   sha256sum --check --quiet SHA256SUMS",
+        "--   psql --quiet --output=/dev/null --file=load.sql --dbname=...",
+        "\\set ON_ERROR_STOP on",
+        "BEGIN;",
+        "SET client_encoding = 'UTF8';",
+    ]
+    lines += [f"\\ir {PRE_DATA}"] if manifest.has_schema else []
+    for it in manifest.tables:
+        listed = ", ".join(quoted(column) for column in it.columns)
+        source = f"PROGRAM 'gzip -dc {it.file}'" if it.file.endswith(".gz") else f"'{it.file}'"
+        lines.append(f"\\copy {relation(it.table)} ({listed}) FROM {source}")
+    lines += [f"\\ir {POST_DATA}"] if manifest.has_schema else []
+    return "\n".join([*lines, SEQUENCES + "ANALYZE;", "COMMIT;", ""])
+
+
+@contextmanager
+def being_written(directory: Path) -> Iterator[Path]:
+    """Have a data set written beside its place, and put there when it is whole.
+
+    Args:
+        directory: Where it is to be; nothing may be there.
+
+    Raises:
+        AegisError: Something is there, or somebody writes it just now.
+    """
+    directory = Path(os.path.abspath(directory))  # noqa: PTH100 - a link stays one
+    require_free(directory)
+    draft = directory.with_name(directory.name + ".incomplete")
+    handle = _own(draft)
+    try:
+        for name in draft.iterdir():
+            if name.name != _MARK:
+                shutil.rmtree(name) if name.is_dir() else name.unlink()
+        (draft / ROWS).mkdir(mode=0o700)
+        yield draft
+        (draft / _MARK).unlink()
+        _keep(draft / ROWS)
+        _keep(draft)
+        draft.rename(directory)
+        _keep(directory.parent)
+    except BaseException:
+        # Nothing but masked rows is there, and what is there is no data set.
+        with suppress(OSError):
+            shutil.rmtree(draft)
+        raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def on_this_machine(what: str, state: str) -> Iterator[None]:
+    """Word what the machine's own disk refuses in the block, and that it was stopped.
+
+    Args:
+        what: What failed.
+        state: What state things are in then.
+
+    Raises:
+        AegisError: Something was refused, or a signal came.
+    """
+    try:
+        yield
+    except Interrupted as signal:
+        raise AegisError(
+            what=f"stopped by {signal}",
+            state=state,
+            next="run it again; it begins anew",
+            code=ExitCode.INTERRUPTED,
+        ) from None
+    except (OSError, sqlite3.Error) as error:
+        # SQLite knows no code for it in Python 3.11 but its own (SQLITE_FULL).
+        full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        full = full or getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+        where = getattr(error, "filename", None)
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AegisError(
+            what=what,
+            why=f"{where}: {reason}" if where else reason,
+            state=state,
+            next="make room there and in the temporary directory, then run it again"
+            if full
+            else "mend that, then run it again",
+        ) from error
+
+
+def require_free(directory: Path) -> None:
+    """Refuse a place where something is.
+
+    Args:
+        directory: Where a data set is to be.
+
+    Raises:
+        AegisError: Something is there, or nothing can be made there.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise AegisError(
+            what=f"{directory} is not empty",
+            why="a data set is never written over",
+            next="name a directory that is not there yet",
+        )
+    if not directory.absolute().parent.is_dir():
+        raise AegisError(
+            what=f"{directory} cannot be made",
+            why=f"there is no directory {directory.absolute().parent}",
+            next=f"mkdir -p {directory.absolute().parent}",
+        )
+
+
+def finish(directory: Path, manifest: Manifest) -> None:
+    """Write what a data set says of itself, last of all.
+
+    Args:
+        directory: The directory.
+        manifest: What it says.
+    """
+    atomic_file.write(directory / LOAD, load_script(manifest).encode())
+    text = json.dumps(manifest.as_json(), indent=2, ensure_ascii=False) + "\n"
+    atomic_file.write(directory / MANIFEST, text.encode())
+    files = [MANIFEST, LOAD, *(it.file for it in manifest.tables)]
+    files += [PRE_DATA, POST_DATA] if manifest.has_schema else []
+    lines = [f"{_sum(directory / name)}  {name}\n" for name in sorted(files)]
+    atomic_file.write(directory / SUMS, "".join(lines).encode())
+
+
+def read(directory: Path, tick: Callable[[str], None] = lambda _: None) -> Manifest:
+    """Read what a data set says of itself, after every file was compared with its checksum.
+
+    Args:
+        directory: The directory.
+        tick: Told which file is read.
+
+    Raises:
+        AegisError: It is no data set, or not whole.
+    """
+    if (directory / _MARK).exists():
+        raise _damaged(directory, ["the run that wrote it did not end"])
+    try:
+        sums = (directory / SUMS).read_text(encoding="utf-8")
+        said = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+        raise AegisError(
+            what=f"{directory} is no data set", why=why, next="name a directory that is one"
+        ) from None
+    except ValueError as error:
+        raise _damaged(directory, [f"{MANIFEST}: {error}"]) from None
+    listed = {}
+    for line in sums.splitlines():
+        digest, _, name = line.partition("  ")
+        listed[name] = digest
+    wrong = []
+    for name, digest in listed.items():
+        path = directory / name
+        if not path.resolve().is_relative_to(directory.resolve()):
+            wrong.append(f"{name} lies outside it")
+            continue
+        tick(name)
+        try:
+            if _sum(path) != digest:
+                wrong.append(f"{name} is not what its checksum was made of")
+        except OSError as error:
+            wrong.append(f"{name}: {error.strerror}")
+    try:
+        manifest = Manifest.of_json(said)
+    except ValueError as error:
+        raise _damaged(directory, [*wrong, f"{MANIFEST}: {error}"]) from None
+    files = [MANIFEST, LOAD, *(it.file for it in manifest.tables)]
+    files += [PRE_DATA, POST_DATA] if manifest.has_schema else []
+    wrong += [f"{it} has no checksum in {SUMS}" for it in files if it not in listed]
+    if wrong:
+        raise _damaged(directory, wrong)
+    return manifest
+
+
+@contextmanager
+def opened(directory: Path, rows: TableRows) -> Iterator[IO[bytes]]:
+    """Open a table's rows as COPY takes them.
+
+    Args:
+        directory: The data set's directory.
+        rows: Which.
+    """
+    with (directory / rows.file).open("rb") as file:
+        if rows.file.endswith(".gz"):
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield cast("IO[bytes]", unpacked)
+        else:
+            yield file
+
+
+def now() -> str:
+    """Return the time as a manifest has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _own(draft: Path) -> int:
+    """Make the directory that is written to, or take over what a dead run left; its lock."""
+    with suppress(FileExistsError):
+        draft.mkdir(mode=0o700)
+        (draft / _MARK).write_text(_MARKED)
+    if not draft.is_dir() or (not (draft / _MARK).exists() and any(draft.iterdir())):
+        raise AegisError(
+            what=f"{draft} is in the way",
+            why="it is there, and no run of `aegis data sample` left it",
+            next="move it away, or name another directory",
+        )
+    handle = os.open(draft, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (draft / _MARK).write_text(_MARKED)
+    except BlockingIOError:
+        os.close(handle)
+        raise AegisError(
+            what=f"{draft} is being written",
+            why="another run of `aegis data sample` has its lock",
+            next="wait until it is done, or name another directory",
+        ) from None
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _damaged(directory: Path, lines: list[str]) -> AegisError:
+    more = [f"and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
+    return AegisError(
+        what=f"the data set {directory} is damaged",
+        why="\n".join([*lines[:_LINES], *more]),
+        next="copy it again from where it was made, or make it again",
+    )
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _keep(directory: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,219 @@
+"""What a data set says of itself, and how two schemas are compared. Pure.
+
+A data set is named by its content: by the schema and the rows, in whatever order they come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from aegis_deploy.data.catalog import Catalog, Table, TableName
+
+FORMAT = 1
+_SHOWN = 12
+_LINES = 20
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """The rows of a table in a data set.
+
+    Attributes:
+        table: Its name.
+        file: Where they are, from the directory on.
+        columns: Which columns the file has, in order.
+        rows: How many there are.
+        content: A digest of the rows whatever their order.
+        selection: What was wanted and what was taken, as :meth:`closure.Taken.as_json` has it.
+    """
+
+    table: TableName
+    file: str
+    columns: tuple[str, ...]
+    rows: int
+    content: str
+    selection: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a data set says of itself.
+
+    Attributes:
+        schema: The tables that the rows were of, see :func:`described`.
+        tables: The rows, in the order in which they are loaded.
+        server: The version of the server they are from.
+        key: The id of the key that they were chosen and masked with.
+        rules: The SHA-256 of the rules.
+        made: When.
+        has_schema: Whether the schema is there for a database that has none.
+        proof: What was found when it was compared with production; empty: it was not.
+    """
+
+    schema: Mapping[str, Any]
+    tables: tuple[TableRows, ...]
+    server: int
+    key: str
+    rules: str
+    made: str
+    has_schema: bool = True
+    proof: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the schema."""
+        return _digest(self.schema)
+
+    @property
+    def name(self) -> str:
+        """The data set's name: the SHA-256 of its schema and its rows."""
+        rows = sorted((str(it.table), it.rows, it.content) for it in self.tables)
+        return _digest([self.fingerprint, rows])
+
+    @property
+    def shown(self) -> str:
+        """The name, shortened for people."""
+        return self.name[:_SHOWN]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are in all."""
+        return sum(it.rows for it in self.tables)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines, and for its file."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "made": self.made,
+            "server_version": self.server,
+            "key_id": self.key,
+            "rules_sha256": self.rules,
+            "schema_fingerprint": self.fingerprint,
+            "has_schema": self.has_schema,
+            "proof": dict(self.proof),
+            "tables": [asdict(it) for it in self.tables],
+            "schema": dict(self.schema),
+        }
+
+    @classmethod
+    def of_json(cls, data: Mapping[str, Any]) -> Manifest:
+        """Read what :meth:`as_json` wrote.
+
+        Args:
+            data: The document.
+
+        Raises:
+            ValueError: It is none, of another format, or its name is not that of its content.
+        """
+        if data.get("format") != FORMAT:
+            raise ValueError(f"its format is {data.get('format')!r}; this aegis reads {FORMAT}")
+        try:
+            tables = tuple(
+                TableRows(
+                    table=TableName(*it["table"]),
+                    file=str(it["file"]),
+                    columns=tuple(it["columns"]),
+                    rows=int(it["rows"]),
+                    content=str(it["content"]),
+                    selection=it["selection"],
+                )
+                for it in data["tables"]
+            )
+            found = cls(
+                schema=data["schema"],
+                tables=tables,
+                server=int(data["server_version"]),
+                key=str(data["key_id"]),
+                rules=str(data["rules_sha256"]),
+                made=str(data["made"]),
+                has_schema=bool(data["has_schema"]),
+                proof=data["proof"],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"it lacks a part, or has another in its place: {error}") from None
+        if found.name != data.get("name"):
+            raise ValueError("its name is not that of what it lists")
+        return found
+
+
+def described(catalog: Catalog) -> dict[str, Any]:
+    """Return what loading rows depends on, so that two schemas can be compared.
+
+    Names of constraints and defaults are left out: they hold no row back.
+
+    Args:
+        catalog: The tables.
+    """
+
+    def of(table: Table) -> dict[str, Any]:
+        references = catalog.references_of(table.name)
+        return {
+            "columns": {
+                it.name: it.type
+                + ("" if it.nullable else " not null")
+                + (" generated" if it.generated else "")
+                for it in sorted(table.columns, key=lambda it: it.name)
+            },
+            "keys": sorted(
+                f"{'primary key' if it.primary else 'unique'} ({', '.join(it.columns)})"
+                for it in table.keys
+            ),
+            "references": sorted(
+                f"({', '.join(it.columns)}) to {it.to} ({', '.join(it.to_columns)})"
+                for it in references
+                if not it.declared
+            ),
+            "checks": sorted(it.definition for it in table.checks),
+        }
+
+    return {str(name): of(table) for name, table in sorted(catalog.tables.items())}
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Say in which lines two schemas differ.
+
+    Args:
+        one: What :func:`described` returned of the data set.
+        other: What it returned of the database.
+    """
+    lines = []
+    for name in sorted({*one, *other}):
+        if name not in other or name not in one:
+            where = "the database" if name not in other else "the data set"
+            lines.append(f"{name} is not in {where}")
+            continue
+        mine, theirs = one[name], other[name]
+        for column in sorted({*mine["columns"], *theirs["columns"]}):
+            here, there = mine["columns"].get(column), theirs["columns"].get(column)
+            if here != there:
+                lines.append(
+                    f"{name}.{column}: {here or 'nothing'} in the data set, "
+                    f"{there or 'nothing'} in the database"
+                )
+        for part in ("keys", "references", "checks"):
+            lines += [
+                f"{name}: only in the data set: {it}" for it in mine[part] if it not in theirs[part]
+            ]
+            lines += [
+                f"{name}: only in the database: {it}" for it in theirs[part] if it not in mine[part]
+            ]
+    return lines[:_LINES] + ([f"and {len(lines) - _LINES} more"] if len(lines) > _LINES else [])
+
+
+def columns_of(table: Table) -> tuple[str, ...]:
+    """Return the columns of a table that hold what was written.
+
+    Args:
+        table: The table.
+    """
+    return tuple(it.name for it in table.columns if not it.generated)
+
+
+def _digest(data: object) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""What values are: what a column takes, what masks make of them, and what is made up."""
