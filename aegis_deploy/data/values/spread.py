@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
+import sys
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
@@ -22,7 +23,6 @@ BLOCK = 4096
 """The rows whose numbers are drawn at once."""
 _CACHED_BLOCKS = 512
 _WORD = 64
-_FORM = struct.Struct(f">{BLOCK}Q")
 
 Rows = Sequence[int]
 Source = Callable[[Rows], list[str]]
@@ -40,9 +40,13 @@ def stream(*names: object) -> Draw:
     tag = "\x00".join(map(str, names)).encode()
 
     @lru_cache(_CACHED_BLOCKS)
-    def block(number: int) -> tuple[int, ...]:
+    def block(number: int) -> array[int]:
         text = tag + number.to_bytes(8, "big")
-        return _FORM.unpack(hashlib.shake_128(text).digest(_FORM.size))
+        # An array: a row's number as an object of its own would take four times the memory.
+        found = array("Q", hashlib.shake_128(text).digest(BLOCK * _WORD // 8))
+        if sys.byteorder == "little":
+            found.byteswap()
+        return found
 
     def draw(rows: Rows) -> Sequence[int]:
         if isinstance(rows, range) and rows.step == 1 and len(rows) <= BLOCK:
