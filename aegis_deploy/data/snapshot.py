@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _TICK_SECONDS = 0.25
-_ALL_AT_ONCE = "SET enable_nestloop = off"
+_ALL_AT_ONCE = "SET enable_nestloop = off; SET enable_seqscan = on"
 """Whole tables are joined. Where statistics tell of fewer rows than the snapshot has, as after a
 mass deletion and a VACUUM, PostgreSQL would go through one of them for every row of the other."""
-_ROW_BY_ROW = "SET enable_nestloop = on"
+_ROW_BY_ROW = "SET enable_nestloop = on; SET enable_seqscan = off"
+"""Few rows lead to others by an index; without one, the other table is gone through once."""
 _LOCK = "SET lock_timeout = '10s'"
 _NAMED = 12
 """How many lines an error lists."""
