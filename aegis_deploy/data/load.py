@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.data import data_set, schema_dump
+from aegis_deploy.data import schema_dump
 from aegis_deploy.data.catalog import Catalog, TableName
 from aegis_deploy.data.catalog_reader import read_catalog
 from aegis_deploy.data.connection import Address, connect, worded
-from aegis_deploy.data.copy_text import encode
-from aegis_deploy.data.manifest import Manifest, TableRows, described, differences
-from aegis_deploy.data.row_choice import quoted, relation
+from aegis_deploy.data.data_set import directory as data_set
+from aegis_deploy.data.data_set.copy_text import encode
+from aegis_deploy.data.data_set.manifest import Manifest, TableRows, described, differences
+from aegis_deploy.data.selection.row_choice import quoted, relation
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output

@@ -17,16 +17,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.data import data_set, proof, schema_dump
+from aegis_deploy.data import proof, schema_dump
 from aegis_deploy.data.catalog import Catalog, Reference, TableName
-from aegis_deploy.data.closure import Selection, Taken, select
 from aegis_deploy.data.connection import Address
-from aegis_deploy.data.copy_text import encode
-from aegis_deploy.data.manifest import Manifest, TableRows, columns_of, described, differences
+from aegis_deploy.data.data_set import directory as data_set
+from aegis_deploy.data.data_set.copy_text import encode
+from aegis_deploy.data.data_set.manifest import (
+    Manifest,
+    TableRows,
+    columns_of,
+    described,
+    differences,
+)
 from aegis_deploy.data.masking import Masking, compile_masks, key_id
-from aegis_deploy.data.row_choice import ALL, NONE, RowSql, Target, Wanted
 from aegis_deploy.data.rules import Rules, Share, table_name
-from aegis_deploy.data.snapshot import Snapshot, snapshot
+from aegis_deploy.data.selection.closure import Selection, Taken, select
+from aegis_deploy.data.selection.row_choice import ALL, NONE, RowSql, Target, Wanted
+from aegis_deploy.data.selection.snapshot import Snapshot, snapshot
 from aegis_deploy.data.values.keyed import derived
 
 if TYPE_CHECKING:

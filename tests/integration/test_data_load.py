@@ -12,8 +12,8 @@ from typing import IO, Any
 
 import pytest
 
-from aegis_deploy.data import data_set
-from aegis_deploy.data.manifest import TableRows
+from aegis_deploy.data.data_set import directory as data_set
+from aegis_deploy.data.data_set.manifest import TableRows
 from tests.integration.data_commands import Data
 from tests.integration.databases import Database, PostgresServer, postgres_server
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from aegis_deploy.common.signals import Interrupted
-from aegis_deploy.data import data_set, masking, sample
+from aegis_deploy.data import masking, sample
+from aegis_deploy.data.data_set import directory as data_set
 from tests.integration.data_commands import READER, Data
 from tests.integration.databases import PostgresServer, postgres_server
 

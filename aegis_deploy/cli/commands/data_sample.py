@@ -19,7 +19,7 @@ from aegis_deploy.cli.commands.data_options import (
 from aegis_deploy.cli.commands.options import Json, output_of
 
 if TYPE_CHECKING:
-    from aegis_deploy.data.closure import Taken
+    from aegis_deploy.data.selection.closure import Taken
 
 _TWO = 2
 
@@ -104,8 +104,8 @@ def plan(
     json: Json = False,  # noqa: ARG001 - its callback acts on it
 ) -> None:
     """Show what `aegis data sample` would take, in the order of loading. Nothing is copied."""
-    from aegis_deploy.data.picture import mermaid
     from aegis_deploy.data.sample import plan as run
+    from aegis_deploy.data.selection.picture import mermaid
 
     out = output_of(context)
     source = source_of(where, rules, key, connections=connections, allow_writer=allow_writer)

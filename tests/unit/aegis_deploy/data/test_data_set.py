@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.data import copy_text, data_set, proof, schema_dump
+from aegis_deploy.data import proof, schema_dump
 from aegis_deploy.data.catalog import TableName
-from aegis_deploy.data.closure import Places, Taken
-from aegis_deploy.data.manifest import Manifest, TableRows, described, differences
-from aegis_deploy.data.picture import mermaid
+from aegis_deploy.data.data_set import copy_text
+from aegis_deploy.data.data_set import directory as data_set
+from aegis_deploy.data.data_set.manifest import Manifest, TableRows, described, differences
+from aegis_deploy.data.selection.closure import Places, Taken
+from aegis_deploy.data.selection.picture import mermaid
 from tests.unit.aegis_deploy.data.schemas import catalog, column, name, reference, table
 
 ONE = catalog(table("t", column("id", "integer", nullable=False), column("x"), keys=[("id",)]))
@@ -171,7 +173,7 @@ class TestPlaces:
     def test_come_in_batches_in_the_order_they_lie_in(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("aegis_deploy.data.closure.BATCH", 2)
+        monkeypatch.setattr("aegis_deploy.data.selection.closure.BATCH", 2)
         places = Places()
         places.add((1, it) for it in (5, 1, 4, 2, 3))
         assert list(places.taken(1)) == [[1, 2], [3, 4], [5]]

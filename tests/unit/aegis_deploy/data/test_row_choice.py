@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aegis_deploy.data.catalog import Catalog, TableName
-from aegis_deploy.data.row_choice import (
+from aegis_deploy.data.selection.row_choice import (
     ALL,
     NO_ROW,
     NONE,

@@ -1,12 +1,12 @@
 """Which rows a sample consists of: those taken of their own accord, and all that belongs to them.
 
-What is taken of its own accord is a condition that PostgreSQL evaluates
-(:mod:`aegis_deploy.data.row_choice`), so it is nowhere listed. What is pulled in beside it is
-listed here by its place, the `ctid`: within one snapshot a visible row stays where it is (only
-VACUUM FULL and CLUSTER move it, and the lock of a reader keeps both off). A place tells nothing of
-a row, so it may lie on a disk of ours, where a key may not; and a role that can only read, on a
-standby too, needs no temporary table for it. It is kept in an SQLite database without a name, which
-spills to a file that has none either, so memory stays flat.
+What is taken of its own accord is a condition that PostgreSQL evaluates (:mod:`.row_choice`), so it
+is nowhere listed. What is pulled in beside it is listed here by its place, the `ctid`: within one
+snapshot a visible row stays where it is (only VACUUM FULL and CLUSTER move it, and the lock of a
+reader keeps both off). A place tells nothing of a row, so it may lie on a disk of ours, where a key
+may not; and a role that can only read, on a standby too, needs no temporary table for it. It is
+kept in an SQLite database without a name, which spills to a file that has none either, so memory
+stays flat.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from aegis_deploy.data.catalog import Catalog, Reference, Table, TableName
 from aegis_deploy.data.connection import worded
-from aegis_deploy.data.row_choice import (
+from aegis_deploy.data.selection.row_choice import (
     NO_ROW,
     Choice,
     Limit,
@@ -33,7 +33,7 @@ from aegis_deploy.data.row_choice import (
 )
 
 if TYPE_CHECKING:
-    from aegis_deploy.data.snapshot import Snapshot
+    from aegis_deploy.data.selection.snapshot import Snapshot
 
 _EXACT = 10_000
 """Up to so many rows a target is met to the row, by sorting the ranks; beyond, chance is off by a

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from aegis_deploy.data.catalog import Catalog, Reference
-from aegis_deploy.data.closure import Taken
+from aegis_deploy.data.selection.closure import Taken
 
 
 def mermaid(catalog: Catalog, taken: Sequence[Taken], follow: Iterable[Reference] = ()) -> str:

@@ -26,9 +26,9 @@ from aegis_deploy.common import atomic_file
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.data.catalog import TableName
-from aegis_deploy.data.copy_text import decode
-from aegis_deploy.data.manifest import Manifest, TableRows
-from aegis_deploy.data.row_choice import quoted, relation
+from aegis_deploy.data.data_set.copy_text import decode
+from aegis_deploy.data.data_set.manifest import Manifest, TableRows
+from aegis_deploy.data.selection.row_choice import quoted, relation
 
 MANIFEST, SUMS, LOAD = "manifest.json", "SHA256SUMS", "load.sql"
 PRE_DATA, POST_DATA, ROWS = "pre-data.sql", "post-data.sql", "rows"

@@ -12,7 +12,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data.catalog import Catalog, Reference, TableName
 from aegis_deploy.data.catalog_reader import read_catalog
 from aegis_deploy.data.connection import Address, connect, worded
-from aegis_deploy.data.row_choice import quoted, relation
+from aegis_deploy.data.selection.row_choice import quoted, relation
 
 if TYPE_CHECKING:
     from aegis_deploy.data.connection import Connection

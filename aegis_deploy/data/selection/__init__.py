@@ -1,0 +1,1 @@
+"""Which rows of which moment a sample consists of."""
