@@ -389,6 +389,6 @@ def test_what_a_check_does_not_take_is_refused() -> None:
 @given(TEXTS)
 @settings(deadline=None)
 def test_nothing_of_a_text_is_left(value: str) -> None:
-    assume(len(value) > 8 and not value.isspace())
+    assume(len(value) > 8 and not value.isspace() and value not in "[redacted]")
     for rule in ("hash", "email", "name", "redact", "uuid"):
         assert value not in str(mask(rule).apply(value))
