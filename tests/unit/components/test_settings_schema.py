@@ -88,7 +88,7 @@ ELSE = st.one_of(st.booleans(), st.none(), st.lists(NUMBERS, max_size=1), st.jus
 def left_to_the_program(value: object) -> bool:
     """Whether a value has a form whose size, or places, no schema can tell."""
     if isinstance(value, str):
-        return re.fullmatch(rf"{OTHERWISE}|\s*[0-9_]+/[0-9_]+\s*", value) is not None
+        return re.fullmatch(rf"{OTHERWISE}|\s*[0-9_]+(/[0-9_]+){{1,2}}\s*", value) is not None
     return isinstance(value, float) and re.search(r"\.\d{4}", passed_on(value)) is not None
 
 
