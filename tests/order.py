@@ -30,23 +30,29 @@ TOGETHER = (
 )
 """The integration files whose tests would disturb each other, or would start servers twice."""
 LONGEST_FIRST = (
+    "test_database",
     "test_rollback",
-    "test_recover",
-    "test_pipeline",
-    "test_nodes",
-    "test_faults_by_hand",
     "test_gate",
+    "test_nodes",
+    "test_pipeline",
+    "test_faults_by_hand",
+    "test_schema_fit",
+    "test_recover",
+    "test_postgres_inside",
     "test_deploy",
+    "test_added",
     "test_replay",
-    "test_guard",
-    "test_languages",
-    "test_rollback_report",
     "test_autoscale",
+    "test_rollback_report",
+    "test_sets",
     "test_autoscaled",
+    "test_guard",
     "test_pipeline_faults",
-    "test_unhealthy_rollback",
     "test_replay_order",
+    "test_unhealthy_rollback",
     "test_replay_image",
+    "test_two_clusters",
+    "test_languages",
 )
 """The end-to-end files, by how long they take (docs/testing.md); others come after them."""
 

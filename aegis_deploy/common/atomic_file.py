@@ -37,13 +37,17 @@ def write(path: Path, content: bytes) -> None:
             # Else a machine that loses its power may have the name, and nothing in it.
             os.fsync(file.fileno())
         draft.replace(path)
-        _keep_name(path.parent)
+        keep_name(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _keep_name(directory: Path) -> None:
-    """Have the disk keep a file's name, where a directory can be told to."""
+def keep_name(directory: Path) -> None:
+    """Have the disk keep the names of the files in a directory, where it can be told to.
+
+    Args:
+        directory: The directory.
+    """
     with suppress(OSError):
         handle = os.open(directory, os.O_RDONLY)
         try:

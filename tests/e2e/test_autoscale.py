@@ -99,6 +99,7 @@ def test_a_stack_that_gets_an_autoscaler_keeps_its_pods(at: Stand) -> None:
     at.pulumi("preview", "--expect-no-changes", *STACK)
 
 
+@every
 def test_what_it_wrote_stays_through_a_deploy_and_a_rollback(at: Stand) -> None:
     before = json.loads(_aegis(at, "history", "--json").standard_output)["releases"][0]["number"]
     at.configure("staging", "productionReplicas", PRODUCTION[GROWN])

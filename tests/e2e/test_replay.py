@@ -76,6 +76,7 @@ def test_a_release_is_restored_exactly_after_a_failed_one_and_after_a_good_one(
     assert (history.message, history.succeeded) == ("restore release 1", True)
 
 
+@every
 def test_a_kept_secret_has_its_current_value_wherever_it_occurs(far: Foreign) -> None:
     far.up("v1", _FIRST)
     far.up("v2", _SECOND)

@@ -223,10 +223,10 @@ def being_written(directory: Path) -> Iterator[Path]:
         (draft / ROWS).mkdir(mode=0o700)
         yield draft
         (draft / _MARK).unlink()
-        _keep(draft / ROWS)
-        _keep(draft)
+        atomic_file.keep_name(draft / ROWS)
+        atomic_file.keep_name(draft)
         draft.rename(directory)
-        _keep(directory.parent)
+        atomic_file.keep_name(directory.parent)
     except BaseException:
         # Nothing but masked rows is there, and what is there is no data set.
         with suppress(OSError):
@@ -422,12 +422,3 @@ def _damaged(directory: Path, lines: list[str]) -> AegisError:
 def _sum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _keep(directory: Path) -> None:
-    with suppress(OSError):
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
