@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab.command import run
 from lab.daemon import Daemon, Supervisor
-from lab.errors import refused
+from lab.errors import LabError, refused
 from lab.node import HOLDER, Node, first
 from lab.settings import NAME, LabSettings
 
@@ -173,7 +173,12 @@ def remove_node_network(node: Node) -> None:
     if exists(node.name):
         ip("netns", "delete", node.name)
     if exists() and node_has_link(node):
-        ip_inside("link", "delete", node.link)
+        try:
+            ip_inside("link", "delete", node.link)
+        except LabError:
+            # The kernel takes it along with the namespace of its other end, at a time of its own.
+            if node_has_link(node):
+                raise
 
 
 def _hold(supervisor: Supervisor, node: Node) -> None:

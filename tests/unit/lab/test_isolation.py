@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,27 @@ class TestAFurtherNode:
         isolation.remove_node_network(node)
         gone = ["netns delete aegis-lab-2", "-n aegis-lab link delete aegis-n2"]
         assert ip.told == (gone if there else [])
+
+    @pytest.mark.parametrize("gone", [True, False])
+    def test_has_a_link_that_may_go_by_itself_meanwhile(
+        self, ip: FakeIp, node: Node, monkeypatch: pytest.MonkeyPatch, gone: bool
+    ) -> None:
+        ip.answers["netns", "list"] = [{"name": "aegis-lab"}]
+        ip.answers["-n", "aegis-lab", "link", "show"] = [{"ifname": "aegis-n2"}]
+
+        def fails(*_: str) -> str:
+            if gone:
+                ip.answers["-n", "aegis-lab", "link", "show"] = []
+            raise LabError(what="could not", why="Cannot find device")
+
+        monkeypatch.setattr(isolation, "ip_inside", fails)
+        monkeypatch.setattr(
+            isolation,
+            "node_has_link",
+            lambda _: bool(ip.answers["-n", "aegis-lab", "link", "show"]),
+        )
+        with nullcontext() if gone else pytest.raises(LabError, match="could not"):
+            isolation.remove_node_network(node)
 
     @pytest.mark.parametrize(
         ("flags", "cut"), [(["UP", "BROADCAST"], False), (["BROADCAST"], True)]
