@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,15 @@ class DirectoryBucket:
                 why=f"there is no directory {self.root}",
                 next="see that PULUMI_BACKEND_URL names the backend, and that its disk is there",
             )
+
+    def mend(self, start: str) -> None:  # noqa: D102
+        # The CLI's library empties a note before it writes it. Killed in between, it leaves one at
+        # which every later run of the CLI fails with "EOF"; one that is not there it does without.
+        directory, _, name = start.rpartition("/")
+        with suppress(OSError), os.scandir(self.root / directory) as entries:
+            for it in entries:
+                if it.name.startswith(name) and it.name.endswith(_NOTE) and not it.stat().st_size:
+                    Path(it.path).unlink()
 
     def require_room(self, key: str) -> None:  # noqa: D102
         path = self.root / key

@@ -72,6 +72,8 @@ class DiyStore:
 
     def require(self) -> None:  # noqa: D102 - the protocol says it
         self.bucket.require()
+        for start in (f"{self._stacks}/{self.stack}.", self._locks):
+            self.bucket.mend(start)
         if self._state_key() is not None:
             return
         copy, updates = self._copy(), len(self._names())
@@ -213,9 +215,13 @@ class DiyStore:
         for each in reversed(old):
             self.bucket.delete(each)
 
-    def locks(self) -> list[Lock]:  # noqa: D102
+    @property
+    def _locks(self) -> str:
         scope = f"organization/{self.project}/" if self._scoped else ""
-        start = f".pulumi/locks/{scope}{self.stack}/"
+        return f".pulumi/locks/{scope}{self.stack}/"
+
+    def locks(self) -> list[Lock]:  # noqa: D102
+        start = self._locks
         keys = [it.key for it in self.bucket.list(start) if it.key.endswith(".json")]
         if not keys:
             return []

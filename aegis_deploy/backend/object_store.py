@@ -52,6 +52,13 @@ class Bucket(Protocol):
             AegisError: It cannot be reached.
         """
 
+    def mend(self, start: str) -> None:
+        """Take away what a writer that was killed left half-written beside objects.
+
+        Args:
+            start: What the objects' keys begin with.
+        """
+
     def require_room(self, key: str) -> None:
         """See that there is room for what an update writes, as far as that can be seen.
 

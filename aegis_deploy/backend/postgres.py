@@ -58,6 +58,9 @@ class PostgresBucket:
     def require(self) -> None:  # noqa: D102 - the protocol says it
         self._ask(f"SELECT 1 FROM {self._table} LIMIT 0", ())  # noqa: S608 - checked above
 
+    def mend(self, start: str) -> None:  # noqa: D102, ARG002
+        return
+
     def require_room(self, key: str) -> None:  # noqa: D102, ARG002
         return
 

@@ -186,6 +186,14 @@ class TestState:
         shop.type_what_it_says()
         shop.is_whole("web-v3")
 
+    def test_may_have_a_note_that_its_writer_was_killed_at(self, shop: Shop) -> None:
+        note = shop.state.with_name(f"{shop.state.name}.attrs")
+        note.write_text("")
+        lost = shop.stand.run("stack", "export", "--stack", "one")
+        assert "EOF" in lost.stderr, "the CLI by itself goes no further"
+        assert shop.aegis("recover") == ExitCode.OK, shop.said
+        assert shop.stand.run("stack", "export", "--stack", "one").code == 0
+
     def test_hides_neither_history_nor_status(self, shop: Shop) -> None:
         cut(shop.state)
         assert shop.aegis("history") == ExitCode.OK

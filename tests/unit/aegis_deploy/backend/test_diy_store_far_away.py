@@ -40,6 +40,9 @@ class Counted(DirectoryBucket):
             for end in ends
         ]
 
+    def mend(self, start: str) -> None:  # noqa: ARG002
+        return
+
     def read_many(self, keys: Iterable[str]) -> Mapping[str, bytes | OSError]:
         wanted = list(keys)
         self.reads.extend(wanted)
