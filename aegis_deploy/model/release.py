@@ -63,7 +63,7 @@ class ConfigValue:
         if not self.secret:
             return self.value if isinstance(self.value, str) else _compact(self.value)
         if self.encrypted and not _is_ciphertext(self.value):
-            return _compact(_masked(self.value))
+            return _compact(opened(self.value, lambda _: MASK))
         return MASK
 
 
@@ -257,14 +257,6 @@ def opened(raw: Any, decrypted: Callable[[str], str]) -> Any:  # noqa: ANN401 - 
     if isinstance(raw, dict):
         return {key: opened(inner, decrypted) for key, inner in raw.items()}
     return [opened(inner, decrypted) for inner in raw] if isinstance(raw, list) else raw
-
-
-def _masked(raw: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if _is_ciphertext(raw):
-        return MASK
-    if isinstance(raw, dict):
-        return {key: _masked(item) for key, item in raw.items()}
-    return [_masked(item) for item in raw] if isinstance(raw, list) else raw
 
 
 def _compact(raw: Any) -> str:  # noqa: ANN401 - any JSON value

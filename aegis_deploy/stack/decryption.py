@@ -10,7 +10,7 @@ before the passphrase was changed is opened by one of those of before, when they
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def decrypted(
         for key, found in closed.items()
     }
     return [
-        {**it, "resources": _filled(it.get("resources") or [], opened[_key(it)])}
+        {**it, "resources": _filled(it.get("resources") or [], opened[_key(it)].__getitem__)}
         for it in deployments
     ]
 
@@ -102,10 +102,10 @@ def _ciphertexts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
         yield from _ciphertexts(inner)
 
 
-def _filled(value: Any, plain: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JSON value
+def _filled(value: Any, plain: Callable[[str], str]) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, dict):
         if is_secret(value) and isinstance(value.get("ciphertext"), str):
-            return {SIGNATURE: SECRET, "plaintext": plain[value["ciphertext"]]}
+            return {SIGNATURE: SECRET, "plaintext": plain(value["ciphertext"])}
         return {key: _filled(inner, plain) for key, inner in value.items()}
     return [_filled(inner, plain) for inner in value] if isinstance(value, list) else value
 
@@ -148,15 +148,7 @@ def _told(plain: str) -> str:
 
     What they hold is encrypted with all that is around it, so that it is no more once that is open.
     """
-    return json.dumps(_within(json.loads(plain))) if SIGNATURE in plain else plain
-
-
-def _within(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, dict):
-        if is_secret(value) and isinstance(value.get("ciphertext"), str):
-            return {SIGNATURE: SECRET, "plaintext": _told(value["ciphertext"])}
-        return {key: _within(inner) for key, inner in value.items()}
-    return [_within(inner) for inner in value] if isinstance(value, list) else value
+    return json.dumps(_filled(json.loads(plain), _told)) if SIGNATURE in plain else plain
 
 
 def _passphrase_file(session: Session) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 _VARIABLE = "PULUMI_CONFIG_PASSPHRASE"
 _FILE = f"{_VARIABLE}_FILE"
@@ -25,6 +26,7 @@ _PROOF = "pulumi"
 _ROUNDS = 1_000_000
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
+_deriving = Lock()
 
 
 class UnreadableError(Exception):
@@ -108,7 +110,9 @@ def cipher_of(salt: object, phrases: Iterable[str]) -> PassphraseCipher | None:
         return None
     for phrase in phrases:
         with suppress(ValueError, UnreadableError):
-            cipher = PassphraseCipher(_key(phrase, b64decode(given)))
+            with _deriving:  # Who needs the same key meanwhile finds it made.
+                key = _key(phrase, b64decode(given))
+            cipher = PassphraseCipher(key)
             if cipher.decrypted(proof) == _PROOF:
                 return cipher
     return None
