@@ -6,7 +6,7 @@ server. Names are as the catalog has them, without quotes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +25,16 @@ class TableName(NamedTuple):
     def __str__(self) -> str:
         """Return it as rules and reports name it: with its schema unless that is `public`."""
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
+def table_name(text: str) -> TableName:
+    """Return the table that somebody wrote as `name` or `schema.name`.
+
+    Args:
+        text: What they wrote.
+    """
+    schema, dot, name = text.partition(".")
+    return TableName(schema, name) if dot else TableName("public", schema)
 
 
 @dataclass(frozen=True)
@@ -192,8 +202,21 @@ class Catalog:
 
     def table(self, text: str) -> Table | None:
         """Return the table that somebody wrote as `name` or `schema.name`; None: there is none."""
-        schema, dot, name = text.partition(".")
-        return self.tables.get(TableName(schema, name) if dot else TableName("public", schema))
+        return self.tables.get(table_name(text))
+
+    def lacks(self, text: str, columns: Iterable[str]) -> Iterator[str]:
+        """Say what somebody named and the database does not have.
+
+        Args:
+            text: The table, as they wrote it.
+            columns: Columns of it.
+        """
+        table = self.table(text)
+        if table is None:
+            yield f"there is no table {text}"
+            return
+        there = {it.name for it in table.columns}
+        yield from (f"{text} has no column {it}" for it in columns if it not in there)
 
     def references_of(self, table: TableName) -> tuple[Reference, ...]:
         """Return the references of a table to others, or to itself."""

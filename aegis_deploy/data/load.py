@@ -24,6 +24,7 @@ from aegis_deploy.data.connection import Address, connect, worded
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.copy_text import encode
 from aegis_deploy.data.data_set.manifest import Manifest, TableRows, described, differences
+from aegis_deploy.data.resting import resting
 from aegis_deploy.data.selection.row_choice import quoted, relation
 
 if TYPE_CHECKING:
@@ -41,28 +42,6 @@ _LOCK = 0x6165_6769_7364_6174
 _SMALL = 10_000
 """Up to so many rows a table that has rows already is compared with the data set's."""
 
-_KEYS = """
-SELECT n.nspname::text, c.relname::text, k.conname::text, pg_catalog.pg_get_constraintdef(k.oid)
-FROM pg_catalog.pg_constraint k
-JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE k.contype = 'f' AND k.conparentid = 0 AND n.nspname !~ '^pg_'
-  AND n.nspname <> 'information_schema'
-  AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_depend d
-    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
-      AND d.deptype = 'e')
-ORDER BY k.oid
-"""
-_TRIGGERS = """
-SELECT n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled::text
-FROM pg_catalog.pg_trigger t
-JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND n.nspname !~ '^pg_'
-ORDER BY t.oid
-"""
-_ENABLE = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 _VALIDATED = """
 SELECT count(*) FILTER (WHERE k.convalidated), count(*) FILTER (WHERE NOT k.convalidated)
 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace
@@ -230,24 +209,11 @@ class _Loading:
         self._schema(data_set.POST_DATA)
 
     def _rows_alone(self, kept: Sequence[TableName]) -> None:
-        keys = [
-            (relation(TableName(schema, table)), quoted(name), definition)
-            for schema, table, name, definition in self._link.execute(_KEYS).fetchall()
-        ]
-        triggers = [
-            (relation(TableName(schema, table)), quoted(name), _ENABLE[state])
-            for schema, table, name, state in self._link.execute(_TRIGGERS).fetchall()
-        ]
-        for table, name, _ in keys:
-            self._run(f"ALTER TABLE {table} DROP CONSTRAINT {name}", table)
-        for table, name, _ in triggers:
-            self._run(f"ALTER TABLE {table} DISABLE TRIGGER {name}", table)
-        self._copy([it for it in self._manifest.tables if it.table not in kept])
-        self._out.status("making foreign keys again")
-        for table, name, definition in keys:
-            self._run(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}", table)
-        for table, name, enable in triggers:
-            self._run(f"ALTER TABLE {table} {enable} TRIGGER {name}", table)
+        def told(_: str) -> None:
+            self._out.status("making foreign keys again")
+
+        with resting(self._link, self._run, told):
+            self._copy([it for it in self._manifest.tables if it.table not in kept])
 
     def _copy(self, tables: Sequence[TableRows]) -> None:
         for it in tables:

@@ -555,26 +555,14 @@ def _sets(catalog: Catalog) -> list[tuple[Place, ...]]:
 
 def _gone(catalog: Catalog, given: rules.Rules) -> Iterator[str]:
     """What the rules name and the database does not have."""
-    for text, columns in given.tables.items():
-        yield from _missing_of(catalog, f"tables.{text}", text, columns)
-    for text in given.sample.tables:
-        yield from _missing_of(catalog, f"sample.tables.{text}", text, ())
-    for follow in given.follow:
-        yield from _missing_of(catalog, "follow", follow.table, follow.by or ())
-        yield from _missing_of(catalog, "follow", follow.with_, ())
-    for it in given.references:
-        yield from _missing_of(catalog, "references", it.table, (*it.columns, *it.where))
-        yield from _missing_of(catalog, "references", it.to, it.to_columns)
-    for text, made in given.mock.tables.items():
-        yield from _missing_of(catalog, f"mock.tables.{text}", text, made.columns)
-
-
-def _missing_of(
-    catalog: Catalog, where: str, text: str, columns: Sequence[str] | Mapping[str, object]
-) -> Iterator[str]:
-    table = catalog.table(text)
-    if table is None:
-        yield f"{where}: there is no table {text}"
-        return
-    there = {it.name for it in table.columns}
-    yield from (f"{where}: {text} has no column {it}" for it in columns if it not in there)
+    named = [
+        *((f"tables.{text}", text, columns) for text, columns in given.tables.items()),
+        *((f"sample.tables.{text}", text, ()) for text in given.sample.tables),
+        *(("follow", it.table, it.by or ()) for it in given.follow),
+        *(("follow", it.with_, ()) for it in given.follow),
+        *(("references", it.table, (*it.columns, *it.where)) for it in given.references),
+        *(("references", it.to, it.to_columns) for it in given.references),
+        *((f"mock.tables.{text}", text, it.columns) for text, it in given.mock.tables.items()),
+    ]
+    for where, text, columns in named:
+        yield from (f"{where}: {it}" for it in catalog.lacks(text, columns))

@@ -174,15 +174,14 @@ class _Plan:
     def _settings(self) -> Mapping[TableName, rules.MockTable]:
         found = {}
         for text, said in self._given.tables.items():
+            lacks = self._catalog.lacks(text, said.columns)
+            self._problems += [f"mock.tables.{text}: {it}" for it in lacks]
             table = self._catalog.table(text)
             if table is None:
-                self._problems.append(f"mock.tables.{text}: there is no table {text}")
                 continue
             there = {it.name: it for it in table.columns}
             for name, column in said.columns.items():
-                if name not in there:
-                    self._problems.append(f"mock.tables.{text}: {text} has no column {name}")
-                elif column.nulls and not there[name].nullable:
+                if name in there and column.nulls and not there[name].nullable:
                     self._problems.append(f"{text}.{name}: it is NOT NULL, and nulls is not 0")
             found[table.name] = said
         return found

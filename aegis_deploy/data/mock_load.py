@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data.connection import worded
 from aegis_deploy.data.mock import MadeTable
+from aegis_deploy.data.resting import resting
+from aegis_deploy.data.selection.row_choice import quoted, relation
 
 if TYPE_CHECKING:
-    import psycopg
-
     from aegis_deploy.data.catalog import TableName
+    from aegis_deploy.data.connection import Connection
 
 _FAILED = "the made-up rows cannot be put in"
 _ROLLED_BACK = "the transaction was rolled back: no row is there"
@@ -27,26 +28,6 @@ _WITH_PARTITIONS = """
 SELECT o.oid FROM unnest(%s::oid[]) AS o(oid)
 UNION SELECT p.relid::oid FROM unnest(%s::oid[]) AS o(oid)
   CROSS JOIN LATERAL pg_catalog.pg_partition_tree(o.oid) p
-"""
-# The constraints that are checked once, at the end: rows come in any order, also around circles.
-_REFERENCES = """
-SELECT pg_catalog.format('ALTER TABLE %%s DROP CONSTRAINT %%I', k.conrelid::regclass, k.conname),
-  pg_catalog.format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', k.conrelid::regclass, k.conname,
-    pg_catalog.pg_get_constraintdef(k.oid)),
-  pg_catalog.format('COMMENT ON CONSTRAINT %%I ON %%s IS %%L', k.conname, k.conrelid::regclass,
-    pg_catalog.obj_description(k.oid, 'pg_constraint'))
-FROM pg_catalog.pg_constraint k
-WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid = ANY(%s)
-ORDER BY k.conrelid, k.conname
-"""
-# A row that is made up is no event: it sends no mail and writes no journal.
-_TRIGGERS = """
-SELECT pg_catalog.format('ALTER TABLE %%s DISABLE TRIGGER %%I', t.tgrelid::regclass, t.tgname),
-  pg_catalog.format('ALTER TABLE %%s ENABLE %%s TRIGGER %%I', t.tgrelid::regclass,
-    CASE t.tgenabled WHEN 'R' THEN 'REPLICA' WHEN 'A' THEN 'ALWAYS' ELSE '' END, t.tgname)
-FROM pg_catalog.pg_trigger t
-WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgenabled <> 'D' AND t.tgrelid = ANY(%s)
-ORDER BY t.tgrelid, t.tgname
 """
 # Sequences that a column's default, or its identity, counts by.
 _SEQUENCES = """
@@ -93,7 +74,7 @@ class Filled:
         }
 
 
-def fill(connection: psycopg.Connection[Any], made: Sequence[MadeTable], say: Say) -> Filled:
+def fill(connection: Connection, made: Sequence[MadeTable], say: Say) -> Filled:
     """Put rows into a database's empty tables, in one transaction.
 
     Foreign keys are dropped before and made again after the rows, within it: PostgreSQL checks
@@ -116,50 +97,35 @@ def fill(connection: psycopg.Connection[Any], made: Sequence[MadeTable], say: Sa
         for it in wanted:
             _require_empty(connection, it.table.name)
         oids = [oid for (oid,) in _ask(connection, _WITH_PARTITIONS, *[[*tables.values()]] * 2)]
-        references, triggers = (
-            _ask(connection, _REFERENCES, oids),
-            _ask(connection, _TRIGGERS, oids),
-        )
-        for drop, *_ in (*references, *triggers):
-            _ask(connection, drop)
         done, total = 0, sum(it.rows for it in wanted)
-        for it in wanted:
-            done = _copy(connection, it, done, total, say)
-        for _, add, comment in references:
-            say(f"foreign keys: {add.split(' ADD CONSTRAINT ')[1].split(' ')[0]}")
-            _ask(connection, add)
-            if not comment.endswith(" IS NULL"):
-                _ask(connection, comment)
-        for _, enable in triggers:
-            _ask(connection, enable)
+        with resting(
+            connection,
+            lambda statement, _: _ask(connection, statement),
+            lambda name: say(f"foreign keys: {name}"),
+            oids,
+        ):
+            for it in wanted:
+                done = _copy(connection, it, done, total, say)
         for table, column, sequence in _ask(connection, _SEQUENCES, oids):
             _set_sequence(connection, table, column, sequence)
         for it in wanted:
-            _ask(connection, f"ANALYZE {_quoted(connection, it.table.name)}")
+            _ask(connection, f"ANALYZE {relation(it.table.name)}")
     told = tuple((it.table.name, it.rows, it.wanted) for it in made)
     return Filled(told, monotonic() - began)
 
 
-def _ask(
-    connection: psycopg.Connection[Any], statement: str, *arguments: object
-) -> list[tuple[Any, ...]]:
+def _ask(connection: Connection, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
     cursor = connection.execute(statement.encode(), arguments or None)
     return cursor.fetchall() if cursor.description else []
 
 
-def _quoted(connection: psycopg.Connection[Any], name: TableName) -> str:
-    from psycopg.sql import Identifier
-
-    return Identifier(*name).as_string(connection)
-
-
-def _oid(connection: psycopg.Connection[Any], name: TableName) -> int:
-    ((oid,),) = _ask(connection, "SELECT %s::regclass::oid", _quoted(connection, name))
+def _oid(connection: Connection, name: TableName) -> int:
+    ((oid,),) = _ask(connection, "SELECT %s::regclass::oid", relation(name))
     return int(oid)
 
 
-def _require_empty(connection: psycopg.Connection[Any], name: TableName) -> None:
-    shown = _quoted(connection, name)
+def _require_empty(connection: Connection, name: TableName) -> None:
+    shown = relation(name)
     _ask(connection, f"LOCK TABLE ONLY {shown} IN SHARE ROW EXCLUSIVE MODE")
     ((full,),) = _ask(connection, f"SELECT EXISTS (SELECT FROM {shown})")  # noqa: S608 - quoted
     if full:
@@ -170,18 +136,14 @@ def _require_empty(connection: psycopg.Connection[Any], name: TableName) -> None
         )
 
 
-def _copy(
-    connection: psycopg.Connection[Any], made: MadeTable, done: int, total: int, say: Say
-) -> int:
-    from psycopg.sql import SQL, Identifier
-
-    columns = SQL(", ").join(map(Identifier, made.columns))
-    statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(*made.table.name), columns)
+def _copy(connection: Connection, made: MadeTable, done: int, total: int, say: Say) -> int:
+    columns = ", ".join(map(quoted, made.columns))
+    statement = f"COPY {relation(made.table.name)} ({columns}) FROM STDIN"
     shown = monotonic()
     with (
         worded(_FAILED, where=str(made.table.name), state=_ROLLED_BACK, then=_advice(made)),
         connection.cursor() as cursor,
-        cursor.copy(statement) as copy,
+        cursor.copy(statement.encode()) as copy,
     ):
         for block in made.blocks():
             copy.write(block)
@@ -205,12 +167,8 @@ def _advice(made: MadeTable) -> str:
     )
 
 
-def _set_sequence(
-    connection: psycopg.Connection[Any], table: str, column: str, sequence: str
-) -> None:
-    from psycopg.sql import Identifier
-
-    name = Identifier(column).as_string(connection)
+def _set_sequence(connection: Connection, table: str, column: str, sequence: str) -> None:
+    name = quoted(column)
     _ask(
         connection,
         f"SELECT pg_catalog.setval(%s::regclass, max({name})) FROM {table} "  # noqa: S608 - quoted

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.data.catalog import Reference, TableName
+from aegis_deploy.data.catalog import Reference, table_name
 
 if TYPE_CHECKING:
     from typing import Self
@@ -60,6 +60,12 @@ _Value: TypeAlias = Annotated[
 _Names: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_rows_of_all)]
 _Percent: TypeAlias = Annotated[float, Field(gt=0, le=100, strict=False)]
 _Rows: TypeAlias = Annotated[int, Field(ge=0)]
+_Locale: TypeAlias = Literal[
+    "de_DE", "en_GB", "en_US", "es_ES", "fr_FR", "ja_JP", "ko_KR", "zh_CN"
+]  # fmt: skip
+_Faked: TypeAlias = Literal[
+    "name", "first_name", "last_name", "company", "address", "city", "postcode", "job"
+]
 
 
 # -- what becomes of a column -----------------------------------------------------------------
@@ -135,12 +141,8 @@ class Fake(Rule):
             suffix. A column without a key that has the values of one with a key needs it.
     """
 
-    rule: Literal[
-        "name", "first_name", "last_name", "company", "address", "city", "postcode", "job"
-    ]
-    locale: Literal["de_DE", "en_GB", "en_US", "es_ES", "fr_FR", "ja_JP", "ko_KR", "zh_CN"] = (
-        "en_US"
-    )
+    rule: _Faked
+    locale: _Locale = "en_US"
     unique: bool = False
 
 
@@ -421,13 +423,8 @@ class MockColumn(_Strict):
     )
     between: Annotated[tuple[_Value, _Value], BeforeValidator(_rows_of_all)] | None = None
     zipf: Annotated[float, Field(gt=0, le=5, strict=False)] | None = None
-    fake: Literal[
-        "name", "first_name", "last_name", "company", "address", "city", "postcode", "job",
-        "email", "phone", "sentence",
-    ] | None = None  # fmt: skip
-    locale: Literal[
-        "de_DE", "en_GB", "en_US", "es_ES", "fr_FR", "ja_JP", "ko_KR", "zh_CN"
-    ] | None = None  # fmt: skip
+    fake: Literal[_Faked, "email", "phone", "sentence"] | None = None
+    locale: _Locale | None = None
     pattern: str | None = Field(default=None, min_length=1)
     fixed: _Value | None = None
 
@@ -468,9 +465,7 @@ class Mock(_Strict):
         tables: How many rows a table gets, and how they are.
     """
 
-    locale: Literal[
-        "de_DE", "en_GB", "en_US", "es_ES", "fr_FR", "ja_JP", "ko_KR", "zh_CN"
-    ] = "en_US"  # fmt: skip
+    locale: _Locale = "en_US"
     tables: dict[str, MockTable] = Field(default_factory=dict)
 
 
@@ -499,12 +494,6 @@ class Rules(_Strict):
 
 
 # -- reading ----------------------------------------------------------------------------------
-
-
-def table_name(text: str) -> TableName:
-    """Return the table that somebody wrote as `name` or `schema.name`."""
-    schema, dot, name = text.partition(".")
-    return TableName(schema, name) if dot else TableName("public", schema)
 
 
 def load(path: Path) -> Rules:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data import proof, schema_dump
-from aegis_deploy.data.catalog import Catalog, Reference, TableName
+from aegis_deploy.data.catalog import Catalog, TableName, table_name
 from aegis_deploy.data.connection import Address
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.copy_text import encode
@@ -30,7 +30,7 @@ from aegis_deploy.data.data_set.manifest import (
     differences,
 )
 from aegis_deploy.data.masking import Masking, compile_masks, key_id
-from aegis_deploy.data.rules import Rules, Share, table_name
+from aegis_deploy.data.rules import Rules, Share
 from aegis_deploy.data.selection.closure import Selection, Taken, select
 from aegis_deploy.data.selection.row_choice import ALL, NONE, RowSql, Target, Wanted
 from aegis_deploy.data.selection.snapshot import Snapshot, snapshot
@@ -118,8 +118,9 @@ def wanted(catalog: Catalog, rules: Rules) -> Wanted:
             wrong.append(f"sample.tables: there is no table {text}")
         else:
             tables[table.name] = _target(share)
-    for reference in rules.declared():
-        wrong += _missing(catalog, reference)
+    for way in rules.references:
+        for text, columns in ((way.table, (*way.columns, *way.where)), (way.to, way.to_columns)):
+            wrong += [f"references: {one}" for one in catalog.lacks(text, columns)]
     follow = []
     for it in rules.follow:
         child, parent = table_name(it.table), table_name(it.with_)
@@ -390,15 +391,3 @@ def _target(share: Share | str) -> Target:
     if isinstance(share, Share):
         return Target(percent=share.percent, rows=share.rows)
     return ALL if share == "all" else NONE
-
-
-def _missing(catalog: Catalog, reference: Reference) -> Iterator[str]:
-    """What a declared reference names and the database does not have."""
-    own = (*reference.columns, *([reference.only_where[0]] if reference.only_where else []))
-    for name, columns in ((reference.table, own), (reference.to, reference.to_columns)):
-        table = catalog.tables.get(name)
-        if table is None:
-            yield f"references: there is no table {name}"
-            continue
-        there = {it.name for it in table.columns}
-        yield from (f"references: {name} has no column {it}" for it in columns if it not in there)
