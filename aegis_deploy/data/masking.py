@@ -18,8 +18,9 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data import rules
 from aegis_deploy.data.catalog import Catalog, Column, Reference, Table, TableName
 from aegis_deploy.data.suggestions import as_lines, suggestion
-from aegis_deploy.data.values import masks
+from aegis_deploy.data.values.arrays import each_element
 from aegis_deploy.data.values.bounds import bounds_of, kind_of, narrower
+from aegis_deploy.data.values.days import offset, shift_key, shifted
 from aegis_deploy.data.values.keyed import key_id, require_key
 from aegis_deploy.data.values.masks import Apply, Mask, Target, Unfit, compiled
 
@@ -451,17 +452,17 @@ class _Made:
                 f"{row.table.name}.{row.columns[index]}: shift by {by}, and there is no such column"
             )
             return
-        at, key = row.columns.index(by), masks.shift_key(self._key)
+        at, key = row.columns.index(by), shift_key(self._key)
         array = row.table.column(row.columns[index]).array
 
         def step(values: Values, found: list[str | None]) -> None:
             value = values[index]
             if value is not None:
-                days = masks.offset(rule, key, values[at] or "")
+                days = offset(rule, key, values[at] or "")
                 found[index] = (
-                    masks.each_element(value, lambda it: masks.shifted(it, days))
+                    each_element(value, lambda it: shifted(it, days))
                     if array
-                    else masks.shifted(value, days)
+                    else shifted(value, days)
                 )
 
         row.late.insert(0, step)

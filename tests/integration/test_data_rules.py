@@ -15,7 +15,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from aegis_deploy.common.errors import ExitCode
-from aegis_deploy.data import rules
+from aegis_deploy.data import rules_file
 from aegis_deploy.data.catalog import Catalog, TableName
 from aegis_deploy.data.catalog_reader import read_catalog
 from aegis_deploy.data.connection import Address, connect
@@ -61,7 +61,7 @@ def with_schema(server: PostgresServer, schema: str = SCHEMA) -> Database:
 
 def catalog_of(database: Database, text: str = "") -> Catalog:
     with connect(Address("it", database.url), read_only=True) as connection:
-        return read_catalog(connection, rules.read(text).declared())
+        return read_catalog(connection, rules_file.read(text).declared())
 
 
 def aegis(database: Database, *words: str) -> subprocess.CompletedProcess[str]:
@@ -203,10 +203,10 @@ class TestMasks:
         (tmp_path / "rules.yaml").write_text(POLYMORPHIC)
         mocked(strange, tmp_path / "rules.yaml", "--size", "300")
         catalog = catalog_of(strange, POLYMORPHIC)
-        suggested = "\n".join(judge(catalog, rules.read(POLYMORPHIC)).lines()[1:])
+        suggested = "\n".join(judge(catalog, rules_file.read(POLYMORPHIC)).lines()[1:])
         # What is suggested leaves serial keys; here they are masked, too.
         text = suggested.replace("id: keep", "id: number").replace("country: keep", "country: hash")
-        masking = compile_masks(catalog, rules.read(POLYMORPHIC + text), KEY)
+        masking = compile_masks(catalog, rules_file.read(POLYMORPHIC + text), KEY)
         target = with_schema(server)
         before = rows_of(strange, catalog)
         with server.connect(target.name) as connection:

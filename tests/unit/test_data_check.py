@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from aegis_deploy.data import rules
+from aegis_deploy.data import rules_file
 from app.database.tables import METADATA
 from tests import data_check
 from tests.integration.databases import Database, PostgresServer
@@ -33,7 +33,7 @@ def test_it_names_the_database_by_a_variable_and_never_in_an_argument(
 
 
 def test_the_services_rules_name_each_of_its_tables() -> None:
-    said = rules.load(data_check.RULES)
+    said = rules_file.load(data_check.RULES)
     assert {*METADATA.tables} - {*said.tables} == {"record_tags"}
     # All columns of which refer to others, whose rules they have.
     assert all(it.foreign_keys for it in METADATA.tables["record_tags"].columns)

@@ -62,7 +62,7 @@ def check(
     from aegis_deploy.data.catalog_reader import read_catalog
     from aegis_deploy.data.connection import address_of, connect
     from aegis_deploy.data.masking import judge
-    from aegis_deploy.data.rules import load
+    from aegis_deploy.data.rules_file import load
 
     given, address = load(rules), address_of(where, "--from")
     with connect(address, read_only=True) as connection:

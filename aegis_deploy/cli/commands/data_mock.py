@@ -48,7 +48,8 @@ def mock(
     from aegis_deploy.data.connection import address_of, connect
     from aegis_deploy.data.mock import planned
     from aegis_deploy.data.mock_load import fill
-    from aegis_deploy.data.rules import Rules, load
+    from aegis_deploy.data.rules import Rules
+    from aegis_deploy.data.rules_file import load
 
     out = output_of(context)
     given, address = Rules() if rules is None else load(rules), address_of(to, "--to")

@@ -65,7 +65,7 @@ def source_of(where: str, rules: Path, key: str, *, connections: int, allow_writ
         AegisError: One of them cannot be read.
     """
     from aegis_deploy.data.connection import address_of, key_of
-    from aegis_deploy.data.rules import load
+    from aegis_deploy.data.rules_file import load
     from aegis_deploy.data.sample import Source
     from aegis_deploy.data.values.keyed import require_key
 

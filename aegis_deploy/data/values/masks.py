@@ -7,20 +7,20 @@ Values are as PostgreSQL writes them. What cannot fit a column is refused before
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 from itertools import pairwise
-from math import prod
 from typing import Any
 
 from aegis_deploy.data import rules
 from aegis_deploy.data.catalog import Column
 from aegis_deploy.data.values import fakes
+from aegis_deploy.data.values.arrays import each_element
 from aegis_deploy.data.values.bounds import INTEGERS, Bounds, Kind, kind_of, misfit
+from aegis_deploy.data.values.days import offset, shift_key, shifted
+from aegis_deploy.data.values.documents import Leaf, Number, document, parsed_path, redacted
 from aegis_deploy.data.values.keyed import (
     BITS_OF_LETTER,
     UNIQUE_LETTERS,
@@ -28,6 +28,7 @@ from aegis_deploy.data.values.keyed import (
     Permutation,
     derived,
 )
+from aegis_deploy.data.values.same_form import KEPT_OF_PHONE, scrambler
 
 Apply = Callable[[str], str | None]
 """A mask of one value that is not NULL."""
@@ -150,14 +151,14 @@ def _made(rule: rules.Rule, target: Target, key: bytes) -> _Made:
 
 def _same_form(rule: rules.Rule, target: Target, key: bytes) -> _Made:
     _require(target, "text")
-    kept = _KEPT_OF_PHONE if isinstance(rule, rules.Phone) else 0
+    kept = KEPT_OF_PHONE if isinstance(rule, rules.Phone) else 0
     return scrambler(derived(key, rule.rule), kept), True, False
 
 
 def _redact(rule: rules.Redact, target: Target, _: bytes) -> _Made:
     _require(target, "text", "json")
     if target.kind == "json":
-        return document({}, lambda value: _redacted(value, rule.text)), False, True
+        return document({}, lambda value: redacted(value, rule.text)), False, True
     text = rule.text[: target.length]
     return lambda _: text, False, True
 
@@ -217,9 +218,6 @@ def _probe(made: Apply, rule: rules.Rule, target: Target) -> None:
             raise Unfit(
                 f"{reason}, which {rule.rule} does not hold to; give scramble, fixed or null"
             )
-
-
-# -- rules ------------------------------------------------------------------------------------
 
 
 def _fixed(rule: rules.Fixed, target: Target) -> Mask:
@@ -374,76 +372,6 @@ def _email(rule: rules.Email, target: Target, key: bytes) -> _Made:
     return made, count >= UNIQUE_LETTERS, False
 
 
-# -- the same form ----------------------------------------------------------------------------
-
-_KEPT_OF_PHONE = 3
-_LONG_PHONE = 9
-_DIGITS = "0123456789"
-_ASCII = ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", _DIGITS)
-_WIDE_BLOCKS = ((0xAC00, 0xD7A4), (0x4E00, 0xA000))
-"""Hangul's syllables, and what is written in Chinese and Japanese."""
-_NARROW_BLOCK = 128
-
-
-@lru_cache(maxsize=8192)
-def _kin(character: str) -> str | range | None:
-    """Return the characters that one may become, itself among them; None: it stays."""
-    code = ord(character)
-    for alphabet in _ASCII:
-        if character in alphabet:
-            return alphabet
-    for start, end in _WIDE_BLOCKS:
-        if start <= code < end:
-            return range(start, end)
-    category = unicodedata.category(character)
-    if category[0] not in "LNM" or code < _NARROW_BLOCK:
-        return None
-    start = code - code % _NARROW_BLOCK
-    block = map(chr, range(start, start + _NARROW_BLOCK))
-    # What lower() makes two characters of, or of another length, would not stay what it is.
-    return "".join(it for it in block if unicodedata.category(it) == category)
-
-
-def scrambler(key: bytes, kept: int = 0) -> Apply:
-    """Return what makes of a text another of the same form, and never the same of two.
-
-    Args:
-        key: The key.
-        kept: How many digits stay at the beginning of a text with at least nine.
-    """
-    permutation = lru_cache(_CACHED)(lambda size: Permutation(key, size))
-
-    def made(value: str) -> str:
-        kins: list[str | range | None] = [_kin(it) for it in value]
-        if kept:
-            digits = [index for index, it in enumerate(kins) if it is _DIGITS]
-            for index in digits[:kept] if len(digits) >= _LONG_PHONE else ():
-                kins[index] = None
-        sizes = [len(it) for it in kins if it is not None]
-        number = 0
-        for character, kin in zip(value, kins, strict=True):
-            if kin is not None:
-                place = (
-                    ord(character) - kin.start if isinstance(kin, range) else kin.index(character)
-                )
-                number = number * len(kin) + place
-        number = permutation(prod(sizes)).of(number)
-        found = []
-        for character, kin in zip(reversed(value), reversed(kins), strict=True):
-            if kin is None:
-                found.append(character)
-                continue
-            number, place = divmod(number, len(kin))
-            it = kin[place]
-            found.append(it if isinstance(it, str) else chr(it))
-        return "".join(reversed(found))
-
-    return made
-
-
-# -- numbers and days -------------------------------------------------------------------------
-
-
 def _bucket(rule: rules.Bucket, target: Target, _: bytes) -> _Made:
     _require(target, "integer", "number")
     low = target.bounds.low
@@ -468,121 +396,14 @@ def _bucket(rule: rules.Bucket, target: Target, _: bytes) -> _Made:
     return made, False, True
 
 
-_DAY = re.compile(r"(?P<year>\d{4,})-(?P<month>\d\d)-(?P<day>\d\d)(?P<rest>.*?)(?P<bc> BC)?")
-_OUT_OF = {"infinity", "-infinity"}
-
-
-def shift_key(key: bytes) -> bytes:
-    """Return the key of shifts.
-
-    Args:
-        key: The key of all.
-    """
-    return derived(key, "shift")
-
-
-def offset(rule: rules.Shift, key: bytes, value: str) -> int:
-    """Return by how many days a date is shifted, never by none.
-
-    Args:
-        rule: The rule.
-        key: That of :func:`shift_key`.
-        value: The value of the column that decides; empty: the key alone does.
-    """
-    number = Digest(key).below(value, 2 * rule.days) - rule.days
-    return number if number < 0 else number + 1
-
-
-def shifted(value: str, days: int) -> str:
-    """Return a date or a moment some days later; its time of day stays.
-
-    Args:
-        value: It, as PostgreSQL writes it with DateStyle ISO.
-        days: How many.
-    """
-    if value in _OUT_OF:
-        return value
-    match = _DAY.fullmatch(value)
-    if match is None:
-        raise ValueError("a date is not written as ISO has it")
-    year = int(match["year"])
-    number = _days(1 - year if match["bc"] else year, int(match["month"]), int(match["day"]))
-    year, month, day = _civil(number + days)
-    era = " BC" if year < 1 else ""
-    return f"{1 - year if year < 1 else year:04}-{month:02}-{day:02}{match['rest']}{era}"
-
-
-_ERA_DAYS, _ERA_YEARS = 146097, 400
-_MARCH = 3
-
-
-def _days(year: int, month: int, day: int) -> int:
-    """Days since the first of March of year 0, as H. Hinnant's `days_from_civil` counts them.
-
-    https://howardhinnant.github.io/date_algorithms.html; Python's dates end before year 1.
-    """
-    year -= month < _MARCH
-    era, of_era = divmod(year, _ERA_YEARS)
-    of_year = (153 * ((month - _MARCH) % 12) + 2) // 5 + day - 1
-    return era * _ERA_DAYS + of_era * 365 + of_era // 4 - of_era // 100 + of_year
-
-
-def _civil(days: int) -> tuple[int, int, int]:
-    """The inverse, `civil_from_days`."""
-    era, of_era = divmod(days, _ERA_DAYS)
-    year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
-    of_year = of_era - (365 * year + year // 4 - year // 100)
-    part = (5 * of_year + 2) // 153
-    month = (part + 2) % 12 + 1
-    return (
-        year + era * _ERA_YEARS + (month < _MARCH),
-        month,
-        of_year - (153 * part + 2) // 5 + 1,
-    )
-
-
-# -- documents --------------------------------------------------------------------------------
-
-_STEP = re.compile(r"\.(?P<name>[^.\[\]*\"]+)|\[\"(?P<quoted>[^\"]+)\"\]|(?P<any>\[\*\]|\.\*)")
-Step = str | None
-"""A step of a path: a key, or None for any."""
-
-
-def parsed_path(text: str) -> tuple[Step, ...]:
-    """Read a path such as `$.owner.phone`, `$.list[*].id`, `$["a b"]`, `$.*`.
-
-    Args:
-        text: The path.
-
-    Raises:
-        Unfit: It is none.
-    """
-    if not text.startswith("$"):
-        raise Unfit(f"{text} is no path: it has to begin with $")
-    at, found = 1, list[Step]()
-    while at < len(text):
-        match = _STEP.match(text, at)
-        if match is None:
-            raise Unfit(f"{text} is no path such as $.owner.phone, $.list[*].id or $.*")
-        found.append(match["name"] or match["quoted"])
-        at = match.end()
-    return tuple(found)
-
-
 def _json(rule: rules.Json, target: Target, key: bytes) -> _Made:
     _require(target, "json")
-    ways = {parsed_path(path): _of_leaf(one, key) for path, one in rule.paths.items()}
+    try:
+        paths = {path: parsed_path(path) for path in rule.paths}
+    except ValueError as error:
+        raise Unfit(str(error)) from error
+    ways = {paths[path]: _of_leaf(one, key) for path, one in rule.paths.items()}
     return document(ways, _of_leaf(rule.others, key)), False, False
-
-
-Leaf = Callable[[object], object]
-"""A mask of a document's value."""
-
-
-class _Number(str):
-    """A number as it is written: a float would lose digits."""
-
-    __slots__ = ()
 
 
 def _of_leaf(rule: rules.Rule, key: bytes) -> Leaf:
@@ -595,7 +416,7 @@ def _of_leaf(rule: rules.Rule, key: bytes) -> Leaf:
         case rules.Fixed():
             return lambda _: rule.value
         case rules.Redact():
-            return lambda value: _redacted(value, rule.text)
+            return lambda value: redacted(value, rule.text)
     kinds = {"number": "int8", "bucket": "numeric", "shift": "timestamp"}
     base = kinds.get(rule.rule, "text")
     made = _made(rule, Target((Column("value", base, base),)), key)[0]
@@ -607,118 +428,10 @@ def _of_leaf(rule: rules.Rule, key: bytes) -> Leaf:
             found = made(str(value))
         except (ValueError, InvalidOperation):
             # Something else than the rule is for: nothing of it may stay.
-            return _redacted(value, rules.Redact(rule="redact").text)
-        return (
-            _Number(found) if base in {"int8", "numeric"} and isinstance(value, _Number) else found
-        )
+            return redacted(value, rules.Redact(rule="redact").text)
+        return Number(found) if base in {"int8", "numeric"} and isinstance(value, Number) else found
 
     return masked
-
-
-def _redacted(value: object, text: str) -> object:
-    if isinstance(value, _Number):
-        return _Number("0")
-    if isinstance(value, bool):
-        return False
-    return text if isinstance(value, str) else None
-
-
-def document(ways: Mapping[tuple[Step, ...], Leaf], others: Leaf) -> Apply:
-    """Return what masks a document, value by value; its keys stay.
-
-    Args:
-        ways: What becomes of the values at a path and below it.
-        others: What becomes of all others.
-    """
-    open_ways = tuple(ways.items())
-
-    def made(value: str) -> str:
-        read = json.loads(value, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
-        return _written(_walked(read, open_ways, others))
-
-    return made
-
-
-_Ways = Sequence[tuple[tuple[Step, ...], Leaf]]
-
-
-def _walked(value: object, ways: _Ways, below: Leaf) -> object:
-    """Mask a value; of the paths those are left that lead on from here."""
-    below = next((leaf for path, leaf in ways if not path), below)
-    if isinstance(value, dict):
-        return {
-            name: _walked(it, _onward(ways, name), below)
-            for name, it in value.items()
-        }  # fmt: skip
-    if isinstance(value, list):
-        onward = _onward(ways, None)
-        return [_walked(it, onward, below) for it in value]
-    return below(value)
-
-
-def _onward(ways: _Ways, name: str | None) -> _Ways:
-    """The paths whose first step is a key, or any; the exact one first."""
-    found = [(path, leaf) for path, leaf in ways if path and path[0] in {name, None}]
-    found.sort(key=lambda it: it[0][0] is None)
-    return [(path[1:], leaf) for path, leaf in found]
-
-
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
-
-
-def _written(value: Any) -> str:  # noqa: ANN401 - a document's value
-    if isinstance(value, _Number):
-        return str(value)
-    if isinstance(value, dict):
-        inner = ", ".join(f"{_written(k)}: {_written(v)}" for k, v in value.items())
-        return f"{{{inner}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_written, value))}]"
-    text = json.dumps(value, ensure_ascii=False)
-    # Half a pair of UTF-16, which `json` takes and UTF-8 does not, stays the escape that it was.
-    return json.dumps(value) if _HALF_PAIR.search(text) else text
-
-
-# -- arrays -----------------------------------------------------------------------------------
-
-_ELEMENT = re.compile(
-    r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^{},"]+)|(?P<mark>[{},])', re.DOTALL
-)
-_PLAIN_ELEMENT = re.compile(r"[^\s{},\"\\]+")
-_BOUNDS_OF_ARRAY = re.compile(r"^(?:\[-?\d+:-?\d+\])+=")
-
-
-def each_element(value: str, mask: Apply) -> str:
-    """Return an array with each of its elements masked; its form stays, and NULL in it.
-
-    Args:
-        value: It, as PostgreSQL writes it.
-        mask: The mask of an element.
-    """
-    prefix = match[0] if (match := _BOUNDS_OF_ARRAY.match(value)) else ""
-    found = [prefix]
-    for element in _ELEMENT.finditer(value, len(prefix)):
-        if element["mark"] is not None:
-            found.append(element[0])
-        elif element["plain"] is not None and element[0].strip().upper() == "NULL":
-            found.append("NULL")
-        else:
-            plain = element["plain"]
-            text = (
-                re.sub(r"\\(.)", r"\1", element["quoted"], flags=re.DOTALL)
-                if plain is None
-                else plain
-            )
-            masked = mask(text)
-            found.append("NULL" if masked is None else _as_element(masked))
-    return "".join(found)
-
-
-def _as_element(text: str) -> str:
-    if _PLAIN_ELEMENT.fullmatch(text) and text.upper() != "NULL":
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 _MAKERS: dict[type[rules.Rule], Callable[[Any, Target, bytes], _Made]] = {

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.data import rules
+from aegis_deploy.data import rules, rules_file
 from aegis_deploy.data.catalog import Catalog, Key, Reference, Table
 from aegis_deploy.data.masking import Findings, Masking, compile_masks, judge
 from tests.unit.aegis_deploy.data.schemas import KEY, catalog, column, name, reference, table
@@ -47,11 +47,11 @@ tables:
 
 
 def masking(text: str = RULES, of: Catalog = SHOP) -> Masking:
-    return compile_masks(of, rules.read(text), KEY)
+    return compile_masks(of, rules_file.read(text), KEY)
 
 
 def found(text: str, of: Catalog = SHOP) -> Findings:
-    return judge(of, rules.read(text))
+    return judge(of, rules_file.read(text))
 
 
 def problems(text: str, of: Catalog = SHOP) -> str:
@@ -102,7 +102,7 @@ def test_a_column_without_a_rule_stops_it_with_the_lines_to_add() -> None:
     assert "no row was read" in caught.value.state
     first, *lines = caught.value.why.splitlines()
     assert first.startswith("7 columns have no rule")
-    suggested = rules.read("\n".join(lines))
+    suggested = rules_file.read("\n".join(lines))
     # Those that refer to others go along, and what PostgreSQL works out needs none.
     assert "words" not in suggested.tables["orders"]
     assert "person" not in suggested.tables["orders"]
@@ -259,7 +259,7 @@ class TestRow:
             "- {table: notes, columns: [ref], to: b, to_columns: [id], where: {kind: b}}\n"
             "tables: {a: {id: number}, b: {id: uuid}, notes: {kind: keep, ref: redact}}"
         )
-        of = Catalog(of.tables, rules.read(text).declared())
+        of = Catalog(of.tables, rules_file.read(text).declared())
         made = masking(text, of)
         note = made.of(name("notes"))
         identity = "d5c1ae0e-72a3-4f0f-9d51-0e5a4c3ad001"
@@ -319,7 +319,7 @@ def test_a_value_is_the_same_on_both_ends_of_every_reference(
         )
         assert one == two
     # And the suggestions alone are rules that fit.
-    assert not judge(of, rules.read("\n".join(judge(of, rules.Rules()).lines()[1:]))).problems
+    assert not judge(of, rules_file.read("\n".join(judge(of, rules.Rules()).lines()[1:]))).problems
 
 
 MIXED = catalog(

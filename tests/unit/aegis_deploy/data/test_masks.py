@@ -15,19 +15,12 @@ from hypothesis import strategies as st
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data import rules
 from aegis_deploy.data.catalog import Column
+from aegis_deploy.data.values.arrays import each_element
 from aegis_deploy.data.values.bounds import Bounds, Limit
+from aegis_deploy.data.values.days import offset, shift_key, shifted
 from aegis_deploy.data.values.keyed import Digest, Permutation, derived, key_id, require_key
-from aegis_deploy.data.values.masks import (
-    Mask,
-    Target,
-    Unfit,
-    compiled,
-    each_element,
-    offset,
-    scrambler,
-    shift_key,
-    shifted,
-)
+from aegis_deploy.data.values.masks import Mask, Target, Unfit, compiled
+from aegis_deploy.data.values.same_form import scrambler
 from tests.unit.aegis_deploy.data.schemas import KEY, column
 
 CHARACTERS = st.characters(codec="utf-8", exclude_characters="\x00")

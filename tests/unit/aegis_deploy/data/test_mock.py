@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.data import rules
+from aegis_deploy.data import rules_file
 from aegis_deploy.data.catalog import Catalog, Key, Table
 from aegis_deploy.data.mock import MadeTable, planned
 from aegis_deploy.data.values import spread
@@ -27,7 +27,7 @@ Rows = list[dict[str, str | None]]
 
 
 def made(of: Catalog, text: str = "", *, seed: int = 1, size: int = 50) -> dict[str, Rows]:
-    said = rules.read(text)
+    said = rules_file.read(text)
     found = planned(
         Catalog(of.tables, (*of.references, *said.declared())), said.mock, seed=seed, size=size
     )
@@ -101,7 +101,7 @@ DIGEST = "c42d02f9df199d55"
 
 def test_the_same_seed_makes_the_same_rows_on_every_machine() -> None:
     text = "mock: {tables: {t: {columns: {parent: {zipf: 1.3}}}}}"
-    (it,) = planned(TYPES, rules.read(text).mock, seed=7, size=5000)
+    (it,) = planned(TYPES, rules_file.read(text).mock, seed=7, size=5000)
     # Another digest here means that everybody's rows become others; nothing of Faker is in it.
     assert hashlib.sha256("".join(it.blocks()).encode()).hexdigest()[:16] == DIGEST
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.data import rules
+from aegis_deploy.data import rules, rules_file
 from aegis_deploy.data.catalog import TableName
 
 WHOLE = """
@@ -52,13 +52,13 @@ mock:
 
 def refused(text: str) -> list[str]:
     with pytest.raises(AegisError) as caught:
-        rules.read(text)
+        rules_file.read(text)
     assert caught.value.code is ExitCode.REFUSED
     return caught.value.why.splitlines()
 
 
 def test_all_of_it_is_read() -> None:
-    found = rules.read(WHOLE)
+    found = rules_file.read(WHOLE)
     assert found.sample.percent == 10
     assert found.sample.tables["countries"] == "all"
     assert found.tables["customers"]["no"] == rules.Email(rule="email", type="email_address")
@@ -70,7 +70,7 @@ def test_all_of_it_is_read() -> None:
 
 
 def test_an_empty_file_has_no_rules() -> None:
-    assert rules.read("") == rules.Rules()
+    assert rules_file.read("") == rules.Rules()
 
 
 def test_each_error_has_its_line_its_key_its_value_and_what_is_allowed() -> None:
@@ -129,11 +129,11 @@ def test_what_contradicts_itself_is_refused(text: str, why: str) -> None:
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(AegisError, match="the rules cannot be read") as caught:
-        rules.load(tmp_path / "none.yaml")
+        rules_file.load(tmp_path / "none.yaml")
     assert caught.value.why == "No such file or directory"
     (tmp_path / "odd.yaml").write_bytes(b"\xff")
     with pytest.raises(AegisError, match="cannot be read"):
-        rules.load(tmp_path / "odd.yaml")
+        rules_file.load(tmp_path / "odd.yaml")
 
 
 class TestSchema:
@@ -143,7 +143,7 @@ class TestSchema:
         assert json.loads(rules.FILE.read_text()) == rules.schema(), "run: make schema"
 
     def test_accepts_what_is_read(self) -> None:
-        jsonschema.validate(yaml.load(WHOLE, rules._Loader), rules.schema())  # noqa: S506
+        jsonschema.validate(yaml.load(WHOLE, rules_file._Loader), rules.schema())  # noqa: S506
 
     @pytest.mark.parametrize(
         "text",
@@ -158,7 +158,7 @@ class TestSchema:
     def test_refuses_what_is_refused(self, text: str) -> None:
         refused(text)
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(yaml.load(text, rules._Loader), rules.schema())  # noqa: S506
+            jsonschema.validate(yaml.load(text, rules_file._Loader), rules.schema())  # noqa: S506
 
 
 @given(
@@ -177,6 +177,6 @@ class TestSchema:
 )
 def test_a_file_of_anything_is_read_or_refused_in_words(document: object) -> None:
     try:
-        rules.read(yaml.safe_dump(document, allow_unicode=True))
+        rules_file.read(yaml.safe_dump(document, allow_unicode=True))
     except AegisError as error:
         assert error.why
