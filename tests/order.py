@@ -25,7 +25,12 @@ ALONE = ("test_lab", "test_faults_cluster")
 TOGETHER = (
     "test_coverage_of_processes",
     "test_backends_in_engine",
+    "test_bad_databases",
+    "test_data_load",
+    "test_data_rules",
+    "test_data_sample",
     "test_migrations",
+    "test_rehearsal",
     "test_service_on_database",
 )
 """The integration files whose tests would disturb each other, or would start servers twice."""

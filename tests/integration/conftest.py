@@ -23,6 +23,7 @@ from lab.settings import load
 from lab.toolchain import PULUMI, Toolchain
 from tests.integration import shop
 from tests.integration.accepting_provider import VERSIONS
+from tests.integration.databases import PostgresServer, postgres_server
 from tests.integration.isolation import environment_in, place_provider, write_program
 from tests.integration.prepared import copy, once
 from tests.integration.waiting import SECONDS, no_process_left
@@ -120,6 +121,13 @@ def _find_cli() -> Path | None:
         return Path(found)
     built = Toolchain(load(os.environ, ROOT)).path(PULUMI)
     return built if built.exists() else None
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A PostgreSQL that runs as long as a file's tests."""
+    with postgres_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ from tests.integration.databases import (
     ROOT,
     Database,
     PostgresServer,
-    postgres_server,
     service,
 )
 from tests.integration.waiting import SECONDS, wait_until
@@ -50,12 +49,6 @@ revision, down_revision, kind = "{0}", "0001", "expand"
 def upgrade():
     op.execute("CREATE TABLE of_{0} (id int)")
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 def told(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:

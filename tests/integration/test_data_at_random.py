@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,19 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.data_commands import Data
-from tests.integration.databases import PostgresServer, postgres_server
+from tests.integration.databases import PostgresServer
 from tests.series import ALL
 
 pytestmark = pytest.mark.integration
 EXAMPLES = 300 if ALL else 15
 TEXTS = ("plain", "tab\tand\nline", "back\\slash", "\\N", "quote'\"", "한국어", "\\x41", " ", "\r")
 """What COPY has to write in another way, and what it must not."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @dataclass

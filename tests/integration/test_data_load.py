@@ -15,7 +15,7 @@ import pytest
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.manifest import TableRows
 from tests.integration.data_commands import Data
-from tests.integration.databases import Database, PostgresServer, postgres_server
+from tests.integration.databases import Database, PostgresServer
 
 pytestmark = pytest.mark.integration
 HERE = Path(__file__).parent
@@ -60,12 +60,6 @@ TABLES = (
     "countries", "stores", "staff", "badges", "tenants", "orders", "tags", "order_tags",
     "payments", "log", "places", "capitals", "notes", "revision",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

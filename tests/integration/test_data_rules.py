@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from aegis_deploy.data.connection import Address, connect
 from aegis_deploy.data.masking import compile_masks, judge
 from aegis_deploy.data.values.spread import copied
 from tests.data_check import RULES, checked
-from tests.integration.databases import Database, PostgresServer, postgres_server
+from tests.integration.databases import Database, PostgresServer
 
 pytestmark = pytest.mark.integration
 
@@ -39,12 +38,6 @@ references:
 - {table: notes, columns: [subject_id], to: staff, to_columns: [id], where: {subject_kind: staff}}
 mock: {locale: ko_KR, tables: {tenants: {rows: 20}, orders: {columns: {staff_id: {zipf: 1.1}}}}}
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as it:
-        yield it
 
 
 @pytest.fixture

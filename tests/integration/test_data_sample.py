@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.data import masking, sample
 from aegis_deploy.data.data_set import directory as data_set
 from tests.integration.data_commands import READER, Data
-from tests.integration.databases import PostgresServer, postgres_server
+from tests.integration.databases import PostgresServer
 
 pytestmark = pytest.mark.integration
 
@@ -43,12 +43,6 @@ TABLES = {
     "items": {"order_id": "keep", "line": "keep", "product": "keep"},
     "notes": {"subject_kind": "keep", "subject": "keep", "post": "email", "body": "hash"},
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture

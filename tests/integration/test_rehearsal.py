@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,18 +12,12 @@ from aegis_deploy.model import schema_locks
 from app.database.schema import DatabaseSchema
 from app.migrations.rehearsal import _MARK, LOCK, _called
 from app.migrations.runner import MigrationError, RefusedError
-from tests.integration.databases import PASSWORD, Database, PostgresServer, postgres_server
+from tests.integration.databases import PASSWORD, Database, PostgresServer
 from tests.integration.revisions import History
 from tests.integration.waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.integration
 WEAK = ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -17,18 +17,11 @@ from tests.integration.databases import (
     Database,
     PostgresServer,
     Service,
-    postgres_server,
     service,
 )
 from tests.integration.waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @dataclass(frozen=True)
