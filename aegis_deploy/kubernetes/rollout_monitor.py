@@ -192,7 +192,6 @@ class RolloutMonitor:
         self._on_progress, self._on_failure = on_progress, on_failure
         self._stop = threading.Event()
         self._failure: Verdict | None = None
-        self._done = threading.Event()
         self._started = time.monotonic()
         self._told: dict[Workload, Rollout] | None = None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -226,11 +225,6 @@ class RolloutMonitor:
         self._stop.set()
         self._informer.__exit__(None, None, None)
         self._thread.join(timeout=5)
-
-    def wait(self, seconds: float) -> Verdict | None:
-        """Wait for evidence, at most some time."""
-        self._done.wait(seconds)
-        return self._failure
 
     def serving(self) -> str:
         """Say what serves now."""
@@ -339,7 +333,6 @@ class RolloutMonitor:
 
     def _fail(self, verdict: Verdict) -> None:
         self._failure = verdict
-        self._done.set()
         if self._on_failure is not None:
             self._on_failure(verdict)
 

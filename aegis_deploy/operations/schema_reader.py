@@ -40,6 +40,7 @@ class SchemaReader:
     def __init__(self, session: Session, out: Output, clusters: Clusters) -> None:
         self._session, self._out, self._clusters = session, out, clusters
         self._known: DatabaseSchema | None = None
+        self._looked = False
 
     def look(self, *, remembers: bool = True) -> DatabaseSchema | None:
         """Ask whoever knows; return what the database is, None where nobody says anything.
@@ -63,15 +64,19 @@ class SchemaReader:
         found = schema.frozen(found, declared)
         if remembers and found is not None and found != before:
             found = schema_store.remember(self._session, found)
-        self._known = found
+        self._known, self._looked = found, True
         return found
 
     def misfit(self, release: Release) -> str:
         """Say why a release does not fit the database as `look` found it; empty when it does.
 
+        Whoever asks before anybody looked is no reason to say that everything fits: it looks.
+
         Raises:
-            AegisError: What the release deployed cannot be read.
+            AegisError: What the release deployed, or the stack's tags, cannot be read.
         """
+        if not self._looked:
+            self.look()
         if self._known is None:
             return ""
         return schema.misfit(stack_history.deployed(self._session, release).schema, self._known)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any
 
 import httpx
@@ -399,13 +400,15 @@ def test_a_watch_tells_what_the_update_meanwhile_brings_and_nothing_of_before(
 ) -> None:
     _apply(_deployment("5", program=CRASHING))
     assert not judge(cluster, [WEB], PATIENT).passed
-    with RolloutMonitor(cluster, [WEB], PATIENT) as watch:
-        assert watch.wait(1.5) is None, "what hung before the update is not the update's"
+    found: Queue[Verdict] = Queue()
+    with RolloutMonitor(cluster, [WEB], PATIENT, on_failure=found.put):
+        with pytest.raises(Empty):
+            found.get(timeout=1.5)  # What hung before the update is not the update's.
         _apply(_deployment("1"))
-        assert watch.wait(5) is None
+        with pytest.raises(Empty):
+            found.get(timeout=5)
         _apply(_deployment("6", image="198.18.0.2:5000/aegis:none"))
-        failure = watch.wait(SECONDS)
-    assert failure is not None
+        failure = found.get(timeout=SECONDS)
     assert failure.kind == "image"
 
 

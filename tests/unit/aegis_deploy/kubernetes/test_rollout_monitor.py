@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from queue import Queue
 from typing import Any, cast
 
 import pytest
@@ -195,7 +196,8 @@ def test_a_look_that_fails_ends_no_watch_and_lasting_blindness_is_the_verdict(
     monkeypatch: pytest.MonkeyPatch, recovers: bool
 ) -> None:
     monkeypatch.setattr(module, "LOST_SECONDS", 600.0 if recovers else 0.2)
-    watch = RolloutMonitor(cast("Cluster", None), [WEB], SETTINGS)
+    found: Queue[Verdict] = Queue()
+    watch = RolloutMonitor(cast("Cluster", None), [WEB], SETTINGS, on_failure=found.put)
     looks: list[int] = []
 
     def look() -> Verdict | None:
@@ -207,8 +209,7 @@ def test_a_look_that_fails_ends_no_watch_and_lasting_blindness_is_the_verdict(
     monkeypatch.setattr(watch, "_look", look)
     monkeypatch.setattr(watch, "_lost", lambda: None)
     watch._thread.start()
-    verdict = watch.wait(60)
-    assert verdict is not None
+    verdict = found.get(timeout=60)
     assert verdict.lost is not recovers
     wanted = "it crashed" if recovers else "KeyError: 'name'"
     assert wanted in verdict.reason
@@ -286,10 +287,9 @@ def test_the_watch_of_an_update_sees_what_fails_in_either() -> None:
     apis = two_apis()
     place(apis["east"], "complete")
     place(apis["west"], "crash-loop")
-    with RolloutMonitor(
-        at(apis), [workload("east"), workload("west")], GATE, upcoming=False
-    ) as watch:
-        verdict = watch.wait(60)
-    assert verdict is not None
+    found: Queue[Verdict] = Queue()
+    watched = [workload("east"), workload("west")]
+    with RolloutMonitor(at(apis), watched, GATE, upcoming=False, on_failure=found.put):
+        verdict = found.get(timeout=60)
     assert verdict.reason.endswith(" (provider west)")
     assert any("log of west" in line for line in verdict.evidence)

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from aegis_deploy.common.console import Output
 from aegis_deploy.drift.clusters import Clusters
-from aegis_deploy.history import schema_store
+from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model.schema import (
     HEAD,
@@ -172,6 +173,16 @@ def test_where_nobody_answers_what_was_remembered_is_known(silent: bool) -> None
     found, told = reader(stack, Api([pod("web", CODE)], silent=silent))
     assert found.look() == DatabaseSchema(revision=4, least_head=2)
     assert ("what the database is was not asked" in told.getvalue()) is silent
+
+
+def test_whoever_asks_what_fits_before_anybody_looked_is_not_told_that_everything_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marks = {schema_store.TAG: "5 5"}
+    found, _ = reader(Stack([resource("apps/v1:Deployment", CODE)], marks), Api(silent=True))
+    older = SimpleNamespace(schema=CodeSchema(head=4, least=1))
+    monkeypatch.setattr(stack_history, "deployed", lambda *_: older)
+    assert "works with code of revision 5" in found.misfit(cast("Any", "its release"))
 
 
 @pytest.mark.parametrize("mark", ["", "4", "4 2 1", "x 2", "-1 2"])
