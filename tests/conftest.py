@@ -16,7 +16,11 @@ from tests.pulumi_plugins import pytest_addoption, pytest_report_header
 __all__ = ["pytest_addoption", "pytest_report_header"]
 
 # What failed is told last, below the tables of coverage.
-pytest_plugins = ["tests.coverage_of_subprocesses", "tests.evidence.plugin"]
+pytest_plugins = [
+    "tests.coverage_of_subprocesses",
+    "tests.evidence.plugin",
+    "tests.processor_time",
+]
 
 # How quick an example is says something of the machine, nothing of the code.
 hypothesis.settings.register_profile(
