@@ -29,6 +29,7 @@ help: ## list the targets
 
 venv: ## make .venv from the pinned requirements, unless it is current
 	@$(PYTHON) lab/bootstrap.py
+	@$(if $(MAKEOVERRIDES),$(VENV)/python -m lab.make_variables)
 
 policy: ## make policy/.venv, the environment of `pulumi preview --policy-pack policy`
 	@$(PYTHON) lab/bootstrap.py policy
@@ -47,7 +48,7 @@ up: venv ## bring up the lab and deploy development  (nodes=3; plugins=official|
 	@$(VENV)/python -m lab up $(if $(nodes),--nodes='$(nodes)' )$(if $(tools),--tools='$(tools)' )$(BROUGHT_UP)
 
 down: venv ## stop the lab  (purge=1: forget its state and history too)
-	@$(VENV)/python -m lab down $(if $(purge),--purge)
+	@$(VENV)/python -m lab down $(if $(filter 1,$(purge)),--purge)
 
 env: venv ## print what makes a shell use the lab:  eval "$$(make -s env)"
 	@$(VENV)/python -m lab env
@@ -80,9 +81,9 @@ e2e: venv ## the end-to-end tests of a name, on the lab  (name=rollback)
 	@$(MAKE) --no-print-directory plugins up policy browser BROUGHT_UP="$(BROUGHT_UP)"
 	@$(PYTEST) $$($(VENV)/python -m tests.e2e.by_name '$(name)') -v $(PARALLEL) $(args)
 
-affected: venv $(if $(plugins),plugins) $(if $(e2e),plugins up policy browser) ## the tests whose subject changed  (since=COMMIT; e2e=1: those on the lab, too)
-	@files="$$($(VENV)/python -m tests.affected --since='$(since)' $(if $(e2e),--e2e))" && \
-		{ test -z "$$files" || $(VENV)/python -m pytest $$files -q $(if $(e2e),$(PARALLEL)) $(PLUGINS) $(args); }
+affected: venv $(if $(plugins),plugins) $(if $(filter 1,$(e2e)),plugins up policy browser) ## the tests whose subject changed  (since=COMMIT; e2e=1: those on the lab, too)
+	@files="$$($(VENV)/python -m tests.affected --since='$(since)' $(if $(filter 1,$(e2e)),--e2e))" && \
+		{ test -z "$$files" || $(VENV)/python -m pytest $$files -q $(if $(filter 1,$(e2e)),$(PARALLEL)) $(PLUGINS) $(args); }
 
 unit: venv ## the quick tests: no cluster, no engine
 	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)
