@@ -34,6 +34,8 @@ def given(makeflags: str) -> dict[str, str]:
 def check(variables: Mapping[str, str]) -> None:
     """Check that variables are known and can be used; an empty one counts as left out.
 
+    What is written in capitals is the Makefile's own, and whoever sets it knows that.
+
     Args:
         variables: Name -> value.
 
@@ -41,11 +43,13 @@ def check(variables: Mapping[str, str]) -> None:
         LabError: One is not; the message names it, its value and what is allowed.
     """
     for name, value in variables.items():
+        if name.isupper():
+            continue
         if name not in _KNOWN:
-            near = difflib.get_close_matches(name, _SHOWN, n=1)
+            near = difflib.get_close_matches(name, _KNOWN, n=1)
             raise LabError(
                 what=f"{name}={value} is no variable of this Makefile",
-                why=f"known are {', '.join(f'{it}=' for it in _SHOWN)}",
+                why=f"known are {', '.join(f'{it}=' for it in _KNOWN)}",
                 next=f"{near[0]}={value}, if that was meant; `make` lists what each target takes"
                 if near
                 else "`make` lists what each target takes",
@@ -65,15 +69,17 @@ def _flag(name: str, value: str) -> None:
 
 
 def _workers(name: str, value: str) -> None:
-    if not (value.isascii() and value.isdigit() and int(value) >= 1):
-        raise _cannot(name, value, "it is a whole number of at least 1", f"{name}=2")
+    number = value.isascii() and value.isdigit() and int(value) >= 1
+    if not number and value not in ("auto", "logical"):
+        why = "it is a whole number of at least 1, auto (one a core) or logical (one a processor)"
+        raise _cannot(name, value, why, f"{name}=2")
 
 
 def _cannot(name: str, value: str, why: str, fix: str) -> LabError:
     return LabError(what=f"{name}={value} cannot be used", why=why, next=fix, code=EXIT_USAGE)
 
 
-_SHOWN: Mapping[str, Callable[[str, str], object]] = {
+_KNOWN: Mapping[str, Callable[[str, str], object]] = {
     "args": _free,
     "before": _free,
     "e2e": _flag,
@@ -84,10 +90,7 @@ _SHOWN: Mapping[str, Callable[[str, str], object]] = {
     "since": _free,
     "tools": lambda _, value: choices.tools(value),
     "workers": _workers,
-    "PYTHON": _free,
 }
-# The last one is what the Makefile hands to itself.
-_KNOWN = {**_SHOWN, "VENV": _free, "BROUGHT_UP": _free}
 
 
 def main() -> int:
