@@ -62,12 +62,16 @@ def _for_tools(settings: LabSettings, choices: Choices) -> Iterable[Release]:
     if choices.builds:
         return
     toolchain = Toolchain(settings)
-    theirs = plugin_cache.find_cli(plugin_cache.outer_path(settings))
     for tool, release in _RELEASES.items():
-        if tool is PULUMI and theirs:
-            continue
-        if choices.tools is Tools.OFFICIAL or not toolchain.is_built(tool):
+        lacks = choices.tools is Tools.OFFICIAL or not toolchain.is_built(tool)
+        if lacks and not _is_theirs(settings, tool):
             yield release
+
+
+def _is_theirs(settings: LabSettings, tool: Tool) -> bool:
+    """Return whether a person has it on PATH: a CLI that fits."""
+    path = plugin_cache.outer_path(settings)
+    return tool is PULUMI and plugin_cache.find_cli(path) is not None
 
 
 def _for_plugins(settings: LabSettings, choices: Choices) -> Iterable[Release]:
@@ -89,15 +93,13 @@ def to_build(settings: LabSettings, choices: Choices, coming: Collection[Release
         coming: Releases that are being downloaded.
     """
     toolchain = Toolchain(settings)
-    theirs = plugin_cache.find_cli(plugin_cache.outer_path(settings))
 
     def is_had(tool: Tool) -> bool:
         release = _RELEASES.get(tool)
         if release is None or choices.builds:
             return False
-        if tool is PULUMI and theirs:
-            return True
-        return release in coming or releases.is_there(settings, release)
+        there = release in coming or releases.is_there(settings, release)
+        return there or _is_theirs(settings, tool)
 
     return [
         tool
