@@ -40,6 +40,7 @@ ATTEMPTS = 2
 """A transfer that is cut begins once more, from its start."""
 MIB = 1024**2
 _LARGEST_LIST = MIB
+_PARTIAL = ".partial"
 _OK = 200
 
 
@@ -150,6 +151,8 @@ def fetch(
     over = threading.Event()
     end = time.monotonic() + at_most
     with alone(root):
+        for left in root.glob(f"*{_PARTIAL}"):
+            shutil.rmtree(left)  # By one that was killed, perhaps of another version.
         client = _client(stalled_after)
         transfers = [_Transfer(client, settings, offer, over) for offer in offers]
         try:
@@ -204,9 +207,8 @@ class _Transfer(threading.Thread):
 
     def run(self) -> None:
         target = releases.directory(self._settings, self.release)
-        partial = target.with_name(f"{target.name}.partial")
+        partial = target.with_name(f"{target.name}{_PARTIAL}")
         try:
-            shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             archive = partial / "archive"
             self._download(archive)

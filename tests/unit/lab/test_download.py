@@ -109,6 +109,7 @@ class TestWhole:
         half = target.with_name(f"{target.name}.partial") / "programs"
         half.mkdir(parents=True)
         (half / "half").touch()
+        target.with_name("pulumi-3.1.0-amd64.partial").mkdir()
         assert not releases.is_there(near, docker)
         assert had(near, docker) == []
         assert cached(near) == [target.name]
