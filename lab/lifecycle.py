@@ -175,7 +175,7 @@ def _provide(settings: LabSettings, choices: Choices, steps: Steps, *, nodes_wan
     if offers:
         with steps.step("official releases") as step:
             broken = download.fetch(settings, offers, step)
-        official.require_had(choices, broken)
+        official.require_had(choices, broken, "nothing was started; what came whole is kept")
         known, missing = missing, official.to_build(settings, choices, [])
         if broken:
             preflight.require(settings, will_build=bool(missing), nodes=nodes_wanted)

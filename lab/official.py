@@ -108,12 +108,15 @@ def to_build(settings: LabSettings, choices: Choices, coming: Collection[Release
     ]
 
 
-def require_had(choices: Choices, refusals: Sequence[Refusal]) -> None:
+def require_had(
+    choices: Choices, refusals: Sequence[Refusal], state: str = "nothing was changed"
+) -> None:
     """Check that nothing is missing that was asked for by name.
 
     Args:
         choices: What was asked for.
         refusals: What cannot be had.
+        state: What state the lab is in now.
 
     Raises:
         LabError: Something is; the message says what, and how to go on without.
@@ -129,6 +132,7 @@ def require_had(choices: Choices, refusals: Sequence[Refusal]) -> None:
                 what=f"{key}=official was asked for, and "
                 f"{', '.join(it.release.name for it in missing)} cannot be downloaded",
                 why="\n".join(dict.fromkeys(it.why for it in missing)),
+                state=state,
                 next=f"mend the way to there, or leave out {key}=: "
                 + ("the lab then uses stand-ins" if key == "plugins" else "the lab then builds"),
                 code=EXIT_REFUSED,

@@ -270,9 +270,11 @@ class TestProvided:
         for release in PROVIDERS:
             site.offer(lab, release, whole(release))
         site.manners[site.path(lab, PROVIDERS[0])] = "cut"
-        with pytest.raises(LabError, match="plugins=official was asked for"):
+        with pytest.raises(LabError, match="plugins=official was asked for") as caught:
             lifecycle._provide(lab, Choices(Plugins.OFFICIAL, Tools.BUILD), Said(), nodes_wanted=1)
         assert built == []
+        assert caught.value.state == "nothing was started; what came whole is kept"
+        assert releases.is_there(lab, PROVIDERS[1])
 
     def test_asks_nobody_where_both_are_ruled_out(
         self, near: tuple[LabSettings, list[str]], site: Site
