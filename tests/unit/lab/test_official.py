@@ -37,18 +37,7 @@ TOOLS = [PULUMI, KUBERNETES, COREDNS]
 NOTHING = Choices()
 REFUSALS = [Refusal(it, "github.com: no way") for it in (PULUMI, COREDNS, *PROVIDERS)]
 CLI, DNS = toolchain.PULUMI, toolchain.COREDNS
-
-
-@pytest.fixture(autouse=True)
-def _person(lab: LabSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person with an empty home directory and PATH, and a checkout with the tools' modules."""
-    (tmp_path / "path").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PULUMI_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path / "path"))
-    monkeypatch.setattr(Toolchain, "language_executor", lambda _: Path("/cache/executor"))
-    for tool in (CLI, KUBE, STORAGE):
-        (lab.checkout / "lab" / "tools" / tool.module).mkdir(parents=True, exist_ok=True)
+pytestmark = pytest.mark.usefixtures("nothing_installed")
 
 
 def build(lab: LabSettings, *tools: Tool) -> None:

@@ -14,22 +14,12 @@ from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
 from lab.plugin_cache import LANGUAGE, LANGUAGE_NAME, STAND_IN_MARK, Plugin
 from lab.releases import PROVIDERS
 from lab.settings import LabSettings
-from lab.toolchain import PULUMI, PULUMI_VERSION, Toolchain
+from lab.toolchain import PULUMI_VERSION
 
 Script = Callable[[str, str], Path]
 NAMES = [LANGUAGE_NAME, *(f"{provider} provider" for provider in PROVIDERS)]
 PROGRAMS = [LANGUAGE, *(f"pulumi-resource-{provider}" for provider in PROVIDERS)]
-
-
-@pytest.fixture(autouse=True)
-def _person(lab: LabSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person with an empty home directory and PATH, and a lab that has built its own CLI."""
-    (tmp_path / "path").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PULUMI_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path / "path"))
-    (lab.checkout / "lab" / "tools" / PULUMI.module).mkdir(parents=True)
-    monkeypatch.setattr(Toolchain, "language_executor", lambda _: Path("/cache/executor"))
+pytestmark = pytest.mark.usefixtures("nothing_installed")
 
 
 def official(plugins: list[Plugin]) -> list[str]:
