@@ -36,6 +36,8 @@ STALLED_AFTER = 15.0
 """Seconds without a byte after which a transfer is given up."""
 AT_MOST = 600.0
 """Seconds for all transfers together: building takes no longer."""
+JUDGED_AFTER = 30.0
+"""Seconds after which a rate that would need longer than that is given up."""
 ATTEMPTS = 2
 """A transfer that is cut begins once more, from its start."""
 MIB = 1024**2
@@ -130,6 +132,7 @@ def fetch(
     *,
     stalled_after: float = STALLED_AFTER,
     at_most: float = AT_MOST,
+    judged_after: float = JUDGED_AFTER,
 ) -> list[Refusal]:
     """Download, verify and unpack releases, side by side.
 
@@ -139,6 +142,7 @@ def fetch(
         step: Is told how many bytes there are and are left.
         stalled_after: Seconds without a byte after which a transfer is given up.
         at_most: Seconds after which all that still go on are given up.
+        judged_after: Seconds after which they are given up if they would need longer than that.
 
     Returns:
         What could not be had after all; nothing of it is in the cache.
@@ -149,7 +153,7 @@ def fetch(
     root = settings.cache / "releases"
     root.mkdir(parents=True, exist_ok=True)
     over = threading.Event()
-    end = time.monotonic() + at_most
+    begin, late = time.monotonic(), ""
     with alone(root):
         for left in root.glob(f"*{_PARTIAL}"):
             shutil.rmtree(left)  # By one that was killed, perhaps of another version.
@@ -159,17 +163,22 @@ def fetch(
             for transfer in transfers:
                 transfer.start()
             for transfer in transfers:
-                while transfer.is_alive() and time.monotonic() < end:
+                while transfer.is_alive() and not late:
                     transfer.join(0.2)
                     _tell(step, transfers)
+                    seconds = time.monotonic() - begin
+                    if seconds > at_most:
+                        late = f"it was not done within {at_most:g} s"
+                    elif seconds > judged_after and _needs(step, seconds) > at_most:
+                        late = f"too slow: {step.note} within {seconds:.0f} s"
+            given_up = [transfer for transfer in transfers if transfer.is_alive()]
         finally:
             over.set()
     refusals = []
     for transfer in transfers:
         if transfer.fault is not None:
             raise transfer.fault
-        late = f"it was not done within {at_most:g} s" if transfer.is_alive() else ""
-        if why := late or transfer.why:
+        if why := (late if transfer in given_up else transfer.why):
             refusals.append(_refusal(settings, transfer.release, why))
     return refusals
 
@@ -177,6 +186,11 @@ def fetch(
 def _tell(step: Step, transfers: Sequence[_Transfer]) -> None:
     done, total = (sum(getattr(it, name) for it in transfers) for name in ("done", "total"))
     step.update(done=done, total=total or None, note=f"{done // MIB} of {total // MIB} MiB")
+
+
+def _needs(step: Step, seconds: float) -> float:
+    """Return the seconds that all of it will take at the rate of the first of them."""
+    return seconds * (step.total or 0) / max(step.done, 1)
 
 
 def _refusal(settings: LabSettings, release: Release, why: str) -> Refusal:

@@ -22,7 +22,7 @@ class Site:
     Attributes:
         files: Path -> what is there.
         manners: Path -> how it is served: a number for a status, "cut", "cut once", "stall",
-            "silence" or "move".
+            "drip", "silence" or "move".
         asked: What was asked for, in order: "GET /path".
         over: Set when the site closes; what stalls ends then.
     """
@@ -128,13 +128,20 @@ def running() -> Iterator[Site]:
                 return
             if manner == "cut once":
                 site.manners.pop(self.path)
-            if manner:
+            if manner == "drip":
+                self._drip(content)
+            elif manner:
                 self.wfile.write(content[: len(content) // 2])
                 self.wfile.flush()
-                if manner == "stall":
-                    site.over.wait(60)
-                return
-            self.wfile.write(content)
+                site.over.wait(60 if manner == "stall" else 0)
+            else:
+                self.wfile.write(content)
+
+        def _drip(self, content: bytes) -> None:
+            for position in range(len(content)):
+                if site.over.wait(0.05):
+                    return
+                self.wfile.write(content[position : position + 1])
 
         def log_message(self, *_: object) -> None:
             """Print nothing."""

@@ -213,6 +213,16 @@ class TestRefused:
         assert "it was not done within 0.5 s" in refusal.why
         assert not releases.is_there(near, docker)
 
+    def test_by_a_rate_that_would_take_longer_than_that(
+        self, near: LabSettings, site: Site
+    ) -> None:
+        docker = site.offer(near, DOCKER, os.urandom(100_000))
+        site.manners[site.path(near, docker)] = "drip"
+        offers, _ = download.reach(near, [docker], within=30)
+        [refusal] = download.fetch(near, offers, Step(""), judged_after=0.3)
+        assert "too slow: 0 of 0 MiB within 0 s" in refusal.why
+        assert not releases.is_there(near, docker)
+
     def test_a_full_disk_is_no_fault_of_the_sites(
         self, near: LabSettings, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
