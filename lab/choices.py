@@ -23,11 +23,14 @@ class Tools(StrEnum):
     BUILD = "build"
 
 
-_MEANINGS: Mapping[StrEnum, str] = {
+# One table each: two words of the same letters are the same key.
+_PLUGINS: Mapping[str, str] = {
     Plugins.OFFICIAL: "refused when no official one is there",
-    Plugins.FOUND: "official ones where they are, else the lab's stand-ins; downloads none",
+    Plugins.FOUND: "official ones where they are, else the lab's stand-ins, and downloads none",
     Plugins.STAND_IN: "the lab's stand-ins alone",
-    Tools.OFFICIAL: "refused when the release sites cannot be reached",
+}
+_TOOLS: Mapping[str, str] = {
+    Tools.OFFICIAL: "refused when they cannot be downloaded",
     Tools.BUILD: "built here from their sources",
 }
 
@@ -41,7 +44,7 @@ def plugins(text: str | None) -> Plugins | None:
     Raises:
         LabError: It is nothing that can be asked for.
     """
-    return None if text is None else Plugins(_known("plugins", text, list(Plugins)))
+    return None if text is None else Plugins(_known("plugins", text, _PLUGINS))
 
 
 def tools(text: str | None) -> Tools | None:
@@ -53,16 +56,16 @@ def tools(text: str | None) -> Tools | None:
     Raises:
         LabError: It is nothing that can be asked for.
     """
-    return None if text is None else Tools(_known("tools", text, list(Tools)))
+    return None if text is None else Tools(_known("tools", text, _TOOLS))
 
 
-def _known(key: str, text: str, choices: list[Plugins] | list[Tools]) -> str:
-    if text in [str(choice) for choice in choices]:
+def _known(key: str, text: str, meanings: Mapping[str, str]) -> str:
+    if text in meanings:
         return text
     raise LabError(
         what=f"{key}={text} cannot be used",
-        why="known are " + "; ".join(f"{key}={choice} ({_MEANINGS[choice]})" for choice in choices),
-        next=f"type {' or '.join(f'{key}={choice}' for choice in choices)}, or leave it out: "
+        why="known are " + "; ".join(f"{key}={it} ({does})" for it, does in meanings.items()),
+        next=f"type {' or '.join(f'{key}={it}' for it in meanings)}, or leave it out: "
         "official where it can be had",
         code=EXIT_USAGE,
     )
