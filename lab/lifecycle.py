@@ -172,10 +172,11 @@ def _provide(settings: LabSettings, choices: Choices, steps: Steps, *, nodes_wan
     releases.build_tools(settings, forced=choices.builds)
     steps.count += len(missing) + bool(offers)
 
+    toolchain = Toolchain(settings)
     if offers:
-        with steps.step("official releases") as step:
+        with steps.step("official releases") as step, toolchain.ahead(missing):
             broken = download.fetch(settings, offers, step)
-        official.require_had(choices, broken, "nothing was started; what came whole is kept")
+            official.require_had(choices, broken, "nothing was started; what came whole is kept")
         known, missing = missing, official.to_build(settings, choices, [])
         if broken:
             preflight.require(settings, will_build=bool(missing), nodes=nodes_wanted)
@@ -188,7 +189,6 @@ def _provide(settings: LabSettings, choices: Choices, steps: Steps, *, nodes_wan
         packages.install(packages.missing())
         packages.unpack(settings)
         step.update(note="Debian packages there")
-    toolchain = Toolchain(settings)
     for tool in missing:
         with steps.step(f"build {tool.name}") as step:
             toolchain.build(tool, step)

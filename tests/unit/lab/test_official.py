@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -186,10 +187,13 @@ class TestProvided:
     ) -> tuple[LabSettings, list[str]]:
         """A lab whose sites are the one played here, and what it builds."""
         built: list[str] = []
+        one_at_a_time = threading.Lock()
 
         def compile_(builder: Toolchain, tool: Tool, _: Step) -> Path:
-            built.append(tool.name)
-            build(lab, tool)
+            with one_at_a_time:
+                if not builder.is_built(tool):
+                    built.append(tool.name)
+                    build(lab, tool)
             return builder.path(tool)
 
         monkeypatch.setattr(Toolchain, "build", compile_)
@@ -245,7 +249,7 @@ class TestProvided:
         site.manners[site.path(lab, COREDNS)] = "cut"
         steps = Said()
         lifecycle._provide(lab, NOTHING, steps, nodes_wanted=1)
-        assert built == [KUBE.name, DNS.name, STORAGE.name], "Kubernetes' pin is another"
+        assert sorted(built) == [DNS.name, KUBE.name, STORAGE.name], "Kubernetes' pin is another"
         [line] = steps.lines
         assert "not the pinned" in line
         assert "the transfer was cut" in line
@@ -255,13 +259,13 @@ class TestProvided:
     def test_is_refused_where_it_breaks_and_was_asked_for(
         self, near: tuple[LabSettings, list[str]], site: Site
     ) -> None:
-        lab, built = near
+        lab, _ = near
         for release in PROVIDERS:
             site.offer(lab, release, whole(release))
         site.manners[site.path(lab, PROVIDERS[0])] = "cut"
         with pytest.raises(LabError, match="plugins=official was asked for") as caught:
             lifecycle._provide(lab, Choices(Plugins.OFFICIAL, Tools.BUILD), Said(), nodes_wanted=1)
-        assert built == []
+        assert not plugin_cache.programs(lab).exists()
         assert caught.value.state == "nothing was started; what came whole is kept"
         assert releases.is_there(lab, PROVIDERS[1])
 
