@@ -185,7 +185,9 @@ def fetch(
 
 def _tell(step: Step, transfers: Sequence[_Transfer]) -> None:
     done, total = (sum(getattr(it, name) for it in transfers) for name in ("done", "total"))
-    step.update(done=done, total=total or None, note=f"{done // MIB} of {total // MIB} MiB")
+    far = f"{done // MIB} of {total // MIB} MiB"
+    note = f"{far}, unpacking" if 0 < total <= done else far
+    step.update(done=done, total=total or None, note=note)
 
 
 def _needs(step: Step, seconds: float) -> float:
