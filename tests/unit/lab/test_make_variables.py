@@ -114,15 +114,20 @@ class TestMake:
             check=False,
         )
 
-    @pytest.mark.parametrize(
-        "words", ["up node=3", "down purge=0", "test plugins=offical", "status tools=x"]
-    )
-    def test_says_it_once_and_stops(self, words: str) -> None:
-        done = self.make(*words.split())
+    @pytest.mark.parametrize("word", ["node=3", "purge=0", "plugins=offical", "tools=x"])
+    def test_says_it_once_and_stops(self, word: str) -> None:
+        done = self.make("venv", word)
         assert done.returncode != 0
         assert done.stdout == ""
         assert done.stderr.count("error: ") == 1
-        assert f"error: {words.split()[1]} " in done.stderr
+        assert f"error: {word} " in done.stderr
+
+    @pytest.mark.parametrize("target", ["up", "down", "test", "status", "affected", "unit"])
+    def test_does_it_before_anything_else(self, target: str) -> None:
+        done = self.make("--dry-run", target, "nodes=3")
+        check, *rest = [line for line in done.stdout.splitlines() if " -m " in line]
+        assert check.endswith("-m lab.make_variables")
+        assert rest
 
     def test_lets_pass_what_is_right(self) -> None:
         done = self.make("venv", "nodes=3", "args=-k 'a b'")
