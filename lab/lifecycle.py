@@ -15,15 +15,18 @@ from lab import (
     cluster,
     containers,
     dns,
+    download,
     images,
     isolation,
     nodes,
     objects,
+    official,
     owner,
     packages,
     plugin_cache,
     preflight,
     registry,
+    releases,
     salt,
     stacks,
     storage,
@@ -32,12 +35,15 @@ from lab.command import wait_until
 from lab.daemon import Supervisor
 from lab.errors import EXIT_REFUSED, LabError
 from lab.node import first
+from lab.official import Choices
 from lab.plugin_cache import Plugin
 from lab.progress import Steps
 from lab.settings import LabSettings
-from lab.toolchain import COREDNS, KUBE, PULUMI, STORAGE, Tool, Toolchain
+from lab.toolchain import Toolchain
 
 FIXED_STEPS = 6
+LEFT_OUT = Choices()
+"""Nobody asked for anything: official where it can be had."""
 SERVICES = (
     "dockerd",
     "registry",
@@ -95,15 +101,12 @@ def exclusive(settings: LabSettings) -> Iterator[None]:
         yield
 
 
-def up(  # noqa: PLR0915 - a list of steps, one after the other
-    settings: LabSettings, *, official_plugins: bool = False, deploy: bool = True
-) -> Running:
+def up(settings: LabSettings, choices: Choices = LEFT_OUT, *, deploy: bool = True) -> Running:
     """Bring the lab up, whatever state it is in; what is there already is kept.
 
     Args:
         settings: The lab.
-        official_plugins: Download the official providers that are not on this machine, instead
-            of using stand-ins for them.
+        choices: Where tools and plugins come from.
         deploy: Deploy the development stack at the end.
 
     Returns:
@@ -112,32 +115,16 @@ def up(  # noqa: PLR0915 - a list of steps, one after the other
     Raises:
         LabError: Something cannot be done; the message says what stands.
     """
+    steps = Steps(0)
     owner.require_own(settings)
     stacks.require_no_foreign_salt(settings)
-    toolchain = Toolchain(settings)
-    cli = plugin_cache.find_cli(plugin_cache.outer_path(settings))
-    tools: list[Tool] = [*([] if cli else [PULUMI]), KUBE, COREDNS, STORAGE]
-    missing = [tool for tool in tools if not toolchain.is_built(tool)]
     wanted = settings.nodes or nodes.count(settings)
-    preflight.require(settings, will_build=bool(missing), nodes=wanted)
-    preflight.require_room_for_nodes(wanted - nodes.count(settings))
-    packages.require_apt()
-    preflight.require_directories(settings.state, settings.cache)
-    settings.state.chmod(0o700)  # Passphrase, keys and state are root's alone.
     beside = wanted > 1 or nodes.count(settings) > 1
-    steps = Steps(FIXED_STEPS + beside + len(missing))
+    steps.count = FIXED_STEPS + beside
+    _provide(settings, choices, steps, nodes_wanted=wanted)
     supervisor = Supervisor(settings)
-
-    with steps.step("packages") as step:
-        packages.install(packages.missing())
-        packages.unpack(settings)
-        step.update(note="Debian packages there")
-    for tool in missing:
-        with steps.step(f"build {tool.name}") as step:
-            toolchain.build(tool, step)
-    _link_programs(settings)
     with steps.step("plugins and state backend") as step:
-        plugins = plugin_cache.install(settings, download=official_plugins)
+        plugins = plugin_cache.install(settings, stand_ins=choices.stand_ins)
         stacks.prepare(settings, plugin_cache.cli(settings))
         stand_ins = [plugin.name for plugin in plugins if not plugin.official]
         step.update(note=f"stand-ins: {', '.join(stand_ins)}" if stand_ins else "all official")
@@ -167,6 +154,45 @@ def up(  # noqa: PLR0915 - a list of steps, one after the other
             outputs = stacks.deploy_first(settings, plugin_cache.programs(settings) / "pulumi")
             service = _wait_for_service(settings, outputs["namespace"])
     return Running(service, plugins, outputs, steps.elapsed)
+
+
+def _provide(settings: LabSettings, choices: Choices, steps: Steps, *, nodes_wanted: int) -> None:
+    """Check the machine; then see that every program of the lab is there: downloaded or built."""
+    if choices.stand_ins:
+        plugin_cache.require_none_on_path(settings)
+    asked = official.wanted(settings, choices)
+    offers, refusals = download.reach(settings, asked) if asked else ([], [])
+    official.require_had(choices, refusals)
+    missing = official.to_build(settings, choices, [offer.release for offer in offers])
+    preflight.require(settings, will_build=bool(missing), nodes=nodes_wanted)
+    preflight.require_room_for_nodes(nodes_wanted - nodes.count(settings))
+    packages.require_apt()
+    preflight.require_directories(settings.state, settings.cache)
+    settings.state.chmod(0o700)  # Passphrase, keys and state are root's alone.
+    releases.build_tools(settings, forced=choices.builds)
+    steps.count += len(missing) + bool(offers)
+
+    toolchain = Toolchain(settings)
+    if offers:
+        with steps.step("official releases") as step, toolchain.ahead(missing):
+            broken = download.fetch(settings, offers, step)
+            official.require_had(choices, broken, "nothing was started; what came whole is kept")
+        known, missing = missing, official.to_build(settings, choices, [])
+        if broken:
+            preflight.require(settings, will_build=bool(missing), nodes=nodes_wanted)
+        steps.count += len(missing) - len(known)
+        refusals += broken
+    if refusals:
+        found = plugin_cache.find(settings, stand_ins=choices.stand_ins)
+        steps.say(official.instead(refusals, missing, found))
+    with steps.step("packages") as step:
+        packages.install(packages.missing())
+        packages.unpack(settings)
+        step.update(note="Debian packages there")
+    for tool in missing:
+        with steps.step(f"build {tool.name}") as step:
+            toolchain.build(tool, step)
+    _link_programs(settings, stand_ins=choices.stand_ins)
 
 
 def down(settings: LabSettings, *, purge: bool) -> None:
@@ -227,12 +253,12 @@ def _start_node(settings: LabSettings, supervisor: Supervisor) -> None:
     storage.start(settings, supervisor)
 
 
-def _link_programs(settings: LabSettings) -> None:
+def _link_programs(settings: LabSettings, *, stand_ins: bool) -> None:
     programs = {"pulumi": plugin_cache.cli(settings)}
     programs["kubectl"] = cluster.programs(settings) / "kubectl"
     for name in ("docker", "ctr"):
         programs[name] = packages.unpacked_root(settings) / "usr" / "bin" / name
-    plugin_cache.link_programs(settings, programs)
+    plugin_cache.link_programs(settings, programs, stand_ins=stand_ins)
 
 
 def wait_for_node(settings: LabSettings, supervisor: Supervisor) -> None:

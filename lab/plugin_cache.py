@@ -13,19 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab import releases
+from lab.choices import Plugins
 from lab.command import run
-from lab.errors import EXIT_USAGE, LabError, refused
+from lab.errors import LabError, refused
+from lab.releases import PROVIDERS
 from lab.settings import LabSettings
 from lab.toolchain import PULUMI, PULUMI_VERSION, Toolchain
 
-PROVIDERS = {"kubernetes": "4.32.0", "docker": "5.2.0"}
-"""Provider -> version: that of the Python packages in requirements.txt, as the engine asks."""
-
 LANGUAGE = "pulumi-language-python"
+EXECUTOR = f"{LANGUAGE}-exec"
 LANGUAGE_NAME = "Python language host"
-FOUND, OFFICIAL = "found", "official"
-"""What may be asked for: official plugins where they are, else stand-ins; the same, but refused
-when all are stand-ins."""
 
 
 @dataclass(frozen=True)
@@ -47,38 +45,19 @@ class Plugin:
         return f"{self.name:<22}{'official' if self.official else 'stand-in':<10}{self.path}"
 
 
-def asks_for_official(choice: str) -> bool:
-    """Return whether `plugins=...` asks for official plugins.
-
-    Args:
-        choice: What a person typed after `plugins=`.
-
-    Raises:
-        LabError: It is nothing that can be asked for.
-    """
-    if choice not in (FOUND, OFFICIAL):
-        raise LabError(
-            what=f"plugins={choice} cannot be used",
-            why=f"known are plugins={OFFICIAL} (refused when no official one is there) and "
-            f"plugins={FOUND} (official ones where they are, else the lab's stand-ins)",
-            next=f"type plugins={OFFICIAL}, or leave it out, which is plugins={FOUND}",
-            code=EXIT_USAGE,
-        )
-    return choice == OFFICIAL
-
-
-def find(settings: LabSettings) -> list[Plugin]:
+def find(settings: LabSettings, *, stand_ins: bool = False) -> list[Plugin]:
     """Return which plugins the lab takes as this machine is, changing and downloading nothing.
 
     Args:
         settings: The lab.
+        stand_ins: Take stand-ins whatever is there.
     """
-    language = official_language(cli(settings), outer_path(settings))
+    language = None if stand_ins else _official_language(settings)
     found = [_plugin(LANGUAGE_NAME, language, programs(settings) / LANGUAGE)]
     for provider in PROVIDERS:
         own = _place(settings, provider)
         path = _official_provider(settings, provider) or (own if _is_official(own) else None)
-        found.append(_plugin(f"{provider} provider", path, own))
+        found.append(_plugin(f"{provider} provider", None if stand_ins else path, own))
     return found
 
 
@@ -130,12 +109,45 @@ def require_official(plugins: Sequence[Plugin]) -> None:
         return
     raise refused(
         "official plugins were asked for, and none is there",
-        "looked for on PATH, beside the pulumi CLI and in PULUMI_HOME: "
+        "looked for on PATH, beside the pulumi CLI, in PULUMI_HOME and in the lab's cache: "
         + ", ".join(plugin.name for plugin in plugins),
-        "the official language host comes in the Pulumi CLI's release archive: put that on PATH;\n"
-        f"`make up plugins={OFFICIAL}` downloads the official providers;\n"
+        f"`make up plugins={Plugins.OFFICIAL}` downloads them; where that is not possible,\n"
+        "put the Pulumi CLI's release archive, which has the language host, on PATH;\n"
         "without plugins= the lab's stand-ins are used",
     )
+
+
+def require_stand_ins(plugins: Sequence[Plugin]) -> None:
+    """Check that a lab that is up runs stand-ins alone.
+
+    Args:
+        plugins: What `in_use` returned.
+
+    Raises:
+        LabError: It runs official ones.
+    """
+    if theirs := [plugin.name for plugin in plugins if plugin.official]:
+        raise refused(
+            f"stand-ins were asked for, and the lab runs officially: {', '.join(theirs)}",
+            f"it was brought up without plugins={Plugins.STAND_IN}",
+            f"make test plugins={Plugins.STAND_IN}, which brings it up with stand-ins",
+        )
+
+
+def require_none_on_path(settings: LabSettings) -> None:
+    """Check that the engine would take a stand-in of a provider that the lab has.
+
+    Raises:
+        LabError: PATH has an official one, which the engine takes whatever the lab has.
+    """
+    names = [_place(settings, provider).name for provider in PROVIDERS]
+    there = [found for name in names if (found := _on_path(name, outer_path(settings)))]
+    if there:
+        raise refused(
+            f"plugins={Plugins.STAND_IN} cannot be used here",
+            f"the engine takes what is on PATH first: {', '.join(map(str, there))}",
+            f"take {'it' if len(there) == 1 else 'them'} off PATH, or leave out plugins=",
+        )
 
 
 def require_brought_up(settings: LabSettings) -> None:
@@ -153,7 +165,7 @@ def require_brought_up(settings: LabSettings) -> None:
         raise refused(
             f"the lab runs stand-ins for what is there officially: {', '.join(behind)}",
             "it was brought up before these were on this machine, or from a shell without them",
-            f"make test plugins={OFFICIAL}, which brings it up with them",
+            f"make test plugins={Plugins.OFFICIAL}, which brings it up with them",
         )
 
 
@@ -168,12 +180,22 @@ def official_language(cli: Path, search_path: str) -> Path | None:
     return beside if _is_official(beside) else _on_path(LANGUAGE, search_path)
 
 
+def _official_language(settings: LabSettings) -> Path | None:
+    """Return the official language host of this machine: a person's, else that of the cache."""
+    theirs = official_language(cli(settings), outer_path(settings))
+    return theirs or releases.program(settings, releases.PULUMI, LANGUAGE)
+
+
 def _official_provider(settings: LabSettings, provider: str) -> Path | None:
-    """Return a person's official provider; on PATH first, since that is the engine's order."""
+    """Return an official provider; on PATH first, which is the engine's order, then a person's."""
     place = _place(settings, provider)
     theirs = _persons_home(settings) / "plugins" / place.parent.name / place.name
     on_path = _on_path(place.name, outer_path(settings))
-    return on_path or (theirs if _is_official(theirs) else None)
+    return (
+        on_path
+        or (theirs if _is_official(theirs) else None)
+        or releases.program(settings, releases.OF_PROVIDERS[provider], place.name)
+    )
 
 
 def _place(settings: LabSettings, provider: str) -> Path:
@@ -221,8 +243,12 @@ def find_cli(search_path: str) -> Path | None:
 
 
 def cli(settings: LabSettings) -> Path:
-    """Return the Pulumi CLI of the lab: a fitting one on PATH, else the lab's own build."""
-    return find_cli(outer_path(settings)) or Toolchain(settings).path(PULUMI)
+    """Return the Pulumi CLI of the lab: a fitting one on PATH, a release's, else our own build."""
+    built = Toolchain(settings).path(PULUMI)
+    if releases.builds_tools(settings):
+        return built
+    own = releases.program(settings, releases.PULUMI, PULUMI.name)
+    return find_cli(outer_path(settings)) or own or built
 
 
 def outer_path(settings: LabSettings) -> str:
@@ -235,19 +261,19 @@ def outer_path(settings: LabSettings) -> str:
     return os.pathsep.join(p for p in os.environ.get("PATH", "").split(os.pathsep) if p != own)
 
 
-def install(settings: LabSettings, *, download: bool) -> list[Plugin]:
+def install(settings: LabSettings, *, stand_ins: bool = False) -> list[Plugin]:
     """Put the plugins where the lab's engine looks, and return which ones they are.
 
     Args:
         settings: The lab.
-        download: Ask the CLI to install official providers that are not on the machine.
-            Never done unasked: a closed network answers such a download only by a time-out.
-
-    Raises:
-        LabError: A download was asked for and failed.
+        stand_ins: Take stand-ins whatever is there.
     """
-    language = _install_language(settings)
-    return [language, *(_install_provider(settings, p, download=download) for p in PROVIDERS)]
+    found = find(settings, stand_ins=stand_ins)
+    language, *providers = found
+    _install_language(settings, language)
+    for provider, plugin in zip(PROVIDERS, providers, strict=True):
+        _install_provider(settings, provider, plugin)
+    return found
 
 
 def _persons_home(settings: LabSettings) -> Path:
@@ -256,42 +282,24 @@ def _persons_home(settings: LabSettings) -> Path:
     return Path(home) if home and Path(home) != settings.pulumi_home else Path.home() / ".pulumi"
 
 
-def _install_language(settings: LabSettings) -> Plugin:
+def _install_language(settings: LabSettings, plugin: Plugin) -> None:
     target = programs(settings) / LANGUAGE
     target.parent.mkdir(parents=True, exist_ok=True)
-    official = official_language(cli(settings), outer_path(settings))
-    if official is not None:
-        _replace_by_link(target, official)
-    else:
-        executor = Toolchain(settings).language_executor()
-        _write_program(
-            settings, target, "lab.plugins.language", {"AEGIS_LANGUAGE_EXEC": str(executor)}
-        )
-    return _plugin(LANGUAGE_NAME, official, target)
+    if plugin.official:
+        _replace_by_link(target, plugin.path)
+        return
+    part = releases.program(settings, releases.PULUMI, EXECUTOR)
+    executor = part or Toolchain(settings).language_executor()
+    _write_program(settings, target, "lab.plugins.language", {"AEGIS_LANGUAGE_EXEC": str(executor)})
 
 
-def _install_provider(settings: LabSettings, provider: str, *, download: bool) -> Plugin:
-    name, own = f"{provider} provider", _place(settings, provider)
-    found = _official_provider(settings, provider)
-    if found is not None:
-        own.parent.mkdir(parents=True, exist_ok=True)
-        _replace_by_link(own, found)
-        return _plugin(name, found, own)
-    if _is_official(own):
-        return _plugin(name, own, own)
-    if download:
-        shutil.rmtree(own.parent, ignore_errors=True)
-        run(
-            [cli(settings), "plugin", "install", "resource", provider, PROVIDERS[provider]],
-            what=f"install the official {name}",
-            env={**os.environ, "PULUMI_HOME": str(settings.pulumi_home)},
-            timeout=300,
-            next_step="plain `make up` uses the lab's stand-ins",
-        )
-        return _plugin(name, own, own)
+def _install_provider(settings: LabSettings, provider: str, plugin: Plugin) -> None:
+    own = _place(settings, provider)
     own.parent.mkdir(parents=True, exist_ok=True)
-    _write_program(settings, own, f"lab.plugins.{provider}", {})
-    return _plugin(name, None, own)
+    if not plugin.official:
+        _write_program(settings, own, f"lab.plugins.{provider}", {})
+    elif plugin.path != own.resolve():
+        _replace_by_link(own, plugin.path)
 
 
 STAND_IN_MARK = "# A stand-in of the Aegis lab"
@@ -321,12 +329,15 @@ def _write_program(
     partial.replace(target)
 
 
-def link_programs(settings: LabSettings, programs_by_name: dict[str, Path]) -> None:
+def link_programs(
+    settings: LabSettings, programs_by_name: dict[str, Path], *, stand_ins: bool = False
+) -> None:
     """Put links to programs into the directory that the lab's shell has on its PATH.
 
     Args:
         settings: The lab.
         programs_by_name: Name -> the program.
+        stand_ins: Whether the CLI is to run stand-ins, whatever lies beside it.
 
     Raises:
         LabError: A program does not exist.
@@ -335,21 +346,21 @@ def link_programs(settings: LabSettings, programs_by_name: dict[str, Path]) -> N
     directory.mkdir(parents=True, exist_ok=True)
     own_build = Toolchain(settings).path(PULUMI)
     for name, path in programs_by_name.items():
-        if path == own_build and path.exists():
-            _place_cli(settings)
+        if name == PULUMI.name and (stand_ins or path == own_build) and path.exists():
+            _place_cli(settings, path)
             continue
         if not path.exists():
             raise refused(f"{name} is not there", f"{path} does not exist", "make up")
         _replace_by_link(directory / name, path)
 
 
-def _place_cli(settings: LabSettings) -> None:
-    """Put our own build of the CLI into the directory as a file, not as a symbolic link.
+def _place_cli(settings: LabSettings, source: Path) -> None:
+    """Put a CLI into the directory as a file, not as a symbolic link.
 
     The engine looks for language hosts beside its executable, links followed, and warns each
-    time it has to take one from PATH.
+    time it takes another one from PATH.
     """
-    source, target = Toolchain(settings).path(PULUMI), programs(settings) / "pulumi"
+    target = programs(settings) / PULUMI.name
     if target.exists() and not target.is_symlink() and target.samefile(source):
         return
     partial = target.with_name("pulumi.partial")

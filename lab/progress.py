@@ -65,18 +65,26 @@ class Steps:
         count: How many steps there will be.
         console: Where they are shown; standard error by default, so that standard output
             stays free for what a script reads.
+
+    Attributes:
+        count: The same; more may turn out to be needed on the way.
+        number: That of the step that is shown, or was last.
     """
 
     def __init__(self, count: int, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
-        self._count = count
-        self._number = 0
+        self.count = count
+        self.number = 0
         self._begin = time.monotonic()
 
     @property
     def elapsed(self) -> float:
         """Seconds since the first step could begin."""
         return time.monotonic() - self._begin
+
+    def say(self, line: str) -> None:
+        """Show a line between two steps."""
+        self._console.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
     def step(self, title: str, *, prints: bool = False) -> Iterator[Step]:
@@ -89,8 +97,8 @@ class Steps:
         Yields:
             The step, to say how far it is.
         """
-        self._number += 1
-        head = f"[{self._number}/{self._count}] {title}"
+        self.number += 1
+        head = f"[{self.number}/{self.count}] {title}"
         begin = time.monotonic()
         step = Step(title)
         if prints:

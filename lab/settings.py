@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lab.errors import refused
 
@@ -24,6 +25,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 MOST_NODES = 9
 """How many nodes a lab may have: each takes the machine's memory (`lab.preflight`)."""
+
+GITHUB = "https://github.com"
+KUBERNETES_SITE = "https://dl.k8s.io"
+"""Where official releases are published; what is below them is in `lab.releases`."""
 
 REGISTRY_PORT = 5000
 API_SERVER_PORT = 6443
@@ -122,6 +127,8 @@ class LabSettings:
         state: The cluster's and the state backend's data, logs, pid files, keys.
         addresses: The network plan.
         nodes: How many nodes it is to have; None means as many as it has, which is one at first.
+        github: Where releases on GitHub are downloaded from.
+        kubernetes_site: Where Kubernetes' releases are downloaded from.
     """
 
     checkout: Path
@@ -129,6 +136,8 @@ class LabSettings:
     state: Path
     addresses: Addresses
     nodes: int | None = None
+    github: str = GITHUB
+    kubernetes_site: str = KUBERNETES_SITE
 
     @property
     def run(self) -> Path:
@@ -176,8 +185,9 @@ def load(environment: Mapping[str, str], checkout: Path) -> LabSettings:
 
     Args:
         environment: The process environment. Read are XDG_CACHE_HOME, XDG_STATE_HOME, HOME,
-            AEGIS_LAB_DIR (the state directory itself), AEGIS_LAB_NETWORK (a /15 network) and
-            AEGIS_LAB_NODES (a number).
+            AEGIS_LAB_DIR (the state directory itself), AEGIS_LAB_NETWORK (a /15 network),
+            AEGIS_LAB_NODES (a number), AEGIS_LAB_GITHUB_SITE and AEGIS_LAB_KUBERNETES_SITE
+            (mirrors of the release sites).
         checkout: The project's root, absolute.
 
     Raises:
@@ -209,6 +219,8 @@ def load(environment: Mapping[str, str], checkout: Path) -> LabSettings:
         state=state,
         addresses=Addresses(network=network),
         nodes=node_count(environment.get("AEGIS_LAB_NODES") or None, "AEGIS_LAB_NODES="),
+        github=_site(environment, "AEGIS_LAB_GITHUB_SITE", GITHUB),
+        kubernetes_site=_site(environment, "AEGIS_LAB_KUBERNETES_SITE", KUBERNETES_SITE),
     )
 
 
@@ -230,6 +242,25 @@ def node_count(text: str | None, given: str) -> int | None:
         f"{given}{text} cannot be used",
         f"a lab has 1 to {MOST_NODES} nodes, as a whole number",
         "make up nodes=3",
+    )
+
+
+def _site(environment: Mapping[str, str], name: str, default: str) -> str:
+    """Read the address of a release site; what comes unencrypted may come from this machine only.
+
+    A checksum that anybody on the way can change as well as the file protects nothing.
+    """
+    text = (environment.get(name) or default).rstrip("/")
+    parts = urlsplit(text)
+    near = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if plain and parts.hostname and (near or parts.scheme == "https"):
+        return text
+    shown = text if plain else "(an address with a user, a password or a query)"
+    raise refused(
+        f"{name}={shown} cannot be used",
+        "allowed is https://<host>[/<path>], or http:// on this machine's loopback",
+        f"{name}={default}, or leave it out",
     )
 
 

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from lab.settings import LabSettings
 
 PULUMI_VERSION = "3.259.0"
 KUBERNETES_VERSION = "1.35.4"
+COREDNS_VERSION = "1.14.2"
 VEGETA_VERSION = "12.13.0"
 HELM_VERSION = "4.3.1"
 ACTIONLINT_VERSION = "1.7.12"
@@ -130,6 +131,7 @@ class Toolchain:
 
     def __init__(self, settings: LabSettings) -> None:
         self._settings = settings
+        self._compiling: list[subprocess.Popen[str]] = []
 
     def source(self, tool: Tool) -> Path:
         """Return the directory of the tool's Go module."""
@@ -177,6 +179,33 @@ class Toolchain:
         step.update(note="in the cache")
         return target
 
+    @contextmanager
+    def ahead(self, tools: Sequence[Tool]) -> Iterator[None]:
+        """Build tools while a block waits for something else than the processor.
+
+        `build` afterwards waits for the one that is under way, and says what is wrong with it. A
+        block that fails takes them along.
+
+        Args:
+            tools: The tools, in order.
+        """
+        over = threading.Event()
+
+        def build() -> None:
+            for tool in tools:
+                if not over.is_set():
+                    with suppress(LabError, OSError):
+                        self.build(tool, Step(tool.name))
+
+        threading.Thread(target=build, daemon=True).start()
+        try:
+            yield
+        except BaseException:
+            over.set()
+            for process in self._compiling:
+                process.terminate()
+            raise
+
     def _build(self, tool: Tool, step: Step, target: Path) -> None:
         step.update(note="modules")
         go = self._go()
@@ -215,6 +244,7 @@ class Toolchain:
             errors="replace",
         )
         assert process.stderr is not None  # noqa: S101 - it was asked for
+        self._compiling.append(process)
         compiled, output = 0, deque[str](maxlen=400)
         ticker = threading.Event()
 
@@ -233,6 +263,7 @@ class Toolchain:
             if process.poll() is None:
                 process.terminate()
             code = process.wait()
+            self._compiling.remove(process)
             process.stderr.close()
         if code != 0:
             errors = [line for line in output if not re.fullmatch(r"[\w./~-]+", line)]

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from lab import plugin_cache
+from lab import choices, plugin_cache
+from lab.choices import Plugins
 from lab.errors import LabError
 from lab.plugin_cache import Plugin
 from lab.settings import LabSettings
@@ -27,9 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--plugins",
         dest=OPTION,  # `plugins` is what pytest calls its own.
-        default=plugin_cache.FOUND,
-        help="found: whatever the lab runs; official: refuse to run on stand-ins of what is there "
-        "officially, or on nothing else",
+        default=None,
+        help="found, as without: whatever the lab runs; official: refuse to run on stand-ins of "
+        "what is there officially, or on nothing else; standin: refuse to run on official ones",
     )
 
 
@@ -43,13 +44,15 @@ def choose(config: pytest.Config, lab: LabSettings, *, is_up: bool) -> None:
             is found.
     """
     try:
-        official = plugin_cache.asks_for_official(config.getoption(OPTION))
+        asked = choices.plugins(config.getoption(OPTION))
         plugins = plugin_cache.in_use(lab) if is_up else plugin_cache.find(lab)
         config.stash[_plugins] = plugins
-        if official and is_up:
+        if asked is Plugins.OFFICIAL and is_up:
             plugin_cache.require_brought_up(lab)
-        if official:
+        if asked is Plugins.OFFICIAL:
             plugin_cache.require_official(plugins)
+        if asked is Plugins.STAND_IN:
+            plugin_cache.require_stand_ins(plugins)
     except LabError as error:
         pytest.exit(f"\n{error}", returncode=error.code)
 

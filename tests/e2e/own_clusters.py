@@ -24,10 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from aegis_deploy.kubernetes.client import ApiError, Cluster, connect
 from lab import packages
-from lab.cluster import answers
+from lab.cluster import answers, programs
 from lab.command import wait_until
 from lab.settings import LabSettings, load
-from lab.toolchain import KUBE, Toolchain
 
 SECONDS = 240.0
 _LOOK_SECONDS = 0.2
@@ -141,7 +140,7 @@ def own_clusters(directory: Path, names: Sequence[str]) -> Iterator[dict[str, Ow
     )
     (directory / "signer").touch(0o600)
     (directory / "signer").write_bytes(encoded)
-    (directory / "kube-apiserver").symlink_to(Toolchain(settings).path(KUBE))
+    (directory / "kube-apiserver").symlink_to((programs(settings) / "kube-apiserver").resolve())
     with ExitStack() as stack:
         store = _store(stack, settings, directory)
         made = {name: _api_server(stack, directory, store, name) for name in names}

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from aegis_deploy.pulumi_cli.engine import Engine
-from lab.plugin_cache import LANGUAGE, official_language
+from lab import plugin_cache
+from lab.plugin_cache import EXECUTOR, LANGUAGE, official_language
 from lab.settings import load
 from lab.toolchain import PULUMI, Toolchain
 from tests.integration import shop
@@ -119,8 +120,8 @@ def _find_cli() -> Path | None:
     found = shutil.which("pulumi")
     if found:
         return Path(found)
-    built = Toolchain(load(os.environ, ROOT)).path(PULUMI)
-    return built if built.exists() else None
+    own = plugin_cache.cli(load(os.environ, ROOT))
+    return own if own.exists() else None
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory, cli: Path) -> Path:
         (directory / LANGUAGE).symlink_to(host)
         return directory
     # The lab's stand-in: this checkout's, whichever one the lab was brought up from.
-    executor = Toolchain(load(os.environ, ROOT)).path(PULUMI).with_name(f"{LANGUAGE}-exec")
+    executor = Toolchain(load(os.environ, ROOT)).path(PULUMI).with_name(EXECUTOR)
     if not executor.exists():
         pytest.skip(f"no {LANGUAGE} on PATH, and the lab's stand-in has no {executor.name}")
     write_program(directory / LANGUAGE, "lab.plugins.language", AEGIS_LANGUAGE_EXEC=str(executor))

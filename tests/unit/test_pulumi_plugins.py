@@ -16,12 +16,13 @@ import pytest
 from lab import plugin_cache, settings
 from lab.errors import EXIT_REFUSED, EXIT_USAGE
 from lab.plugin_cache import STAND_IN_MARK
+from lab.releases import PROVIDERS
 from lab.settings import LabSettings
 from tests.e2e.doomed_stand import HOST, PROVIDER, Doomed
 from tests.pulumi_plugins import OPTION, choose, named, pytest_report_header
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCKER = plugin_cache.PROVIDERS["docker"]
+DOCKER = PROVIDERS["docker"]
 PROGRAMS = ("pulumi-language-python", "pulumi-resource-kubernetes", "pulumi-resource-docker")
 
 
@@ -147,7 +148,7 @@ class Config:
 def brought_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabSettings:
     """A lab that runs stand-ins, on a machine that has official plugins in a home since."""
     home = tmp_path / ".pulumi" / "plugins"
-    for name, version in plugin_cache.PROVIDERS.items():
+    for name, version in PROVIDERS.items():
         program = home / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
         program.parent.mkdir(parents=True)
         program.touch()
@@ -171,7 +172,7 @@ class TestChoice:
         self, brought_up: LabSettings
     ) -> None:
         config: Any = Config("official")
-        plugin_cache.install(brought_up, download=False)
+        plugin_cache.install(brought_up)
         choose(config, brought_up, is_up=True)
         docker = brought_up.pulumi_home.joinpath("plugins", f"resource-docker-v{DOCKER}")
         docker.joinpath(PROGRAMS[2]).unlink()

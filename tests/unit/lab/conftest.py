@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.settings import BENCHMARK_RANGE, Addresses, LabSettings
+from lab.toolchain import KUBE, PULUMI, STORAGE, Toolchain
 
 
 @pytest.fixture
@@ -37,3 +38,15 @@ def script(tmp_path: Path) -> Callable[[str, str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def nothing_installed(lab: LabSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person with an empty home directory and PATH, and a checkout with the tools' modules."""
+    (tmp_path / "path").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PULUMI_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(Toolchain, "language_executor", lambda _: Path("/cache/executor"))
+    for tool in (PULUMI, KUBE, STORAGE):
+        (lab.checkout / "lab" / "tools" / tool.module).mkdir(parents=True)

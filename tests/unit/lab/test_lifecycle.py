@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 
 import pytest
 
 from lab import cgroup, isolation, lifecycle, owner, salt
 from lab.daemon import Supervisor
+from lab.errors import EXIT_REFUSED, LabError
 from lab.node import Node, further
 from lab.settings import LabSettings
 
@@ -69,3 +71,14 @@ def test_all_kubelets_end_first_and_no_node_has_anything_left(
 def test_a_purge_forgets_them(lab: LabSettings) -> None:
     lifecycle.down(lab, purge=True)
     assert not lab.state.exists()
+
+
+def test_a_second_one_at_work_is_refused_with_the_first_ones_number(lab: LabSettings) -> None:
+    with lifecycle.exclusive(lab):
+        with pytest.raises(LabError, match="is at work on this machine's lab") as caught:  # noqa: SIM117 - one at a time
+            with lifecycle.exclusive(lab):
+                pytest.fail("both were let in")
+        assert f"process {os.getpid()} holds" in caught.value.why
+        assert caught.value.code == EXIT_REFUSED
+    with lifecycle.exclusive(lab):
+        pass

@@ -109,6 +109,42 @@ class TestErrors:
         assert [line.split()[0] for line in lines[1:]] == ["why:", "state:", "next:"]
         assert "plugins=official" in lines[-1]
 
+    @pytest.mark.parametrize(
+        ("words", "said", "then"),
+        [
+            (("up", "--tools", "biuld"), "tools=biuld cannot be used", "tools=build"),
+            (("up", "--node=3"), "No such option: --node", "python -m lab up --help"),
+            (("bring-up",), "No such command 'bring-up'.", "python -m lab --help"),
+            (("node", "stop"), "Missing argument 'name'.", "python -m lab node stop --help"),
+            (("tool", "actionlnt"), "there is no tool actionlnt", "python -m lab tool actionlint"),
+        ],
+    )
+    def test_a_slip_on_the_command_line_is_one_in_the_projects_form(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        words: tuple[str, ...],
+        said: str,
+        then: str,
+    ) -> None:
+        assert ended(monkeypatch, *words) == EXIT_USAGE
+        error, *rows = capsys.readouterr().err.strip().splitlines()
+        assert error.startswith(f"error: {said}")
+        assert [row.split()[0] for row in rows][-2:] == ["state:", "next:"]
+        assert then in rows[-1]
+
+    @pytest.mark.parametrize("words", [(), ("node",)])
+    def test_no_words_are_answered_by_the_help_alone(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        words: tuple[str, ...],
+    ) -> None:
+        assert ended(monkeypatch, *words) == EXIT_USAGE
+        written = capsys.readouterr()
+        assert "Usage: " in written.out
+        assert written.err == ""
+
     def test_a_lab_error_is_printed_once_with_its_code(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -253,7 +289,7 @@ class TestNodes:
     ) -> None:
         seen: list[int | None] = []
 
-        def up(settings: LabSettings, **_: object) -> lifecycle.Running:
+        def up(settings: LabSettings, *_: object, **__: object) -> lifecycle.Running:
             seen.append(settings.nodes)
             return lifecycle.Running("", [], {}, 0.0)
 

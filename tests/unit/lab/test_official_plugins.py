@@ -8,26 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from lab import plugin_cache
+from lab import choices, plugin_cache
 from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
-from lab.plugin_cache import LANGUAGE, LANGUAGE_NAME, PROVIDERS, STAND_IN_MARK, Plugin
+from lab.plugin_cache import LANGUAGE, LANGUAGE_NAME, STAND_IN_MARK, Plugin
+from lab.releases import PROVIDERS
 from lab.settings import LabSettings
-from lab.toolchain import PULUMI, PULUMI_VERSION, Toolchain
+from lab.toolchain import PULUMI_VERSION
 
 Script = Callable[[str, str], Path]
 NAMES = [LANGUAGE_NAME, *(f"{provider} provider" for provider in PROVIDERS)]
 PROGRAMS = [LANGUAGE, *(f"pulumi-resource-{provider}" for provider in PROVIDERS)]
-
-
-@pytest.fixture(autouse=True)
-def _person(lab: LabSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person with an empty home directory and PATH, and a lab that has built its own CLI."""
-    (tmp_path / "path").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PULUMI_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path / "path"))
-    (lab.checkout / "lab" / "tools" / PULUMI.module).mkdir(parents=True)
-    monkeypatch.setattr(Toolchain, "language_executor", lambda _: Path("/cache/executor"))
+pytestmark = pytest.mark.usefixtures("nothing_installed")
 
 
 def official(plugins: list[Plugin]) -> list[str]:
@@ -88,7 +79,7 @@ class TestFound:
             script(f"path/{name}", "exit 0")
         found = plugin_cache.find(lab)
         assert len(official(found)) == len(there)
-        for plugins in (plugin_cache.install(lab, download=False), plugin_cache.in_use(lab)):
+        for plugins in (plugin_cache.install(lab), plugin_cache.in_use(lab)):
             assert [(it, it.path) for it in plugins] == [(it, it.path) for it in found]
 
 
@@ -98,7 +89,7 @@ class TestInUse:
     def test_is_the_stand_in_until_the_lab_is_brought_up_again(
         self, lab: LabSettings, script: Script
     ) -> None:
-        plugin_cache.install(lab, download=False)
+        plugin_cache.install(lab)
         script(f"path/{LANGUAGE}", "exit 0")
         assert official(plugin_cache.find(lab)) == [LANGUAGE_NAME]
         assert official(plugin_cache.in_use(lab)) == []
@@ -106,7 +97,7 @@ class TestInUse:
     def test_is_a_provider_on_path_since_the_engine_takes_it(
         self, lab: LabSettings, script: Script
     ) -> None:
-        plugin_cache.install(lab, download=False)
+        plugin_cache.install(lab)
         script("path/pulumi-resource-docker", "exit 0")
         assert official(plugin_cache.in_use(lab)) == ["docker provider"]
 
@@ -155,7 +146,7 @@ class TestRequired:
     def test_names_what_the_lab_was_brought_up_without(
         self, lab: LabSettings, script: Script
     ) -> None:
-        plugin_cache.install(lab, download=False)
+        plugin_cache.install(lab)
         plugin_cache.require_brought_up(lab)
         script(f"path/{LANGUAGE}", "exit 0")
         script("path/pulumi-resource-docker", "exit 0")  # On PATH: the engine takes it as it is.
@@ -163,20 +154,46 @@ class TestRequired:
             plugin_cache.require_brought_up(lab)
         assert caught.value.what.endswith(f"officially: {LANGUAGE_NAME}")
         assert caught.value.code == EXIT_REFUSED
-        plugin_cache.install(lab, download=False)
+        plugin_cache.install(lab)
         plugin_cache.require_brought_up(lab)
+
+    def test_refuses_official_ones_where_stand_ins_are_asked_for(self) -> None:
+        plugin_cache.require_stand_ins([Plugin(name, official=False) for name in NAMES])
+        with pytest.raises(LabError, match=f"officially: {NAMES[1]}\n") as caught:
+            plugin_cache.require_stand_ins([Plugin(it, official=it == NAMES[1]) for it in NAMES])
+        assert caught.value.code == EXIT_REFUSED
+        assert caught.value.next.startswith("make test plugins=standin")
 
 
 class TestChoice:
-    """`plugins=` knows two words."""
+    """`plugins=` and `tools=` know their words."""
 
-    def test_is_one_of_two(self) -> None:
-        assert plugin_cache.asks_for_official("official")
-        assert not plugin_cache.asks_for_official("found")
+    def test_is_one_of_them_or_left_out(self) -> None:
+        words: tuple[str | None, ...] = ("official", "found", "standin", None)
+        assert tuple(choices.plugins(word) for word in words) == words
+        assert [choices.tools(word) for word in ("official", "build", None)] == [
+            "official",
+            "build",
+            None,
+        ]
 
-    @pytest.mark.parametrize("word", ["offical", "Official", "", "stand-in"])
+    @pytest.mark.parametrize("word", ["offical", "Official", "", "stand-in", "build"])
     def test_is_refused_otherwise(self, word: str) -> None:
         with pytest.raises(LabError) as caught:
-            plugin_cache.asks_for_official(word)
+            choices.plugins(word)
         assert caught.value.what == f"plugins={word} cannot be used"
+        assert caught.value.why == (
+            "known are plugins=official (refused when no official one is there); plugins=found "
+            "(official ones where they are, else the lab's stand-ins, and downloads none); "
+            "plugins=standin (the lab's stand-ins alone)"
+        )
         assert caught.value.code == EXIT_USAGE
+
+    @pytest.mark.parametrize("word", ["found", "Build", "", "standin"])
+    def test_of_tools_is_refused_otherwise(self, word: str) -> None:
+        with pytest.raises(LabError, match=f"tools={word} cannot be used") as caught:
+            choices.tools(word)
+        assert caught.value.why == (
+            "known are tools=official (refused when they cannot be downloaded); "
+            "tools=build (built here from their sources)"
+        )

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from lab import plugin_cache
-from lab.errors import LabError
+from lab import plugin_cache, releases
+from lab.errors import EXIT_REFUSED, LabError
 from lab.plugin_cache import Plugin
+from lab.releases import PROVIDERS
 from lab.settings import LabSettings
 from lab.toolchain import PULUMI, PULUMI_VERSION, Toolchain
 
 Script = Callable[[str, str], Path]
-KUBERNETES = f"resource-kubernetes-v{plugin_cache.PROVIDERS['kubernetes']}"
+KUBERNETES = f"resource-kubernetes-v{PROVIDERS['kubernetes']}"
 PROGRAM = "pulumi-resource-kubernetes"
 
 
@@ -92,18 +93,18 @@ class TestStandIns:
     """On a machine without Pulumi's plugins."""
 
     def test_are_used_for_all_and_say_so(self, built: LabSettings) -> None:
-        assert plugin_cache.install(built, download=False) == [
+        assert plugin_cache.install(built) == [
             Plugin("Python language host", official=False),
             Plugin("kubernetes provider", official=False),
             Plugin("docker provider", official=False),
         ]
 
     def test_download_nothing(self, built: LabSettings) -> None:
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         assert not Toolchain(built).path(PULUMI).with_name("pulumi.calls").exists()
 
     def test_start_the_labs_module_with_its_arguments(self, built: LabSettings) -> None:
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         text = installed(built).read_text()
         assert plugin_cache.STAND_IN_MARK in text
         assert f'exec {sys.executable} -m lab.plugins.kubernetes "$@"' in text
@@ -125,14 +126,14 @@ class TestStandIns:
         assert shown == "['a b'] it's\n"
 
     def test_are_written_once(self, built: LabSettings) -> None:
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         before = installed(built).stat()
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         assert installed(built).stat().st_ino == before.st_ino
         assert [path.name for path in installed(built).parent.iterdir()] == [PROGRAM]
 
     def test_follow_a_checkout_that_moved(self, built: LabSettings) -> None:
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         plugin_cache._write_program(
             replace(built, checkout=Path("/moved")), installed(built), "lab.plugins.kubernetes", {}
         )
@@ -147,7 +148,7 @@ class TestOfficial:
     ) -> None:
         theirs = script(f"home/.pulumi/plugins/{KUBERNETES}/{PROGRAM}", "exit 0")
         assert theirs.is_relative_to(person)
-        plugins = plugin_cache.install(built, download=False)
+        plugins = plugin_cache.install(built)
         assert Plugin("kubernetes provider", official=True) in plugins
         assert installed(built).readlink() == theirs
 
@@ -156,12 +157,12 @@ class TestOfficial:
     ) -> None:
         theirs = script(f"other/plugins/{KUBERNETES}/{PROGRAM}", "exit 0")
         monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "other"))
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         assert installed(built).readlink() == theirs
 
     def test_provider_on_path_is_linked(self, built: LabSettings, script: Script) -> None:
         theirs = script(f"path/{PROGRAM}", "exit 0")
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         assert installed(built).readlink() == theirs
 
     def test_path_comes_before_home_as_it_does_for_the_engine(
@@ -169,23 +170,23 @@ class TestOfficial:
     ) -> None:
         theirs = script(f"path/{PROGRAM}", "exit 0")
         script(f"home/.pulumi/plugins/{KUBERNETES}/{PROGRAM}", "exit 0")
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         assert installed(built).readlink() == theirs
 
     def test_of_another_version_is_not_used(self, built: LabSettings, script: Script) -> None:
         script(f"home/.pulumi/plugins/resource-kubernetes-v4.1.0/{PROGRAM}", "exit 0")
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         assert plugin_cache._is_stand_in(installed(built))
 
     def test_takes_the_place_of_a_stand_in_and_gives_it_back(
         self, built: LabSettings, script: Script
     ) -> None:
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         theirs = script(f"path/{PROGRAM}", "exit 0")
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         assert installed(built).readlink() == theirs
         theirs.unlink()
-        plugin_cache.install(built, download=False)
+        plugin_cache.install(built)
         assert plugin_cache._is_stand_in(installed(built))
 
     def test_language_host_beside_the_cli_is_linked(
@@ -193,39 +194,94 @@ class TestOfficial:
     ) -> None:
         script("path/pulumi", f"echo {PULUMI_VERSION}")
         host = script("path/pulumi-language-python", "exit 0")
-        first, *_ = plugin_cache.install(built, download=False)
+        first, *_ = plugin_cache.install(built)
         assert first == Plugin("Python language host", official=True)
         assert (plugin_cache.programs(built) / host.name).readlink() == host
 
 
-class TestDownload:
-    """Only when asked for."""
+class TestReleases:
+    """What the lab downloaded is official, after what a person has."""
 
-    def test_asks_the_cli_for_exact_versions(self, built: LabSettings) -> None:
-        plugins = plugin_cache.install(built, download=True)
-        calls = Toolchain(built).path(PULUMI).with_name("pulumi.calls").read_text().splitlines()
-        assert calls == [
-            f"plugin install resource {name} {version} {built.pulumi_home}"
-            for name, version in plugin_cache.PROVIDERS.items()
+    @pytest.fixture
+    def cached(self, built: LabSettings, script: Script) -> LabSettings:
+        """All of Pulumi's releases in the cache."""
+        for release in (releases.PULUMI, *releases.OF_PROVIDERS.values()):
+            place = releases.directory(built, release).relative_to(built.cache.parent)
+            for name in release.needed:
+                script(f"{place}/{name}", f"echo {PULUMI_VERSION}")
+        return built
+
+    def test_are_linked(self, cached: LabSettings) -> None:
+        plugins = plugin_cache.install(cached)
+        assert all(plugin.official for plugin in plugins)
+        assert [plugin.path.parent for plugin in plugins] == [
+            releases.directory(cached, it)
+            for it in (releases.PULUMI, *releases.OF_PROVIDERS.values())
         ]
-        assert [plugin.official for plugin in plugins] == [False, True, True]
+        assert installed(cached).readlink() == plugins[1].path
+        assert plugin_cache.in_use(cached) == plugins
+        assert plugin_cache.cli(cached) == releases.directory(cached, releases.PULUMI) / "pulumi"
 
-    def test_that_fails_says_how_to_go_on_without(self, built: LabSettings) -> None:
-        cli = Toolchain(built).path(PULUMI)
-        cli.write_text("#!/bin/sh\necho no such host >&2\nexit 1\n")
-        with pytest.raises(LabError) as caught:
-            plugin_cache.install(built, download=True)
-        assert "no such host" in caught.value.why
-        assert caught.value.next == "plain `make up` uses the lab's stand-ins"
+    def test_come_after_what_a_person_has(self, cached: LabSettings, script: Script) -> None:
+        theirs = script(f"path/{PROGRAM}", "exit 0")
+        cli = script("path/pulumi", f"echo {PULUMI_VERSION}")
+        plugin_cache.install(cached)
+        assert installed(cached).readlink() == theirs
+        assert plugin_cache.cli(cached) == cli
 
-    def test_is_not_repeated(self, built: LabSettings, script: Script) -> None:
-        for name, version in plugin_cache.PROVIDERS.items():
+    def test_are_left_where_stand_ins_are_asked_for(self, cached: LabSettings) -> None:
+        plugin_cache.install(cached)
+        plugins = plugin_cache.install(cached, stand_ins=True)
+        assert not any(plugin.official for plugin in plugins)
+        assert [(it, it.path) for it in plugin_cache.in_use(cached)] == [
+            (it, it.path) for it in plugins
+        ]
+        host = plugin_cache.programs(cached) / plugin_cache.LANGUAGE
+        executor = releases.directory(cached, releases.PULUMI) / plugin_cache.EXECUTOR
+        assert f"AEGIS_LANGUAGE_EXEC={executor}\n" in host.read_text()
+        plugin_cache.install(cached)
+        assert all(plugin.official for plugin in plugin_cache.in_use(cached))
+
+    def test_give_way_to_our_own_build_where_that_is_asked_for(self, cached: LabSettings) -> None:
+        releases.build_tools(cached, forced=True)
+        assert plugin_cache.cli(cached) == Toolchain(cached).path(PULUMI)
+        assert plugin_cache.find(cached)[0].official, "plugins are another choice"
+        releases.build_tools(cached, forced=False)
+        assert plugin_cache.cli(cached) == releases.directory(cached, releases.PULUMI) / "pulumi"
+
+    def test_of_the_cli_is_a_file_where_a_stand_in_is_to_run_beside_it(
+        self, cached: LabSettings
+    ) -> None:
+        placed = plugin_cache.programs(cached) / "pulumi"
+        for stand_ins in (True, False):
+            plugin_cache.link_programs(
+                cached, {"pulumi": plugin_cache.cli(cached)}, stand_ins=stand_ins
+            )
+            assert placed.is_symlink() is not stand_ins
+
+    def test_downloaded_by_the_cli_itself_are_kept(
+        self, built: LabSettings, script: Script
+    ) -> None:
+        for name, version in PROVIDERS.items():
             directory = f"state/pulumi/plugins/resource-{name}-v{version}"
             script(f"{directory}/pulumi-resource-{name}", "exit 0")
-        for download in (True, False):
-            plugins = plugin_cache.install(built, download=download)
-            assert [plugin.official for plugin in plugins] == [False, True, True]
-        assert not Toolchain(built).path(PULUMI).with_name("pulumi.calls").exists()
+        plugins = plugin_cache.install(built)
+        assert [plugin.official for plugin in plugins] == [False, True, True]
+        assert not installed(built).is_symlink()
+
+
+class TestForcedStandIns:
+    """The engine prefers what is on PATH, so that a promise of stand-ins would be none."""
+
+    def test_are_refused_beside_an_official_provider_on_path(
+        self, built: LabSettings, script: Script
+    ) -> None:
+        plugin_cache.require_none_on_path(built)
+        theirs = script(f"path/{PROGRAM}", "exit 0")
+        with pytest.raises(LabError, match="plugins=standin cannot be used here") as caught:
+            plugin_cache.require_none_on_path(built)
+        assert str(theirs) in caught.value.why
+        assert caught.value.code == EXIT_REFUSED
 
 
 class TestLinks:

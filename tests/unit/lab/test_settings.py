@@ -151,3 +151,45 @@ class TestNumberOfNodes:
         assert caught.value.what == f"AEGIS_LAB_NODES={text} cannot be used"
         assert "1 to 9" in caught.value.why
         assert caught.value.next == "make up nodes=3"
+
+
+class TestReleaseSites:
+    """Where official releases come from; a checksum that came unencrypted protects nothing."""
+
+    def test_are_the_projects_own_unless_set(self) -> None:
+        loaded = settings.load(HOME, CHECKOUT)
+        assert loaded.github == "https://github.com"
+        assert loaded.kubernetes_site == "https://dl.k8s.io"
+
+    def test_may_be_mirrors_or_on_this_machine(self) -> None:
+        there = {
+            "AEGIS_LAB_GITHUB_SITE": "https://mirror.example/github/",
+            "AEGIS_LAB_KUBERNETES_SITE": "http://127.0.0.1:8080",
+        }
+        loaded = settings.load({**HOME, **there}, CHECKOUT)
+        assert loaded.github == "https://mirror.example/github"
+        assert loaded.kubernetes_site == "http://127.0.0.1:8080"
+
+    @pytest.mark.parametrize("name", ["AEGIS_LAB_GITHUB_SITE", "AEGIS_LAB_KUBERNETES_SITE"])
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "http://mirror.example",
+            "mirror.example",
+            "ftp://mirror.example",
+            "https://",
+            "https://m/?a",
+        ],
+    )
+    def test_are_refused_otherwise(self, name: str, value: str) -> None:
+        with pytest.raises(LabError) as caught:
+            settings.load({**HOME, name: value}, CHECKOUT)
+        assert caught.value.what.startswith(f"{name}=")
+        assert "https://<host>" in caught.value.why
+        assert caught.value.code == EXIT_REFUSED
+
+    def test_are_refused_with_a_password_without_repeating_it(self) -> None:
+        given = {"AEGIS_LAB_GITHUB_SITE": "https://ada:hunter2@mirror.example"}
+        with pytest.raises(LabError) as caught:
+            settings.load({**HOME, **given}, CHECKOUT)
+        assert "hunter2" not in str(caught.value)

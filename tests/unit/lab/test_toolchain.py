@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab import command, toolchain
+from lab.command import wait_until
 from lab.errors import LabError
 from lab.progress import Step
 from lab.settings import LabSettings
@@ -134,6 +135,59 @@ class TestBuild:
             Toolchain(pinned).build(TOOL, Step("build"))
         assert calls.exists()
         assert caught.value.next == command.FREE_SPACE
+
+
+class TestAhead:
+    """What has to be built is built while something else is downloaded."""
+
+    @pytest.fixture
+    def gate(
+        self, tmp_path: Path, calls: Path, script: Callable[[str, str], Path]
+    ) -> Iterator[int]:
+        """A pipe from which the compiler reads before it does anything."""
+        path = tmp_path / "gate"
+        os.mkfifo(path)
+        script("go/go", GO.replace("  echo fmt", f"  read -r _ < {path}\n  echo fmt"))
+        calls.touch()
+        gate = os.open(path, os.O_RDWR)
+        yield gate
+        os.close(gate)
+
+    @staticmethod
+    def compiles(calls: Path) -> None:
+        wait_until(lambda: "build -v" in calls.read_text(), what="the compiler", timeout=60)
+
+    def test_is_waited_for_where_it_is_needed(
+        self, pinned: LabSettings, gate: int, calls: Path
+    ) -> None:
+        toolchain = Toolchain(pinned)
+        with toolchain.ahead([TOOL]):
+            self.compiles(calls)
+        os.write(gate, b"go on\n")
+        assert toolchain.build(TOOL, Step("build")).read_text() == "binary\n"
+        assert calls.read_text().count("build -v") == 1
+
+    @pytest.mark.usefixtures("gate")
+    def test_ends_with_the_block_that_fails(self, pinned: LabSettings, calls: Path) -> None:
+        toolchain = Toolchain(pinned)
+        other = replace(TOOL, name="other")
+        with pytest.raises(LabError, match="no network"), toolchain.ahead([TOOL, other]):
+            self.compiles(calls)
+            raise LabError(what="no network", why="")
+        wait_until(lambda: not toolchain._compiling, what="its end", timeout=60)
+        assert not toolchain.is_built(TOOL)
+        assert "other" not in calls.read_text()
+
+    def test_that_fails_is_said_where_it_is_needed(
+        self, pinned: LabSettings, calls: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("FAILURE", "undefined: x")
+        toolchain = Toolchain(pinned)
+        calls.touch()
+        with toolchain.ahead([TOOL]):
+            self.compiles(calls)
+        with pytest.raises(LabError, match="could not build tool"):
+            toolchain.build(TOOL, Step("build"))
 
 
 class TestGo:
