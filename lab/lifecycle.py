@@ -17,6 +17,7 @@ from lab import (
     dns,
     images,
     isolation,
+    network_policies,
     nodes,
     objects,
     owner,
@@ -35,7 +36,7 @@ from lab.node import first
 from lab.plugin_cache import Plugin
 from lab.progress import Steps
 from lab.settings import LabSettings
-from lab.toolchain import COREDNS, KUBE, PULUMI, STORAGE, Tool, Toolchain
+from lab.toolchain import COREDNS, KUBE, POLICIES, PULUMI, STORAGE, Tool, Toolchain
 
 FIXED_STEPS = 6
 SERVICES = (
@@ -44,6 +45,7 @@ SERVICES = (
     "kube-proxy",
     "kube-scheduler",
     "kube-controller-manager",
+    network_policies.NAME,
     storage.NAME,
 )
 
@@ -116,7 +118,7 @@ def up(  # noqa: PLR0915 - a list of steps, one after the other
     stacks.require_no_foreign_salt(settings)
     toolchain = Toolchain(settings)
     cli = plugin_cache.find_cli(plugin_cache.outer_path(settings))
-    tools: list[Tool] = [*([] if cli else [PULUMI]), KUBE, COREDNS, STORAGE]
+    tools: list[Tool] = [*([] if cli else [PULUMI]), KUBE, COREDNS, STORAGE, POLICIES]
     missing = [tool for tool in tools if not toolchain.is_built(tool)]
     wanted = settings.nodes or nodes.count(settings)
     preflight.require(settings, will_build=bool(missing), nodes=wanted)
@@ -220,7 +222,11 @@ def _recover(settings: LabSettings, supervisor: Supervisor) -> None:
 
 def _start_node(settings: LabSettings, supervisor: Supervisor) -> None:
     images.load_cluster_images(settings, first(settings))
+    network_policies.close(first(settings))
     cluster.start_node(settings, supervisor)
+    # While the kubelet makes its node ready.
+    objects.apply(settings, network_policies.manifests(), what="what judges connections")
+    network_policies.start(settings, supervisor)
     wait_for_node(settings, supervisor)
     own = [*dns.manifests(settings, nodes=nodes.count(settings)), *storage.manifests()]
     objects.apply(settings, own, what="CoreDNS and the storage class")
