@@ -1,4 +1,4 @@
-"""Whether packets get to where they are sent, whoever listens there: run on a pod's network, or in it.
+"""Whether packets get to where they are sent, whoever listens there: in a pod or on its network.
 
 It needs nothing but Python, so its text can be handed to one in an image.
 """
