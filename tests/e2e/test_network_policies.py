@@ -187,6 +187,28 @@ def _policy(namespace: str, pod: str, *rules: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _way_to(name: str, address: str, port: int) -> list[dict[str, Any]]:
+    """Describe a Service that leads to an address of whomever."""
+    metadata = {"name": name, "namespace": ELSEWHERE}
+    ports = [{"name": "way", "port": 80, "protocol": "TCP", "targetPort": port}]
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"type": "NodePort", "ports": ports},
+        },
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {**metadata, "labels": {"kubernetes.io/service-name": name}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [address]}],
+            "ports": [{"name": "way", "port": port, "protocol": "TCP"}],
+        },
+    ]
+
+
 def _table() -> dict[tuple[str, str], dict[str, str]]:
     """What docs/policy.md says: for each address and port, by whom it is reached."""
     text = (ROOT / "docs" / "policy.md").read_text()
@@ -314,6 +336,23 @@ def test_no_policy_is_open_and_a_label_opens_what_a_policy_closed(attack: Attack
     attack.becomes(AWAY, target, CLOSED)
     attack.at.kubectl("--namespace", ELSEWHERE, "delete", "networkpolicy", FAR.pod)
     attack.becomes(AWAY, target, OPEN)
+
+
+def test_a_service_of_the_attackers_own_is_no_way_round(attack: Attack) -> None:
+    """It may lead to any pod, and by the node's port nobody there sees who asks."""
+    (database,) = attack.pods("aegis-postgres")
+    attack.apply(*_way_to("far", attack.address(FAR), 8000))
+    attack.apply(*_way_to("in", attack.address(database), 5432))
+
+    def ports(name: str) -> tuple[Target, Target]:
+        spec = attack.at.live("service", name, ELSEWHERE)["spec"]
+        return (spec["clusterIP"], 80, "TCP"), (_node(), spec["ports"][0]["nodePort"], "TCP")
+
+    for place in (AWAY, HERE):
+        for way in ports("far"):
+            attack.becomes(place, way, OPEN)
+        ways = [(way, PATIENCE[CLOSED]) for way in ports("in")]
+        assert attack.knock(place, ways) == [CLOSED, CLOSED]
 
 
 def test_addresses_that_no_policy_is_about_are_closed(attack: Attack) -> None:

@@ -8,15 +8,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"log"
-	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
-
-	"context"
 
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -67,7 +65,6 @@ func run() error {
 
 func main() {
 	if err := run(); err != nil {
-		log.SetOutput(os.Stderr)
 		log.Fatal("kube-network-policies: ", err)
 	}
 }
