@@ -82,8 +82,13 @@ def manifests(settings: LabSettings, *, nodes: int = 1) -> list[dict[str, object
                 "clusterIP": str(settings.addresses.dns),
                 "selector": LABELS,
                 "ports": [
-                    {"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"},
-                    {"name": "dns-tcp", "port": 53, "targetPort": 53, "protocol": "TCP"},
+                    {"name": "dns", "port": 53, "targetPort": "dns", "protocol": "UDP"},
+                    {
+                        "name": "dns-tcp",
+                        "port": 53,
+                        "targetPort": "dns-tcp",
+                        "protocol": "TCP",
+                    },
                 ],
             },
         },
