@@ -55,7 +55,6 @@ def start(settings: LabSettings, supervisor: Supervisor, node: Node | None = Non
             argv=[
                 str(Toolchain(settings).path(POLICIES)),
                 f"--kubeconfig={conf}",
-                f"--node={node.name}",
                 f"--queue={QUEUE}",
                 f"--cni={CNI_RECORDS}",
                 f"--network={containers.NETWORK}",

@@ -22,15 +22,18 @@ import (
 	"sigs.k8s.io/kube-network-policies/pkg/networkpolicy"
 )
 
+// nobody is a node that no pod is on. Of the pods of a named one the library has rules of its own,
+// where the kernel has CONFIG_NFT_QUEUE, and complaints at each change of a pod, where it has not.
+const nobody = "/"
+
 func run() error {
 	kubeconfig := flag.String("kubeconfig", "", "how to reach the API server")
-	node := flag.String("node", "", "the node whose connections are judged")
 	queue := flag.Int("queue", 0, "the number of the queue, from 1 to 65535")
 	cni := flag.String("cni", "", "where the pod network's plugins keep their records")
 	network := flag.String("network", "", "what the pod network is called in them")
 	flag.Parse()
-	if *kubeconfig == "" || *node == "" || *network == "" || !filepath.IsAbs(*cni) {
-		return errors.New("--kubeconfig, --node, --network and an absolute --cni are needed")
+	if *kubeconfig == "" || *network == "" || !filepath.IsAbs(*cni) {
+		return errors.New("--kubeconfig, --network and an absolute --cni are needed")
 	}
 	if *queue < 1 || *queue > 0xffff {
 		return errors.New("--queue must be from 1 to 65535")
@@ -54,7 +57,7 @@ func run() error {
 		podInformer{factory.Core().V1().Pods(), found},
 		// These are for policies of administrators, of which the lab's cluster has no definitions.
 		nil, nil, nil, nil,
-		networkpolicy.Config{QueueID: *queue, NodeName: *node},
+		networkpolicy.Config{QueueID: *queue, NodeName: nobody},
 	)
 	if err != nil {
 		return err
