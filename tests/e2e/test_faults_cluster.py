@@ -119,7 +119,9 @@ def test_a_node_that_is_started_anew_keeps_its_pods(it: Faulty, what: str) -> No
 def test_what_nobody_judges_is_closed_and_what_is_connected_goes_on(it: Faulty) -> None:
     host = it.stack.live("service")[WEB]["spec"]["clusterIP"]
     ready = it.pods(it.good, ready=True)
-    with httpx.Client(base_url=f"http://{host}", trust_env=False, timeout=30) as connected:
+    kept = httpx.Limits(keepalive_expiry=None)
+    client = httpx.Client(base_url=f"http://{host}", trust_env=False, timeout=30, limits=kept)
+    with client as connected:
         assert connected.get("/").is_success
         with outage.ended(it.lab, network_policies.NAME):
             assert knock(host, 80, "TCP", OUTAGE_SECONDS) == CLOSED
