@@ -44,7 +44,7 @@ def knock(host: str, port: int, kind: str, seconds: float) -> str:
 
 def knock_at_all(targets: list[tuple[str, int, str, float]]) -> list[str]:
     """Knock at several addresses at once; return what was found, in their order."""
-    with ThreadPoolExecutor(len(targets)) as at_once:
+    with ThreadPoolExecutor(len(targets) or 1) as at_once:
         return list(at_once.map(lambda it: knock(*it), targets))
 
 

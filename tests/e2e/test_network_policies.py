@@ -57,6 +57,8 @@ class Place:
 HERE = Place()
 BESIDE, MIGRATES, BACKS_UP = (Place(NAMESPACE, name) for name in ("beside", "migrates", "backs-up"))
 AWAY, FAR = Place(ELSEWHERE, "away"), Place(ELSEWHERE, "far")
+FIRST = {BESIDE: (CLOSED, CLOSED), MIGRATES: (OPEN, CLOSED), BACKS_UP: (OPEN, CLOSED)}
+"""What these find of the database and of the API server, the moment that they start."""
 LABELS = {
     MIGRATES: {NAME: "aegis-api-migrate"},
     BACKS_UP: {NAME: "aegis-postgres-backup"},
@@ -115,9 +117,10 @@ class Attack:
         path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         self.at.kubectl("apply", "--filename", str(path))
 
-    def begin(self, place: Place, targets: Sequence[Target] = ()) -> dict[str, Any]:
+    def begin(self, place: Place, *targets: Target) -> dict[str, Any]:
         """Describe a pod that knocks at once when it starts, says so in its log, and stays."""
-        rows = [[*target, PATIENCE[CLOSED]] for target in targets] or [["127.0.0.1", 1, "TCP", 1.0]]
+        meant = FIRST.get(place, ())
+        rows = [[*it, PATIENCE[said]] for it, said in zip(targets, meant, strict=True)]
         program = f"{KNOCK.read_text()}\nimport time\ntime.sleep({int(SECONDS) * 20})\n"
         confined = {
             "allowPrivilegeEscalation": False,
@@ -240,8 +243,8 @@ def attack(at: Stand) -> Iterator[Attack]:
         at.up(STACK)
         (database,) = it.pods("aegis-postgres")
         first = [(it.address(database), 5432, "TCP"), (_node(), API_SERVER_PORT, "TCP")]
-        it.apply(*(it.begin(place, first) for place in (BESIDE, MIGRATES, BACKS_UP)))
-        for place in (BESIDE, MIGRATES, BACKS_UP, AWAY, FAR):
+        it.apply(*(it.begin(place, *first) for place in FIRST))
+        for place in (*FIRST, AWAY, FAR):
             ready = ("wait", "--for=condition=Ready", f"pod/{place.pod}", "--timeout=300s")
             at.kubectl("--namespace", place.namespace, *ready)
         yield it
@@ -254,9 +257,7 @@ def _node() -> str:
 
 
 def test_a_pod_is_judged_from_its_first_packet_on(attack: Attack) -> None:
-    assert attack.first_words(BESIDE) == [CLOSED, CLOSED]
-    assert attack.first_words(MIGRATES) == [OPEN, CLOSED]
-    assert attack.first_words(BACKS_UP) == [OPEN, CLOSED]
+    assert {place: tuple(attack.first_words(place)) for place in FIRST} == FIRST
 
 
 def test_what_is_not_meant_is_closed_and_what_is_needed_is_open(attack: Attack) -> None:
