@@ -209,7 +209,7 @@ def status() -> None:
     for name in supervisor.names():
         pid = supervisor.pid_of(name)
         typer.echo(
-            f"{name:<26}{f'runs ({pid})' if pid else 'ended; ' + str(supervisor.log_of(name))}"
+            f"{name:<36}{f'runs ({pid})' if pid else 'ended; ' + str(supervisor.log_of(name))}"
         )
     is_up = lifecycle.is_up(lab_settings)
     typer.echo(f"The lab is {'up' if is_up else 'down'}.")

@@ -13,6 +13,10 @@ from lab.settings import LabSettings
 
 PAUSE_IMAGE = "aegis.lab/pause:1"
 """The image that holds a pod's namespaces: made by `lab.images`, loaded, never pulled."""
+NETWORK = "aegis-lab"
+"""What the pod network is called in the records of its plugins."""
+BRIDGE = "pods"
+"""The link that a node's pods have in common, the node's own end of it."""
 
 _ASK = "/runtime.v1.RuntimeService/Version"
 
@@ -103,11 +107,11 @@ def _ctr(settings: LabSettings, node: Node, *words: str, what: str) -> str:
 def _network(node: Node) -> dict[str, object]:
     return {
         "cniVersion": "0.4.0",
-        "name": "aegis-lab",
+        "name": NETWORK,
         "plugins": [
             {
                 "type": "bridge",
-                "bridge": "pods",
+                "bridge": BRIDGE,
                 "isGateway": True,
                 "hairpinMode": True,
                 "ipam": {

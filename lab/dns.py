@@ -7,7 +7,7 @@ from lab.images import coredns_image
 from lab.settings import LabSettings
 
 COREFILE = f"""\
-.:5353 {{
+.:53 {{
     errors
     health :8080
     ready :8181
@@ -20,7 +20,9 @@ COREFILE = f"""\
     reload
 }}
 """
-"""No `forward`: nothing outside the lab can be reached, so other names do not exist."""
+"""The port is that of most clusters' DNS, since network policies name the port of the pods.
+
+No `forward`: nothing outside the lab can be reached, so other names do not exist."""
 
 LABELS = {"k8s-app": "kube-dns"}
 _APART = {
@@ -80,8 +82,13 @@ def manifests(settings: LabSettings, *, nodes: int = 1) -> list[dict[str, object
                 "clusterIP": str(settings.addresses.dns),
                 "selector": LABELS,
                 "ports": [
-                    {"name": "dns", "port": 53, "targetPort": 5353, "protocol": "UDP"},
-                    {"name": "dns-tcp", "port": 53, "targetPort": 5353, "protocol": "TCP"},
+                    {"name": "dns", "port": 53, "targetPort": "dns", "protocol": "UDP"},
+                    {
+                        "name": "dns-tcp",
+                        "port": 53,
+                        "targetPort": "dns-tcp",
+                        "protocol": "TCP",
+                    },
                 ],
             },
         },
@@ -94,7 +101,10 @@ def _deployment(meta: dict[str, str], image: str, *, replicas: int) -> dict[str,
         "image": image,
         "imagePullPolicy": "Never",
         "args": ["-conf", "/etc/coredns/Corefile"],
-        "ports": [{"containerPort": 5353, "protocol": "UDP", "name": "dns"}],
+        "ports": [
+            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+        ],
         "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
         "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "failureThreshold": 5},
         "resources": {
@@ -114,6 +124,10 @@ def _deployment(meta: dict[str, str], image: str, *, replicas: int) -> dict[str,
         "serviceAccountName": "coredns",
         "dnsPolicy": "Default",
         "priorityClassName": "system-cluster-critical",
+        # For a port below 1024 without being root.
+        "securityContext": {
+            "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "53"}]
+        },
         "containers": [container],
         "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
         **({"topologySpreadConstraints": [_APART]} if replicas > 1 else {}),

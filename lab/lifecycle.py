@@ -18,6 +18,7 @@ from lab import (
     download,
     images,
     isolation,
+    network_policies,
     nodes,
     objects,
     official,
@@ -50,6 +51,7 @@ SERVICES = (
     "kube-proxy",
     "kube-scheduler",
     "kube-controller-manager",
+    network_policies.NAME,
     storage.NAME,
 )
 
@@ -246,7 +248,11 @@ def _recover(settings: LabSettings, supervisor: Supervisor) -> None:
 
 def _start_node(settings: LabSettings, supervisor: Supervisor) -> None:
     images.load_cluster_images(settings, first(settings))
+    network_policies.close(first(settings))
     cluster.start_node(settings, supervisor)
+    # While the kubelet makes its node ready.
+    objects.apply(settings, network_policies.manifests(), what="what judges connections")
+    network_policies.start(settings, supervisor)
     wait_for_node(settings, supervisor)
     own = [*dns.manifests(settings, nodes=nodes.count(settings)), *storage.manifests()]
     objects.apply(settings, own, what="CoreDNS and the storage class")

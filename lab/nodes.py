@@ -12,7 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab import cgroup, cluster, containers, dns, images, isolation, objects, pki, preflight
+from lab import (
+    cgroup,
+    cluster,
+    containers,
+    dns,
+    images,
+    isolation,
+    network_policies,
+    objects,
+    pki,
+    preflight,
+)
 from lab.command import wait_until
 from lab.daemon import Supervisor
 from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
@@ -24,7 +35,7 @@ SETTLED_SECONDS = 150.0
 wait up to 30 s, doubled by jitter, before they list anew, and the controllers' have to as well."""
 DRAIN_SECONDS = 180
 """How long a node's pods may take to go elsewhere before it leaves."""
-_PROGRAMS = ("kubelet", "kube-proxy", "containerd")
+_PROGRAMS = ("kubelet", "kube-proxy", network_policies.NAME, "containerd")
 _RECORD = "node.json"
 
 
@@ -157,6 +168,7 @@ def bring_up(settings: LabSettings, supervisor: Supervisor, them: Sequence[Node]
         isolation.join_link(node)
         containers.start(settings, supervisor, node)
         images.load_cluster_images(settings, node)
+        network_policies.start(settings, supervisor, node)
         cluster.start_node(settings, supervisor, node)
     for node in them:
         wait_until_ready(settings, supervisor, node, since=before.get(node.name))

@@ -16,7 +16,7 @@ from lab.errors import EXIT_REFUSED, LabError
 from lab.plugin_cache import Plugin
 from lab.releases import Release
 from lab.settings import LabSettings
-from lab.toolchain import COREDNS, KUBE, PULUMI, STORAGE, Tool, Toolchain
+from lab.toolchain import COREDNS, KUBE, POLICIES, PULUMI, STORAGE, Tool, Toolchain
 
 _RELEASES = {PULUMI: releases.PULUMI, KUBE: releases.KUBERNETES, COREDNS: releases.COREDNS}
 """Tool -> the release that makes its build unnecessary."""
@@ -103,7 +103,7 @@ def to_build(settings: LabSettings, choices: Choices, coming: Collection[Release
 
     return [
         tool
-        for tool in (PULUMI, KUBE, COREDNS, STORAGE)
+        for tool in (PULUMI, KUBE, COREDNS, STORAGE, POLICIES)
         if not toolchain.is_built(tool) and not is_had(tool)
     ]
 

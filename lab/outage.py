@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from lab import cluster, containers, lifecycle, nodes, registry, storage
+from lab import cluster, containers, lifecycle, network_policies, nodes, registry, storage
 from lab.daemon import Supervisor
 from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
 from lab.settings import LabSettings
@@ -21,7 +21,8 @@ NODE = ("kubelet", "kube-proxy")
 RUNTIME = ("containerd",)
 IMAGES = ("registry", "dockerd")
 VOLUMES = (storage.NAME,)
-DAEMONS = (*CONTROL_PLANE, *NODE, *RUNTIME, *IMAGES, *VOLUMES)
+POLICIES = (network_policies.NAME,)
+DAEMONS = (*CONTROL_PLANE, *NODE, *RUNTIME, *IMAGES, *VOLUMES, *POLICIES)
 """What can be restarted; the rest holds the lab together."""
 
 
@@ -81,9 +82,10 @@ def resume(settings: LabSettings, *names: str) -> None:
     containers.start(settings, supervisor)
     cluster.start_control_plane(settings, supervisor)
     before = lifecycle.node_was_heard(settings)
+    network_policies.start(settings, supervisor)
     cluster.start_node(settings, supervisor)
     storage.start(settings, supervisor)
-    if not names or not set(names) <= set(IMAGES):
+    if not names or not set(names) <= {*IMAGES, *POLICIES}:
         supervisor.wait_for(
             ["kubelet", "containerd", "kube-apiserver"],
             lambda: lifecycle.node_was_heard(settings) not in {before, ""},

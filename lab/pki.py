@@ -33,6 +33,7 @@ CLIENTS = {
     "kubelet": ("system:node:aegis-lab", "system:nodes"),
     "proxy": ("system:kube-proxy", None),
     "storage": ("aegis-lab-storage", None),
+    "network-policies": ("aegis-lab-network-policies", None),
 }
 """Kubeconfig -> common name and organisation, the identities Kubernetes' RBAC expects."""
 

@@ -87,6 +87,8 @@ KUBE = Tool(
 COREDNS = Tool(name="coredns", module="kubernetes", package="./coredns")
 STORAGE = Tool(name="storage", module="storage", package=".")
 """What makes volumes for claims; see `lab.storage`."""
+POLICIES = Tool(name="kube-network-policies", module="policies", package=".")
+"""What judges the connections of pods; see `lab.network_policies`."""
 VEGETA = Tool(
     name="vegeta",
     module="load",
@@ -108,7 +110,9 @@ ACTIONLINT = Tool(
     definitions=(("main.version", ACTIONLINT_VERSION),),
 )
 """What checks the workflows in `make check`."""
-BY_NAME = {tool.name: tool for tool in (PULUMI, KUBE, COREDNS, STORAGE, VEGETA, HELM, ACTIONLINT)}
+BY_NAME = {
+    tool.name: tool for tool in (PULUMI, KUBE, COREDNS, STORAGE, POLICIES, VEGETA, HELM, ACTIONLINT)
+}
 
 
 @contextmanager

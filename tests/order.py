@@ -52,6 +52,7 @@ LONGEST_FIRST = (
     "test_sets",
     "test_autoscaled",
     "test_guard",
+    "test_network_policies",
     "test_pipeline_faults",
     "test_replay_order",
     "test_unhealthy_rollback",

@@ -41,12 +41,16 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/test_database.py": ("lab/database.py", *_commands("deploy", "status", "migrate")),
     "tests/e2e/test_deploy.py": _STAND_INS,
     "tests/e2e/test_faults_by_hand.py": _commands("drift"),
-    "tests/e2e/test_faults_cluster.py": ("lab/outage.py",),
+    "tests/e2e/test_faults_cluster.py": ("lab/outage.py", "lab/network_policies.py"),
     "tests/e2e/test_gate.py": ("aegis_deploy/gate/analysis.py",),
     "tests/e2e/test_guard.py": _commands("deploy", "recover", "guard"),
     "tests/e2e/test_lab.py": ("lab/", "Makefile"),
     "tests/e2e/test_languages.py": _commands("deploy", "rollback"),
     "tests/e2e/test_manifests.py": ("lab/tools/kubernetes/",),
+    "tests/e2e/test_network_policies.py": (
+        *("components/namespace.py", "components/postgres.py", "components/migration.py"),
+        *("lab/network_policies.py", "lab/tools/policies/", "docs/policy.md"),
+    ),
     "tests/e2e/test_nodes.py": _commands("deploy", "rollback", "config"),
     "tests/e2e/test_pipeline.py": (
         *_WORKFLOWS,

@@ -10,10 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
-from lab import outage
+from lab import network_policies, outage
+from tests.e2e.doomed_stand import WEB
 from tests.e2e.faulty_stand import DEPLOY, ROLLBACK, Faulty, faulty, require_served
+from tests.e2e.knock import CLOSED, OPEN, knock
 from tests.series import every
 
 # The daemons that are started again are to outlive the tests.
@@ -111,6 +114,22 @@ def test_a_node_that_is_started_anew_keeps_its_pods(it: Faulty, what: str) -> No
         code = running.wait()
     require_served(seen, f"kubelet and containerd started anew during a {what}")
     finishes(it, code, running.text, what, version)
+
+
+def test_what_nobody_judges_is_closed_and_what_is_connected_goes_on(it: Faulty) -> None:
+    host = it.stack.live("service")[WEB]["spec"]["clusterIP"]
+    ready = it.pods(it.good, ready=True)
+    kept = httpx.Limits(keepalive_expiry=None)
+    client = httpx.Client(base_url=f"http://{host}", trust_env=False, timeout=30, limits=kept)
+    with client as connected:
+        assert connected.get("/").is_success
+        with outage.ended(it.lab, network_policies.NAME):
+            assert knock(host, 80, "TCP", OUTAGE_SECONDS) == CLOSED
+            assert connected.get("/").is_success
+            # The node's own probes are not judged.
+            assert it.pods(it.good, ready=True) == ready
+    assert knock(host, 80, "TCP", STANDSTILL_SECONDS) == OPEN
+    it.is_whole(it.good)
 
 
 @every

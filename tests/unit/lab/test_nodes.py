@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from lab import cgroup, cluster, containers, dns, images, isolation, nodes, objects, pki, preflight
+from lab import (
+    cgroup,
+    cluster,
+    containers,
+    dns,
+    images,
+    isolation,
+    network_policies,
+    nodes,
+    objects,
+    pki,
+    preflight,
+)
 from lab.daemon import Supervisor
 from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
 from lab.node import Node, first, further, number_of
@@ -83,6 +95,7 @@ def playing(lab: LabSettings, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     )
     monkeypatch.setattr(containers, "start", starts("containerd", "containerd"))
     monkeypatch.setattr(images, "load_cluster_images", lambda *_: None)
+    monkeypatch.setattr(network_policies, "start", starts("judge", network_policies.NAME))
     monkeypatch.setattr(cluster, "start_node", starts("kubelet", "kubelet"))
     monkeypatch.setattr(dns, "manifests", lambda _, *, nodes: [{"nodes": nodes}])
     monkeypatch.setattr(objects, "apply", lambda _, them, **__: it.did.append(f"dns {them}"))
@@ -148,7 +161,9 @@ class TestJoining:
         assert names(lab) == ["aegis-lab-2"]
         assert playing.did == [
             *("end aegis-lab-2 1", "group aegis-lab-2", "namespaces aegis-lab-2"),
-            *("link aegis-lab-2", "containerd aegis-lab-2", "kubelet aegis-lab-2"),
+            *("link aegis-lab-2", "containerd aegis-lab-2"),
+            # Before any of its pods can send anything.
+            *("judge aegis-lab-2", "kubelet aegis-lab-2"),
             *("label node aegis-lab", "dns [{'nodes': 2}]"),
         ]
         assert nodes.join(lab, Supervisor(lab), "4").name == "aegis-lab-4"
@@ -341,7 +356,7 @@ class TestLooking:
         one, killed, runs = nodes.look(lab, Supervisor(lab))
         assert (one.node.name, one.ready, one.cut) == ("aegis-lab", "True", False)
         assert (killed.ready, killed.runs) == ("Unknown", ())
-        assert (runs.ready, runs.runs) == ("True", ("kubelet", "containerd"))
+        assert (runs.ready, runs.runs) == ("True", ("kubelet", network_policies.NAME, "containerd"))
 
 
 def test_its_kubelet_is_who_it_says(lab: LabSettings) -> None:

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from lab import cgroup, cluster, containers, lifecycle, outage, registry, storage
+from lab import (
+    cgroup,
+    cluster,
+    containers,
+    lifecycle,
+    network_policies,
+    outage,
+    registry,
+    storage,
+)
 from lab.command import wait_until
 from lab.daemon import Daemon, Supervisor, start_time
 from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
@@ -53,6 +62,7 @@ def running(
     heard = iter(map(str, range(100)))
     monkeypatch.setattr(containers, "start", lambda *_: calls.append("containerd"))
     monkeypatch.setattr(cluster, "start_control_plane", control_plane)
+    monkeypatch.setattr(network_policies, "start", lambda *_: calls.append("judge"))
     monkeypatch.setattr(cluster, "start_node", lambda *_: calls.append("node"))
     monkeypatch.setattr(Supervisor, "wait_for", lambda _, __, ready, **___: ready())
     monkeypatch.setattr(lifecycle, "node_was_heard", lambda _: next(heard))
@@ -97,7 +107,8 @@ class TestRestart:
         after = {name: running.pid_of(name) for name in running.names()}
         assert after["kube-apiserver"] not in {None, before["kube-apiserver"]}
         assert (after["etcd"], after["holder"]) == (before["etcd"], before["holder"])
-        assert calls == [*("containerd", "control plane", "node", "storage", "ready", "registry")]
+        parts = "containerd", "control plane", "judge", "node", "storage", "ready", "registry"
+        assert calls == [*parts]
 
     def test_of_a_lab_that_is_down_is_refused(self, lab: LabSettings) -> None:
         for act in (outage.restart, outage.end, outage.resume):
