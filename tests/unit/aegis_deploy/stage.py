@@ -319,7 +319,7 @@ class _Session:
     def change_tags(self, changes: Mapping[str, str | None]) -> None:
         if self.stage.unmarkable is not None:
             raise self.stage.unmarkable
-        known = schema_store.parse({k: v for k, v in changes.items() if v is not None})
+        known = schema_store.parse({k: v for k, v in changes.items() if v is not None}).first
         if known is not None:
             self.stage.database = known
             self.stage.did.append(f"remember {changes[schema_store.TAG]}")
@@ -457,8 +457,8 @@ class _ProgramUpdate:
     def adopt(self, records: Sequence[Resource]) -> None:
         self.stage.did += [f"adopt {it.label}" for it in records]
 
-    def override(self, key: str, value: str) -> None:
-        self.stage.did.append(f"override {key}={value}")
+    def override(self, key: str, value: str, *, once: bool = False) -> None:
+        self.stage.did.append(f"override {key}={value}{' once' if once else ''}")
         self.overridden[key] = value
 
     def keep_overrides(self) -> None:

@@ -157,13 +157,13 @@ def test_what_the_migration_calls_irreversible_freezes_though_the_release_itself
     assert found.look() == DatabaseSchema(revision=5, least_head=5, irreversible=5)
     # It is remembered in words, and the two numbers are where an older version looks for them.
     assert stack.marks == {schema_store.TAG: "5 5", schema_store.IRREVERSIBLE_TAG: "5"}
-    known = schema_store.parse(stack.marks)
+    known = schema_store.parse(stack.marks).first
     assert "revision 5 cannot be gone back past" in misfit(CodeSchema(head=4, least=1), known)
 
 
 def test_a_database_that_was_taken_back_is_not_frozen_by_what_is_left_of_the_word() -> None:
     marks = {schema_store.TAG: "4 0", schema_store.IRREVERSIBLE_TAG: "5"}
-    assert schema_store.parse(marks) == DatabaseSchema(revision=4, least_head=0)
+    assert schema_store.parse(marks).first == DatabaseSchema(revision=4, least_head=0)
 
 
 @pytest.mark.parametrize("silent", [True, False])
@@ -176,4 +176,4 @@ def test_where_nobody_answers_what_was_remembered_is_known(silent: bool) -> None
 
 @pytest.mark.parametrize("mark", ["", "4", "4 2 1", "x 2", "-1 2"])
 def test_a_damaged_mark_says_nothing(mark: str) -> None:
-    assert schema_store.parse({schema_store.TAG: mark}) is None
+    assert schema_store.parse({schema_store.TAG: mark}).first is None
