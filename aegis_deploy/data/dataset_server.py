@@ -127,9 +127,8 @@ class DatasetServer:
         self._leave_nothing()
         said = json.dumps({"dataset": manifest.name, "loaded": data_set.now()})
         with self._connected() as link, self._worded("cannot be loaded"):
-            link.execute(
-                f"CREATE DATABASE {quoted(draft)} OWNER {quoted(self._owner)} TEMPLATE template0".encode()
-            )
+            made = f"{quoted(draft)} OWNER {quoted(self._owner)} TEMPLATE template0"
+            link.execute(f"CREATE DATABASE {made}".encode())
         try:
             loaded = load(
                 directory,

@@ -22,16 +22,11 @@ from aegis_deploy.data.real import MARK
 from app.database.schema import of_this_code
 from app.migrations.runner import Runner
 from app.service import SERVICE
+from tests.integration import samples
 from tests.integration.data_commands import Data
-from tests.integration.databases import PASSWORD, ROOT, Database, PostgresServer
+from tests.integration.databases import PASSWORD, Database, PostgresServer
 
 pytestmark = pytest.mark.integration
-ROWS = """
-INSERT INTO customers (name, email)
-  SELECT 'person ' || n, 'person' || n || '@example.org' FROM generate_series(1, {0}) n;
-INSERT INTO records (customer_id, name, status)
-  SELECT id, 'record ' || id, 'active' FROM customers;
-"""
 
 
 class Staging:
@@ -73,18 +68,10 @@ def taken(
     server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Path, Manifest]]:
     """Two samples of the service's database, a small and a larger one."""
-    found = {}
     with pytest.MonkeyPatch.context() as patch:
         data = Data(server, tmp_path_factory.mktemp("datasets"), patch)
-        assert data.production.migrate().returncode == 0
-        shutil.copy(ROOT / "data-rules.yaml", data.directory / "rules.yaml")
-        for name, rows in (("small", 50), ("large", 300)):
-            data.production.execute("TRUNCATE customers CASCADE;" + ROWS.format(rows))
-            ran = data.sample(name)
-            assert ran.code == 0, ran.told
-            directory = data.directory / name
-            found[name] = directory, data_set.read(directory)
-    return found
+        found = samples.take(data, {"small": 50, "large": 300})
+        return {name: (it, data_set.read(it)) for name, it in found.items()}
 
 
 @pytest.fixture

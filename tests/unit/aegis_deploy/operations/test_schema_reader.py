@@ -14,6 +14,7 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.history import schema_store
 from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.model.dataset import DATASET
 from aegis_deploy.model.schema import (
     HEAD,
     IRREVERSIBLE,
@@ -177,3 +178,29 @@ def test_where_nobody_answers_what_was_remembered_is_known(silent: bool) -> None
 @pytest.mark.parametrize("mark", ["", "4", "4 2 1", "x 2", "-1 2"])
 def test_a_damaged_mark_says_nothing(mark: str) -> None:
     assert schema_store.parse({schema_store.TAG: mark}).first is None
+
+
+SET = "ab" * 32
+TAGGED = f"{schema_store.DATASET_TAG}{SET[:12]}"
+
+
+def test_what_is_heard_of_a_data_set_s_database_is_nothing_of_another_s() -> None:
+    annotations = {**CODE, DATASET: SET}
+    stack = Stack(
+        [resource("apps/v1:Deployment", annotations)],
+        {schema_store.TAG: "9 9", TAGGED: schema_store.UNTOLD},
+    )
+    pods = [pod("web", annotations), ended('{"revision": 2, "leastHead": 0}')]
+    found, _ = reader(stack, Api(pods, {"http:web:8000/proxy/version": says(4, 1)}))
+    assert found.look() == DatabaseSchema(revision=4, least_head=1)
+    assert stack.marks == {schema_store.TAG: "9 9", TAGGED: "4 1"}
+    assert found.known.first == DatabaseSchema(revision=9, least_head=9)
+
+
+def test_one_that_was_dropped_does_not_come_back_by_what_is_heard_of_it() -> None:
+    annotations = {**CODE, DATASET: SET}
+    stack = Stack([resource("apps/v1:Deployment", annotations)])
+    api = Api([pod("web", annotations)], {"http:web:8000/proxy/version": says(4, 1)})
+    found, _ = reader(stack, api)
+    assert found.look() is None
+    assert stack.marks == {}
