@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aegis_deploy.common.errors import AegisError
+from aegis_deploy.common.errors import NOTHING, AegisError
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.dataset_server import revision_of
 from aegis_deploy.flows import deploy
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.flows.deploy import DeployReport
     from aegis_deploy.model.release import Deployed, Release
-    from aegis_deploy.operations.dataset_access import Opened
+    from aegis_deploy.operations.dataset_access import Opened, Place
 
 _PROFILE = "dataProfile"
 _SAMPLE, _REAL = "sample", "real"
@@ -99,10 +99,7 @@ def refresh(flow: FlowContext, request: RefreshRequest) -> RefreshReport:
     require_sample(flow)
     manifest = None if request.directory is None else _read(request.directory, flow)
     message = f"aegis: data set {manifest.shown}" if manifest else "aegis: data refresh"
-    with (
-        flow.takeover.claimed(DEPLOY, message, request.wait_seconds),
-        timeline_store.kept(flow.session, flow.recorder, DEPLOY, flow.out.warn),
-    ):
+    with flow.takeover.claimed(DEPLOY, message, request.wait_seconds):
         resources = flow.session.resources()
         place = dataset_access.find(resources, stack)
         current = None if request.load_only else _verified(flow)
@@ -113,9 +110,9 @@ def refresh(flow: FlowContext, request: RefreshRequest) -> RefreshReport:
             name, loaded = _there(flow, way, manifest, request)
         if current is None:
             return RefreshReport(name=name, loaded=loaded)
-        done = _deployed(flow, request, current, name)
-        with dataset_access.opened(place, flow.clusters, flow.out) as way:
-            dropped = _drop(flow, way.server, name, request.keep)
+        with timeline_store.kept(flow.session, flow.recorder, DEPLOY, flow.out.warn):
+            done = _deployed(flow, request, current, name)
+        dropped = _dropped(flow, place, name, request.keep)
         return RefreshReport(name=name, loaded=loaded, deployed=done, dropped=dropped)
 
 
@@ -250,6 +247,13 @@ def _there(
         flow.out.show(f"data set {short(newest.name)} is there since {newest.since}")
         return newest.name, False
     same = next((it for it in kept if short(it.name) == manifest.shown), None)
+    if same is not None and same.name != manifest.name:
+        raise AegisError(
+            what=f"the data set {manifest.shown} cannot be loaded",
+            why="a database is called as its own would be, and says that it is of "
+            f"{same.name if same.since else 'none'}",
+            next="see what that is, and rename or drop it",
+        )
     if same is not None:
         flow.out.show(f"data set {manifest.shown} is there already, since {same.since}")
         return manifest.name, False
@@ -272,24 +276,35 @@ def _deployed(
         flow.program_update.override(deploy.DIGEST_SETTING, runs.image_digest, once=True)
         name_image(flow, flow, current, runs, once=True)
     flow.program_update.override(datasets.SETTING, name)
-    message = f"aegis: data set {short(name)}"
-    return deploy.deploy_claimed(
-        flow,
-        deploy.DeployRequest(
-            message=message,
-            yes=request.yes,
-            wait_seconds=request.wait_seconds,
-            policy_packs=request.policy_packs,
-        ),
+    wanted = deploy.DeployRequest(
+        message=f"aegis: data set {short(name)}",
+        yes=request.yes,
+        policy_packs=request.policy_packs,
     )
+    try:
+        return deploy.deploy_claimed(flow, wanted)
+    except AegisError as error:
+        if error.state == NOTHING:
+            error.state = (
+                f"nothing that runs was changed; data set {short(name)} is on the server beside "
+                "what it works on"
+            )
+        raise
+
+
+def _dropped(flow: FlowContext, place: Place, runs: str, keep: int | None) -> tuple[str, ...]:
+    """Drop what nothing refers to any more; what runs is good, whether or not that can be done."""
+    try:
+        with dataset_access.opened(place, flow.clusters, flow.out) as way:
+            return _drop(flow, way.server, runs, keep)
+    except AegisError as error:
+        flow.out.warn(
+            f"which data sets nothing refers to any more was not seen to\n{error.what}: {error.why}"
+        )
+        return ()
 
 
 def _drop(flow: FlowContext, server: DatasetServer, runs: str, keep: int | None) -> tuple[str, ...]:
-    """Drop what nothing refers to any more; what cannot be dropped now goes with the next refresh.
-
-    Raises:
-        AegisError: What a release deployed cannot be read, or the server does not say.
-    """
     backs = [
         (it, stack_history.deployed(flow.session, it))
         for it in ways_back(stack_history.reading(flow.session))

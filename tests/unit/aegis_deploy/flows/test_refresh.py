@@ -20,6 +20,7 @@ from aegis_deploy.flows import refresh as flow
 from aegis_deploy.flows.refresh import RefreshRequest, referred, refresh
 from aegis_deploy.flows.rollback import RollbackRequest, rollback
 from aegis_deploy.history.schema_store import DATASET_TAG
+from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model.dataset import LOADER, short
 from aegis_deploy.model.release import Deployed
 from aegis_deploy.model.schema import CodeSchema, DatabaseSchema
@@ -160,6 +161,24 @@ class TestDone:
         at = stage.did.index(f"{DATASET_TAG}{short(OLD)}: None")
         assert stage.did.index(f"drop {short(OLD)}") == at + 1
 
+    def test_a_server_that_is_away_at_the_end_is_no_failure(
+        self, made: tuple[Stage, Server], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stage, server = made
+        asked = iter([server.kept()])
+
+        def kept() -> list[Kept]:
+            found = next(asked, None)
+            if found is None:
+                raise AegisError(what="it does not answer", why="no")
+            return found
+
+        monkeypatch.setattr(server, "kept", kept)
+        report = run(stage, keep=0)
+        assert report.deployed is not None
+        assert report.dropped == ()
+        assert "it does not answer" in stage.messages.getvalue()
+
     def test_one_that_is_there_is_not_loaded_again(self, made: tuple[Stage, Server]) -> None:
         stage, server = made
         server.there.append(Kept(NEW, "2026-11-20"))
@@ -245,6 +264,21 @@ class TestRefused:
         server.refuses = AegisError(what="the disk is full")
         assert refused(stage).what == "the disk is full"
         assert stage.did == ["claim deploy"]
+
+    def test_a_database_of_somebody_else_s_is_not_taken_for_one(
+        self, made: tuple[Stage, Server]
+    ) -> None:
+        stage, server = made
+        server.there.append(Kept(short(NEW)))
+        assert "and says that it is of none" in refused(stage).why
+        assert not [it for it in stage.did if it.startswith(("load", "update"))]
+
+    def test_what_was_loaded_and_not_deployed_is_told(self, made: tuple[Stage, Server]) -> None:
+        stage, _ = made
+        stage.unreachable = ApiError(0, "no answer")
+        error = refused(stage)
+        assert f"data set {short(NEW)} is on the server beside" in error.state
+        assert error.code is ExitCode.REFUSED
 
     def test_none_where_there_is_none(self, made: tuple[Stage, Server]) -> None:
         stage, server = made
