@@ -125,7 +125,7 @@ def require_sample(flow: FlowContext) -> None:
     stack = flow.session.name
     key = f"{flow.session.project}:{_PROFILE}"
     found = flow.program_update.settings().get(key)
-    profile = _SAMPLE if found is None else found.value
+    profile = _SAMPLE if found is None else found.shown
     if profile == _SAMPLE:
         return
     raise AegisError(
