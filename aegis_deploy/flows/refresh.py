@@ -50,6 +50,7 @@ class RefreshRequest:
         keep: How many data sets stay beside the one in use; None: all that a release refers to
             that can be gone back to.
         yes: Whether to go on without asking.
+        force: Whether to deploy it also where it was rolled back before.
         wait_seconds: How long to wait for another deployer.
         policy_packs: Directories of policy packs that are asked before anything is changed.
     """
@@ -58,6 +59,7 @@ class RefreshRequest:
     load_only: bool = False
     keep: int | None = None
     yes: bool = False
+    force: bool = False
     wait_seconds: float = 0.0
     policy_packs: tuple[str, ...] = ()
 
@@ -279,6 +281,7 @@ def _deployed(
     wanted = deploy.DeployRequest(
         message=f"aegis: data set {short(name)}",
         yes=request.yes,
+        force=request.force,
         policy_packs=request.policy_packs,
     )
     try:

@@ -52,6 +52,10 @@ def refresh(
         ),
     ] = None,
     yes: Yes = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Deploy it also where it was rolled back before."),
+    ] = False,
     policy_pack: PolicyPack = None,
     wait_lock: WaitLock = "0",
 ) -> None:
@@ -72,10 +76,11 @@ def refresh(
         load_only=load_only,
         keep=keep,
         yes=yes,
+        force=force,
         wait_seconds=seconds(wait_lock),
         policy_packs=tuple(str(path.resolve()) for path in policy_pack or ()),
     )
-    report = run(open_flow(context, stack, directory), request)
+    report = run(open_flow(context, stack, directory, force=force), request)
     out.document(report.as_json())
     if report.deployed is not None:
         tell(report.deployed, out)

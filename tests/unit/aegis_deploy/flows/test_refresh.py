@@ -16,7 +16,9 @@ from aegis_deploy.data.catalog import TableName
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.manifest import Manifest, TableRows
 from aegis_deploy.data.dataset_server import Kept
+from aegis_deploy.flows import deploy
 from aegis_deploy.flows import refresh as flow
+from aegis_deploy.flows.deploy import DeployRequest
 from aegis_deploy.flows.refresh import RefreshRequest, referred, refresh
 from aegis_deploy.flows.rollback import RollbackRequest, rollback
 from aegis_deploy.history.schema_store import DATASET_TAG
@@ -160,6 +162,17 @@ class TestDone:
         # Forgotten before it is dropped: nobody goes back to half of it.
         at = stage.did.index(f"{DATASET_TAG}{short(OLD)}: None")
         assert stage.did.index(f"drop {short(OLD)}") == at + 1
+
+    def test_what_was_asked_of_the_deploy_is_asked_of_it(
+        self, made: tuple[Stage, Server], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stage, _ = made
+        asked: list[DeployRequest] = []
+        monkeypatch.setattr(deploy, "deploy_claimed", lambda _, it: asked.append(it))
+        run(stage, force=True, policy_packs=("packs",))
+        message = f"aegis: data set {short(NEW)}"
+        wanted = DeployRequest(message=message, yes=True, force=True, policy_packs=("packs",))
+        assert asked == [wanted]
 
     def test_a_server_that_is_away_at_the_end_is_no_failure(
         self, made: tuple[Stage, Server], monkeypatch: pytest.MonkeyPatch
