@@ -10,15 +10,7 @@ import pulumi_kubernetes.meta.v1 as meta
 
 from aegis_deploy.model import data_probes, schema
 from aegis_deploy.model.dataset import DATASET
-from components.database import (
-    CA_DIRECTORY,
-    CA_FILE,
-    CA_KEY,
-    PASSWORD_KEY,
-    PASSWORD_VARIABLE,
-    URL,
-    Database,
-)
+from components.database import CA_DIRECTORY, CA_FILE, CA_KEY, URL, Database
 from components.labels import of_service, selector
 from components.sizing import PodResources
 from components.timings import Timings
@@ -133,26 +125,12 @@ def environment_from(
 
 
 def own_environment(database: Database | None) -> list[core.EnvVarArgs] | None:
-    """The address of the stack's own database, from the Secret that was made with it.
-
-    Of a data set's the Secret has the password alone: the Secret outlives every release, and which
-    database it is belongs to one.
-    """
-    if database is None or database.server is None:
+    """The address of the stack's own database, from the Secret that was made with it."""
+    if database is None or database.secret is None:
         return None
-    if database.dataset is None:
-        return [_from_secret(URL, database.server, URL)]
-    # The kubelet puts the password in; nothing that is stored has both.
-    address = database.address_with(f"$({PASSWORD_VARIABLE})")
-    return [
-        _from_secret(PASSWORD_VARIABLE, database.server, PASSWORD_KEY),
-        core.EnvVarArgs(name=URL, value=address),
-    ]
-
-
-def _from_secret(name: str, secret: str, key: str) -> core.EnvVarArgs:
-    reference = core.SecretKeySelectorArgs(name=secret, key=key)
-    return core.EnvVarArgs(name=name, value_from=core.EnvVarSourceArgs(secret_key_ref=reference))
+    reference = core.SecretKeySelectorArgs(name=database.secret, key=URL)
+    source = core.EnvVarSourceArgs(secret_key_ref=reference)
+    return [core.EnvVarArgs(name=URL, value_from=source)]
 
 
 def dataset_annotation(database: Database) -> dict[str, str]:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from aegis_deploy.model.dataset import database_of
+from aegis_deploy.model.dataset import database_of, short
 from aegis_deploy.model.schema import CodeSchema
 from components.labels import POSTGRES
 
 SCHEMES = ("postgresql", "postgres")
 USUAL_PORT = 5432
 URL = "AEGIS_DATABASE_URL"
-PASSWORD_VARIABLE = "DATABASE_PASSWORD"  # noqa: S105 - a variable's name
 PASSWORD_KEY = "password"  # noqa: S105 - its name in the Secret of the stack's own server
 CA_FILE = "ca.pem"
 CA_KEY = "DATABASE_CA_PEM"
@@ -86,6 +85,13 @@ class Database:
     def port(self) -> int:
         """Where it listens."""
         return urlsplit(self.address).port or USUAL_PORT
+
+    @property
+    def secret(self) -> str | None:
+        """The Secret that has the address of the stack's own; None where it is outside."""
+        if self.server is None or self.dataset is None:
+            return self.server
+        return f"{self.server}-{short(self.dataset)}"
 
     @property
     def place(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 
 from aegis_deploy.model import dataset as datasets
-from components.database import PASSWORD_KEY, USUAL_PORT, Database
+from components.database import PASSWORD_KEY, URL, USUAL_PORT, Database
 from components.labels import POSTGRES, SERVICE, of_service, selector
 from components.migration import egress_to, pods_of
 from components.namespace import Namespace, NamespaceArgs
@@ -80,7 +81,10 @@ class Postgres(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self._network_policies()
         self._service()
-        self._secrets = self._service_secret(), self._loader_secret()
+        service, loader = self._service_secret(), self._loader_secret()
+        self._secrets = service.metadata.name, loader.metadata.name
+        if args.database.dataset is not None:
+            self._dataset_secret(args.database, service)
         self._server(self._pod(self._claim(f"{name}-data", args.settings.storage)))
         pod = self._pod(self._claim(f"{name}-backups", args.settings.backup_storage))
         kept = {"KEEP": str(args.settings.keep_backups)}
@@ -110,21 +114,36 @@ class Postgres(pulumi.ComponentResource):
             claim=claim,
         )
 
-    def _service_secret(self) -> pulumi.Output[str]:
+    def _service_secret(self) -> core.Secret:
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         content = {PASSWORD_KEY: password, **self._args.database.own_secret(password)}
         return self._secret(self._name, content)
 
-    def _loader_secret(self) -> pulumi.Output[str]:
+    def _dataset_secret(self, database: Database, service: core.Secret) -> None:
+        """Make the address of a data set's database, by the password that the state has."""
+
+        def encoded(data: Mapping[str, str]) -> dict[str, str]:
+            password = base64.b64decode(data[PASSWORD_KEY]).decode()
+            return {URL: base64.b64encode(database.address_with(password).encode()).decode()}
+
+        core.Secret(
+            str(database.secret),
+            metadata=self._metadata(database.secret),
+            data=pulumi.Output.secret(service.data.apply(encoded)),
+            type="Opaque",
+            opts=self._child,
+        )
+
+    def _loader_secret(self) -> core.Secret:
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         home = replace(self._args.database, dataset=None)
         address = home.address_with(password, LOADER)
         content = {PASSWORD_KEY: password, datasets.LOADER_URL: address}
         return self._secret(_loader_secret(self._name), content)
 
-    def _secret(self, name: str, content: dict[str, str]) -> pulumi.Output[str]:
+    def _secret(self, name: str, content: dict[str, str]) -> core.Secret:
         encoded = {key: base64.b64encode(it.encode()).decode() for key, it in content.items()}
-        secret = core.Secret(
+        return core.Secret(
             name,
             metadata=self._metadata(name),
             # Not stringData, which the provider may keep under another name than is ignored.
@@ -133,8 +152,6 @@ class Postgres(pulumi.ComponentResource):
             # Each run makes another password; the first one, which the state has, stays.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["data"]),
         )
-        made: pulumi.Output[str] = secret.metadata.name
-        return made
 
     def _network_policies(self) -> None:
         may = [*self._args.clients, self._jobs]
