@@ -64,14 +64,16 @@ class _Relays:
     """The connections that are relayed; all of them end with the block."""
 
     def __init__(self) -> None:
-        self._ends: list[tuple[socket.socket, Any]] = []
+        self._begun: list[tuple[threading.Thread, socket.socket, Any]] = []
 
     def __enter__(self) -> _Relays:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for connection, websocket in self._ends:
-            _hang_up(connection, websocket)
+        for _, connection, websocket in self._begun:
+            _wake(connection, websocket)
+        for relay, _, _ in self._begun:
+            relay.join()
 
     def begin(
         self, cluster: Cluster, path: str, asked: dict[str, str], connection: socket.socket
@@ -81,9 +83,24 @@ class _Relays:
         except ApiError:
             connection.close()
             return
-        self._ends.append((connection, websocket))
-        for way in (_up, _down):
-            threading.Thread(target=way, args=(connection, websocket), daemon=True).start()
+        relay = threading.Thread(target=_relay, args=(connection, websocket), daemon=True)
+        self._begun.append((relay, connection, websocket))
+        relay.start()
+
+
+def _relay(connection: socket.socket, websocket: Any) -> None:  # noqa: ANN401
+    """Relay both ways until either side ends.
+
+    Nothing is closed while another thread may still use it: TLS reads from and writes to a number,
+    even an alert about the end, and by then that number may be a file's.
+    """
+    up = threading.Thread(target=_up, args=(connection, websocket), daemon=True)
+    up.start()
+    _down(connection, websocket)
+    up.join()
+    connection.close()
+    with suppress(Exception):
+        websocket.shutdown()
 
 
 def _up(connection: socket.socket, websocket: Any) -> None:  # noqa: ANN401
@@ -91,7 +108,7 @@ def _up(connection: socket.socket, websocket: Any) -> None:  # noqa: ANN401
     with suppress(Exception):
         while data := connection.recv(_CHUNK):
             websocket.send_binary(bytes((_DATA,)) + data)
-    _hang_up(connection, websocket)
+    _wake(connection, websocket)
 
 
 def _down(connection: socket.socket, websocket: Any) -> None:  # noqa: ANN401
@@ -105,15 +122,13 @@ def _down(connection: socket.socket, websocket: Any) -> None:  # noqa: ANN401
                 connection.sendall(data)
             elif channel == _ERROR:
                 break
-    _hang_up(connection, websocket)
+    _wake(connection, websocket)
 
 
-def _hang_up(connection: socket.socket, websocket: Any) -> None:  # noqa: ANN401
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    with suppress(Exception):
-        # To close it alone would wake nobody who reads from it.
-        websocket.sock.shutdown(socket.SHUT_RDWR)
-    with suppress(Exception):
-        websocket.shutdown()
-    connection.close()
+def _wake(connection: socket.socket, websocket: Any) -> None:  # noqa: ANN401
+    """End both sides for whoever waits for one of them."""
+    for it in (connection, websocket.sock):
+        if it is not None:
+            with suppress(OSError):
+                # Not TLS's own, by which what is still sent would go out in plain text.
+                socket.socket.shutdown(it, socket.SHUT_RDWR)
