@@ -70,9 +70,9 @@ class _Relays:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _, connection, websocket in self._begun:
+        for _relay_of, connection, websocket in self._begun:
             _wake(connection, websocket)
-        for relay, _, _ in self._begun:
+        for relay, *_ends in self._begun:
             relay.join()
 
     def begin(
