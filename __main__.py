@@ -68,5 +68,7 @@ pulumi.export("imageDigest", image.digest)
 pulumi.export("version", settings.version)
 pulumi.export("replicas", settings.size.replicas)
 pulumi.export("serviceUrl", service.url)
+if settings.dataset is not None:
+    pulumi.export("dataset", settings.dataset)
 if settings.schema is not None:
     pulumi.export("schema", settings.schema.as_json())

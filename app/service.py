@@ -111,7 +111,14 @@ def _database(
         authority=settings.database_ca,
         name=f"{SERVICE} {settings.version}",
     )
-    watch = DatabaseWatch(database, schema.of_this_code(), lifecycle, measured, service=SERVICE)
+    watch = DatabaseWatch(
+        database,
+        schema.of_this_code(),
+        lifecycle,
+        measured,
+        service=SERVICE,
+        production=settings.environment == "production",
+    )
     return DatabaseRecords(database), watch
 
 

@@ -9,6 +9,7 @@ import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 
 from aegis_deploy.model import data_probes, schema
+from aegis_deploy.model.dataset import DATASET
 from components.database import CA_DIRECTORY, CA_FILE, CA_KEY, URL, Database
 from components.labels import of_service, selector
 from components.sizing import PodResources
@@ -125,11 +126,16 @@ def environment_from(
 
 def own_environment(database: Database | None) -> list[core.EnvVarArgs] | None:
     """The address of the stack's own database, from the Secret that was made with it."""
-    if database is None or database.server is None:
+    if database is None or database.secret is None:
         return None
-    reference = core.SecretKeySelectorArgs(name=database.server, key=URL)
+    reference = core.SecretKeySelectorArgs(name=database.secret, key=URL)
     source = core.EnvVarSourceArgs(secret_key_ref=reference)
     return [core.EnvVarArgs(name=URL, value_from=source)]
+
+
+def dataset_annotation(database: Database) -> dict[str, str]:
+    """What pods say of the data set that they work on; nothing where it is none."""
+    return {} if database.dataset is None else {DATASET: database.dataset}
 
 
 def ca_volumes(
@@ -159,7 +165,8 @@ def _says(database: Database) -> dict[str, str]:
     if database.schema.irreversible:
         said[schema.IRREVERSIBLE] = database.schema.irreversible
     asked = dict.fromkeys(data_probes.ANNOTATIONS.values(), PROBE_PATH)
-    return {**{name: str(number) for name, number in said.items()}, **asked}
+    numbers = {name: str(number) for name, number in said.items()}
+    return {**numbers, **asked, **dataset_annotation(database)}
 
 
 def _container(name: str, args: PodArgs) -> core.ContainerArgs:

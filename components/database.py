@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from aegis_deploy.model.dataset import database_of, short
 from aegis_deploy.model.schema import CodeSchema
 from components.labels import POSTGRES
 
 SCHEMES = ("postgresql", "postgres")
 USUAL_PORT = 5432
 URL = "AEGIS_DATABASE_URL"
+PASSWORD_KEY = "password"  # noqa: S105 - its name in the Secret of the stack's own server
 CA_FILE = "ca.pem"
 CA_KEY = "DATABASE_CA_PEM"
 """The authority's certificate in the ConfigMap, which is no setting of the service's."""
@@ -50,12 +52,14 @@ class Database:
         schema: Which databases the release's code works with.
         server: Its pods, by the label that selects them, and its Secret, where it is the stack's
             own; None means that it is outside.
+        dataset: The data set that it is of; None where it is of none.
     """
 
     address: str = field(repr=False)
     authority: str | None = field(default=None, repr=False)
     schema: CodeSchema
     server: str | None = None
+    dataset: str | None = None
 
     @property
     def host(self) -> str:
@@ -68,9 +72,14 @@ class Database:
         return urlsplit(self.address).username or ""
 
     @property
+    def home(self) -> str:
+        """What the server's first database is called, which is of no data set."""
+        return urlsplit(self.address).path.strip("/")
+
+    @property
     def name(self) -> str:
         """What it is called on its server."""
-        return urlsplit(self.address).path.strip("/")
+        return self.home if self.dataset is None else database_of(self.home, self.dataset)
 
     @property
     def port(self) -> int:
@@ -78,10 +87,17 @@ class Database:
         return urlsplit(self.address).port or USUAL_PORT
 
     @property
+    def secret(self) -> str | None:
+        """The Secret that has the address of the stack's own; None where it is outside."""
+        if self.server is None or self.dataset is None:
+            return self.server
+        return f"{self.server}-{short(self.dataset)}"
+
+    @property
     def place(self) -> str:
         """Which one it is: its host and its name, without the account."""
         parts = urlsplit(self.address)
-        return f"{parts.hostname}:{self.port}{parts.path}"
+        return f"{parts.hostname}:{self.port}/{self.name}"
 
     def plain_environment(self) -> dict[str, str]:
         """What anybody may read of its settings."""
@@ -104,15 +120,25 @@ class Database:
         account, at, rest = self.address.partition("@")
         return {URL: f"{account}:{password}{at}{rest}"}
 
+    def address_with(self, password: str, role: str | None = None) -> str:
+        """The database's address with a password in it.
 
-def own_database(schema: CodeSchema) -> Database:
+        Args:
+            password: It, fit for an address, or what stands for it.
+            role: As whom; None: as the service.
+        """
+        return f"postgresql://{role or self.user}:{password}@{self.host}:{self.port}/{self.name}"
+
+
+def own_database(schema: CodeSchema, dataset: str | None = None) -> Database:
     """The database in the stack's own namespace.
 
     Args:
         schema: Which databases the release's code works with.
+        dataset: The data set that it is of; None for the server's first database.
     """
     address = f"postgresql://{_OWN_ROLE}@{POSTGRES}:{USUAL_PORT}/{_OWN_NAME}"
-    return Database(address=address, schema=schema, server=POSTGRES)
+    return Database(address=address, schema=schema, server=POSTGRES, dataset=dataset)
 
 
 def parse_address(text: str) -> str:

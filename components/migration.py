@@ -16,6 +16,7 @@ from components.api_pod import (
     ca_mounts,
     ca_volumes,
     confined,
+    dataset_annotation,
     environment_from,
     identity,
     own_environment,
@@ -115,7 +116,12 @@ class Migration(pulumi.ComponentResource):
                 ),
                 template=core.PodTemplateSpecArgs(
                     metadata=meta.ObjectMetaArgs(
-                        labels=labels, annotations={**_SAYS, **_irreversible(args.database)}
+                        labels=labels,
+                        annotations={
+                            **_SAYS,
+                            **_irreversible(args.database),
+                            **dataset_annotation(args.database),
+                        },
                     ),
                     spec=core.PodSpecArgs(
                         restart_policy="Never",

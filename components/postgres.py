@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -14,13 +15,14 @@ import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 
-from components.database import USUAL_PORT, Database
+from aegis_deploy.model import dataset as datasets
+from components.database import PASSWORD_KEY, URL, USUAL_PORT, Database
 from components.labels import POSTGRES, SERVICE, of_service, selector
 from components.migration import egress_to, pods_of
 from components.namespace import Namespace, NamespaceArgs
 from components.postgres_pods import (
     BACKUP,
-    PASSWORD_KEY,
+    LOADER,
     RESTORE,
     PostgresPodArgs,
     job_pod,
@@ -64,7 +66,8 @@ class Postgres(pulumi.ComponentResource):
     """One server on a volume of its own, backed up to another.
 
     Its volumes are protected and outlive the stack, unless its settings say otherwise. The service
-    has a role that owns the database and may do nothing else; the superuser has no password.
+    has a role that owns the databases and may do nothing else; another one, whose password no pod
+    of the service has, makes those of data sets. The superuser has no password.
 
     It owns neither its namespace nor what is in the database.
     """
@@ -78,10 +81,12 @@ class Postgres(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self._network_policies()
         self._service()
-        secret = self._secret()
-        self._server(self._pod(secret, self._claim(f"{name}-data", args.settings.storage)))
-        backups = self._claim(f"{name}-backups", args.settings.backup_storage)
-        pod = self._pod(secret, backups)
+        service, loader = self._service_secret(), self._loader_secret()
+        self._secrets = service.metadata.name, loader.metadata.name
+        if args.database.dataset is not None:
+            self._dataset_secret(args.database, service)
+        self._server(self._pod(self._claim(f"{name}-data", args.settings.storage)))
+        pod = self._pod(self._claim(f"{name}-backups", args.settings.backup_storage))
         kept = {"KEEP": str(args.settings.keep_backups)}
         self._cron_job(f"{name}-backup", args.settings.backup_at, BACKUP, kept, pod)
         # Never runs by itself: by hand a Job is made from it.
@@ -98,30 +103,55 @@ class Postgres(pulumi.ComponentResource):
             annotations=annotations,
         )
 
-    def _pod(self, secret: pulumi.Input[str], claim: pulumi.Input[str]) -> PostgresPodArgs:
+    def _pod(self, claim: pulumi.Input[str]) -> PostgresPodArgs:
+        secret, loader_secret = self._secrets
         return PostgresPodArgs(
             image=self._args.settings.image,
             database=self._args.database,
             resources=self._args.settings.resources,
             secret=secret,
+            loader_secret=loader_secret,
             claim=claim,
         )
 
-    def _secret(self) -> pulumi.Output[str]:
+    def _service_secret(self) -> core.Secret:
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         content = {PASSWORD_KEY: password, **self._args.database.own_secret(password)}
+        return self._secret(self._name, content)
+
+    def _dataset_secret(self, database: Database, service: core.Secret) -> None:
+        """Make the address of a data set's database, by the password that the state has."""
+
+        def encoded(data: Mapping[str, str]) -> dict[str, str]:
+            password = base64.b64decode(data[PASSWORD_KEY]).decode()
+            return {URL: base64.b64encode(database.address_with(password).encode()).decode()}
+
+        core.Secret(
+            str(database.secret),
+            metadata=self._metadata(database.secret),
+            data=pulumi.Output.secret(service.data.apply(encoded)),
+            type="Opaque",
+            opts=self._child,
+        )
+
+    def _loader_secret(self) -> core.Secret:
+        password = secrets.token_urlsafe(_PASSWORD_BYTES)
+        home = replace(self._args.database, dataset=None)
+        address = home.address_with(password, LOADER)
+        content = {PASSWORD_KEY: password, datasets.LOADER_URL: address}
+        return self._secret(_loader_secret(self._name), content)
+
+    def _secret(self, name: str, content: dict[str, str]) -> core.Secret:
         encoded = {key: base64.b64encode(it.encode()).decode() for key, it in content.items()}
-        secret = core.Secret(
-            self._name,
-            metadata=self._metadata(),
+        return core.Secret(
+            name,
+            metadata=self._metadata(name),
             # Not stringData, which the provider may keep under another name than is ignored.
             data=pulumi.Output.secret(encoded),
             type="Opaque",
             # Each run makes another password; the first one, which the state has, stays.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["data"]),
         )
-        name: pulumi.Output[str] = secret.metadata.name
-        return name
 
     def _network_policies(self) -> None:
         may = [*self._args.clients, self._jobs]
@@ -185,7 +215,9 @@ class Postgres(pulumi.ComponentResource):
     def _server(self, pod: PostgresPodArgs) -> None:
         apps.StatefulSet(
             self._name,
-            metadata=self._metadata(annotations=_ONE_POD),
+            metadata=self._metadata(
+                annotations={**_ONE_POD, datasets.LOADER: _loader_secret(self._name)}
+            ),
             spec=apps.StatefulSetSpecArgs(
                 replicas=1,
                 service_name=self._name,
@@ -224,6 +256,10 @@ class Postgres(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
+
+
+def _loader_secret(server: str) -> str:
+    return f"{server}-loader"
 
 
 def namespace_args(settings: Settings) -> NamespaceArgs:

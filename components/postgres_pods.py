@@ -10,11 +10,12 @@ import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 
 from components.api_pod import confined
-from components.database import USUAL_PORT, Database
+from components.database import PASSWORD_KEY, USUAL_PORT, Database
 from components.labels import of_service
 from components.sizing import PodResources
 
-PASSWORD_KEY = "password"  # noqa: S105 - its name in the Secret
+LOADER = "aegis_loader"
+"""Who makes and drops databases of data sets: it may do what the service's role may, and that."""
 BACKUP, RESTORE = "postgres_backup.sh", "postgres_restore.sh"
 
 _SERVER = "postgres_server.sh"
@@ -25,6 +26,7 @@ _CLUSTER = f"{_DATA}/pgdata"
 """Below the volume's top, which is the driver's: the server wants a directory of its own."""
 _SOCKETS = "/var/run/postgresql"
 _SECRET = "/etc/aegis/postgres"  # noqa: S105 - where it is mounted
+_LOADER_FILE = "loader-password"
 _STOP_SECONDS = 60
 _START_SECONDS = 300
 """It may have much to recover; meanwhile nothing restarts it."""
@@ -39,6 +41,7 @@ class PostgresPodArgs:
         database: The database.
         resources: What a pod requests and may use.
         secret: The Secret with the password of the service's role.
+        loader_secret: The Secret with the loader's.
         claim: The claim of the volume: the server's own, or that of the backups.
     """
 
@@ -46,6 +49,7 @@ class PostgresPodArgs:
     database: Database
     resources: PodResources
     secret: pulumi.Input[str]
+    loader_secret: pulumi.Input[str]
     claim: pulumi.Input[str]
 
 
@@ -53,14 +57,16 @@ def server_pod(name: str, args: PostgresPodArgs) -> core.PodTemplateSpecArgs:
     """Describe the server's pod."""
     variables = {
         "PGDATA": _CLUSTER,
-        "PGDATABASE": args.database.name,
+        # Of no data set: those are made beside it, by the loader.
+        "PGDATABASE": args.database.home,
         "PGUSER": args.database.user,
+        "LOADER": LOADER,
         "MEMORY_MB": str(args.resources.memory_limit.mebibytes),
         "PASSWORD_FILE": f"{_SECRET}/{PASSWORD_KEY}",
+        "LOADER_PASSWORD_FILE": f"{_SECRET}/{_LOADER_FILE}",
     }
     ready = core.ExecActionArgs(command=["pg_isready", "--quiet", f"--host={_SOCKETS}"])
     stop = ["pg_ctl", "stop", "--mode=fast", "--no-wait", f"--pgdata={_CLUSTER}"]
-    password = core.KeyToPathArgs(key=PASSWORD_KEY, path=PASSWORD_KEY)
     return _template(
         name,
         args,
@@ -99,8 +105,12 @@ def server_pod(name: str, args: PostgresPodArgs) -> core.PodTemplateSpecArgs:
         core.VolumeArgs(name="sockets", empty_dir=core.EmptyDirVolumeSourceArgs()),
         core.VolumeArgs(
             name="secret",
-            secret=core.SecretVolumeSourceArgs(
-                secret_name=args.secret, items=[password], default_mode=0o440
+            projected=core.ProjectedVolumeSourceArgs(
+                default_mode=0o440,
+                sources=[
+                    _password_file(args.secret, PASSWORD_KEY),
+                    _password_file(args.loader_secret, _LOADER_FILE),
+                ],
             ),
         ),
         grace=_STOP_SECONDS,
@@ -125,7 +135,9 @@ def job_pod(
         "PGDATABASE": database.name,
         "PGUSER": database.user,
         "PGSSLMODE": "disable",
-        "BACKUPS": _BACKUPS,
+        # A backup of one data set is none of another's.
+        "BACKUPS": _BACKUPS if database.dataset is None else f"{_BACKUPS}/{database.name}",
+        "VOLUME": _BACKUPS,
         **variables,
     }
     password = core.SecretKeySelectorArgs(name=args.secret, key=PASSWORD_KEY)
@@ -189,6 +201,11 @@ def _template(
             ],
         ),
     )
+
+
+def _password_file(secret: pulumi.Input[str], path: str) -> core.VolumeProjectionArgs:
+    item = core.KeyToPathArgs(key=PASSWORD_KEY, path=path)
+    return core.VolumeProjectionArgs(secret=core.SecretProjectionArgs(name=secret, items=[item]))
 
 
 def _run(script: str) -> list[str]:

@@ -2,6 +2,7 @@
 # Read by `sh -eu`: $BACKUPS (the directory), $BACKUP (a file in it; empty: the newest), and
 # libpq's variables.
 umask 077
+mkdir -p "$BACKUPS"
 cd "$BACKUPS"
 from="${BACKUP:-$(ls -1 | grep '\.dump$' | tail -n 1)}"
 if [ ! -s "$from" ]; then

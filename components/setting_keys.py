@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from aegis_deploy.model import contract_after
+from aegis_deploy.model import dataset as datasets
 from aegis_deploy.model.gate_settings import SCHEMA as GATE_SCHEMA
 from aegis_deploy.model.gate_settings import gate_settings
 from aegis_deploy.model.setting_forms import Form, Schema, exactly, whole_text
@@ -325,6 +326,14 @@ POSTGRES = Key(
     form=_group(postgres_settings, POSTGRES_SCHEMA),
     allowed="a group of settings, components/postgres_settings.py has them all",
     example="""'{"storage": "1Gi"}'""",
+)
+DATASET = Key(
+    name=datasets.SETTING,
+    what="the data set that the service works on; without it what its database has",
+    form=_matching(datasets.NAME, "is not a data set's name"),
+    allowed="64 hexadecimal digits, as aegis data refresh sets it; only with the profile sample "
+    "beside postgres",
+    example="0123456789abcdef" * 4,
 )
 SCHEMA = Key(
     name="schema",

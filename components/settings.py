@@ -68,6 +68,7 @@ class Settings:
         schema: Which databases the release's code works with; None where nobody says it.
         database: The database that the service reads and writes; None means none.
         postgres: The same as the stack's own server is to be, with its image; None means none.
+        dataset: The data set that the service works on; None means what its database has.
         cluster_identifier: Which cluster the stack is in; another one means to move it.
         kube_context: The kubeconfig's context to use; None means its current one.
         kubeconfig: A kubeconfig or its path; None means the usual places.
@@ -92,6 +93,7 @@ class Settings:
     schema: CodeSchema | None
     database: Database | None = field(repr=False)
     postgres: PostgresSettings | None
+    dataset: str | None
     cluster_identifier: str
     kube_context: str | None
     kubeconfig: str | None = field(repr=False)
@@ -202,7 +204,8 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     build_args = _build_args(reader, source)
     schema = _schema(reader, root, digest)
     postgres = _postgres(reader)
-    database = _database(reader, root, schema, own=postgres is not None)
+    dataset = _dataset(reader, data_profile, own=postgres is not None)
+    database = _database(reader, root, schema, dataset, own=postgres is not None)
     # `aegis` reads it; what is wrong with it is told before anything runs.
     contract_after = reader.optional(keys.CONTRACT_AFTER)
     if contract_after is not None and database is None and not reader.problems:
@@ -236,6 +239,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         schema=schema,
         database=database,
         postgres=postgres,
+        dataset=dataset,
         cluster_identifier=kubernetes.get("clusterIdentifier") or f"{PROJECT}-{environment}",
         kube_context=kubernetes.get("context"),
         kubeconfig=kubernetes.get("kubeconfig"),
@@ -435,8 +439,33 @@ def _postgres(reader: _Reader) -> PostgresSettings | None:
     return found
 
 
+def _dataset(reader: _Reader, data_profile: str, *, own: bool) -> str | None:
+    found = reader.optional(keys.DATASET)
+    if found is None or not reader.right(keys.DATA_PROFILE, keys.POSTGRES):
+        return found
+    why = ""
+    if data_profile != "sample":
+        why = f"is a masked sample, and the stack serves {data_profile} data"
+    elif not own:
+        why = "is loaded to the stack's own server, and it has none: aegis:postgres is not set"
+    if why:
+        reader.refuse(
+            keys.DATASET,
+            found,
+            why,
+            allowed="a data set beside aegis:dataProfile sample and aegis:postgres",
+            fix=f"pulumi config rm --stack {reader.environment} {keys.DATASET.full_name}",
+        )
+    return found
+
+
 def _database(
-    reader: _Reader, root: Path, schema: CodeSchema | None, *, own: bool
+    reader: _Reader,
+    root: Path,
+    schema: CodeSchema | None,
+    dataset: str | None,
+    *,
+    own: bool,
 ) -> Database | None:
     address = reader.optional(keys.DATABASE)
     file = reader.optional(keys.DATABASE_CA)
@@ -465,7 +494,7 @@ def _database(
             reader.refuse(keys.SCHEMA, "nothing", why)
         return None
     if address is None:
-        return own_database(schema)
+        return own_database(schema, dataset)
     return Database(address=address, authority=authority, schema=schema)
 
 

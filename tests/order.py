@@ -29,6 +29,7 @@ TOGETHER = (
     "test_data_load",
     "test_data_rules",
     "test_data_sample",
+    "test_datasets",
     "test_migrations",
     "test_rehearsal",
     "test_service_on_database",

@@ -93,6 +93,7 @@ COMMANDS: tuple[_Bound, ...] = (
     _Bound("data verify", "data_sample", _LOOK),
     _Bound("data load", "data_load", (*_LOOK, ExitCode.INTERRUPTED)),
     _Bound("data check", "data_check", (*_LOOK, ExitCode.DIFFERENT)),
+    _Bound("data refresh", "data_refresh", _RELEASE),
     _Bound("data mock", "data_mock", (*_LOOK, ExitCode.INTERRUPTED)),
     _Bound("github comment", "github", _LOOK),
     _Bound("github issue", "github", _LOOK),

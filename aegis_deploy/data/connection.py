@@ -84,6 +84,17 @@ class Address:
     shown: str
     conninfo: str = field(repr=False)
 
+    def with_parts(self, shown: str, **parts: str | int) -> Address:
+        """Return another address of the same account.
+
+        Args:
+            shown: What it is called, for people.
+            parts: What is different, by the names that libpq has.
+        """
+        from psycopg.conninfo import make_conninfo
+
+        return Address(shown, make_conninfo(self.conninfo, **parts))
+
     def environment(self) -> dict[str, str]:
         """The variables by which PostgreSQL's own programs connect to it, and no argument does."""
         from psycopg.conninfo import conninfo_to_dict

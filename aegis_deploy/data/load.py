@@ -24,6 +24,7 @@ from aegis_deploy.data.connection import Address, connect, worded
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.copy_text import encode
 from aegis_deploy.data.data_set.manifest import Manifest, TableRows, described, differences
+from aegis_deploy.data.real import require_not_real
 from aegis_deploy.data.resting import resting
 from aegis_deploy.data.selection.row_choice import quoted, relation
 
@@ -101,6 +102,7 @@ def load(directory: Path, address: Address, out: Output) -> Loaded:
         closing(connect(address, read_only=False)) as link,
         worded(failed, state=_EITHER),
     ):
+        require_not_real(link, address.shown, "loaded")
         link.execute("SET lock_timeout = '10s'")
         with out.progress(f"loading {manifest.shown}"), link.transaction():
             return _Loading(directory, manifest, address, link, out).run()

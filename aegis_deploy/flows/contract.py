@@ -20,6 +20,7 @@ from aegis_deploy.history.rollback_target import again, ways_back
 from aegis_deploy.kubernetes.client import ApiError, require_answer
 from aegis_deploy.locking.lock_holders import CONTRACT
 from aegis_deploy.model import contract_after, schema, schema_plan
+from aegis_deploy.model import dataset as datasets
 from aegis_deploy.model.schema import DatabaseSchema
 from aegis_deploy.model.schema_plan import SchemaPlan
 from aegis_deploy.operations import schema_job
@@ -147,8 +148,9 @@ def _waits(flow: FlowContext) -> str:
     current = next((it for it in stack_history.reading(flow.session) if it.current), None)
     if current is None or not current.verified:
         return "not due: what runs is not verified"
-    known, code = schema_store.read(flow.session), stack_history.deployed(flow.session, current)
-    if known and code.schema and min(known.revision, known.least_head) >= code.schema.head:
+    runs = stack_history.deployed(flow.session, current)
+    known, code = schema_store.read(flow.session).of(runs.dataset), runs.schema
+    if known and code and min(known.revision, known.least_head) >= code.head:
         return "nothing to contract: the database is at this release's last revision"
     return ""
 
@@ -184,9 +186,12 @@ def _due(
     _, after = _contract_after(flow)
     now = datetime.now(UTC)
 
+    runs = stack_history.deployed(flow.session, current).dataset
+
     def fits(release: Release) -> bool:
-        said = stack_history.deployed(flow.session, release).schema
-        return not schema.misfit(said, plan.after)
+        said = stack_history.deployed(flow.session, release)
+        # Of what another data set's database loses, one that works on that one needs nothing.
+        return said.dataset != runs or not schema.misfit(said.schema, plan.after)
 
     since = contract_after.done_without_since(releases, fits, enough=now - after)
     # What runs needs it: that is refused in words of its own, whenever it is due.
@@ -259,7 +264,8 @@ def _announced(
     flow.out.show(f"contracts the database of {stack}: revision {at}{plan.after.revision}")
     for line in plan.lines():
         flow.out.show(line)
-    why = schema.misfit(stack_history.deployed(flow.session, current).schema, plan.after)
+    runs = stack_history.deployed(flow.session, current)
+    why = schema.misfit(runs.schema, plan.after)
     if why:
         raise AegisError(
             what=f"release {current.number}, which runs, would not work with the database any more",
@@ -271,10 +277,14 @@ def _announced(
     for it in ways_back(releases):
         if again(releases, it, current):
             continue
-        said = stack_history.deployed(flow.session, it).schema
-        if schema.misfit(said, plan.database):
+        said = stack_history.deployed(flow.session, it)
+        if said.dataset != runs.dataset:
+            if not flow.schema_reader.known.misfit(said.schema, said.dataset):
+                remaining.append(it.number)
             continue
-        (cut_off if schema.misfit(said, plan.after) else remaining).append(it.number)
+        if schema.misfit(said.schema, plan.database):
+            continue
+        (cut_off if schema.misfit(said.schema, plan.after) else remaining).append(it.number)
     flow.out.show(f"can no longer be gone back to: {_listed(cut_off) or 'none more than now'}")
     flow.out.show(f"can still be gone back to: {_listed(remaining) or 'none'}")
     return ContractReport(
@@ -309,7 +319,10 @@ def _followed(
         said = None if plan is None else plan.after
     elif plan is not None:
         said = schema.frozen(said, plan.after.irreversible)
-    now = flow.schema_reader.look() if said is None else schema_store.remember(flow.session, said)
+    if said is None:
+        return ContractReport(changed=True, database=flow.schema_reader.look(), job=name)
+    runs = datasets.of_manifests(it.get("inputs") or {} for it in flow.session.resources())
+    now = schema_store.remember(flow.session, said, runs)
     return ContractReport(changed=True, database=now, job=name)
 
 

@@ -127,10 +127,19 @@ def deploy(flow: FlowContext, request: DeployRequest) -> DeployReport:
             # Not in the settings file, which must not name a release that nobody wants any more,
             # nor go back to an old one while the new one runs: it changes once that is good.
             flow.program_update.override(DIGEST_SETTING, request.image_digest)
-        return _deploy(flow, request)
+        return deploy_claimed(flow, request)
 
 
-def _deploy(flow: FlowContext, request: DeployRequest) -> DeployReport:
+def deploy_claimed(flow: FlowContext, request: DeployRequest) -> DeployReport:
+    """Deploy what the program declares to a stack that is claimed already.
+
+    Args:
+        flow: The stack.
+        request: What was asked for; its image, its time to wait and its guard were seen to.
+
+    Raises:
+        AegisError: As `deploy` says.
+    """
     # Read once: what is refused, rolled out, judged and remembered is one and the same.
     settings = flow.program_update.settings()
     gate = flow.gate_runner.gate(settings)

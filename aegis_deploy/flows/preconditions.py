@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model import schema
+from aegis_deploy.model.dataset import SETTING, short
 from aegis_deploy.model.rollout import within
-from aegis_deploy.model.schema_plan import ahead, of_steps
+from aegis_deploy.model.schema_plan import ahead, dataset_of, of_steps
 from aegis_deploy.operations import pending_revisions
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ def require_fit(flow: FlowContext, changes: Changes) -> None:
     Raises:
         AegisError: It does not.
     """
-    database = flow.schema_reader.look()
+    flow.schema_reader.look()
+    dataset = dataset_of(changes.steps)
+    if dataset and short(dataset) not in flow.schema_reader.known.datasets:
+        raise _not_there(flow.session.name, dataset)
+    database = flow.schema_reader.known.of(dataset)
     further = ahead(changes.steps, database)
     if further is not None:
         flow.out.show(f"  {further}")
@@ -83,6 +88,15 @@ def require_fit(flow: FlowContext, changes: Changes) -> None:
             state="nothing was changed",
             next="deploy code that does; the database is never taken back",
         )
+
+
+def _not_there(stack: str, dataset: str) -> AegisError:
+    return AegisError(
+        what=f"the data set {short(dataset)} is not on the server of {stack}",
+        why=f"the setting {SETTING} names it, and nothing has loaded it, or it was dropped",
+        state="nothing was changed",
+        next=f"aegis data refresh --stack {stack} --from DIRECTORY loads and deploys it",
+    )
 
 
 def require_clusters(flow: FlowContext) -> None:

@@ -16,6 +16,7 @@ from aegis_deploy.flows import deploy
 from aegis_deploy.flows.change_lines import change_lines
 from aegis_deploy.history import stack_history
 from aegis_deploy.history.diff import Difference, compare_settings
+from aegis_deploy.model.dataset import SETTING, short
 from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.schema import of_outputs
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 VERSION_SETTING = "version"
 SCHEMA_SETTING = "schema"
 _SHORT = 10
-_OF_THE_IMAGE = (deploy.DIGEST_SETTING, VERSION_SETTING, SCHEMA_SETTING)
-"""Settings that the promotion itself sets; that they differ is no news."""
+_TOLD = (deploy.DIGEST_SETTING, VERSION_SETTING, SCHEMA_SETTING, SETTING)
+"""Settings that the promotion itself sets, or tells of by itself; that they differ is no news."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,8 @@ def promote(
             f"this checkout is not what {found.label} was deployed from: "
             "the image is the same, what surrounds it may not be"
         )
-    _name_version(source, target, found)
+    if found.release is not None:
+        name_image(source, target, found.release, found.deployed)
     if request.preview:
         return _preview(target, digest, request.policy_packs)
     return deploy.deploy(
@@ -208,6 +210,7 @@ def summary(found: Candidate, target: FlowContext, checkout: str | None) -> list
     lines = [
         f"promote {found.label}, {mark}, to {target.session.name}",
         f"  image     {found.digest}",
+        *_verified_with(found),
         f"  replaces  {_ran(current, runs)}",
         f"  program   {programs}",
     ]
@@ -222,12 +225,18 @@ def summary(found: Candidate, target: FlowContext, checkout: str | None) -> list
     return lines
 
 
+def _verified_with(found: Candidate) -> list[str]:
+    """Say on which data a release was found good, where it names them."""
+    if not found.deployed.dataset:
+        return []
+    done = "verified" if found.release and found.release.verified else "deployed"
+    return [f"  data set  {short(found.deployed.dataset)}, which it was {done} with"]
+
+
 def settings_that_differ(source: Config, target: Config) -> Sequence[Difference]:
-    """Return the settings that differ, but for those that name the image. Secrets are masked."""
+    """Return the settings that differ, but for those of image and data. Secrets are masked."""
     return [
-        it
-        for it in compare_settings(source, target)
-        if it.what.rpartition(":")[2] not in _OF_THE_IMAGE
+        it for it in compare_settings(source, target) if it.what.rpartition(":")[2] not in _TOLD
     ]
 
 
@@ -244,20 +253,35 @@ def _preview(target: FlowContext, digest: str, policy_packs: Sequence[str]) -> d
     )
 
 
-def _name_version(source: FlowContext, target: FlowContext, found: Candidate) -> None:
-    """Have the target use the version, and the schema, that go with the image.
+def name_image(
+    source: FlowContext,
+    target: FlowContext,
+    release: Release,
+    deployed: Deployed,
+    *,
+    once: bool = False,
+) -> None:
+    """Have the target use the version, and the schema, that go with an image.
 
     Only for a program that says both of itself, by the names this project gives them: what a
     setting called `version` means to another one nobody knows.
+
+    Args:
+        source: The stack that has the image.
+        target: The stack that is to have it.
+        release: The release of the source that runs it.
+        deployed: What that deployed.
+        once: Whether the target's file is not to say it.
     """
-    said = {} if found.release is None else source.session.store.outputs(found.release) or {}
-    if not found.deployed.version or not {VERSION_SETTING, deploy.DIGEST_SETTING} <= set(said):
+    said = source.session.store.outputs(release) or {}
+    if not deployed.version or not {VERSION_SETTING, deploy.DIGEST_SETTING} <= set(said):
         return
-    target.program_update.override(VERSION_SETTING, found.deployed.version)
+    target.program_update.override(VERSION_SETTING, deployed.version, once=once)
     schema = of_outputs(said)
     if schema is not None:
         frozen = f"/{schema.irreversible}" if schema.irreversible else ""
-        target.program_update.override(SCHEMA_SETTING, f"{schema.head}/{schema.least}{frozen}")
+        numbers = f"{schema.head}/{schema.least}{frozen}"
+        target.program_update.override(SCHEMA_SETTING, numbers, once=once)
 
 
 def _is_other_code(release: Release, checkout: str | None) -> bool:

@@ -11,6 +11,7 @@ from aegis_deploy.drift.live_objects import held
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.kubernetes.informer import read_snapshot
 from aegis_deploy.kubernetes.rollout_monitor import told_event
+from aegis_deploy.model.dataset import short
 from aegis_deploy.model.rollout import (
     Rollout,
     Snapshot,
@@ -158,6 +159,7 @@ class Status:
                 "message": release.message,
                 "version": None if deployed is None else deployed.version,
                 "imageDigest": None if deployed is None else deployed.image_digest,
+                "dataset": (deployed.dataset or None) if deployed is not None else None,
             },
             "healthy": self.healthy,
             "workloads": [_live_json(live) for live in self.live],
@@ -180,6 +182,8 @@ class Status:
         if self.forgotten:
             lines.append(f"state     LACKS {', '.join(self.forgotten.labels)}")
             lines.append(f"          {self.forgotten.next(self.stack)}")
+        if self.deployed is not None and self.deployed.dataset:
+            lines.append(f"data set  {short(self.deployed.dataset)}")
         lines += self._schema_lines()
         lines += self.drift.lines()
         for live in self.live:

@@ -11,8 +11,9 @@ from aegis_deploy.backend.history_files import UNREADABLE
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.history.rollback_target import again, neighbours, numbered
+from aegis_deploy.model.dataset import Databases
 from aegis_deploy.model.release import Deployed, Release
-from aegis_deploy.model.schema import DatabaseSchema, misfit
+from aegis_deploy.model.schema import DatabaseSchema
 
 if TYPE_CHECKING:
     from aegis_deploy.stack.session import Session
@@ -27,7 +28,7 @@ class ReleaseEntry:
         deployed: What it deployed.
         rolled_back_from: The release that this one took the place of, when it is a rollback.
         rolled_back_by: The rollback that took this one's place.
-        misfit: Why it does not fit the database as it is now; empty when it does.
+        misfit: Why it does not fit its database as that is now; empty when it does.
     """
 
     release: Release
@@ -83,6 +84,7 @@ class ReleaseEntry:
             "rolledBackBy": self.rolled_back_by,
             "schema": None if self.deployed.schema is None else self.deployed.schema.as_json(),
             "misfit": self.misfit,
+            "dataset": self.deployed.dataset or None,
         }
 
 
@@ -95,7 +97,7 @@ class Listing:
         entries: The releases.
         more: How many older ones are not in the list.
         unreadable: The files that cannot be read, and why.
-        database: What the stack's database was when last heard of; None when nothing was.
+        database: What the database of what runs was when last heard of; None when nothing was.
     """
 
     stack: str
@@ -129,9 +131,9 @@ def collect(session: Session, *, limit: int | None) -> Listing:
     unreadable = [item.message for item in found if item.result == UNREADABLE]
     if unmarked is not None:
         unreadable.append(f"which releases are verified is not known: {told(unmarked)}")
-    database = None
+    databases = None
     try:
-        database = schema_store.read(session)
+        databases = schema_store.read(session)
     except AegisError as error:
         unreadable.append(f"which releases fit the database is not known: {told(error)}")
     entries = []
@@ -139,15 +141,18 @@ def collect(session: Session, *, limit: int | None) -> Listing:
         deployed = Deployed()
         if release.result != UNREADABLE:
             try:
-                deployed = stack_history.glance(session, release, schema=database is not None)
+                deployed = stack_history.glance(
+                    session, release, schema=databases not in (None, Databases())
+                )
             except AegisError as error:
                 unreadable.append(told(error))
         number = release.number
         took, lost = replaced.get(number), replacing.get(number)
-        entries.append(
-            ReleaseEntry(release, deployed, took, lost, misfit(deployed.schema, database))
-        )
+        why = _misfit(databases, deployed)
+        entries.append(ReleaseEntry(release, deployed, took, lost, why))
     more = found[len(entries)].number if len(found) > len(entries) else 0
+    runs = next((it.deployed.dataset for it in entries if it.release.current), "")
+    database = None if databases is None else databases.of(runs)
     return Listing(session.name, tuple(entries), more, tuple(unreadable), database)
 
 
@@ -190,7 +195,7 @@ def entry_of(
     releases: Sequence[Release],
     release: Release,
     deployed: Deployed,
-    database: DatabaseSchema | None = None,
+    databases: Databases | None = None,
 ) -> ReleaseEntry:
     """Make the entry of one release, looking at its neighbours alone.
 
@@ -198,10 +203,10 @@ def entry_of(
         releases: The history, newest first.
         release: The one.
         deployed: What it deployed.
-        database: What is known of the database; None where nothing is.
+        databases: What is known of the stack's databases; None where nobody asked.
     """
     before, after = neighbours(releases, release)
-    why = misfit(deployed.schema, database)
+    why = _misfit(databases, deployed)
     if not release.deploys or release.begun:
         return ReleaseEntry(release, deployed, misfit=why)
     took = before is not None and _takes_place(releases, release, before)
@@ -213,6 +218,10 @@ def entry_of(
         after.number if after is not None and lost else None,
         why,
     )
+
+
+def _misfit(databases: Databases | None, deployed: Deployed) -> str:
+    return "" if databases is None else databases.misfit(deployed.schema, deployed.dataset)
 
 
 def _takes_place(releases: Sequence[Release], new: Release, old: Release) -> bool:

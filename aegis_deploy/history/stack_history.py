@@ -14,6 +14,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history import verification_store
 from aegis_deploy.history.annotate import marked
 from aegis_deploy.history.lazy_releases import Reading
+from aegis_deploy.model import dataset as datasets
 from aegis_deploy.model import schema as schemas
 from aegis_deploy.model.pod_images import images_of
 from aegis_deploy.model.release import Deployed, Release
@@ -221,6 +222,7 @@ def describe(deployment: Mapping[str, Any], *, succeeded: bool = True) -> Deploy
         image_digest=said.image_digest or (digests[0] if digests else None),
         images=images,
         schema=schemas.of_templates(objects) or said.schema,
+        dataset=datasets.of_manifests(objects) or said.dataset,
     )
 
 
@@ -230,6 +232,7 @@ def _said(outputs: Mapping[str, Any]) -> Deployed:
         _text(outputs.get("version")),
         _text(outputs.get("imageDigest")),
         schema=schemas.of_outputs(outputs),
+        dataset=datasets.of_outputs(outputs),
     )
 
 

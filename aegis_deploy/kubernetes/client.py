@@ -211,6 +211,30 @@ class Cluster:
         finally:
             response.close()
 
+    def websocket(self, path: str, query: Mapping[str, str], protocol: str) -> Any:  # noqa: ANN401
+        """Open a connection that both sides write to.
+
+        Args:
+            path: The subresource's.
+            query: What it is asked.
+            protocol: The subprotocol.
+
+        Raises:
+            ApiError: It may not be opened, or the server does not answer.
+        """
+        from kubernetes.stream import ws_client
+
+        headers = {**self.headers(), "sec-websocket-protocol": protocol}
+        address = ws_client.get_websocket_url(self.address + path, list(query.items()))
+        try:
+            return ws_client.create_websocket(self._api.configuration, address, headers)
+        # Its library's own errors, and those of the socket and of TLS.
+        except Exception as error:
+            code = int(getattr(error, "status_code", 0) or 0)
+            said = bytes(getattr(error, "resp_body", None) or b"")
+            why = _message(code, said) if code else f"{self.address} does not answer: {error}"
+            raise ApiError(code, why) from error
+
     def logs(self, namespace: str, pod: str, container: str, *, previous: bool, lines: int) -> str:
         """Return a container's last log lines; empty when there are none to be had."""
         query = {"container": container, "tailLines": str(lines), "previous": str(previous).lower()}
@@ -449,6 +473,16 @@ def smaller_quantity(first: str, second: str) -> bool:
         return bool(parse_quantity(first) < parse_quantity(second))
     except ValueError:
         return False
+
+
+def whole_quantity(text: str) -> int | None:
+    """Return a quantity as a whole number, such as the bytes of ``1Gi``; None where it is none."""
+    from kubernetes.utils.quantity import parse_quantity
+
+    try:
+        return int(parse_quantity(text))
+    except ValueError:
+        return None
 
 
 def routable(host: str, port: int, seconds: float = 0.5) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from aegis_deploy.model import dataset as datasets
 from aegis_deploy.model import declared
 from aegis_deploy.model import schema as schemas
 from aegis_deploy.model.pod_images import images_of
@@ -52,6 +53,7 @@ class Step:
         declared: What an object is declared as; see `model.declared`.
         schema: Which databases a workload's code works with; None where it does not say.
         migrates: Whether it brings the database to its code's schema.
+        dataset: The data set that a workload works on; empty where it names none.
         revisions_command: What lists the revisions of one that does; empty where nothing says it.
         parent: The URN of what groups it; empty for what the engine makes by itself.
         provider: The URN of its provider.
@@ -77,6 +79,7 @@ class Step:
     declared: str = ""
     schema: CodeSchema | None = None
     migrates: bool = False
+    dataset: str = ""
     revisions_command: tuple[str, ...] = ()
     parent: str = ""
     provider: str = ""
@@ -255,6 +258,7 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
         declared=declared.digest(str(metadata.type), inputs),
         schema=schemas.of_templates([inputs]),
         migrates=schemas.JOB in schemas.annotations_of(inputs),
+        dataset=datasets.of_manifest(inputs),
         revisions_command=schemas.words_of(schemas.annotations_of(inputs).get(schemas.REVISIONS))
         or (),
         parent=str(getattr(state, "parent", "") or ""),

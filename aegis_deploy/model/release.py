@@ -188,12 +188,14 @@ class Deployed:
         image_digest: The image's digest, ``sha256:...``; the main workload's where there are many.
         images: Every image its workloads ran.
         schema: Which databases its code works with; None when it does not say.
+        dataset: The data set that it works on; empty when it names none.
     """
 
     version: str | None = None
     image_digest: str | None = None
     images: tuple[str, ...] = ()
     schema: CodeSchema | None = None
+    dataset: str = ""
 
 
 def restored_by(message: str) -> int | None:

@@ -193,6 +193,15 @@ def of_steps(steps: Iterable[Step]) -> tuple[CodeSchema | None, bool]:
     return together(it.schema for it in shown), any(it.migrates for it in shown)
 
 
+def dataset_of(steps: Iterable[Step]) -> str:
+    """Return the data set that an update's release works on; empty of none.
+
+    Args:
+        steps: Its preview's.
+    """
+    return next((it.dataset for it in steps if it.dataset and is_shown(it) and remains(it)), "")
+
+
 def ahead(steps: Iterable[Step], database: DatabaseSchema | None) -> Ahead | None:
     """Say how far an update migrates; None when it does not.
 

@@ -59,20 +59,27 @@ class ProgramUpdate:
         self.declared = ""
         self.refreshes = False
         self._overrides: dict[str, str] = {}
+        self._once: set[str] = set()
         self._sets: Mapping[Workload, str] = {}
 
-    def override(self, key: str, value: str) -> None:
+    def override(self, key: str, value: str, *, once: bool = False) -> None:
         """Have previews and updates use a setting which the stack's file does not have yet.
 
         Args:
             key: The setting, one of the project's own.
             value: What it is to be.
+            once: Whether the file is never to have it, whatever becomes of the update.
         """
-        self._overrides[qualified(key, self._session.project)] = value
+        name = qualified(key, self._session.project)
+        self._overrides[name] = value
+        if once:
+            self._once.add(name)
 
     def keep_overrides(self) -> None:
         """Write the settings into the stack's file that what runs now was deployed with."""
         for key, value in self._overrides.items():
+            if key in self._once:
+                continue
             words = ("config", "set", key, value, "--stack", self._session.reference)
             try:
                 self._session.engine.expect(*words)

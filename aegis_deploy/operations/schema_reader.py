@@ -1,4 +1,4 @@
-"""What a stack's database is now: asked of whoever knows, remembered for when nobody answers.
+"""What a stack's databases are now: asked of whoever knows, remembered for when nobody answers.
 
 Those are the pods that run, the migrations that ended, and what was remembered of both before. None
 of them has to be right by itself, for both numbers of a database only ever grow.
@@ -13,7 +13,9 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.model import dataset as datasets
 from aegis_deploy.model import schema
+from aegis_deploy.model.dataset import Databases
 from aegis_deploy.model.rollout import container_statuses, is_going, is_ready
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ _MOST_ASKED = 3
 
 
 class SchemaReader:
-    """Knows what one stack's database is.
+    """Knows what one stack's databases are: its first one's, and those of its data sets.
 
     Args:
         session: The stack, open.
@@ -39,11 +41,11 @@ class SchemaReader:
 
     def __init__(self, session: Session, out: Output, clusters: Clusters) -> None:
         self._session, self._out, self._clusters = session, out, clusters
-        self._known: DatabaseSchema | None = None
+        self.known = Databases()
         self._looked = False
 
     def look(self, *, remembers: bool = True) -> DatabaseSchema | None:
-        """Ask whoever knows; return what the database is, None where nobody says anything.
+        """Ask whoever knows; return what the database of what runs is, None where nobody says it.
 
         A cluster that does not answer is no reason to fail: what was remembered is then what is
         known.
@@ -59,16 +61,26 @@ class SchemaReader:
         namespaces = _namespaces(resources)
         if namespaces:
             self._clusters.see(resources)
-        found = schema.latest((before, *self._said(namespaces)))
+        runs = datasets.of_manifests(it.get("inputs") or {} for it in resources)
+        heard: dict[str, list[DatabaseSchema | None]] = {runs: []}
+        for name, said in self._said(namespaces):
+            heard.setdefault(name, []).append(said)
         declared = schema.irreversible_of(it.get("inputs") or {} for it in resources)
-        found = schema.frozen(found, declared)
-        if remembers and found is not None and found != before:
-            found = schema_store.remember(self._session, found)
-        self._known, self._looked = found, True
-        return found
+        self.known = before
+        for name, every in heard.items():
+            found = schema.latest((before.of(name), *every))
+            found = schema.frozen(found, declared) if name == runs else found
+            if found is None or (name and datasets.short(name) not in before.datasets):
+                # A data set that was dropped is not there because of what somebody heard of it.
+                continue
+            if remembers and found != before.of(name):
+                found = schema_store.remember(self._session, found, name)
+            self.known = self.known.with_one(name, found)
+        self._looked = True
+        return self.known.of(runs)
 
     def misfit(self, release: Release) -> str:
-        """Say why a release does not fit the database as `look` found it; empty when it does.
+        """Say why a release does not fit its database as `look` found it; empty when it does.
 
         Whoever asks before anybody looked is no reason to say that everything fits: it looks.
 
@@ -77,11 +89,12 @@ class SchemaReader:
         """
         if not self._looked:
             self.look()
-        if self._known is None:
+        if self.known == Databases():
             return ""
-        return schema.misfit(stack_history.deployed(self._session, release).schema, self._known)
+        found = stack_history.deployed(self._session, release)
+        return self.known.misfit(found.schema, found.dataset)
 
-    def _said(self, namespaces: Sequence[str]) -> Iterator[DatabaseSchema | None]:
+    def _said(self, namespaces: Sequence[str]) -> Iterator[tuple[str, DatabaseSchema | None]]:
         for part in self._clusters.all() if namespaces else ():
             try:
                 cluster = part.connect()
@@ -103,16 +116,21 @@ def _namespaces(resources: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _of_namespace(cluster: Cluster, namespace: str) -> Iterator[DatabaseSchema | None]:
+def _of_namespace(cluster: Cluster, namespace: str) -> Iterator[tuple[str, DatabaseSchema | None]]:
     pods = cluster.get(f"/api/v1/namespaces/{namespace}/pods").get("items") or ()
     asked = 0
     for pod in pods:
         said = pod["metadata"].get("annotations") or {}
         if schema.JOB in said:
-            yield from map(schema.of_answer, _ends(pod))
+            yield from ((_dataset(said), schema.of_answer(it)) for it in _ends(pod))
         elif schema.HEAD in said and is_ready(pod) and not is_going(pod) and asked < _MOST_ASKED:
             asked += 1
-            yield _answer(cluster, pod, said)
+            yield _dataset(said), _answer(cluster, pod, said)
+
+
+def _dataset(said: Mapping[str, Any]) -> str:
+    """The data set that a pod works on, by its annotations; empty for none."""
+    return datasets.of_manifest({"spec": {"template": {"metadata": {"annotations": said}}}})
 
 
 def _ends(pod: Mapping[str, Any]) -> Iterator[str]:

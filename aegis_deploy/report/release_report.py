@@ -93,6 +93,7 @@ class ReleaseReport:
             ("version", deployed.version or ""),
             ("image", deployed.image_digest or ""),
             ("schema", self.entry.schema),
+            ("data set", deployed.dataset),
             ("resources", changes),
         )
         return tuple((name, text) for name, text in found if text)

@@ -8,21 +8,33 @@ from app.database.schema import DatabaseSchema
 from app.database.tables import AEGIS_SCHEMA
 
 LEAST_VERSION = 14
+REAL = "aegis: real data"
+"""What a database says that holds production's data: the comment on a constraint of `aegis_schema`.
+
+A comment takes no revision, and a backup has it, so that what is restored of one says it, too. A
+masked sample has no comments. `aegis data` reads it as well (`aegis_deploy/data/real.py`)."""
+_CONSTRAINT = "aegis_schema_pkey"
+_SAYS_REAL = (
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint"
+    " WHERE conrelid = to_regclass('aegis_schema')"
+    " AND pg_catalog.starts_with(pg_catalog.obj_description(oid, 'pg_constraint'), :mark))"
+)
 
 
 class UnfitError(Exception):
     """A database that is there and is none that this service can use."""
 
 
-def read(connection: Connection, service: str) -> DatabaseSchema:
+def read(connection: Connection, service: str, *, production: bool) -> DatabaseSchema:
     """Return what a database says of its schema; nothing applied when it is empty.
 
     Args:
         connection: A connection to it.
         service: Whose it has to be.
+        production: Whether it may hold real data.
 
     Raises:
-        UnfitError: Its server is too old, or it is another service's.
+        UnfitError: Its server is too old, or it is another service's, or holds real data.
     """
     version = int(connection.scalar(text("SHOW server_version_num")) or 0)
     if version < LEAST_VERSION * 10000:
@@ -37,7 +49,27 @@ def read(connection: Connection, service: str) -> DatabaseSchema:
         return DatabaseSchema(revision=0, least_head=0)
     if row.service != service:
         raise UnfitError(f"the database is that of {row.service}, not of {service}")
+    if not production and says_real(connection):
+        raise UnfitError("the database says that it holds real data, which only production serves")
     return DatabaseSchema(revision=row.revision, least_head=row.least_head)
+
+
+def says_real(connection: Connection) -> bool:
+    """Whether a database says that it holds real data."""
+    return bool(connection.scalar(text(_SAYS_REAL), {"mark": REAL}))
+
+
+def mark_real(connection: Connection) -> None:
+    """Have a database say that it holds real data, which takes the owner of its tables.
+
+    Args:
+        connection: A connection to it.
+    """
+    connection.execute(
+        text(
+            f"COMMENT ON CONSTRAINT {_CONSTRAINT} ON aegis_schema IS '{REAL}; see docs/datasets.md'"
+        )
+    )
 
 
 def refusal(connection: Connection, *, production: bool) -> str | None:

@@ -40,9 +40,11 @@ class DatabaseWatch:
         metrics: DatabaseMetrics,
         *,
         service: str,
+        production: bool,
     ) -> None:
         self.schema: DatabaseSchema | None = None
         self._database, self._code, self._service = database, code, service
+        self._production = production
         self._lifecycle, self._metrics = lifecycle, metrics
         self._last: str | None = ""
         lifecycle.await_first("database", "its database was not asked yet")
@@ -79,7 +81,9 @@ class DatabaseWatch:
         return misfit(self._code, self.schema)
 
     async def _read(self) -> DatabaseSchema:
-        return await self._database.run(LOOK, lambda it: identity.read(it, self._service))
+        return await self._database.run(
+            LOOK, lambda it: identity.read(it, self._service, production=self._production)
+        )
 
     def _tell(self, why: str | None) -> None:
         if why == self._last:

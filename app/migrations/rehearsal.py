@@ -208,7 +208,8 @@ def _told(at: DatabaseSchema) -> Iterator[None]:
 
 def _look(connection: Connection, service: str) -> DatabaseSchema:
     try:
-        return identity.read(connection, service)
+        # Of real data there is no copy to be made.
+        return identity.read(connection, service, production=False)
     except identity.UnfitError as error:
         raise RefusedError(str(error), at=0, began=False) from None
     finally:
@@ -246,7 +247,7 @@ def _tried(
             failed = error.why
     return Rehearsal(
         at=at,
-        after=identity.read(copy, runner.service),
+        after=identity.read(copy, runner.service, production=False),
         tables=tables,
         rows=rows,
         seconds=took,

@@ -150,7 +150,10 @@ class Runner:
         """
         self._take_turn()
         try:
-            return self._run(contracts)
+            done = self._run(contracts)
+            if self._production:
+                self._mark_real()
+            return done
         finally:
             self._end_turn()
 
@@ -202,6 +205,16 @@ class Runner:
         self._tell_waiting(todo)
         return self._look()
 
+    def _mark_real(self) -> None:
+        """Have the database say whose data it holds; nothing depends on whether it could now."""
+        try:
+            if not identity.says_real(self._connection):
+                identity.mark_real(self._connection)
+            self._connection.commit()
+        except DBAPIError as error:
+            self._connection.rollback()
+            self._say(f"not marked as holding real data: {reason(error)}")
+
     def _planned(self, at: DatabaseSchema, todo: Plan) -> Pending:
         """Say what a database would be after a plan.
 
@@ -219,7 +232,7 @@ class Runner:
 
     def _look(self) -> DatabaseSchema:
         try:
-            return identity.read(self._connection, self.service)
+            return identity.read(self._connection, self.service, production=self._production)
         except identity.UnfitError as error:
             raise RefusedError(str(error), at=0, began=False) from None
         finally:

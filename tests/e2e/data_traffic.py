@@ -1,11 +1,14 @@
-"""Writes and reads of records that do not stop, bounded in rate and time; what became of each."""
+"""Writes and reads of records that do not stop, bounded in rate and time; what became of each.
+
+:func:`writing` does both, :func:`reading` reads what there is.
+"""
 
 from __future__ import annotations
 
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -46,22 +49,74 @@ def writing(url: str) -> Iterator[Written]:
     Yields:
         What became of it; complete when the block has ended.
     """
+    found = Written()
+    with _clients(url, lambda stop, end: _write(url, found, stop, end)):
+        yield found
+
+
+@dataclass
+class Read:
+    """What lists of the records were answered.
+
+    Attributes:
+        answered: How many were.
+        lists: The ids of each list that came, in order of first sight.
+        failures: Requests that were answered otherwise than with a list, or not at all.
+    """
+
+    answered: int = 0
+    lists: list[frozenset[str]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Read]:
+    """List the records while the block runs.
+
+    Args:
+        url: The service's URL, inside the lab.
+
+    Yields:
+        What became of it; complete when the block has ended.
+    """
+    found = Read()
+    with _clients(url, lambda stop, end: _list(url, found, stop, end)):
+        yield found
+
+
+@contextmanager
+def _clients(url: str, work: Callable[[threading.Event, float], None]) -> Iterator[None]:
     require_inside(url)
-    found, stop = Written(), threading.Event()
-    end = time.monotonic() + MOST_SECONDS
+    stop, end = threading.Event(), time.monotonic() + MOST_SECONDS
     threads = [
-        threading.Thread(target=_write, args=(url, found, stop, end), name=f"writer {n}")
-        for n in range(WRITERS)
+        threading.Thread(target=work, args=(stop, end), name=f"client {n}") for n in range(WRITERS)
     ]
     for it in threads:
         it.start()
     try:
-        yield found
+        yield
     finally:
         stop.set()
         for it in threads:
             it.join(timeout=4 * _TIMEOUT)
         assert not any(it.is_alive() for it in threads)
+
+
+def _list(url: str, found: Read, stop: threading.Event, end: float) -> None:
+    with httpx.Client(base_url=url, timeout=_TIMEOUT, trust_env=False) as client:
+        while not stop.wait(1 / PER_SECOND) and time.monotonic() < end:
+            try:
+                answer = client.get("/v1/records")
+            except httpx.HTTPError as error:
+                found.failures.append(f"{time.time():.3f} {error!r}")
+                continue
+            if not answer.is_success:
+                found.failures.append(f"{answer.status_code} {answer.text[:200]}")
+                continue
+            found.answered += 1
+            ids = frozenset(str(it["id"]) for it in answer.json()["items"])
+            if ids not in found.lists:
+                found.lists.append(ids)
 
 
 def _write(url: str, found: Written, stop: threading.Event, end: float) -> None:

@@ -63,6 +63,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/test_postgres_inside.py": (
         *("components/postgres_server.sh", "components/postgres_backup.sh"),
         *("components/postgres_restore.sh", "lab/tools/storage/"),
+        *_commands("data_refresh", "rollback", "history", "status", "deploy"),
     ),
     "tests/e2e/test_recover.py": _commands("deploy", "rollback", "recover"),
     "tests/e2e/test_replay.py": ("lab/plugins/kubernetes/",),

@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from aegis_deploy.data.data_set import directory as data_set
+from aegis_deploy.model.dataset import short
 from lab import images, settings
 from lab.command import wait_until
-from tests.e2e.stand import CPU_REQUEST, ROOT, Stand, execute
+from tests.e2e.data_traffic import reading
+from tests.e2e.stand import CPU_REQUEST, ROOT, Finished, Stand, execute
+from tests.integration import samples
+from tests.integration.data_commands import Data
+from tests.integration.databases import postgres_server
+from tests.series import every
 
 PROJECT = "inside"
 STACK, NAMESPACE = "staging", f"{PROJECT}-staging"
@@ -38,6 +48,36 @@ def inside(at: Stand) -> Stand:
     path.write_text(path.read_text().replace("config:\n", config, 1))
     at.up(STACK)
     return at
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Two masked samples of a production, of other rows each."""
+    with pytest.MonkeyPatch.context() as patch, postgres_server() as server:
+        data = Data(server, tmp_path_factory.mktemp("samples"), patch)
+        yield samples.take(data, {"one": 50, "other": 80})
+
+
+def _aegis(at: Stand, *words: str, expect: int = 0) -> Finished:
+    done = execute("aegis", *words, cwd=at.directory, env=at.environment)
+    assert done.code == expect, done.output
+    return done
+
+
+def _name(directory: Path) -> str:
+    return data_set.read(directory).name
+
+
+def _datasets(at: Stand) -> list[str | None]:
+    """The data sets of the releases, the newest first."""
+    listed = _aegis(at, "history", "--stack", STACK, "--json", "--limit", "4")
+    return [it["dataset"] for it in json.loads(listed.standard_output)["releases"]]
+
+
+def _databases(at: Stand) -> set[str]:
+    question = "SELECT datname FROM pg_database WHERE datname LIKE 'aegis%'"
+    ask = ("exec", "aegis-postgres-0", "--", "psql", "-U", "postgres", "-tAc", question)
+    return set(at.kubectl(*IN_NAMESPACE, *ask).standard_output.split())
 
 
 def _http(at: Stand) -> httpx.Client:
@@ -180,6 +220,84 @@ def test_a_rollback_keeps_its_password_and_its_records(inside: Stand) -> None:
     assert inside.live("secret", "aegis-postgres", NAMESPACE) == before
     assert inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"] == pod
     assert _records(inside) == records
+
+
+def test_a_refresh_and_the_way_back_lose_no_request(inside: Stand, taken: dict[str, Path]) -> None:
+    before, name = _records(inside), _name(taken["one"])
+    refresh = ("data", "refresh", "--stack", STACK, "--yes", "--from")
+    with reading(inside.address(NAMESPACE)) as seen:
+        said = _aegis(inside, *refresh, str(taken["one"])).output
+        sampled = _records(inside)
+        assert f"it works on data set {short(name)}" in said
+        assert _datasets(inside)[0] == name
+        _aegis(inside, "rollback", "--stack", STACK, "--yes")
+    assert seen.failures == []
+    assert sampled
+    assert sampled != before
+    assert [set(it) for it in seen.lists] == [before, sampled]
+    assert _records(inside) == before
+    assert _datasets(inside)[:2] == [None, name]
+    assert f"aegis_{short(name)}" in _databases(inside)
+    # The settings have the one that was gone back from, as after any rollback.
+    inside.pulumi("config", "rm", f"{PROJECT}:dataset", "--stack", STACK)
+
+
+@every
+def test_data_sets_follow_each_other_and_what_was_dropped_is_not_gone_back_to(
+    inside: Stand, taken: dict[str, Path]
+) -> None:
+    first, second = _name(taken["one"]), _name(taken["other"])
+    before = _records(inside)
+    # What was rolled back by hand is not deployed again by itself, whatever data it is of.
+    refresh = ("data", "refresh", "--stack", STACK, "--yes", "--force", "--from")
+    with reading(inside.address(NAMESPACE)) as seen:
+        _aegis(inside, *refresh, str(taken["one"]))
+        one = _records(inside)
+        _aegis(inside, *refresh, str(taken["other"]))
+        other = _records(inside)
+        _aegis(inside, "rollback", "--stack", STACK, "--yes")
+        assert _records(inside) == one
+        _aegis(inside, *refresh, str(taken["other"]), "--keep", "0")
+    assert seen.failures == []
+    assert [set(it) for it in seen.lists] == [before, one, other]
+    assert _databases(inside) == {"aegis", f"aegis_{short(second)}"}
+    status = _aegis(inside, "status", "--stack", STACK).output
+    assert f"data set  {short(second)}" in status
+    numbers = json.loads(_aegis(inside, "history", "--stack", STACK, "--json").standard_output)[
+        "releases"
+    ]
+    gone = next(it["number"] for it in numbers if it["dataset"] == first)
+    back = ("rollback", "--stack", STACK, "--yes", "--to", str(gone))
+    refused = _aegis(inside, *back, expect=3).output
+    assert f"its data set {short(first)} is not on the server any more" in refused
+    assert _records(inside) == other
+    _aegis(inside, *refresh, str(taken["one"]), "--load-only")
+    _aegis(inside, *back)
+    assert _records(inside) == one
+    inside.pulumi("config", "rm", f"{PROJECT}:dataset", "--stack", STACK)
+    _aegis(inside, "deploy", "--stack", STACK, "--yes")
+    assert _records(inside) == before
+
+
+@every
+def test_a_bad_data_set_is_refused_and_nothing_of_it_is_served(
+    inside: Stand, taken: dict[str, Path], tmp_path: Path
+) -> None:
+    before, there = _records(inside), _databases(inside)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(taken["other"], damaged)
+    (damaged / "pre-data.sql").write_text("")
+    refresh = ("data", "refresh", "--yes", "--from")
+    said = _aegis(inside, *refresh, str(damaged), "--stack", STACK, expect=3).output
+    assert "is damaged" in said
+    inside.pulumi("stack", "init", "production")
+    said = _aegis(inside, *refresh, str(taken["one"]), "--stack", "production", expect=3).output
+    assert "production takes no data set" in said
+    inside.configure(STACK, "dataset", "ab" * 32)
+    said = _aegis(inside, "deploy", "--stack", STACK, "--yes", expect=3).output
+    assert "the data set abababababab is not on the server of staging" in said
+    inside.pulumi("config", "rm", f"{PROJECT}:dataset", "--stack", STACK)
+    assert (_records(inside), _databases(inside)) == (before, there)
 
 
 def test_a_destroy_is_refused_while_its_data_is_protected(inside: Stand) -> None:

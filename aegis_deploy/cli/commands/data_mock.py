@@ -48,12 +48,14 @@ def mock(
     from aegis_deploy.data.connection import address_of, connect
     from aegis_deploy.data.mock import planned
     from aegis_deploy.data.mock_load import fill
+    from aegis_deploy.data.real import require_not_real
     from aegis_deploy.data.rules import Rules
     from aegis_deploy.data.rules_file import load
 
     out = output_of(context)
     given, address = Rules() if rules is None else load(rules), address_of(to, "--to")
     with connect(address, read_only=False) as connection:
+        require_not_real(connection, address.shown, "made up")
         catalog = read_catalog(connection, given.declared())
         require_tables(catalog, address.shown)
         made = planned(catalog, given.mock, seed=seed, size=size)

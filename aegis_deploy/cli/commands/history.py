@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, output_of
+from aegis_deploy.model.dataset import short
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
@@ -27,16 +28,18 @@ def render(listing: Listing, out: Output) -> None:
     if not listing.entries:
         out.show(f"{listing.stack} has never been updated")
         return
-    if listing.database is None:
-        out.table(_COLUMNS, [_row(entry) for entry in listing.entries])
-    else:
-        # Only where there is a database is it anything to look at.
-        columns = (*_COLUMNS[:_BEFORE_VERSION], "schema", *_COLUMNS[_BEFORE_VERSION:])
-        rows = [(_row(it), _schema(it)) for it in listing.entries]
-        out.table(
-            columns,
-            [(*row[:_BEFORE_VERSION], said, *row[_BEFORE_VERSION:]) for row, said in rows],
-        )
+    # Only where there is a database, or a data set, is it anything to look at.
+    more = {
+        "schema": _schema if listing.database is not None else None,
+        "data set": _dataset if any(it.deployed.dataset for it in listing.entries) else None,
+    }
+    shown = {name: told for name, told in more.items() if told is not None}
+    rows = [(_row(it), [told(it) for told in shown.values()]) for it in listing.entries]
+    out.table(
+        (*_COLUMNS[:_BEFORE_VERSION], *shown, *_COLUMNS[_BEFORE_VERSION:]),
+        [(*row[:_BEFORE_VERSION], *said, *row[_BEFORE_VERSION:]) for row, said in rows],
+    )
+    if listing.database is not None:
         out.show(f"the database is {listing.database}")
     if listing.more:
         out.show(f"{listing.more} more: --all")
@@ -65,6 +68,10 @@ def _row(entry: ReleaseEntry) -> tuple[str, ...]:
 def _schema(entry: ReleaseEntry) -> str:
     said = entry.deployed.schema
     return "-" if said is None else str(said)
+
+
+def _dataset(entry: ReleaseEntry) -> str:
+    return short(entry.deployed.dataset) or "-"
 
 
 def short_digest(digest: str | None) -> str:

@@ -37,7 +37,7 @@ def look(
 
 def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPreview:
     from aegis_deploy.history import schema_store
-    from aegis_deploy.model.schema_plan import ahead
+    from aegis_deploy.model.schema_plan import ahead, dataset_of
     from aegis_deploy.operations import pending_revisions
     from aegis_deploy.report.preview_summary import StackPreview
     from aegis_deploy.stack.session import Session
@@ -50,7 +50,7 @@ def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPrevi
         # Nobody is asked: a preview needs no cluster. A stack that was never made has no tags.
         database = None
         with suppress(AegisError):
-            database = schema_store.read(session)
+            database = schema_store.read(session).of(dataset_of(changes.steps))
         foreseen = pending_revisions.look(
             session.directory, changes.steps, ahead(changes.steps, database)
         )

@@ -32,6 +32,7 @@ def render(shown: Shown, out: Output) -> None:
         ("version", deployed.version),
         ("image", deployed.image_digest),
         ("schema", shown.entry.schema),
+        ("data set", deployed.dataset),
         ("changes", changes),
     )
     for name, fact in facts:

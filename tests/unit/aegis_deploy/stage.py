@@ -154,6 +154,8 @@ class Stage:
     watched: list[list[Workload]] = field(default_factory=list)
     database: DatabaseSchema | None = None
     schemas: dict[int, CodeSchema] = field(default_factory=dict)
+    datasets: dict[int, str] = field(default_factory=dict)
+    loaded: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     beside: list[Mapping[str, Any]] = field(default_factory=list)
     api: Any = None
@@ -239,7 +241,9 @@ class _Store:
 
     def outputs(self, release: Release) -> Mapping[str, object]:
         said = self.stage.schemas.get(release.number)
-        schema = {} if said is None else {"schema": said.as_json()}
+        schema: dict[str, object] = {} if said is None else {"schema": said.as_json()}
+        if release.number in self.stage.datasets:
+            schema["dataset"] = self.stage.datasets[release.number]
         return {
             "version": f"1.{release.number}",
             "imageDigest": GOOD.partition("@")[2],
@@ -314,12 +318,12 @@ class _Session:
         if self.stage.database is not None:
             known = self.stage.database
             found[schema_store.TAG] = f"{known.revision} {known.least_head}"
-        return found
+        return found | self.stage.loaded
 
     def change_tags(self, changes: Mapping[str, str | None]) -> None:
         if self.stage.unmarkable is not None:
             raise self.stage.unmarkable
-        known = schema_store.parse({k: v for k, v in changes.items() if v is not None})
+        known = schema_store.parse({k: v for k, v in changes.items() if v is not None}).first
         if known is not None:
             self.stage.database = known
             self.stage.did.append(f"remember {changes[schema_store.TAG]}")
@@ -328,6 +332,10 @@ class _Session:
         if any(name.startswith(VERIFIED) for name in changes):
             self._verify(set(after.verified) - set(before.verified))
         for name, value in changes.items():
+            if name.startswith(schema_store.DATASET_TAG):
+                self.stage.did.append(f"{name}: {value}")
+                self.stage.loaded.pop(name, None)
+                self.stage.loaded |= {} if value is None else {name: value}
             mark, _, fingerprint = name.rpartition(".")
             if mark == REFUSED and value is None:
                 self._pardon(fingerprint)
@@ -457,8 +465,8 @@ class _ProgramUpdate:
     def adopt(self, records: Sequence[Resource]) -> None:
         self.stage.did += [f"adopt {it.label}" for it in records]
 
-    def override(self, key: str, value: str) -> None:
-        self.stage.did.append(f"override {key}={value}")
+    def override(self, key: str, value: str, *, once: bool = False) -> None:
+        self.stage.did.append(f"override {key}={value}{' once' if once else ''}")
         self.overridden[key] = value
 
     def keep_overrides(self) -> None:

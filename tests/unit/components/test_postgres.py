@@ -116,6 +116,80 @@ class TestTheService:
         assert rendered.one("StatefulSet").urn in before
 
 
+DATASET = "0123456789abcdef" * 4
+
+
+class TestDataset:
+    """Each data set has a database of its own on the same server; a release says which is its."""
+
+    @pytest.fixture
+    def on_one(self) -> Rendering:
+        """Staging on a data set."""
+        return render("staging", postgres=json.dumps({"image": IMAGE}), dataset=DATASET)
+
+    @pytest.mark.parametrize("kind", ["Deployment", "Job"])
+    def test_the_pods_have_its_database_s_address_and_say_which_it_is(
+        self, on_one: Rendering, kind: str
+    ) -> None:
+        found = on_one.one(kind)
+        made = on_one.one("Secret", "aegis-postgres-0123456789ab")
+        # The same field as without one: to change its kind is refused of an object just made.
+        key = {"key": "AEGIS_DATABASE_URL", "name": made.name}
+        assert variables(container(found)) == {"AEGIS_DATABASE_URL": {"secretKeyRef": key}}
+        encoded = made.manifest["data"]["AEGIS_DATABASE_URL"]
+        address = urlsplit(base64.b64decode(encoded).decode())
+        assert (address.username, address.path) == ("aegis", "/aegis_0123456789ab")
+        assert address.password == secret(on_one)["password"]
+        assert made.secret_inputs == {"data"}
+        assert pod(found)["metadata"]["annotations"]["aegis.dev/dataset"] == DATASET
+        assert on_one.outputs["dataset"] == DATASET
+
+    def test_the_server_is_the_same_with_and_without(
+        self, on_one: Rendering, rendered: Rendering
+    ) -> None:
+        server = on_one.one("StatefulSet")
+        assert pod(server)["spec"] == pod(rendered.one("StatefulSet"))["spec"]
+        assert secret(on_one)["AEGIS_DATABASE_URL"].endswith("/aegis")
+
+    def test_each_has_a_migration_and_backups_of_its_own(
+        self, on_one: Rendering, rendered: Rendering
+    ) -> None:
+        assert on_one.one("Job").name != rendered.one("Job").name
+        told = [variables(container(it)) for it in on_one.of_type("CronJob")]
+        assert {it["BACKUPS"] for it in told} == {"/backups/aegis_0123456789ab"}
+        assert {it["PGDATABASE"] for it in told} == {"aegis_0123456789ab"}
+        before = [variables(container(it)) for it in rendered.of_type("CronJob")]
+        assert {it["BACKUPS"] for it in before} == {"/backups"}
+
+    def test_the_loader_s_password_is_nowhere_but_in_its_secret_and_the_server(
+        self, on_one: Rendering
+    ) -> None:
+        made = on_one.one("Secret", "aegis-postgres-loader")
+        assert made.ignored == ("data",)
+        data = {k: base64.b64decode(v).decode() for k, v in made.manifest["data"].items()}
+        address = urlsplit(data["DATASET_LOADER_URL"])
+        assert (address.username, address.path) == ("aegis_loader", "/aegis")
+        assert address.password == data["password"] != secret(on_one)["password"]
+        server = on_one.one("StatefulSet")
+        assert server.manifest["metadata"]["annotations"]["aegis.dev/dataset-loader"] == made.name
+        users = [it for it in on_one.resources if made.name in str(it.inputs.get("spec"))]
+        assert users == [server]
+
+    @pytest.mark.parametrize(
+        ("stack", "profile", "why"),
+        [
+            ("production", "real", "is a masked sample, and the stack serves real data"),
+            ("staging", "mock", "is a masked sample, and the stack serves mock data"),
+            ("staging", "sample", "and it has none: aegis:postgres is not set"),
+        ],
+    )
+    def test_another_stack_is_refused_one(self, stack: str, profile: str, why: str) -> None:
+        with pytest.raises(SettingsError) as wrong:
+            render(stack, dataset=DATASET, dataProfile=profile)
+        assert why in str(wrong.value)
+        assert f"pulumi config rm --stack {stack} aegis:dataset" in str(wrong.value)
+
+
 class TestNetwork:
     """The service, its migrations and the backups reach the server; nobody else does."""
 
@@ -179,8 +253,9 @@ class TestPods:
 
     def test_keep_to_the_policies(self, rendered: Rendering) -> None:
         stack = rendered.one("ConfigMap").manifest["data"]["AEGIS_ENVIRONMENT"]
-        resources = program(stack, postgres=json.dumps({"image": IMAGE}))
-        assert {rule for rule, _ in told(resources)} <= {"waived"}
+        for more in ({}, {"dataset": DATASET, "dataProfile": "sample"}):
+            resources = program(stack, postgres=json.dumps({"image": IMAGE}), **more)
+            assert {rule for rule, _ in told(resources)} <= {"waived"}
 
     def test_find_room_in_the_namespace(self) -> None:
         def hard(rendered: Rendering) -> dict[str, str]:

@@ -106,7 +106,7 @@ def test_every_command_has_the_common_options_and_its_exit_codes(
 def test_only_who_was_to_bring_a_release_ends_as_rolled_back() -> None:
     # Who asked for going back got it, whatever stays beside it: that is a warning.
     ends = {bound.words for bound in COMMANDS if ExitCode.ROLLED_BACK in bound.codes}
-    assert ends == {"deploy", "promote"}
+    assert ends == {"deploy", "promote", "data refresh"}
 
 
 def test_completion_is_on(capsys: pytest.CaptureFixture[str]) -> None:

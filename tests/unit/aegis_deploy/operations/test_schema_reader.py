@@ -15,6 +15,7 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.model.dataset import DATASET
 from aegis_deploy.model.schema import (
     HEAD,
     IRREVERSIBLE,
@@ -158,13 +159,13 @@ def test_what_the_migration_calls_irreversible_freezes_though_the_release_itself
     assert found.look() == DatabaseSchema(revision=5, least_head=5, irreversible=5)
     # It is remembered in words, and the two numbers are where an older version looks for them.
     assert stack.marks == {schema_store.TAG: "5 5", schema_store.IRREVERSIBLE_TAG: "5"}
-    known = schema_store.parse(stack.marks)
+    known = schema_store.parse(stack.marks).first
     assert "revision 5 cannot be gone back past" in misfit(CodeSchema(head=4, least=1), known)
 
 
 def test_a_database_that_was_taken_back_is_not_frozen_by_what_is_left_of_the_word() -> None:
     marks = {schema_store.TAG: "4 0", schema_store.IRREVERSIBLE_TAG: "5"}
-    assert schema_store.parse(marks) == DatabaseSchema(revision=4, least_head=0)
+    assert schema_store.parse(marks).first == DatabaseSchema(revision=4, least_head=0)
 
 
 @pytest.mark.parametrize("silent", [True, False])
@@ -187,4 +188,30 @@ def test_whoever_asks_what_fits_before_anybody_looked_is_not_told_that_everythin
 
 @pytest.mark.parametrize("mark", ["", "4", "4 2 1", "x 2", "-1 2"])
 def test_a_damaged_mark_says_nothing(mark: str) -> None:
-    assert schema_store.parse({schema_store.TAG: mark}) is None
+    assert schema_store.parse({schema_store.TAG: mark}).first is None
+
+
+SET = "ab" * 32
+TAGGED = f"{schema_store.DATASET_TAG}{SET[:12]}"
+
+
+def test_what_is_heard_of_a_data_set_s_database_is_nothing_of_another_s() -> None:
+    annotations = {**CODE, DATASET: SET}
+    stack = Stack(
+        [resource("apps/v1:Deployment", annotations)],
+        {schema_store.TAG: "9 9", TAGGED: schema_store.UNTOLD},
+    )
+    pods = [pod("web", annotations), ended('{"revision": 2, "leastHead": 0}')]
+    found, _ = reader(stack, Api(pods, {"http:web:8000/proxy/version": says(4, 1)}))
+    assert found.look() == DatabaseSchema(revision=4, least_head=1)
+    assert stack.marks == {schema_store.TAG: "9 9", TAGGED: "4 1"}
+    assert found.known.first == DatabaseSchema(revision=9, least_head=9)
+
+
+def test_one_that_was_dropped_does_not_come_back_by_what_is_heard_of_it() -> None:
+    annotations = {**CODE, DATASET: SET}
+    stack = Stack([resource("apps/v1:Deployment", annotations)])
+    api = Api([pod("web", annotations)], {"http:web:8000/proxy/version": says(4, 1)})
+    found, _ = reader(stack, api)
+    assert found.look() is None
+    assert stack.marks == {}
