@@ -43,7 +43,7 @@ _LOOK_SECONDS = 0.005
 _ASK_SECONDS = 0.05
 _IDLE_SECONDS = 20
 """For so long nothing is asked before memory is looked at."""
-_TOOK = re.compile(r"applied revision \d+ .*?(\d+(?:\.\d+)?) s")
+_TOOK = re.compile(r"^applied .*, (\d+(?:\.\d+)?) s$", re.MULTILINE)
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 

@@ -183,7 +183,8 @@ def stored_stand(
         gate: What the gate asks for in the place of `GATE`.
     """
     server = database.start(settings.load(os.environ, ROOT))
-    name, password = f"{project}_{secrets.token_hex(4)}", secrets.token_urlsafe(16)
+    called = project.replace("-", "_")
+    name, password = f"{called}_{secrets.token_hex(4)}", secrets.token_urlsafe(16)
     options: dict[str, Any] = {"sslmode": "verify-full", "sslrootcert": str(server.authority)}
     with psycopg.connect(server.url(), autocommit=True, **options) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
