@@ -1,6 +1,6 @@
 """What a database costs a deploy, how soon it is back in use, and what it takes of memory.
 
-Three figures of the service with a PostgreSQL outside the cluster, which is the lab's own:
+Figures of the service with a PostgreSQL outside the cluster, which is the lab's own:
 
 - Deploys in turn, each of an image that is built anew: without a pending revision, and with an
   expand that adds a column. Each of them runs the migration's Job, which finds nothing to do in
@@ -9,6 +9,8 @@ Three figures of the service with a PostgreSQL outside the cluster, which is the
   asked for every few milliseconds, until the service has acknowledged a write.
 - The memory of all the lab's processes with that stack and its server idle, each page counted once
   (the kernel's proportional set size), and what of it the server and the stack's pods have.
+- The first deploy of staging without a database and with one in its own namespace, and how long it
+  took beforehand to have that server's image: made of Debian's packages, unless the lab has it.
 
     .venv/bin/python -m lab exec -- .venv/bin/python -m bench.database [rounds]
 
@@ -23,19 +25,21 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 import psycopg
+import yaml
 
 from bench.record import save, say, shown, spread, table
-from lab import cgroup, database, settings
+from lab import cgroup, database, images, settings
 from lab.command import wait_until
 from tests.e2e.data_traffic import AWAY
-from tests.e2e.stand import ROOT
-from tests.e2e.stored_stand import Stored, stored_stand
+from tests.e2e.stand import ROOT, execute, stand
+from tests.e2e.stored_stand import STACK, Stored, stored_stand
 
-ROUNDS = 5
+ROUNDS, FIRSTS = 5, 2
 SECONDS = 120
 GATE = {"bakeSeconds": 0, "unreadySeconds": 60, "p99Ms": 60_000}
 """The bake time is the same with and without; it would only be added to both."""
@@ -45,6 +49,38 @@ _IDLE_SECONDS = 20
 """For so long nothing is asked before memory is looked at."""
 _TOOK = re.compile(r"^applied .*, (\d+(?:\.\d+)?) s$", re.MULTILINE)
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
+
+
+def firsts(rounds: int) -> dict[str, list[float]]:
+    """Deploy staging for the first time, in turn without a database and with one of its own."""
+    began = time.monotonic()
+    image = images.push_postgres_image(settings.load(os.environ, ROOT))
+    took: dict[str, list[float]] = {"image": [time.monotonic() - began], "none": [], "own": []}
+    for _ in range(rounds):
+        for name, group in (("none", None), ("own", {"image": image})):
+            took[name].append(_first(group))
+            say(f"first deploy, database: {name}: {took[name][-1]:.2f} s")
+    return took
+
+
+def _first(group: Mapping[str, str] | None) -> float:
+    with (
+        tempfile.TemporaryDirectory(prefix="aegis-bench-") as place,
+        stand(Path(place), "bench-first") as at,
+    ):
+        at.pulumi("stack", "init", "staging")
+        at.stacks.append("staging")
+        path = at.directory / "Pulumi.staging.yaml"
+        content = yaml.safe_load(path.read_text())
+        more = {} if group is None else {f"{at.project}:postgres": dict(group)}
+        content["config"].update(more)
+        content["config"][f"{at.project}:gate"].update(GATE)
+        path.write_text(yaml.safe_dump(content))
+        began = time.monotonic()
+        done = execute(*("aegis", "deploy", "--yes", *STACK), cwd=at.directory, env=at.environment)
+        if done.code:
+            raise SystemExit(done.output)
+        return time.monotonic() - began
 
 
 def deploy(stored: Stored) -> float:
@@ -152,6 +188,7 @@ def _text(pid: int, name: str) -> str:
 def main() -> None:
     """Measure, print, and write the result down."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    first = firsts(FIRSTS)
     with (
         tempfile.TemporaryDirectory(prefix="aegis-bench-") as place,
         stored_stand(Path(place), "bench-stored", GATE) as stored,
@@ -173,6 +210,9 @@ def main() -> None:
                 ("the migration itself", shown(took["migration"])),
                 ("what it costs beside that, pair by pair", shown(more)),
                 ("from a server that takes connections to a write", shown(back)),
+                ("first deploy of staging without a database", shown(first["none"])),
+                ("with one in its namespace", shown(first["own"])),
+                ("the image of that, before", shown(first["image"])),
             ],
         )
     )
@@ -193,6 +233,7 @@ def main() -> None:
             },
             "beside the migration": spread(more),
             "answers again": spread(back),
+            "first deploy": {name: spread(its) for name, its in first.items()},
             "memory": {name: round(it, 1) for name, it in used.items()},
         },
     )
