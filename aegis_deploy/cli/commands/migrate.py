@@ -52,12 +52,13 @@ def rehearse(
     if image_digest is not None and re.fullmatch(r"sha256:[0-9a-f]{64}", image_digest) is None:
         raise typer.BadParameter(f"{image_digest!r} is not sha256: and 64 hexadecimal digits")
     out = output_of(context)
-    flow = open_flow(context, stack, directory)
     try:
+        flow = open_flow(context, stack, directory)
         found = run(flow, RehearseRequest(image_digest=image_digest))
     except AegisError as error:
         if markdown:
-            out.show(rehearsal_summary.refused(flow.session.name, error))
+            # Whoever puts it into a comment has nothing else to put there.
+            out.show(rehearsal_summary.refused(stack or "the stack", error))
         raise
     out.document({"rehearsal": dict(found.said)})
     if markdown:
