@@ -39,7 +39,7 @@ from tests.e2e.data_traffic import AWAY
 from tests.e2e.stand import ROOT, execute, stand
 from tests.e2e.stored_stand import STACK, Stored, stored_stand
 
-ROUNDS, FIRSTS = 5, 2
+ROUNDS = 5
 SECONDS = 120
 GATE = {"bakeSeconds": 0, "unreadySeconds": 60, "p99Ms": 60_000}
 """The bake time is the same with and without; it would only be added to both."""
@@ -188,7 +188,7 @@ def _text(pid: int, name: str) -> str:
 def main() -> None:
     """Measure, print, and write the result down."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    first = firsts(FIRSTS)
+    first = firsts(max(1, rounds // 2))
     with (
         tempfile.TemporaryDirectory(prefix="aegis-bench-") as place,
         stored_stand(Path(place), "bench-stored", GATE) as stored,
