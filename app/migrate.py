@@ -7,7 +7,8 @@ its own: what fails leaves the database at the last whole one, and the next run 
 
 With `--plan` nothing is changed: standard output says, as JSON, what would be applied. With
 `--revisions` no database is asked either: it says what there is, with its SQL. With `--rehearse`
-all is done to a copy, which is dropped.
+all is done to a copy, which is dropped; where AEGIS_REHEARSAL is `keep` it stays for `--probe`,
+with which other code tries a read and a write on it and drops it.
 
 Exit codes: 0 the database fits this code; 1 the database does not answer or was held up, which
 the next try may not see; 2 the settings are wrong; 3 the database is none that this code fits or
@@ -20,21 +21,25 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from app.database.address import connect_arguments, parse
-from app.database.engine import reason
+from app.database.engine import Database, reason
 from app.database.schema import DatabaseSchema, of_this_code
+from app.metrics import DatabaseMetrics
 from app.migrations.history import HistoryError, Revision
 from app.migrations.rehearsal import rehearse
 from app.migrations.rendering import render, statements
 from app.migrations.runner import MigrationError, Pending, RefusedError, Runner, Within, revisions
+from app.migrations.trial import tried
 from app.service import SERVICE
 from app.settings import Settings, SettingsError, load_settings
 
@@ -42,6 +47,8 @@ EXIT_OK, EXIT_HELD_UP, EXIT_SETTINGS, EXIT_REFUSED, EXIT_FAILED = 0, 1, 2, 3, 4
 LIMITS = {"lock_seconds": 1, "statement_seconds": 300}
 """How long a statement may wait for a lock, and how long it may take."""
 MIGRATIONS = Path(__file__).with_name("migrations")
+KEEP_VARIABLE = "AEGIS_REHEARSAL"
+"""Where it is `keep`, a rehearsal leaves its copy to whoever probes it next."""
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes looks for a container's last words; there is none outside of it."""
 
@@ -63,6 +70,11 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="try it on a copy that is dropped afterwards, and say as JSON how long each statement "
         "takes and what it locks",
+    )
+    parser.add_argument(
+        "--probe",
+        action="store_true",
+        help="try a read and a write on the copy that a rehearsal kept, and drop it",
     )
     given = parser.parse_args(arguments)
     try:
@@ -106,6 +118,18 @@ def _engine(settings: Settings, address: SecretStr, name: str | None = None) -> 
     )
 
 
+def _database(settings: Settings, address: SecretStr, name: str) -> Database:
+    """The service's own way to another database of the same server."""
+    url = parse(address.get_secret_value()).set(drivername="postgresql", database=name)
+    return Database(
+        url.render_as_string(hide_password=False),
+        DatabaseMetrics(CollectorRegistry()),
+        tls=settings.database_tls,
+        authority=settings.database_ca,
+        name=f"{SERVICE} probe",
+    )
+
+
 def _migrate(settings: Settings, address: SecretStr, given: argparse.Namespace) -> int:
     production, contracts = settings.environment == "production", bool(given.contract)
 
@@ -120,24 +144,16 @@ def _migrate(settings: Settings, address: SecretStr, given: argparse.Namespace) 
         )
 
     try:
-        if given.rehearse:
-            done = rehearse(
-                lambda name: _engine(settings, address, name),
-                runner_of,
-                service=SERVICE,
-                production=production,
-                contracts=contracts,
-                say=_say,
-            )
-            print(json.dumps({"rehearsal": done.as_json()}))  # noqa: T201
-            return EXIT_OK
-        with _engine(settings, address).connect() as connection:
-            runner = runner_of(connection)
-            if given.plan:
-                print(json.dumps(_told(runner.pending(contracts=contracts))))  # noqa: T201
-                return EXIT_OK
-            schema = runner.run(contracts=contracts)
-        _end_with(schema)
+        if given.probe or given.rehearse:
+            print(json.dumps(_on_copy(settings, address, given, runner_of)))  # noqa: T201
+        elif given.plan:
+            with _engine(settings, address).connect() as connection:
+                pending = runner_of(connection).pending(contracts=contracts)
+            print(json.dumps(_told(pending)))  # noqa: T201
+        else:
+            with _engine(settings, address).connect() as connection:
+                schema = runner_of(connection).run(contracts=contracts)
+            _end_with(schema)
     except HistoryError as error:
         _say(_NO_LINE.format(why=error))
         return EXIT_REFUSED
@@ -152,6 +168,37 @@ def _migrate(settings: Settings, address: SecretStr, given: argparse.Namespace) 
         )
         return EXIT_HELD_UP
     return EXIT_OK
+
+
+def _on_copy(
+    settings: Settings,
+    address: SecretStr,
+    given: argparse.Namespace,
+    runner_of: Callable[..., Runner],
+) -> dict[str, object]:
+    """Try what is pending on a copy, or this code on the copy that stayed."""
+
+    def engine_of(name: str | None) -> Engine:
+        return _engine(settings, address, name)
+
+    if given.probe:
+        trial = tried(
+            engine_of,
+            lambda name: _database(settings, address, name),
+            of_this_code(),
+            service=SERVICE,
+        )
+        return {"probe": trial.as_json()}
+    done = rehearse(
+        engine_of,
+        runner_of,
+        service=SERVICE,
+        production=settings.environment == "production",
+        contracts=bool(given.contract),
+        say=_say,
+        keep=os.environ.get(KEEP_VARIABLE) == "keep",
+    )
+    return {"rehearsal": done.as_json()}
 
 
 def _not_done(error: MigrationError, what: str) -> int:

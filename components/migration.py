@@ -37,6 +37,7 @@ _SAYS = {
     schema.CONTRACT_ARGS: json.dumps(["--contract"]),
     schema.PLAN_ARGS: json.dumps(["--contract", "--plan"]),
     schema.REHEARSE_ARGS: json.dumps(["--contract", "--rehearse"]),
+    schema.PROBE_ARGS: json.dumps(["--probe"]),
     schema.REVISIONS: json.dumps(["python3", "-m", "app.migrate", "--revisions"]),
 }
 """What its pods say of themselves; see docs/schema.md."""

@@ -208,7 +208,8 @@ def deploy_claimed(flow: FlowContext, request: DeployRequest) -> DeployReport:
         )
     why = cause(ran.outcome, verdict)
     if step is Next.RESTORE:
-        outside = flow.gate_runner.external_cause(to_watch, ran, verdict)
+        untold = flow.gate_runner.untold(to_watch, gate, verdict, ran.outcome)
+        outside = flow.gate_runner.external_cause(to_watch, ran, untold or verdict)
         raise _restored(
             flow, newest, images, why, serving, outside=outside, killed=ran.outcome.killed
         )

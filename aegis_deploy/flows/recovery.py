@@ -199,12 +199,14 @@ def _judge(flow: FlowContext, last: Release, verified: Release | None, by: str) 
     """Let the gate say what its deployer did not live to hear."""
     restored = last.restores is not None
     beside = _beside(flow, last)
+    judged, gate = workloads.of_state(flow), flow.gate_runner.gate(last.config)
     verdict = flow.gate_runner.judge(
-        workloads.of_state(flow),
-        flow.gate_runner.gate(last.config),
+        judged,
+        gate,
         whole=beside is not None,
         apart=() if beside is None else beside[1].kept,
     )
+    verdict = flow.gate_runner.untold(judged, gate, verdict) or verdict
     if verdict.passed:
         if beside is None:
             marking.mark_verified(flow, last, restored=restored)

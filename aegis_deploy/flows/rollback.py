@@ -273,6 +273,14 @@ def restore(
         # What the watch saw may be older than what it says of the end.
         serving = ran.serving if verdict is None or ran.evidence else verdict.serving
         killed = ran.outcome.killed
+        untold = (
+            flow.gate_runner.untold(judged, gate, verdict, ran.outcome)
+            if began and not killed
+            else None
+        )
+        if untold is not None:
+            # It was good with its data once, and nobody can tell now.
+            raise endings.cluster_lost(stack, target, replace(untold, serving=serving))
         outside = _KILLED if killed else flow.gate_runner.external_cause(judged, ran, verdict)
         reason = cause(ran.outcome, verdict)
         if verdict is not None and verdict.kind == GOING:

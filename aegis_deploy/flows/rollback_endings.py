@@ -63,7 +63,10 @@ def cut_short(stack: str, target: Release, ran: Ran) -> AegisError:
 def cluster_lost(stack: str, target: Release, verdict: Verdict) -> AegisError:
     """Word a rollback during which a cluster or the database stopped answering."""
     during, who = f"during the rollback to release {target.number}", verdict.silent
-    return lost(stack, during, verdict.reason, who=who, state=unknown(who))
+    why = "\n".join([verdict.reason, *verdict.evidence])
+    # While it is the database that is silent, the cluster says what is ready.
+    state = _and(unknown(who), verdict.serving if who == "database" else "")
+    return lost(stack, during, why, who=who, state=state)
 
 
 def unjudged(stack: str, target: Release, signal: Interrupted) -> AegisError:

@@ -238,7 +238,9 @@ class _Gate:
                 return self._baked()
             except _Failed as failed:
                 asked = failed.verdict.figures is not None
-                if not asked or not self._astray or time.monotonic() > begun + _ENDPOINTS_SECONDS:
+                away = failed.verdict.kind == UNTOLD
+                patience = self.settings.away_seconds if away else _ENDPOINTS_SECONDS
+                if not asked or not self._astray or time.monotonic() > begun + patience:
                     raise
                 # What was lost on the way to nowhere says nothing of who is not asked.
                 self._note(

@@ -15,7 +15,7 @@ from aegis_deploy.model.probe_metrics import ProbeMetrics
 
 Ways = Callable[[], Mapping[str, Sequence[Asking]]]
 """Gives the ways to read and to write, anew for every probe."""
-_PATIENCE = 15.0
+PATIENCE = 15.0
 """So long at least an answer is waited for: a service waits some seconds for a database that does
 not answer before it can say so, and that must not be taken for the service's own silence."""
 
@@ -43,7 +43,7 @@ class DataProber:
                 p99_ms=settings.p99_ms,
                 was_heard=was_heard,
                 excuse=excuse,
-                patience=_PATIENCE,
+                patience=PATIENCE,
             )
             for of in (READ, WRITE)
         }

@@ -76,6 +76,8 @@ class GateSettings:
         unready_seconds: How long a started container may stay unready.
         prometheus: A query beside the probes.
         data: What is asked for of data; None means what the pods themselves say.
+        away_seconds: How long a database that is away in the bake time is waited for before nobody
+            can tell.
     """
 
     bake_seconds: float = 15.0
@@ -90,6 +92,7 @@ class GateSettings:
     unready_seconds: float = 20.0
     prometheus: Prometheus | None = None
     data: DataPaths | None = None
+    away_seconds: float = 120.0
 
 
 UNSET = GateSettings(path="")
@@ -271,6 +274,12 @@ FIELDS: Mapping[str, Field] = {
         what="paths by which data is read, and now and then written; unset: what the pods say",
         form=Form(_data, {"anyOf": [{"enum": [False, "false"]}, _DATA_PATHS]}),
         allowed="paths as read, write (or both), such as /v1/records?limit=1; false: none",
+    ),
+    "awaySeconds": Field(
+        attribute="away_seconds",
+        what="how long a database that is away in the bake time is waited for",
+        form=_from_to(0, 3600),
+        allowed="seconds, 0 to 3600",
     ),
 }
 """Every member of ``aegis:gate``, by the name the configuration has."""

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aegis_deploy.model.schema import DatabaseSchema, of_answer
+from aegis_deploy.model.schema import (
+    PROBE_ARGS,
+    CodeSchema,
+    DatabaseSchema,
+    misfit,
+    of_answer,
+    of_outputs,
+)
 from aegis_deploy.model.schema_locks import MODES, Lock
 from aegis_deploy.model.schema_plan import documents
 
@@ -37,6 +44,21 @@ class RehearsedStatement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What came of trying the code that runs on what a rehearsal left.
+
+    Attributes:
+        code: What that code says of itself; None where it says nothing.
+        failed: Why it does not work with it; empty where it does.
+        tried: Whether there was anything left to try it on.
+    """
+
+    code: CodeSchema | None = None
+    failed: str = ""
+    tried: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rehearsal:
     """A rehearsal.
 
@@ -47,6 +69,7 @@ class Rehearsal:
         statements: What was tried.
         left: What was not copied, a line each.
         failed: Why it did not come to its end; empty when it did.
+        probe: How what runs works with what it left; None when that was not tried.
     """
 
     database: DatabaseSchema
@@ -55,13 +78,50 @@ class Rehearsal:
     statements: tuple[RehearsedStatement, ...] = ()
     left: tuple[str, ...] = ()
     failed: str = ""
+    probe: Probe | None = None
+
+    @property
+    def bad(self) -> bool:
+        """Whether it did not come to its end, or leaves what runs without what that needs."""
+        return bool(self.failed) or self.breaks
+
+    @property
+    def breaks(self) -> bool:
+        """Whether what runs does not work with what was left, though its numbers say so."""
+        it = self.probe
+        return it is not None and it.tried and bool(it.failed) and not self.ends
+
+    @property
+    def ends(self) -> str:
+        """Why what runs is not to work with what was left; empty when it is."""
+        return "" if self.probe is None else misfit(self.probe.code, self.after)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there was anything to rehearse."""
+        return bool(self.statements) or self.after != self.database
+
+    @property
+    def of_what_runs(self) -> str:
+        """Say in a line how what runs works with what was left; empty where that is no matter."""
+        if self.failed or not self.pending:
+            return ""
+        if self.probe is None:
+            return f"what runs was not tried on it: it does not say how ({PROBE_ARGS})"
+        if self.ends:
+            return f"what runs does not work with it, as its revisions say: {self.ends}"
+        if not self.probe.tried:
+            return f"what runs was not tried on it: {self.probe.failed}"
+        if self.probe.failed:
+            return f"WHAT RUNS DOES NOT WORK WITH IT: {self.probe.failed}"
+        return "what runs reads and writes on it"
 
     @property
     def headline(self) -> str:
         """Say in a line what came of it."""
         if self.failed:
             return f"fails on a copy of the database, which was left at {self.after.revision}"
-        if not self.statements and self.after == self.database:
+        if not self.pending:
             return f"nothing to rehearse: the database is at revision {self.database.revision}"
         took = sum(it.seconds for it in self.statements)
         return f"rehearsed {self.database.revision} -> {self.after.revision}: {took:.1f} s"
@@ -74,6 +134,7 @@ class Rehearsal:
             number = "" if it.revision is None else f"revision {it.revision}: "
             found.append(f"  {number}{it.sql[:_SHOWN]}: {it.seconds:.3f} s{lock}")
         found += [f"  not copied: {it}" for it in self.left]
+        found += [f"  {it}" for it in [self.of_what_runs] if it]
         return [*found, f"  {self.failed}"] if self.failed else found
 
 
@@ -84,7 +145,15 @@ def of_log(log: str) -> Rehearsal | None:
         if isinstance(said, Mapping):
             at, after = (of_answer(json.dumps(said.get(name))) for name in ("database", "after"))
             if at is not None and after is not None:
-                return _rehearsal(at, after, said)
+                return _rehearsal(at, after, {**said, "probe": _of_probe(log)})
+    return None
+
+
+def _of_probe(log: str) -> Mapping[str, Any] | None:
+    for found in documents(log):
+        said = found.get("probe")
+        if isinstance(said, Mapping):
+            return said
     return None
 
 
@@ -98,6 +167,17 @@ def _rehearsal(at: DatabaseSchema, after: DatabaseSchema, said: Mapping[str, Any
         statements=tuple(_statement(it) for it in _listed(said.get("statements"))),
         left=tuple(str(it) for it in left or ()),
         failed=str(said.get("failed") or ""),
+        probe=_probe(said["probe"]),
+    )
+
+
+def _probe(said: Mapping[str, Any] | None) -> Probe | None:
+    if said is None:
+        return None
+    return Probe(
+        code=of_outputs({"schema": said.get("code")}),
+        failed=str(said.get("failed") or ""),
+        tried=isinstance(said.get("database"), Mapping),
     )
 
 

@@ -429,6 +429,13 @@ def _count(pods: list[Object]) -> str:
     return f"{len(pods)} ready pod{'' if len(pods) == 1 else 's'}{named}"
 
 
+def http_port(pod: Object) -> int | None:
+    """Return the port a pod answers HTTP at: the one called so, or else its first."""
+    ports = [it for c in pod["spec"]["containers"] for it in c.get("ports") or ()]
+    named = [it for it in ports if "http" in str(it.get("name"))]
+    return next((int(it["containerPort"]) for it in (*named, *ports)), None)
+
+
 def condition(thing: Object, kind: str) -> Object:
     """Return one of an object's conditions; empty when it has none of that kind."""
     for found in (thing.get("status") or {}).get("conditions") or ():

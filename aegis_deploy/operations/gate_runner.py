@@ -23,7 +23,7 @@ from aegis_deploy.model.gate_settings import UNSET, GateSettings, gate_settings
 from aegis_deploy.model.release import Release
 from aegis_deploy.model.rollout import Workload, within
 from aegis_deploy.model.timeline import GATE
-from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.model.verdict import LOST, UNTOLD, Verdict
 from aegis_deploy.model.workload_kinds import GATED
 from aegis_deploy.operations.status_line import StatusLine
 from aegis_deploy.report.recorder import Recorder
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from aegis_deploy.drift.live_objects import Standing
     from aegis_deploy.kubernetes.client import Object
     from aegis_deploy.kubernetes.managed_fields import Scaling
+    from aegis_deploy.model.events import Outcome
     from aegis_deploy.model.release import ConfigValue
     from aegis_deploy.operations.update_runner import Ran
     from aegis_deploy.stack.session import Session
@@ -170,6 +171,38 @@ class GateRunner:
                     raise
                 return Verdict(passed=False, kind=LOST, reason=f"{error.what}: {error.why}")
         return None
+
+    def untold(
+        self,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+        verdict: Verdict | None,
+        outcome: Outcome | None = None,
+    ) -> Verdict | None:
+        """Return what there is instead of a verdict while a release's database is away.
+
+        Args:
+            workloads: What runs pods.
+            gate: What is asked of them.
+            verdict: What was found against the release; None when nothing was.
+            outcome: What its update came to, which a provider may have ended before that.
+        """
+        from aegis_deploy.gate import silent_database
+
+        if verdict is None:
+            if outcome is None or outcome.succeeded:
+                return None
+            reason, *evidence = outcome.why.splitlines() or ["the rollout did not end well"]
+            verdict = Verdict(passed=False, reason=reason, evidence=tuple(evidence))
+        elif verdict.passed or verdict.kind not in silent_database.SHOWN_BY:
+            return None
+        says = silent_database.who_says_away(self._clusters.of, workloads, gate)
+        if not says:
+            return None
+        reason = (
+            f"{verdict.reason}, while the database was away, as pods say that are ready: {says}"
+        )
+        return replace(verdict, kind=UNTOLD, reason=reason)
 
     def external_cause(
         self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None

@@ -34,6 +34,8 @@ _LOOK_SECONDS = 1.0
 _SILENT_SECONDS = 120.0
 _LOG_LINES = 5000
 _NAME = 40
+_REHEARSES = "rehearse"
+"""The container that rehearses, where another tries what it leaves."""
 _TOLD = {
     schema.CONTRACT_ARGS: ("contract", "contract with the program's own tool"),
     schema.REHEARSE_ARGS: ("rehearse", "try it by hand"),
@@ -54,6 +56,8 @@ class Migration:
         contract_args: With which further arguments it takes away, too.
         plan_args: With which it says what that would be; None when it cannot.
         rehearse_args: With which it tries that on a copy.
+        probe_args: With which it tries its own reads and writes on a copy that was left; None when
+            it cannot.
         image_digest: The image that runs in the place of the declared one; None for that.
     """
 
@@ -65,6 +69,7 @@ class Migration:
     contract_args: tuple[str, ...] = ()
     plan_args: tuple[str, ...] | None = None
     rehearse_args: tuple[str, ...] = ()
+    probe_args: tuple[str, ...] | None = None
     image_digest: str | None = None
 
     @property
@@ -90,6 +95,9 @@ class Migration:
         template["metadata"] = {"labels": labels, "annotations": annotations}
         template["spec"] = {**template["spec"], "restartPolicy": "Never"}
         first = template["spec"]["containers"][0]
+        if purpose == REHEARSE and self.probe_args is not None:
+            # What runs is tried on what it leaves, once that is done.
+            first = _before(template["spec"], self.probe_args)
         more = {
             CONTRACT: self.contract_args,
             PLAN: self.plan_args,
@@ -116,6 +124,23 @@ class Migration:
                 "template": template,
             },
         }
+
+
+def _before(pod: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
+    """Have a pod's first container run after one like it, which is returned.
+
+    Args:
+        pod: The pod's specification.
+        args: With which further arguments the first container runs then.
+    """
+    name, value = schema.KEEP
+    then = pod["containers"][0]
+    first: dict[str, Any] = deepcopy(then)
+    first["name"] = _REHEARSES
+    first["env"] = [*(first.get("env") or ()), {"name": name, "value": value}]
+    then["args"] = [*(then.get("args") or ()), *args]
+    pod["initContainers"] = [*(pod.get("initContainers") or ()), first]
+    return first
 
 
 def find(
@@ -150,9 +175,14 @@ def find(
 
 def _migration(resource: Mapping[str, Any], stack: str) -> Migration:
     said = _annotations(resource)
-    contract, plan, rehearse = (
+    contract, plan, rehearse, probe = (
         None if name not in said else _arguments(name, said[name])
-        for name in (schema.CONTRACT_ARGS, schema.PLAN_ARGS, schema.REHEARSE_ARGS)
+        for name in (
+            schema.CONTRACT_ARGS,
+            schema.PLAN_ARGS,
+            schema.REHEARSE_ARGS,
+            schema.PROBE_ARGS,
+        )
     )
     try:
         inputs = opened(resource.get("inputs") or {})
@@ -174,6 +204,7 @@ def _migration(resource: Mapping[str, Any], stack: str) -> Migration:
         contract_args=contract or (),
         plan_args=plan,
         rehearse_args=rehearse or (),
+        probe_args=probe,
     )
 
 
@@ -335,8 +366,13 @@ class SchemaJob:
         return max(found, key=lambda it: str(it["metadata"]["creationTimestamp"]), default=None)
 
     def _log(self, pod: Object) -> str:
-        """What a pod wrote; empty before it could."""
-        metadata, container = pod["metadata"], pod["spec"]["containers"][0]["name"]
+        """What a pod wrote, that of its rehearsal first; empty before it could."""
+        spec = pod["spec"]
+        before = [it["name"] for it in spec.get("initContainers") or ()]
+        names = [*(it for it in before if it == _REHEARSES), spec["containers"][0]["name"]]
+        return "".join(self._log_of(pod["metadata"], it) for it in names)
+
+    def _log_of(self, metadata: Mapping[str, Any], container: str) -> str:
         place = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/log"
         try:
             return self._cluster.text(place, {"container": container, "tailLines": str(_LOG_LINES)})

@@ -16,7 +16,7 @@ from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model import dataset as datasets
 from aegis_deploy.model import schema
 from aegis_deploy.model.dataset import Databases
-from aegis_deploy.model.rollout import container_statuses, is_going, is_ready
+from aegis_deploy.model.rollout import container_statuses, http_port, is_going, is_ready
 
 if TYPE_CHECKING:
     from aegis_deploy.drift.clusters import Clusters
@@ -145,7 +145,7 @@ def _ends(pod: Mapping[str, Any]) -> Iterator[str]:
 def _answer(
     cluster: Cluster, pod: Mapping[str, Any], said: Mapping[str, Any]
 ) -> DatabaseSchema | None:
-    port, metadata = _port(pod), pod["metadata"]
+    port, metadata = http_port(pod), pod["metadata"]
     if port is None:
         return None
     path = str(said.get(schema.PATH) or schema.USUAL_PATH).removeprefix("/")
@@ -155,10 +155,3 @@ def _answer(
     except ApiError:
         return None
     return schema.of_answer(body.decode(errors="replace"))
-
-
-def _port(pod: Mapping[str, Any]) -> int | None:
-    """The port a pod answers HTTP at: the one called so, or else its first."""
-    ports = [it for c in pod["spec"]["containers"] for it in c.get("ports") or ()]
-    named = [it for it in ports if "http" in str(it.get("name"))]
-    return next((int(it["containerPort"]) for it in (*named, *ports)), None)

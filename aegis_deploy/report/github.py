@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common.errors import AegisError
+from aegis_deploy.report.preview_summary import COMMENT_LIMIT
 
 if TYPE_CHECKING:
     import httpx
 
+_PART = "<!-- aegis part: {} -->"
 _PAGE = 100
 _PAGES = 30
 _SECONDS = 20.0
@@ -96,20 +98,25 @@ class GitHub:
         api = environment.get("GITHUB_API_URL") or "https://api.github.com"
         return cls(environment[names[0]], environment[names[1]], api)
 
-    def comment(self, number: int, mark: str, body: str) -> Left:
+    def comment(self, number: int, mark: str, body: str, *, part: str = "") -> Left:
         """Leave a comment on a pull request or an issue, in place of the one left before.
 
         Args:
             number: The pull request's or the issue's number.
             mark: What the comment is found again by; it stands in its text.
             body: Its text, Markdown.
+            part: Which part of the comment it is, whose other parts stay; empty for all of it.
 
         Raises:
             AegisError: GitHub refuses, or does not answer.
         """
         text = body if mark in body else f"{mark}\n{body}"
+        if part:
+            text = with_part(f"{mark}\n", part, body)
         for found in self._every(f"issues/{number}/comments"):
             if _is_ours(found, mark):
+                if part:
+                    text = with_part(str(found["body"]), part, body)
                 if found["body"] == text:
                     return Left("unchanged", found["html_url"])
                 edited = self._send("PATCH", f"issues/comments/{found['id']}", {"body": text})
@@ -214,6 +221,26 @@ class GitHub:
                 next=_NEXT.get(answer.status_code, "run the job again"),
             )
         return answer.json()
+
+
+def with_part(comment: str, part: str, body: str) -> str:
+    """Return a comment's text with a part of it replaced, or put at its end.
+
+    Args:
+        comment: The text.
+        part: The part's name.
+        body: What it says now, Markdown. Where both would be too long for a comment, one line
+            says that instead.
+    """
+    begin, end = _PART.format(part), _PART.format(f"{part} ends")
+    before, found, rest = comment.partition(begin)
+    after = rest.partition(end)[2] if found else ""
+    before = before if found else f"{comment.rstrip()}\n\n"
+    whole = f"{before}{begin}\n{body.strip()}\n{end}{after}"
+    if len(whole) <= COMMENT_LIMIT:
+        return whole
+    short = f"The {part} is too long for this comment: the summary of its job has it."
+    return f"{before}{begin}\n{short}\n{end}{after}"
 
 
 def _is_ours(found: Mapping[str, Any], mark: str) -> bool:

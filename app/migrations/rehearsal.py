@@ -145,6 +145,7 @@ def rehearse(
     production: bool,
     contracts: bool,
     say: Callable[[str], None],
+    keep: bool = False,
 ) -> Rehearsal:
     """Try what is pending on a copy, and drop that.
 
@@ -155,6 +156,7 @@ def rehearse(
         production: Whether it is production's: then it is refused.
         contracts: Whether contracts are tried, too.
         say: Tells a line.
+        keep: Whether the copy stays where all went well, for whoever tries other code on it.
 
     Raises:
         RefusedError: It cannot be rehearsed; nothing was changed.
@@ -174,18 +176,20 @@ def rehearse(
             return Rehearsal(at=at, after=pending.after)
         with (
             _told(at),
-            _copy_of(original, at, say) as name,
-            engine_of(name).connect() as copy,
+            _copy_of(original, at, say) as made,
+            engine_of(made.name).connect() as copy,
         ):
-            return _tried(
+            done = _tried(
                 original,
                 copy,
                 at,
-                beside=engine_of(name),
+                beside=engine_of(made.name),
                 runner_of=runner_of,
                 contracts=contracts,
                 say=say,
             )
+            made.stays = keep and not done.failed
+            return done
 
 
 @contextmanager
@@ -257,9 +261,19 @@ def _tried(
     )
 
 
+@dataclass
+class _Copy:
+    """A copy's name, and whether it stays."""
+
+    name: str
+    stays: bool = False
+
+
 @contextmanager
-def _copy_of(original: Connection, at: DatabaseSchema, say: Callable[[str], None]) -> Iterator[str]:
-    """A database like the original, empty; it is dropped at the end of the block.
+def _copy_of(
+    original: Connection, at: DatabaseSchema, say: Callable[[str], None]
+) -> Iterator[_Copy]:
+    """A database like the original, empty; it is dropped at the end of the block, or stays.
 
     Raises:
         RefusedError: This role may not make one, or somebody has its name.
@@ -282,22 +296,16 @@ def _copy_of(original: Connection, at: DatabaseSchema, say: Callable[[str], None
         raise MigrationError(
             "another rehearsal of this database is being run", at=at.revision, began=False
         )
-    copy = f"rehearsal_of_{name}"[:_LONGEST]
+    copy = _name_of_copy(name)
     called = sql.Identifier(copy)
-    mark = _one(
-        driver,
-        "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database"
-        " WHERE datname = %s",
-        copy,
-    )
+    mark = _mark_of(driver, copy)
     if mark is not None and mark != _MARK:
         raise RefusedError(
             f"there is a database {copy}, and it is no rehearsal's", at=at.revision, began=False
         )
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(called)
     if mark is not None:
         say(f"dropped {copy}, which a rehearsal left that did not end")
-        driver.execute(drop)
+        _drop(driver, copy)
     driver.execute(
         sql.SQL(
             "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}"
@@ -310,11 +318,52 @@ def _copy_of(original: Connection, at: DatabaseSchema, say: Callable[[str], None
             or (),
         )
     )
+    made = _Copy(copy)
     try:
         driver.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(called, _MARK))
+        yield made
+    finally:
+        if not made.stays:
+            _drop(driver, copy)
+
+
+@contextmanager
+def left_copy(original: Connection) -> Iterator[str]:
+    """The name of the copy that a rehearsal left, dropped at the end; empty where there is none.
+
+    Args:
+        original: A connection to the database that was copied.
+    """
+    driver = _driver(original)
+    driver.autocommit = True
+    copy = _name_of_copy(str(_one(driver, "SELECT current_database()")))
+    if _mark_of(driver, copy) != _MARK:
+        yield ""
+        return
+    try:
         yield copy
     finally:
-        driver.execute(drop)
+        _drop(driver, copy)
+
+
+def _name_of_copy(name: str) -> str:
+    return f"rehearsal_of_{name}"[:_LONGEST]
+
+
+def _mark_of(driver: psycopg.Connection[Any], name: str) -> str | None:
+    """What a database is commented with; None where there is none of that name."""
+    found: str | None = _one(
+        driver,
+        "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database"
+        " WHERE datname = %s",
+        name,
+    )
+    return found
+
+
+def _drop(driver: psycopg.Connection[Any], name: str) -> None:
+    called = sql.Identifier(name)
+    driver.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(called))
 
 
 def _fill(

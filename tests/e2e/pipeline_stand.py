@@ -29,7 +29,11 @@ MADE = LEFT_OUT | {"Install what is pinned"}
 """For the runs that find the environments made."""
 KUBECONFIG, KUBECONFIG_READ = "secrets.KUBECONFIG", "secrets.KUBECONFIG_READ"
 READER = ROOT / "docs" / "pipeline-reader.yaml"
-PUSH = {"github.event_name": "push"}
+PUSH = {
+    "github.event_name": "push",
+    # What an event does not have is nothing, on GitHub.
+    "github.event.pull_request.head.repo.full_name": "",
+}
 TO_DEVELOP = {**PUSH, "github.ref": "refs/heads/develop"}
 TO_MAIN = {**PUSH, "github.ref": "refs/heads/main"}
 

@@ -38,7 +38,11 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "deploy", "rollback", "drift", "status", "config", "history"
     ),
     "tests/e2e/test_autoscaled.py": _commands("deploy", "rollback", "drift", "status"),
-    "tests/e2e/test_database.py": ("lab/database.py", *_commands("deploy", "status", "migrate")),
+    "tests/e2e/stored_stand.py": ("lab/database.py", *_commands("deploy")),
+    "tests/e2e/test_database.py": (
+        *_WORKFLOWS,
+        *_commands("deploy", "status", "migrate", "recover", "github"),
+    ),
     "tests/e2e/test_deploy.py": _STAND_INS,
     "tests/e2e/test_faults_by_hand.py": _commands("drift"),
     "tests/e2e/test_faults_cluster.py": ("lab/outage.py", "lab/network_policies.py"),

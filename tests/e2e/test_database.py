@@ -8,205 +8,47 @@ from __future__ import annotations
 import json
 import os
 import random
-import secrets
-import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import httpx
-import psycopg
 import pytest
-import yaml
 
 from lab import database, settings
 from lab.command import wait_until
-from tests.e2e.data_traffic import Written, writing
-from tests.e2e.running import below
-from tests.e2e.stand import ROOT, Finished, Stand, execute, stand
-from tests.e2e.traffic import traffic
+from tests.e2e import github_server
+from tests.e2e.data_traffic import writing
+from tests.e2e.pipeline_stand import KUBECONFIG, passed, pull_request, runner
+from tests.e2e.stand import ROOT
+from tests.e2e.stored_stand import GATE, SHORT, STACK, Stored, stored_stand
+from tests.series import every
 
-PROJECT = "stored"
-NAMESPACE = f"{PROJECT}-staging"
-STACK = ("--stack", "staging")
-SHORT = {"minReadySeconds": 1, "preStopSeconds": 2, "drainSeconds": 5}
-GATE = {"bakeSeconds": 2, "unreadySeconds": 300, "p99Ms": 60_000}
-"""How soon a busy machine starts a pod and answers is nothing of a release's."""
 BAKED_SECONDS = 15
 """Long enough for a database to go away while the gate judges."""
+LATE_SECONDS = 30
+"""So long a pod that waits for its database is let wait, where that is what is looked at."""
 SECONDS = 180
 DEATHS = int(os.environ.get("AEGIS_DEATHS", "1"))
 SEED = int(os.environ.get("AEGIS_SEED", "4"))
 """As in `test_recover.py`: `make deaths` has more."""
 _TO_MIGRATE = 20.0
 """Within so many seconds a deploy begins and ends its migration, or is past it."""
-REVISION = '''"""{about}"""
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "{number:04}"
-down_revision = "{before:04}"
-kind = {kind}
-
-
-def upgrade() -> None:
-    """{about}"""
-    {does}
-'''
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The program with a database of its own.
-
-    Attributes:
-        at: The program.
-        server: The lab's PostgreSQL.
-        name: The database, and the role that owns it.
-        password: That role's.
-    """
-
-    at: Stand
-    server: database.Server
-    name: str
-    password: str
-
-    def aegis(self, *words: str, expect: int = 0) -> Finished:
-        """Run `aegis`; the password is in nothing that it prints."""
-        done = execute("aegis", *words, *STACK, cwd=self.at.directory, env=self.at.environment)
-        assert done.code == expect, f"aegis {' '.join(words)}: {done.code}\n{done.output}"
-        assert "Traceback" not in done.output
-        assert self.password not in done.output
-        return done
-
-    def told(self, *words: str, expect: int = 0) -> Any:
-        """Run `aegis`; return its document."""
-        return json.loads(self.aegis(*words, "--json", expect=expect).standard_output)
-
-    def dies(self, after: float) -> None:
-        """Deploy, and kill whoever does it with all that it started, after some seconds."""
-        words = ("aegis", "deploy", "--yes", *STACK)
-        with subprocess.Popen(
-            words,
-            cwd=self.at.directory,
-            env=self.at.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=after)
-            for pid in (process.pid, *below(process.pid)):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-
-    def query(self, statement: str) -> list[tuple[Any, ...]]:
-        """Ask the database, as its superuser."""
-        address = self.server.url(self.name)
-        options: dict[str, Any] = {
-            "sslmode": "verify-full",
-            "sslrootcert": str(self.server.authority),
-        }
-        with psycopg.connect(address, autocommit=True, **options) as connection:
-            return connection.execute(statement.encode()).fetchall()
-
-    def permit(self, what: str) -> None:
-        """Change what the service's role may, as the server's superuser."""
-        options: dict[str, Any] = {
-            "sslmode": "verify-full",
-            "sslrootcert": str(self.server.authority),
-        }
-        with psycopg.connect(self.server.url(), autocommit=True, **options) as connection:
-            connection.execute(f"ALTER ROLE {self.name} {what}".encode())
-
-    def schema(self) -> tuple[int, int]:
-        """The database's revision, and the least head of code that works with it."""
-        ((revision, least),) = self.query("SELECT revision, least_head FROM aegis_schema")
-        return revision, least
-
-    def adds(
-        self, number: int, does: str, about: str = "Of a test.", kind: str = '"expand"'
-    ) -> None:
-        """Add a revision to the service's code, as a developer does."""
-        migrations = self.at.directory / "app" / "migrations"
-        for old in (migrations / "versions").glob(f"r{number:04}_*.py"):
-            old.unlink()
-        text = REVISION.format(number=number, before=number - 1, does=does, about=about, kind=kind)
-        (migrations / "versions" / f"r{number:04}_of_a_test.py").write_text(text)
-        (migrations / "schema.json").write_text(json.dumps({"head": number, "least": 1}))
-
-    def bakes(self, seconds: int) -> None:
-        """Choose how long the gate looks at a release."""
-        name = f"{PROJECT}:gate.bakeSeconds"
-        self.at.pulumi("config", "set", "--path", name, str(seconds), *STACK)
-
-    def commit(self) -> None:
-        """Give the next image a tag of its own."""
-        self.at.environment["AEGIS_GIT_SHA"] = secrets.token_hex(20)
-
-    def says(self) -> dict[str, Any]:
-        """What the service says of itself."""
-        found: dict[str, Any] = httpx.get(f"{self.url}/version", trust_env=False).json()
-        return found
-
-    @property
-    def url(self) -> str:
-        """Where the service answers."""
-        return self.at.address(NAMESPACE)
-
-    @contextmanager
-    def loaded(self) -> Iterator[Written]:
-        """Read and write while the block runs: no request fails, what was acknowledged is there."""
-        with traffic(self.url, watched="gitSha") as seen, writing(self.url) as written:
-            yield written
-        assert seen.failures == []
-        assert set(seen.answers) == {200}
-        self.require_kept(written)
-
-    def require_kept(self, written: Written) -> None:
-        """Require that nothing failed, and that each acknowledged record is there, and once."""
-        assert written.failures == []
-        assert written.acknowledged
-        kept = [row[0] for row in self.query("SELECT name FROM records WHERE name LIKE 'load-%'")]
-        assert len(kept) == len(set(kept)), "none was created twice"
-        assert set(written.acknowledged) <= set(kept), "none that was acknowledged is lost"
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
     """The program, told of a new and empty database."""
-    server = database.start(settings.load(os.environ, ROOT))
-    name, password = f"stored_{secrets.token_hex(4)}", secrets.token_urlsafe(16)
-    options: dict[str, Any] = {"sslmode": "verify-full", "sslrootcert": str(server.authority)}
-    with psycopg.connect(server.url(), autocommit=True, **options) as connection:
-        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
-        connection.execute(f"CREATE DATABASE {name} OWNER {name}".encode())
-    with stand(tmp_path_factory.mktemp("stored"), PROJECT) as at:
-        it = Stored(at, server, name, password)
-        shutil.copy(server.authority, at.directory / "database-ca.pem")
-        at.pulumi("stack", "init", "staging")
-        at.stacks.append("staging")
-        file = at.directory / "Pulumi.staging.yaml"
-        content = yaml.safe_load(file.read_text())
-        content["config"].update({f"{PROJECT}:{key}": value for key, value in SHORT.items()})
-        content["config"][f"{PROJECT}:databaseCa"] = "database-ca.pem"
-        content["config"][f"{PROJECT}:gate"].update(GATE)
-        file.write_text(yaml.safe_dump(content))
-        address = server.url(name, name, password)
-        at.pulumi("config", "set", "--secret", f"{PROJECT}:database", address, *STACK)
+    with stored_stand(tmp_path_factory.mktemp("stored"), "stored") as it:
         yield it
-    with psycopg.connect(server.url(), autocommit=True, **options) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-        connection.execute(f"DROP ROLE {name}".encode())
 
 
 def _pods(stored: Stored) -> dict[str, int]:
     """The service's pods by name, each with how often its containers started anew."""
-    where = ("--namespace", NAMESPACE, "get", "pods", "-l", "app.kubernetes.io/name=aegis-api")
-    found = json.loads(stored.at.kubectl(*where, "--output", "json").standard_output)["items"]
+    which = ("--selector", "app.kubernetes.io/name=aegis-api", "--output", "json")
+    shown = stored.at.kubectl("--namespace", stored.namespace, "get", "pods", *which)
+    found = json.loads(shown.standard_output)["items"]
     return {
         it["metadata"]["name"]: sum(c["restartCount"] for c in it["status"]["containerStatuses"])
         for it in found
@@ -238,7 +80,9 @@ def test_the_service_serves_from_it_over_tls_and_says_which_schema_it_has(stored
     assert encrypted == [(True,)]
     with stored.loaded() as written:
         wait_until(lambda: len(written.acknowledged) > 20, what="some writes", timeout=SECONDS)
-    shown = stored.at.kubectl("--namespace", NAMESPACE, "get", "all,configmaps", "-o", "yaml")
+    shown = stored.at.kubectl(
+        "--namespace", stored.namespace, "get", "all,configmaps", "-o", "yaml"
+    )
     assert stored.password not in shown.output
 
 
@@ -298,7 +142,7 @@ def test_a_database_that_is_away_takes_no_pod_out_and_comes_back_by_itself(store
         try:
             wait_until(lambda: written.refused > 5, what="some refusals", timeout=SECONDS)
             where = ("get", "deployment", "aegis-api", "-o", "jsonpath={.status.readyReplicas}")
-            ready = stored.at.kubectl("--namespace", NAMESPACE, *where).standard_output
+            ready = stored.at.kubectl("--namespace", stored.namespace, *where).standard_output
             assert int(ready) == len(before), "all would go at once"
             assert stored.says()["version"], "what needs no data is answered"
         finally:
@@ -311,17 +155,24 @@ def test_a_database_that_is_away_takes_no_pod_out_and_comes_back_by_itself(store
     assert _pods(stored) == before, "none was started anew"
 
 
+@contextmanager
+def _deploying(stored: Stored) -> Iterator[subprocess.Popen[str]]:
+    """`aegis deploy` in the background; its document is what it writes."""
+    words = ("aegis", "deploy", "--yes", "--json", *STACK)
+    here: dict[str, Any] = {"cwd": stored.at.directory, "env": stored.at.environment, "text": True}
+    with subprocess.Popen(
+        words, **here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as deploying:
+        yield deploying
+
+
 def test_recover_judges_what_the_gate_could_tell_nothing_of_once_the_database_is_back(
     stored: Stored,
 ) -> None:
     stored.bakes(BAKED_SECONDS)
     stored.commit()
     generation, _ = _rollout(stored)
-    words = ("aegis", "deploy", "--yes", "--json", *STACK)
-    here: dict[str, Any] = {"cwd": stored.at.directory, "env": stored.at.environment, "text": True}
-    with subprocess.Popen(
-        words, **here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as deploying:
+    with _deploying(stored) as deploying:
         # Before it is complete no new pod would become ready, which is told from this.
         wait_until(
             lambda: _rollout(stored, after=generation)[1], what="its rollout", timeout=SECONDS
@@ -346,9 +197,51 @@ def test_recover_judges_what_the_gate_could_tell_nothing_of_once_the_database_is
     stored.bakes(GATE["bakeSeconds"])
 
 
+def test_a_database_that_goes_in_the_middle_of_a_rollout_is_nobody_s_fault(
+    stored: Stored,
+) -> None:
+    good, serving = stored.told("status")["release"]["number"], stored.says()["gitSha"]
+    # The first new pod is to be ready, and every old one to be there still, when it goes.
+    stored.asks("minReadySeconds", LATE_SECONDS)
+    stored.asks("gate.unreadySeconds", LATE_SECONDS)
+    stored.commit()
+    with _deploying(stored) as deploying:
+        wait_until(lambda: _is_first_ready(stored), what="its first pod", timeout=SECONDS)
+        database.stop(settings.load(os.environ, ROOT))
+        try:
+            failed = json.loads(deploying.communicate(timeout=2 * SECONDS)[0])["error"]
+        finally:
+            database.start(settings.load(os.environ, ROOT))
+    assert deploying.returncode == 1
+    assert failed["what"] == (
+        f"the database of staging stopped answering during the rollback to release {good}"
+    ), failed
+    assert "while the database was away, as pods say that are ready: " in failed["why"]
+    assert "whether what serves works with its data is not known; " in failed["state"]
+    assert failed["next"] == "once it answers: aegis recover --stack staging"
+    recovered = stored.told("recover")
+    assert (recovered["action"], recovered["target"]) == ("restore", good)
+    assert stored.told("status")["release"]["verified"]
+    assert stored.says()["gitSha"] == serving
+    stored.asks("minReadySeconds", SHORT["minReadySeconds"])
+    stored.asks("gate.unreadySeconds", GATE["unreadySeconds"])
+    # None is held to be bad, so that nobody has to insist.
+    after = [it for it in stored.told("history")["releases"] if it["number"] > good]
+    assert after
+    assert not [it for it in after if it["refused"]]
+
+
+def _is_first_ready(stored: Stored) -> bool:
+    """Whether the pods of two releases are ready, the new one's not for long enough."""
+    where = ("--namespace", stored.namespace, "get", "deployment", "aegis-api", "--output", "json")
+    found = json.loads(stored.at.kubectl(*where).standard_output)
+    wanted, status = found["spec"]["replicas"], found["status"]
+    return bool(status.get("updatedReplicas") == 1 and status.get("readyReplicas") == wanted + 1)
+
+
 def _rollout(stored: Stored, after: int = 0) -> tuple[int, bool]:
     """The Deployment's generation, and whether the rollout of one after another is complete."""
-    where = ("--namespace", NAMESPACE, "get", "deployment", "aegis-api", "--output", "json")
+    where = ("--namespace", stored.namespace, "get", "deployment", "aegis-api", "--output", "json")
     found = json.loads(stored.at.kubectl(*where).standard_output)
     generation, status = found["metadata"]["generation"], found["status"]
     wanted = {"updatedReplicas", "readyReplicas", "replicas"}
@@ -382,6 +275,30 @@ def test_a_deployer_that_dies_around_its_migration_loses_nothing(stored: Stored)
         assert stored.says()["schema"]["head"] == number, told
 
 
+@every
+def test_a_pull_request_is_told_what_its_migrations_do_and_whether_what_runs_still_works(
+    stored: Stored, tmp_path: Path
+) -> None:
+    number = stored.schema()[0] + 1
+    stored.adds(number, 'op.add_column("records", sa.Column("of_a_request", sa.Text))')
+    stored.permit("CREATEDB")
+    try:
+        with github_server.serve() as github:
+            values = {**pull_request(7), "vars.AEGIS_REHEARSE": "staging"}
+            job = runner(stored.at, github, "ci-cd.yaml", values)
+            job.values = {**job.values, "secrets.KUBECONFIG_REHEARSE": job.values[KUBECONFIG]}
+            passed(job.run("rehearse", tmp_path))
+            (comment,) = github.comments
+    finally:
+        stored.permit("NOCREATEDB")
+    assert f"**staging** rehearsed {number - 1} " in comment["body"]
+    assert "of_a_request" in comment["body"]
+    assert "what runs reads and writes on it" in comment["body"]
+    assert stored.password not in comment["body"]
+    assert stored.schema()[0] == number - 1
+    assert stored.query("SELECT 1 FROM pg_database WHERE datname LIKE 'rehearsal_of_%'") == []
+
+
 def test_a_contract_is_rehearsed_on_a_copy_under_load_and_nothing_of_it_is_left(
     stored: Stored,
 ) -> None:
@@ -401,6 +318,10 @@ def test_a_contract_is_rehearsed_on_a_copy_under_load_and_nothing_of_it_is_left(
     assert drops["locks"] == [{"table": "records", "mode": "ACCESS EXCLUSIVE"}]
     assert (said["failed"], said["copied"]["left"]) == (None, [])
     assert said["copied"]["rows"] > 0
+    # What runs is of the same code: it is tried on what its contract leaves.
+    probe = said["probe"]
+    assert (probe["code"], probe["database"]) == ({"head": number, "least": 1}, said["after"])
+    assert probe["failed"] is None
     # Before it is known by the statement, too, and nothing has happened yet.
     assert "locks: ACCESS EXCLUSIVE on records: reads and writes wait" in planned
     assert stored.schema()[0] == number - 1

@@ -68,6 +68,7 @@ class History:
         contracts: bool = True,
         production: bool = False,
         told: list[str] | None = None,
+        keep: bool = False,
     ) -> Rehearsal:
         """Try on a copy what would be applied."""
         told = [] if told is None else told
@@ -78,6 +79,7 @@ class History:
             production=production,
             contracts=contracts,
             say=told.append,
+            keep=keep,
         )
 
     @contextmanager

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from tests.compat import truncated
+from tests.integration import tls_server
 from tests.integration.databases import (
     PASSWORD,
     ROOT,
@@ -218,6 +219,33 @@ def test_one_that_cannot_be_migrated_is_left_as_it_is(
     database.execute(statement.format(name=database.name))
     told(database.migrate(*words_given), code, *words)
     assert database.query("SELECT revision FROM aegis_schema") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "why"),
+    [
+        ("elsewhere.example", True, 'certificate for "elsewhere.example" does not match host name'),
+        ("127.0.0.1", False, "certificate verify failed"),
+        ("127.0.0.1", True, tls_server.REFUSAL),
+    ],
+    ids=["another name", "another authority", "trusted"],
+)
+def test_one_that_is_not_the_host_that_it_says_is_told_nothing(
+    server: PostgresServer, tmp_path: Path, host: str, trusted: bool, why: str
+) -> None:
+    authority, other = (tls_server.Authority(tmp_path / it) for it in ("one", "other"))
+    database = server.database()
+    with tls_server.encrypting(authority.issue(host)) as port:
+        told(
+            database.migrate(
+                AEGIS_DATABASE_URL=database.url.replace(f":{server.port}/", f":{port}/"),
+                AEGIS_DATABASE_TLS="verify-full",
+                AEGIS_DATABASE_CA=str((authority if trusted else other).file),
+            ),
+            1,
+            "could not be reached",
+            why,
+        )
 
 
 def test_one_that_is_not_there_is_told(server: PostgresServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,6 +183,82 @@ class TestTheCommand:
         history.add("SELECT 1")
         with pytest.raises(RefusedError, match="a copy of production's data"):
             history.rehearse(database, production=True)
+
+
+class TestTheCodeBefore:
+    """What runs is tried on the copy that a rehearsal of later revisions kept: by `--probe`."""
+
+    @staticmethod
+    def probed(database: Database) -> dict[str, Any]:
+        done = database.migrate("--probe")
+        assert done.returncode == 0, done.stderr
+        assert PASSWORD not in done.stderr + done.stdout
+        said: dict[str, Any] = json.loads(done.stdout)["probe"]
+        assert said["code"] == {"head": 1, "least": 1}
+        return said
+
+    def test_reads_and_writes_on_what_leaves_it_working_and_the_copy_goes(
+        self, server: PostgresServer, database: Database, history: History
+    ) -> None:
+        history.add("ALTER TABLE records ADD COLUMN note text")
+        before, there = contents(database), databases(server)
+        assert history.rehearse(database, keep=True).failed == ""
+        assert databases(server) - there == {f"rehearsal_of_{database.name}"}
+        assert self.probed(database) == {
+            "code": {"head": 1, "least": 1},
+            "database": {"revision": 2, "leastHead": 0},
+            "failed": None,
+        }
+        assert databases(server) == there
+        assert contents(database)[:3] == before[:3], "nothing was written to the original"
+
+    @pytest.mark.parametrize(
+        ("statement", "why"),
+        [
+            ("ALTER TABLE records DROP COLUMN name CASCADE", "a read fails: UndefinedColumn"),
+            ("ALTER TABLE tags ADD CHECK (name = '')", "a write fails: CheckViolation"),
+        ],
+    )
+    def test_fails_where_an_expand_takes_what_it_needs(
+        self,
+        server: PostgresServer,
+        database: Database,
+        history: History,
+        statement: str,
+        why: str,
+    ) -> None:
+        history.add(statement)
+        there = databases(server)
+        history.rehearse(database, keep=True)
+        assert why in self.probed(database)["failed"]
+        assert databases(server) == there
+
+    def test_says_that_a_contract_is_the_end_of_it(
+        self, server: PostgresServer, database: Database, history: History
+    ) -> None:
+        history.add("ALTER TABLE customers DROP COLUMN phone", kind="contract", more="least_head=2")
+        there = databases(server)
+        history.rehearse(database, keep=True)
+        said = self.probed(database)
+        assert said["database"] == {"revision": 2, "leastHead": 2}
+        assert said["failed"]
+        assert databases(server) == there
+
+    def test_finds_no_copy_where_none_was_kept(
+        self, server: PostgresServer, database: Database, history: History
+    ) -> None:
+        history.add("SELECT 1 / 0")
+        there = databases(server)
+        assert history.rehearse(database, keep=True).failed
+        assert databases(server) == there, "one that failed is tried by nobody"
+        said = self.probed(database)
+        assert said["database"] is None
+        assert "there is no copy" in said["failed"]
+        with server.connect() as connection:
+            name = f"rehearsal_of_{database.name}"
+            connection.execute(f"CREATE DATABASE {name} OWNER {database.name}".encode())
+            assert "there is no copy" in self.probed(database)["failed"]
+            assert name in databases(server), "it is no rehearsal's"
 
 
 STATEMENTS = [

@@ -136,9 +136,20 @@ def test_what_is_built_is_attested_with_its_bill_of_materials() -> None:
         assert "docker build" not in _commands(name)
 
 
+def test_a_rehearsal_is_wanted_and_is_of_this_repository_and_has_an_account_of_its_own() -> None:
+    text = (WORKFLOWS[0].parent / "ci-cd.yaml").read_text()
+    job = yaml.safe_load(text)["jobs"]["rehearse"]
+    assert job["environment"] == "rehearsal", "a person may have to agree before it runs"
+    assert "vars.AEGIS_REHEARSE != ''" in job["if"]
+    assert "head.repo.full_name == github.repository" in job["if"]
+    assert text.count("secrets.KUBECONFIG_REHEARSE") == 1
+    text = text.partition("\n  rehearse:\n")[2].partition("\n  build:\n")[0]
+    assert "secrets.KUBECONFIG }}" not in text
+
+
 def test_a_preview_has_no_credentials_that_write() -> None:
     preview = (WORKFLOWS[0].parent / "ci-cd.yaml").read_text()
-    preview = preview.partition("\n  preview:\n")[2].partition("\n  build:\n")[0]
+    preview = preview.partition("\n  preview:\n")[2].partition("\n  rehearse:\n")[0]
     assert "secrets.KUBECONFIG_READ" in preview
     assert "secrets.KUBECONFIG }}" not in preview
     assert "REGISTRY_PASSWORD" not in preview

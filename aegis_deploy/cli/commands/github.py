@@ -28,6 +28,13 @@ def comment(
         str,
         typer.Option(help="What the comment is found again by; it is hidden in its text."),
     ] = "aegis preview",
+    part: Annotated[
+        str,
+        typer.Option(
+            help="Which part of that comment it is; its other parts stay. Without it all is "
+            "replaced."
+        ),
+    ] = "",
     json: Json = False,  # noqa: ARG001 - its callback acts on it
 ) -> None:
     """Leave one comment on a pull request, in place of the one left before.
@@ -36,7 +43,9 @@ def comment(
     """
     from aegis_deploy.report.github import GitHub
 
-    left = GitHub.of_job(os.environ).comment(number, f"<!-- {_plain(mark)} -->", file.read_text())
+    left = GitHub.of_job(os.environ).comment(
+        number, f"<!-- {_plain(mark)} -->", file.read_text(), part=_plain(part)
+    )
     out = output_of(context)
     out.document(left.as_json())
     out.show(f"comment {left.action}: {left.url}")

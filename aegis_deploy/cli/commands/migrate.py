@@ -18,7 +18,7 @@ from aegis_deploy.cli.commands.options import (
     output_of,
     seconds,
 )
-from aegis_deploy.common.errors import ExitCode
+from aegis_deploy.common.errors import AegisError, ExitCode
 
 
 def rehearse(
@@ -47,20 +47,26 @@ def rehearse(
     """
     from aegis_deploy.flows.rehearse import RehearseRequest
     from aegis_deploy.flows.rehearse import rehearse as run
-    from aegis_deploy.report.rehearsal_summary import markdown as worded
+    from aegis_deploy.report import rehearsal_summary
 
     if image_digest is not None and re.fullmatch(r"sha256:[0-9a-f]{64}", image_digest) is None:
         raise typer.BadParameter(f"{image_digest!r} is not sha256: and 64 hexadecimal digits")
     out = output_of(context)
-    flow = open_flow(context, stack, directory)
-    found = run(flow, RehearseRequest(image_digest=image_digest))
+    try:
+        flow = open_flow(context, stack, directory)
+        found = run(flow, RehearseRequest(image_digest=image_digest))
+    except AegisError as error:
+        if markdown:
+            # Whoever puts it into a comment has nothing else to put there.
+            out.show(rehearsal_summary.refused(stack or "the stack", error))
+        raise
     out.document({"rehearsal": dict(found.said)})
     if markdown:
-        out.show(worded(flow.session.name, found))
+        out.show(rehearsal_summary.markdown(flow.session.name, found))
     else:
         for line in found.lines():
             out.show(line)
-    if found.failed:
+    if found.bad:
         raise typer.Exit(ExitCode.GATE_FAILED)
 
 

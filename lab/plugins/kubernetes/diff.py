@@ -53,10 +53,20 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """All changes of one resource."""
+    """All changes of one resource.
+
+    Attributes:
+        changes: They.
+        same_name: Whether an object that took the old one's place would have its name.
+    """
 
     changes: list[Change] = field(default_factory=list)
-    delete_before_replace: bool = False
+    same_name: bool = False
+
+    @property
+    def delete_before_replace(self) -> bool:
+        """Whether the old object has to go before the new one comes."""
+        return self.same_name and bool(self.replaces)
 
     @property
     def replaces(self) -> list[str]:
@@ -103,10 +113,7 @@ def compare(
     same_place = name_of(new) == name_of(live) and namespace_of(new) == namespace_of(live)
     return Difference(
         changes,
-        delete_before_replace=any(change.replaces for change in changes)
-        and naming.is_named(new)
-        and not naming.is_autonamed(new)
-        and same_place,
+        same_name=naming.is_named(new) and not naming.is_autonamed(new) and same_place,
     )
 
 

@@ -99,6 +99,7 @@ class Resources:
         if annotation(news, REPLACE_UNREADY) == "true" and self._unready_job(request):
             response.changes = provider_pb2.DiffResponse.DIFF_SOME
             response.replaces.append(f'.metadata.annotations["{REPLACE_UNREADY}"]')
+            response.deleteBeforeReplace = difference.same_name
         return response
 
     def create(self, request: provider_pb2.CreateRequest) -> provider_pb2.CreateResponse:

@@ -107,6 +107,7 @@ class SchemaCluster:
         unnamed: Whether the declared Job is gone.
         mute: What the next questions for a log are answered with.
         stops: What happens to whoever waits for a Job.
+        before: What the container writes that comes before a pod's own.
     """
 
     runs: dict[str, Run] = field(default_factory=dict)
@@ -119,6 +120,7 @@ class SchemaCluster:
     address: str = "https://it"
     looks: dict[str, Iterator[str]] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    before: str = ""
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         if self.fault is not None:
@@ -154,6 +156,8 @@ class SchemaCluster:
         return made
 
     def text(self, path: str, query: Mapping[str, str]) -> str:
+        if query["container"] == "rehearse":
+            return self.before
         assert query["container"] == "migrate"
         name = path.removeprefix(f"{PODS}/").removesuffix("/log")
         if self.mute:
@@ -162,6 +166,12 @@ class SchemaCluster:
 
     def _named(self, name: str) -> dict[str, Any]:
         return next(it for it in self.made if it["metadata"]["name"] == name)
+
+    def _spec(self, name: str) -> dict[str, Any]:
+        """What the pod of a Job is made from; of one that another made it is not known here."""
+        template = self._named(name).get("spec", {}).get("template", {})
+        found: dict[str, Any] = template.get("spec") or {"containers": [{"name": "migrate"}]}
+        return found
 
     def _run(self, job: Mapping[str, Any]) -> Run:
         return self.runs[job["metadata"]["labels"][MADE_FOR]]
@@ -184,7 +194,7 @@ class SchemaCluster:
             state = {"waiting": {"reason": run.waits}}
         return {
             "metadata": {"name": name, "namespace": "n", "creationTimestamp": "now"},
-            "spec": {"containers": [{"name": "migrate"}]},
+            "spec": self._spec(name),
             "status": {
                 "phase": "Pending" if run.waits else "Failed",
                 "containerStatuses": [{"name": "migrate", "state": state}],

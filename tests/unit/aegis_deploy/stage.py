@@ -25,7 +25,7 @@ from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import ConfigValue, Release
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.schema import HEAD, LEAST, CodeSchema, DatabaseSchema
-from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.model.verdict import UNTOLD, Verdict
 from aegis_deploy.operations.schema_reader import SchemaReader
 from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence
@@ -151,6 +151,7 @@ class Stage:
     illegible: AegisError | None = None
     lost: tuple[Resource, ...] = ()
     outside: list[str | None] = field(default_factory=list)
+    away: bool = False
     watched: list[list[Workload]] = field(default_factory=list)
     database: DatabaseSchema | None = None
     schemas: dict[int, CodeSchema] = field(default_factory=dict)
@@ -432,9 +433,23 @@ class _GateRunner:
             raise verdict
         return verdict
 
+    def untold(
+        self,
+        workloads: Sequence[Workload],
+        gate: GateSettings,
+        verdict: Verdict | None,
+        outcome: Outcome | None = None,
+    ) -> Verdict | None:
+        failed = outcome is not None and not outcome.succeeded if verdict is None else True
+        if not self.stage.away or not failed or (verdict is not None and verdict.passed):
+            return None
+        return Verdict(passed=False, reason="the database was away", kind=UNTOLD)
+
     def external_cause(
         self, workloads: Sequence[Workload], ran: Ran, verdict: Verdict | None
     ) -> str | None:
+        if verdict is not None and verdict.kind == UNTOLD:
+            return "its database did not answer"
         return self.stage.outside.pop(0) if self.stage.outside else None
 
 

@@ -551,6 +551,17 @@ def test_what_befell_a_release_from_outside_is_not_held_against_it() -> None:
     assert not any(it.startswith("refuse") for it in stage.did)
 
 
+def test_a_database_that_was_away_is_not_held_against_a_release() -> None:
+    late = Ran(outcome(False, steps=[step()], stopped=True), CRASHED, CRASHED.serving)
+    stage = _stage(updates=[late], restores=[Ran(outcome())], verdicts=[PASSED], away=True)
+    error = _failure(stage)
+    assert error.code is ExitCode.ROLLED_BACK
+    assert error.why.splitlines()[0] == CRASHED.reason
+    assert error.why.endswith("its database did not answer")
+    assert "aegis deploy --stack s deploys it again" in error.next
+    assert not any(it.startswith("refuse") for it in stage.did)
+
+
 def test_what_an_update_left_half_done_is_settled_before_the_release_before_is_restored() -> None:
     killed = Ran(outcome(False, killed=True, failures=(UpdateFailure("", "ended by signal 9"),)))
     stage = _stage(updates=[killed], restores=[Ran(outcome())], verdicts=[PASSED])

@@ -10,6 +10,7 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.drift.external_changes import ALTERED
 from aegis_deploy.flows.recovery import Recovered, _act
 from aegis_deploy.locking.diagnosis import Action, Decision, Diagnosis
+from aegis_deploy.model.release import Release
 from aegis_deploy.model.verdict import LOST, Verdict
 from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.replay.retained import Stay
@@ -93,6 +94,16 @@ def test_a_cluster_that_is_silent_leaves_the_judgement_to_the_next_one() -> None
     stage = _stage(SILENT)
     with pytest.raises(AegisError, match="stopped answering"):
         _judged(stage)
+    assert stage.did[-1] == "leave to judge"
+
+
+@pytest.mark.parametrize("last", [BACK, release(3)], ids=["a rollback", "a release"])
+def test_what_waits_for_a_database_that_is_away_is_left_to_the_next_one(last: Release) -> None:
+    stage = _stage(FAILED, last=last)
+    stage.away = True
+    with pytest.raises(AegisError, match="the database of s stopped answering") as caught:
+        _judged(stage)
+    assert caught.value.next == "once it answers: aegis recover --stack s"
     assert stage.did[-1] == "leave to judge"
 
 

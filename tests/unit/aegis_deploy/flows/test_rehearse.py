@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,10 +12,12 @@ from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.flows.rehearse import RehearseRequest, rehearse
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model import rehearsal
-from aegis_deploy.model.schema import JOB, REHEARSE_ARGS, DatabaseSchema
+from aegis_deploy.model.rehearsal import Rehearsal
+from aegis_deploy.model.schema import JOB, PROBE_ARGS, REHEARSE_ARGS, DatabaseSchema
 from aegis_deploy.operations import schema_job
 from aegis_deploy.operations.schema_job import MADE_FOR, REHEARSE
 from aegis_deploy.report.rehearsal_summary import markdown
+from aegis_deploy.report.rehearsal_summary import refused as refusal
 from tests.unit.aegis_deploy.schema_cluster import IMAGE, SAYS, Run, SchemaCluster, migration
 from tests.unit.aegis_deploy.stage import Stage
 
@@ -104,6 +106,73 @@ def test_a_migration_that_does_not_say_how_is_refused() -> None:
     assert api.made == []
 
 
+class TestWhatRuns:
+    """The code that runs is tried on what a rehearsal of later code leaves."""
+
+    BOTH: ClassVar = {**TRIES, PROBE_ARGS: '["--probe"]'}
+    EXPANDED: ClassVar = {**SAID, "after": {"revision": 3, "leastHead": 0}}
+    CODE: ClassVar = {"head": 2, "least": 1}
+
+    def said(self, before: dict[str, Any], **probe: Any) -> tuple[Rehearsal, SchemaCluster]:
+        told = {"code": self.CODE, "database": before["after"], "failed": None, **probe}
+        made, api = stage(self.BOTH, Run(log=(f"{json.dumps({'probe': told})}\n",)))
+        api.before = f"copied 7 tables\n{json.dumps({'rehearsal': before})}\n"
+        return rehearse(made.flow, RehearseRequest(image_digest=f"sha256:{'c' * 64}")), api
+
+    def test_comes_after_the_rehearsal_in_its_own_image(self) -> None:
+        found, api = self.said(self.EXPANDED)
+        pod = api.made[0]["spec"]["template"]["spec"]
+        (first,), (then,) = pod["initContainers"], pod["containers"]
+        assert (first["name"], first["args"]) == ("rehearse", ["--contract", "--rehearse"])
+        assert first["image"].endswith(f"@sha256:{'c' * 64}")
+        assert first["env"] == [{"name": "AEGIS_REHEARSAL", "value": "keep"}]
+        assert (then["name"], then["args"]) == ("migrate", ["--probe"])
+        assert then["image"] == IMAGE
+        assert first["envFrom"] == then["envFrom"]
+        assert "env" not in then
+        assert (found.bad, found.of_what_runs) == (False, "what runs reads and writes on it")
+        assert found.lines()[-1] == "  what runs reads and writes on it"
+        assert "what runs reads and writes on it" in markdown("s", found)
+
+    def test_that_fails_though_its_numbers_fit_is_what_is_said_first(self) -> None:
+        found, _ = self.said(self.EXPANDED, failed="a write fails: no such column")
+        assert (found.bad, found.breaks, found.failed) == (True, True, "")
+        assert found.lines()[-1] == (
+            "  WHAT RUNS DOES NOT WORK WITH IT: a write fails: no such column"
+        )
+        assert markdown("s", found).splitlines()[2] == "> [!CAUTION]"
+
+    def test_that_a_contract_is_to_end_is_no_fault(self) -> None:
+        after = {**SAID, "after": {"revision": 3, "leastHead": 3}}
+        found, _ = self.said(after, failed="a read fails: no such column")
+        assert not found.bad
+        assert "as its revisions say: the database works with code of" in found.of_what_runs
+
+    def test_that_found_no_copy_was_not_tried(self) -> None:
+        found, _ = self.said(self.EXPANDED, failed="there is no copy", database=None)
+        assert not found.bad
+        assert found.of_what_runs == "what runs was not tried on it: there is no copy"
+
+    def test_that_does_not_say_how_was_not_tried(self) -> None:
+        made, api = stage()
+        found = rehearse(made.flow, RehearseRequest())
+        assert "initContainers" not in api.made[0]["spec"]["template"]["spec"]
+        assert not found.bad
+        assert found.of_what_runs.endswith(f"it does not say how ({PROBE_ARGS})")
+
+    def test_is_no_matter_where_nothing_was_left_to_try_it_on(self) -> None:
+        for said in ({**SAID, "failed": "no"}, {**SAID, "after": SAID["database"]}):
+            found, _ = self.said({**said, "statements": []}, failed="no copy", database=None)
+            assert found.of_what_runs == ""
+
+
+def test_a_refusal_is_worded_for_a_pull_request() -> None:
+    error = AegisError(what="what runs in s has no migration", why="none | says so", next="do it")
+    shown = refusal("s", error)
+    assert shown.startswith("**s** migrations were not rehearsed: what runs in s has no migration")
+    assert "none | says so\ndo it" in shown
+
+
 @pytest.mark.parametrize("condition", ["Failed", "Complete"])
 def test_one_that_says_nothing_of_it_is_quoted(condition: str) -> None:
     made, _ = stage(run=Run(log=("error: role a may not create databases\n",), condition=condition))
@@ -136,6 +205,7 @@ def test_it_is_told_to_people() -> None:
         ),
         "  SELECT 1: 0.000 s",
         "  not copied: table by_hand",
+        f"  what runs was not tried on it: it does not say how ({PROBE_ARGS})",
     ]
     shown = markdown("s", found)
     (row,) = [it for it in shown.splitlines() if it.startswith("| 3 |")]

@@ -383,6 +383,33 @@ def test_a_rollback_that_an_outage_made_fail_is_tried_once_more() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("restored", "verdicts"),
+    [
+        (Ran(outcome(False, steps=(step(),)), FAILED, "2 ready pods"), []),
+        (Ran(outcome()), [FAILED]),
+    ],
+    ids=["in its rollout", "in its judgement"],
+)
+def test_one_whose_database_is_away_is_not_told_to_be_unhealthy(
+    restored: Ran, verdicts: list[Any]
+) -> None:
+    stage = _stage(restores=[restored], verdicts=verdicts, away=True)
+    error = _refusal(stage, RollbackRequest(yes=True))
+    assert error.what == "the database of s stopped answering during the rollback to release 1"
+    assert error.why == "the database was away"
+    serving = "2 ready pods" if restored.serving else FAILED.serving
+    assert error.state == f"whether what serves works with its data is not known; {serving}"
+    assert error.next == "once it answers: aegis recover --stack s"
+    assert error.code is ExitCode.NOT_ROLLED_BACK
+    assert not [it for it in stage.did if it.startswith(("verify", "refuse"))]
+
+
+def test_one_that_did_not_begin_says_so_whatever_its_database_does() -> None:
+    stage = _stage(restores=[Ran(outcome(False))], away=True)
+    assert "could not begin" in _refusal(stage, RollbackRequest(yes=True)).what
+
+
 @pytest.mark.parametrize("state", ["nothing was changed", "nothing was begun"])
 def test_one_that_cannot_begin_once_more_does_not_say_that_nothing_was_changed(state: str) -> None:
     gone = AegisError(

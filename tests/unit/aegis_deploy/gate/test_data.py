@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from aegis_deploy.gate import analysis as module
 from aegis_deploy.gate.analysis import _Failed, _Gate, judge
 from aegis_deploy.gate.data_prober import DataProber
 from aegis_deploy.gate.prober import Prober
@@ -197,9 +196,9 @@ def test_new_pods_are_asked_one_by_one_before_the_last_old_one_goes() -> None:
 class TestADatabaseThatIsAway:
     """Nobody can tell whose fault that is: it is neither good nor bad, unless it is back soon."""
 
-    def test_for_long_is_no_verdict_on_the_release(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_ENDPOINTS_SECONDS", 0.0)
-        verdict = judged(serving(PATHS, **{f"GET_{RECORDS}": [(503, AWAY)]}))
+    def test_for_long_is_no_verdict_on_the_release(self) -> None:
+        soon = replace(GATE, away_seconds=0)
+        verdict = judged(serving(PATHS, **{f"GET_{RECORDS}": [(503, AWAY)]}), soon)
         assert (verdict.passed, verdict.kind, verdict.lost) == (False, UNTOLD, True)
         assert verdict.silent == "database"
         assert verdict.reason == f"its database was away, as the answers to reads of {RECORDS} say"

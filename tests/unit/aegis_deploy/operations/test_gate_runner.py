@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -10,9 +11,11 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.external_changes import ALTERED, hands
 from aegis_deploy.flows import preconditions, workloads
 from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.model.events import Outcome, UpdateFailure
 from aegis_deploy.model.verdict import LOST, Verdict
 from tests.unit.aegis_deploy.drift.test_clusters import provider
 from tests.unit.aegis_deploy.kubernetes.test_managed_fields import entry
+from tests.unit.aegis_deploy.stage import outcome
 from tests.unit.aegis_deploy.two_clusters import (
     CONFIGS,
     GATE,
@@ -137,3 +140,62 @@ def test_what_is_written_to_files_is_said_not_to_be_judged(stack: Stack) -> None
     verdict = stack.flow.gate_runner.judge(found, GATE)
     assert "Deployment web-files: its provider writes it to a file" in verdict.notes
     assert stack.connections == []
+
+
+class TestADatabaseThatIsAway:
+    """It is no verdict, where the evidence is of the kind that it brings about."""
+
+    LATE = Verdict(passed=False, reason="pod a is not ready for 20 s", kind="unready")
+    ENDED = outcome(False, failures=(UpdateFailure("urn::a", "timed out\nwaiting for pods"),))
+
+    @pytest.fixture
+    def asked(self, stack: Stack) -> list[int]:
+        found: list[int] = []
+
+        def says(_: object, given: Sequence[object], __: object) -> str:
+            found.append(len(given))
+            return "a-1, a-2" if len(found) == 1 else ""
+
+        stack.monkeypatch.setattr("aegis_deploy.gate.silent_database.who_says_away", says)
+        return found
+
+    def test_what_waits_meanwhile_is_neither_good_nor_bad(
+        self, stack: Stack, asked: list[int]
+    ) -> None:
+        found = workloads.of_state(stack.flow)
+        said = stack.flow.gate_runner.untold(found, GATE, self.LATE)
+        assert said is not None
+        assert (said.lost, said.silent) == (True, "database")
+        assert said.reason == (
+            "pod a is not ready for 20 s, while the database was away, as pods say that are "
+            "ready: a-1, a-2"
+        )
+        assert stack.flow.gate_runner.untold(found, GATE, self.LATE) is None, "it is back"
+        assert asked == [2, 2]
+
+    def test_nor_is_what_its_provider_gave_up(self, stack: Stack, asked: list[int]) -> None:
+        found = workloads.of_state(stack.flow)
+        said = stack.flow.gate_runner.untold(found, GATE, None, self.ENDED)
+        assert said is not None
+        assert said.reason.endswith(
+            "timed out, while the database was away, as pods say that are ready: a-1, a-2"
+        )
+        assert said.evidence == ("waiting for pods",)
+        assert asked == [2]
+
+    @pytest.mark.parametrize(
+        ("verdict", "ended"),
+        [
+            (PASSED, None),
+            (None, outcome()),
+            (None, None),
+            (Verdict(passed=False, reason="no such image", kind="image"), ENDED),
+            (Verdict(passed=False, reason="answers 500", kind="success-ratio"), None),
+        ],
+    )
+    def test_nobody_is_asked_where_that_is_no_matter(
+        self, stack: Stack, asked: list[int], verdict: Verdict | None, ended: Outcome | None
+    ) -> None:
+        found = workloads.of_state(stack.flow)
+        assert stack.flow.gate_runner.untold(found, GATE, verdict, ended) is None
+        assert asked == []

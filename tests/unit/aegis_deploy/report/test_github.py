@@ -83,6 +83,44 @@ class TestTheComment:
         assert fake.comments[0]["body"].count(MARK) == 1
 
 
+class TestAPartOfTheComment:
+    """What another job found out is put beside what the preview said, and goes with the next."""
+
+    def test_is_put_at_its_end_and_replaced_in_its_place(self) -> None:
+        fake = FakeGitHub()
+        fake.open().comment(7, MARK, "what changes")
+        left = [
+            fake.open().comment(7, MARK, text, part=part).action
+            for text, part in (("slow\n", "rehearsal"), ("scan", "more"), ("quick", "rehearsal"))
+        ]
+        assert left == ["edited"] * 3
+        (comment,) = fake.comments
+        assert comment["body"] == (
+            f"{MARK}\nwhat changes\n\n"
+            "<!-- aegis part: rehearsal -->\nquick\n<!-- aegis part: rehearsal ends -->\n\n"
+            "<!-- aegis part: more -->\nscan\n<!-- aegis part: more ends -->"
+        )
+        assert fake.open().comment(7, MARK, "quick", part="rehearsal").action == "unchanged"
+        fake.open().comment(7, MARK, "another commit")
+        assert comment["body"] == f"{MARK}\nanother commit", "it was of the commit before"
+
+    def test_is_a_comment_of_its_own_where_there_is_none(self) -> None:
+        fake = FakeGitHub()
+        assert fake.open().comment(7, MARK, "quick", part="rehearsal").action == "created"
+        (comment,) = fake.comments
+        assert comment["body"].startswith(f"{MARK}\n")
+        assert "\nquick\n" in comment["body"]
+
+    def test_that_finds_no_room_says_where_it_is(self) -> None:
+        fake = FakeGitHub()
+        fake.open().comment(7, MARK, "x" * 64_000)
+        fake.open().comment(7, MARK, "y" * 20_000, part="rehearsal")
+        body = fake.comments[0]["body"]
+        assert "The rehearsal is too long for this comment: the summary of its job has it." in body
+        assert len(body) < 65_536
+        assert "x" * 64_000 in body
+
+
 class TestTheIssue:
     """One a subject, closed when it is gone."""
 

@@ -218,6 +218,24 @@ class TestChanges:
         kind = response.detailedDiff["data.k"].kind
         assert kind == provider_pb2.PropertyDiff.UPDATE_REPLACE
 
+    @pytest.mark.parametrize("autonamed", ["true", "false"])
+    def test_a_job_that_is_not_done_frees_its_name_before_it_is_made_again(
+        self, provider: Provider, autonamed: str
+    ) -> None:
+        annotations = {
+            "pulumi.com/replaceUnready": "true",
+            "pulumi.com/skipAwait": "true",
+            "pulumi.com/autonamed": autonamed,
+        }
+        inputs = _inputs("Job", metadata={"annotations": annotations})
+        request = provider_pb2.DiffRequest(
+            urn=_urn("Job"), olds=_state(provider, inputs), news=encode(inputs)
+        )
+        response = provider.Diff(request, context())
+        assert response.changes == provider_pb2.DiffResponse.DIFF_SOME
+        assert list(response.replaces) == ['.metadata.annotations["pulumi.com/replaceUnready"]']
+        assert response.deleteBeforeReplace is (autonamed == "false")
+
     def test_an_update_applies_as_the_remembered_manager(
         self, api: FakeApi, provider: Provider
     ) -> None:
