@@ -50,6 +50,8 @@ _QUIET_CLASSES = frozenset(
 )
 """SQLSTATE classes whose message may quote a row's values, or what a function made of them
 (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+_ROW_CLASSES = frozenset({"22", "23"})
+"""Those that say that a row cannot be taken."""
 _ADVICE = {
     "08": "see that the server answers",
     "28": "correct the address, the role or its password",
@@ -222,7 +224,8 @@ def worded(what: str, *, where: str = "", state: str = NOTHING, then: str = "") 
         what: What failed.
         where: What it was about, such as a table.
         state: What state things are in then.
-        then: What to do next; empty: what follows from the kind of error.
+        then: What to do next where a row is refused; empty, and otherwise: what follows from the
+            kind of error.
 
     Raises:
         AegisError: Something was refused.
@@ -237,7 +240,7 @@ def worded(what: str, *, where: str = "", state: str = NOTHING, then: str = "") 
             what=what,
             why=f"{where}: {cause}" if where else cause,
             state=state,
-            next=then or advice(error),
+            next=then if then and (error.sqlstate or "")[:2] in _ROW_CLASSES else advice(error),
         ) from None
     except UnicodeDecodeError:
         raise AegisError(
