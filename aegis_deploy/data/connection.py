@@ -8,7 +8,7 @@ value of a row: its DETAIL and CONTEXT quote rows, and so do messages about data
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,6 +249,36 @@ def worded(what: str, *, where: str = "", state: str = NOTHING, then: str = "") 
             state=state,
             next="mend the encoding of those rows, or convert the database to UTF8",
         ) from None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why PostgreSQL refused something.
+
+    Attributes:
+        state: Its SQLSTATE.
+        constraint: The constraint that was not met; empty: none.
+        said: It, for people; it tells no value of a row.
+    """
+
+    state: str
+    constraint: str
+    said: str
+
+
+def refusal(run: Callable[[], object]) -> Refusal | None:
+    """Return why PostgreSQL refuses something; None: it does not.
+
+    Args:
+        run: Has it done.
+    """
+    import psycopg
+
+    try:
+        run()
+    except psycopg.Error as error:
+        return Refusal(error.sqlstate or "", error.diag.constraint_name or "", said(error))
+    return None
 
 
 def said(error: psycopg.Error) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.data.connection import said, worded
+from aegis_deploy.data.connection import refusal, worded
 from aegis_deploy.data.mock import MadeTable
 from aegis_deploy.data.resting import resting
 from aegis_deploy.data.selection.row_choice import quoted, relation
@@ -22,6 +23,8 @@ _PROBE = """
 CREATE TEMPORARY TABLE probe
   (LIKE {} INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING DEFAULTS) ON COMMIT DROP
 """
+_OF_ROWS = frozenset({"0A", "22", "23"})
+"""The SQLSTATE classes that say that a row cannot be taken."""
 _FORMS = {
     "integer": "{between: [1, 100]}",
     "number": "{between: [1, 100]}",
@@ -132,35 +135,37 @@ def _require_checks_met(connection: Connection, made: Sequence[MadeTable]) -> No
     Raises:
         AegisError: They do not meet one.
     """
-    import psycopg
-
     problems, lines = list[str](), list[str]()
     for it in (one for one in made if one.table.checks):
-        names = ", ".join(map(quoted, it.columns))
-        try:
-            with connection.transaction(force_rollback=True), connection.cursor() as cursor:
-                cursor.execute(_PROBE.format(relation(it.table.name)).encode())
-                with cursor.copy(f"COPY pg_temp.probe ({names}) FROM STDIN".encode()) as copy:
-                    copy.write(next(it.blocks()))
-        except psycopg.errors.InsufficientPrivilege:
-            # A role without TEMPORARY learns of it when the rows are put in.
+        refused = refusal(partial(_put_first_rows, connection, it))
+        if refused is None:
+            continue
+        if refused.state[:2] not in _OF_ROWS:
+            # Such as a role without TEMPORARY, or a server that is lost: the rows themselves tell.
             return
-        except psycopg.errors.CheckViolation as error:
-            name = error.diag.constraint_name
-            checks = [check for check in it.table.checks if check.name == name]
-            told = checks[0].definition if checks else "of a domain"
-            problems.append(f"{it.table.name}: {name}, {told}, is not met")
-            columns = checks[0].columns if checks else it.columns
-            lines += example(it.table, columns)
-        except psycopg.Error as error:
-            problems.append(f"{it.table.name}: {said(error)}")
+        check = next((one for one in it.table.checks if one.name == refused.constraint), None)
+        if check is None:
+            problems.append(f"{it.table.name}: {refused.said}")
+            continue
+        problems.append(f"{it.table.name}: {check.name}, {check.definition}, is not met")
+        lines += example(it.table, check.columns)
     if problems:
         raise AegisError(
             what="rows for this schema cannot be made up like this",
             why="\n".join(problems),
-            next="\n".join(["say what these are to hold, then run it again:", *lines]),
+            next="\n".join(["say what these are to hold, then run it again:", *lines])
+            if lines
+            else "say what these tables are to hold, under mock: in the rules, then run it again",
             details={"problems": problems},
         )
+
+
+def _put_first_rows(connection: Connection, made: MadeTable) -> None:
+    names = ", ".join(map(quoted, made.columns))
+    with connection.transaction(force_rollback=True), connection.cursor() as cursor:
+        cursor.execute(_PROBE.format(relation(made.table.name)).encode())
+        with cursor.copy(f"COPY pg_temp.probe ({names}) FROM STDIN".encode()) as copy:
+            copy.write(next(made.blocks()))
 
 
 def example(table: Table, columns: Sequence[str]) -> list[str]:
