@@ -97,6 +97,64 @@ class TestTheSource:
         assert sorted(it.name for it in data.directory.iterdir()) == ["rules.yaml"]
 
 
+TRIPS = {
+    # Greenmask #197.
+    "several circles in one component": """
+        CREATE TABLE a (id int PRIMARY KEY, b int NOT NULL, c int);
+        CREATE TABLE b (id int PRIMARY KEY, c int NOT NULL, a int);
+        CREATE TABLE c (id int PRIMARY KEY, a int NOT NULL, c int);
+        INSERT INTO a SELECT i, 1 + (i * 7) % 60, 1 + (i * 11) % 60 FROM generate_series(1, 60) i;
+        INSERT INTO b SELECT i, 1 + (i * 13) % 60, 1 + (i * 17) % 60 FROM generate_series(1, 60) i;
+        INSERT INTO c SELECT i, 1 + (i * 19) % 60, 1 + (i * 23) % 60 FROM generate_series(1, 60) i;
+        ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b, ADD FOREIGN KEY (c) REFERENCES c;
+        ALTER TABLE b ADD FOREIGN KEY (c) REFERENCES c, ADD FOREIGN KEY (a) REFERENCES a;
+        ALTER TABLE c ADD FOREIGN KEY (a) REFERENCES a, ADD FOREIGN KEY (c) REFERENCES c;""",
+    # Greenmask #279.
+    "a key that is no primary key": """
+        CREATE TABLE a (id int PRIMARY KEY, code text NOT NULL UNIQUE);
+        CREATE TABLE b (id int PRIMARY KEY, code text REFERENCES a (code));
+        INSERT INTO a SELECT i, 'code ' || i FROM generate_series(1, 60) i;
+        INSERT INTO b SELECT i, 'code ' || 1 + (i * 7) % 60 FROM generate_series(1, 60) i;""",
+    # Greenmask #397.
+    "a key of several columns in another order": """
+        CREATE TABLE a (id int, number text, PRIMARY KEY (id, number));
+        CREATE TABLE b (number text, other int, id int, FOREIGN KEY (id, number) REFERENCES a);
+        INSERT INTO a SELECT i, 'number ' || i FROM generate_series(1, 60) i;
+        INSERT INTO b SELECT 'number ' || i, 0, i FROM generate_series(1, 60) i;""",
+    # pg_sample #66.
+    "rows that are needed by rows that are needed": """
+        CREATE TABLE a (id int PRIMARY KEY);
+        CREATE TABLE b (id int PRIMARY KEY, a int NOT NULL REFERENCES a);
+        CREATE TABLE c (id int PRIMARY KEY, b int NOT NULL REFERENCES b);
+        CREATE TABLE d (id int PRIMARY KEY, c int NOT NULL REFERENCES c, a int REFERENCES a);
+        INSERT INTO a SELECT generate_series(1, 60);
+        INSERT INTO b SELECT i, 1 + (i * 7) % 60 FROM generate_series(1, 60) i;
+        INSERT INTO c SELECT i, 1 + (i * 11) % 60 FROM generate_series(1, 60) i;
+        INSERT INTO d SELECT i, 1 + (i * 13) % 60, 61 - i FROM generate_series(1, 60) i;""",
+    # Replibyte #134.
+    "NULL wherever it can be": """
+        CREATE TABLE a (id int PRIMARY KEY, code text UNIQUE, list text[], said jsonb, day date);
+        CREATE TABLE b (id int PRIMARY KEY, code text REFERENCES a (code), words text);
+        INSERT INTO a SELECT i, NULL, CASE WHEN i > 30 THEN '{NULL}'::text[] END FROM
+          generate_series(1, 60) i;
+        INSERT INTO b SELECT i, NULL, NULL FROM generate_series(1, 60) i;""",
+}
+
+
+@pytest.mark.parametrize("schema", TRIPS.values(), ids=TRIPS)
+def test_what_trips_others_comes_whole(data: Data, staging: Database, schema: str) -> None:
+    data.production.execute("DROP TABLE letters, people;" + schema)
+    hashed = {"text": "hash", "text[]": "hash", "integer": "keep"}
+    kinds = {**hashed, "jsonb": "json", "date": {"rule": "shift", "days": 9}}
+    data.rules(sample={"percent": 20}, types=kinds)
+    taken = data.sample("set")
+    assert taken.code == 0, taken.told
+    loaded = data.load("set", staging)
+    assert loaded.code == 0, loaded.told
+    assert loaded.data["foreign_keys"] == schema.count("REFERENCES")
+    assert min(it["rows"] for it in taken.data["tables"]) >= 12
+
+
 class TestTheTarget:
     """Where rows are loaded, or made up."""
 
