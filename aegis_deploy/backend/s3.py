@@ -13,7 +13,7 @@ from aegis_deploy.backend.cloud_bucket import AT_ONCE, CloudBucket, Refusal
 from aegis_deploy.backend.object_store import Address, ObjectEntry, need
 
 _SETTLE_SECONDS = 2.0
-_ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+_ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "404", "NotFound"})
 _TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
 _UNKNOWN = frozenset({"NotImplemented", "501"})
 

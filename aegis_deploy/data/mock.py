@@ -371,8 +371,10 @@ class _Plan:
         """A column, other than another one where a check wants that."""
         made = self._column(of, name)
         slot = of.slot_of.get(name)
-        fixed = any(name in key.columns for key in of.table.keys) or (
-            slot is not None and (slot.once or len(slot.reference.columns) > 1)
+        fixed = (
+            any(name in key.columns for key in of.table.keys)
+            or (of.table.name, name) in self._referred
+            or (slot is not None and (slot.once or len(slot.reference.columns) > 1))
         )
         for pair in pairs_of(of.table):
             if not pair.ordered and pair.most == name and not fixed:

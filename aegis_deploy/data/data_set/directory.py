@@ -187,14 +187,14 @@ def schema_of(place: Storage, name: str) -> str:
         return file.read().decode()
 
 
-def rows_of(place: Storage, rows: TableRows) -> Iterator[list[str | None]]:
+def rows_of(where: Path | Storage, rows: TableRows) -> Iterator[list[str | None]]:
     """Give out a table's rows, as their values' text.
 
     Args:
-        place: Where the data set is.
+        where: Where the data set is.
         rows: Which.
     """
-    with opened(place, rows) as file:
+    with opened(where, rows) as file:
         for line in file:
             yield decode(line)
 
@@ -343,14 +343,14 @@ def read(where: Path | Storage, tick: Callable[[str], None] = lambda _: None) ->
 
 
 @contextmanager
-def opened(place: Storage, rows: TableRows) -> Iterator[IO[bytes]]:
+def opened(where: Path | Storage, rows: TableRows) -> Iterator[IO[bytes]]:
     """Open a table's rows as COPY takes them.
 
     Args:
-        place: Where the data set is.
+        where: Where the data set is.
         rows: Which.
     """
-    with place.open(rows.file) as file:
+    with storage_at(where).open(rows.file) as file:
         if rows.file.endswith(".gz"):
             with gzip.GzipFile(fileobj=file) as unpacked:
                 yield cast("IO[bytes]", unpacked)
