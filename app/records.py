@@ -21,7 +21,6 @@ from app.settings import DataProfile
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
-MOCK_RECORDS = 1000
 
 _CURSOR = re.compile(r"r1:([1-9][0-9]{0,17})", re.ASCII)
 _LIMIT = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -106,7 +105,7 @@ class RecordSource(Protocol):
 class MockRecords:
     """Generated records: the same on every replica and at every start."""
 
-    def __init__(self, count: int = MOCK_RECORDS) -> None:
+    def __init__(self, count: int) -> None:
         self._count = count
 
     async def page(self, wanted: PageRequest) -> Page:
@@ -171,9 +170,9 @@ class NoDatabase:
         )
 
 
-def source_for(profile: DataProfile) -> RecordSource:
+def source_for(profile: DataProfile, mock_rows: int) -> RecordSource:
     """The source of a data profile's records where no database is set."""
-    return MockRecords() if profile == "mock" else NoDatabase(profile)
+    return MockRecords(mock_rows) if profile == "mock" else NoDatabase(profile)
 
 
 def record_id(number: int) -> str:

@@ -66,7 +66,11 @@ def create_app(
         source, watch = _database(settings, settings.database_url, lifecycle, metrics)
         records = records or source
     endpoints = _Endpoints(
-        settings, lifecycle, metrics, records or source_for(settings.data_profile), watch
+        settings,
+        lifecycle,
+        metrics,
+        records or source_for(settings.data_profile, settings.mock_rows),
+        watch,
     )
     token = Middleware(BearerAuth, token=settings.api_token)
     app = Starlette(

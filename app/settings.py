@@ -71,6 +71,9 @@ class Settings(BaseSettings):
         Environment, Field(description="must be development, staging or production")
     ]
     data_profile: Annotated[DataProfile, Field(description="must be mock, sample or real")]
+    mock_rows: Annotated[
+        int, Field(ge=1, le=1_000_000, description="must be a whole number from 1 to 1000000")
+    ] = 1000
     log_level: Annotated[LogLevel, Field(description="must be debug, info, warning or error")] = (
         "info"
     )

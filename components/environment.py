@@ -29,6 +29,7 @@ def plain_environment(settings: Settings) -> dict[str, str]:
     return {
         "AEGIS_ENVIRONMENT": settings.environment,
         "AEGIS_DATA_PROFILE": settings.data_profile,
+        **({} if settings.mock_rows is None else {"AEGIS_MOCK_ROWS": str(settings.mock_rows)}),
         "AEGIS_LOG_LEVEL": settings.log_level,
         "AEGIS_DRAIN_SECONDS": str(settings.timings.drain),
         "AEGIS_PORT": str(PORT),

@@ -227,6 +227,13 @@ DATA_PROFILE = Key(
     example={name: profiles[0] for name, profiles in DATA_PROFILES.items()},
     required=True,
 )
+MOCK_ROWS = Key(
+    name="mockRows",
+    what="how many made-up records the service serves",
+    form=_whole(1, 1_000_000),
+    allowed="a whole number, 1 to 1000000; only beside dataProfile mock, and without a database",
+    example="1000",
+)
 REGISTRY = Key(
     name="registry",
     what="where images are pushed to and pulled from",

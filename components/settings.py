@@ -54,6 +54,7 @@ class Settings:
         size: How many pods, how large.
         timings: How long the steps of a rollout may take.
         data_profile: The data the service serves: mock, sample or real.
+        mock_rows: How many made-up records it serves; None: as many as it has by itself.
         log_level: The service's log level.
         registry: Where images are pushed to and pulled from.
         digest: The image to deploy; None means it is built from ``source``.
@@ -79,6 +80,7 @@ class Settings:
     size: Size
     timings: Timings
     data_profile: str
+    mock_rows: int | None
     log_level: str
     registry: str
     digest: str | None
@@ -206,6 +208,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     postgres = _postgres(reader)
     dataset = _dataset(reader, data_profile, own=postgres is not None)
     database = _database(reader, root, schema, dataset, own=postgres is not None)
+    mock_rows = _mock_rows(reader, data_profile, served=database is None)
     # `aegis` reads it; what is wrong with it is told before anything runs.
     contract_after = reader.optional(keys.CONTRACT_AFTER)
     if contract_after is not None and database is None and not reader.problems:
@@ -225,6 +228,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         size=size,
         timings=timings,
         data_profile=data_profile,
+        mock_rows=mock_rows,
         log_level=log_level,
         registry=registry,
         digest=digest,
@@ -360,6 +364,21 @@ def _data_profile(reader: _Reader) -> str:
             allowed=" or ".join(permitted),
         )
     return profile
+
+
+def _mock_rows(reader: _Reader, profile: str, *, served: bool) -> int | None:
+    rows = reader.optional(keys.MOCK_ROWS)
+    are_right = reader.right(keys.DATA_PROFILE, keys.DATABASE, keys.POSTGRES)
+    if rows is not None and are_right and not (profile == "mock" and served):
+        reader.refuse(
+            keys.MOCK_ROWS,
+            str(rows),
+            "has no effect: a database's records are served"
+            if profile == "mock"
+            else f"has no effect beside aegis:dataProfile {profile}",
+            fix=f"pulumi config rm --stack {reader.environment} {keys.MOCK_ROWS.full_name}",
+        )
+    return rows
 
 
 def _release(reader: _Reader, root: Path) -> tuple[str | None, Source | None, str]:

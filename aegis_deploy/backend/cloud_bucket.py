@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import Any
 
 from aegis_deploy.backend.object_store import Address, ObjectEntry, unreachable
+from aegis_deploy.common.errors import AegisError
 
 AT_ONCE = 24
 """How many objects are read at the same time from a store that is far away."""
@@ -138,7 +139,11 @@ class CloudBucket(ABC):
                 raise
             if meaning in expected:
                 raise _AS_OF_A_FILE[meaning](str(error)) from error
-            raise unreachable(self.url, error) from error
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> AegisError:
+        """What a person is told when it does not answer, or does not let us in."""
+        return unreachable(self.url, error)
 
 
 def read_each(read: Callable[[str], bytes], keys: Iterable[str]) -> Mapping[str, bytes | OSError]:

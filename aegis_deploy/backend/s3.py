@@ -13,7 +13,7 @@ from aegis_deploy.backend.cloud_bucket import AT_ONCE, CloudBucket, Refusal
 from aegis_deploy.backend.object_store import Address, ObjectEntry, need
 
 _SETTLE_SECONDS = 2.0
-_ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+_ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "404", "NotFound"})
 _TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
 _UNKNOWN = frozenset({"NotImplemented", "501"})
 
@@ -70,14 +70,14 @@ class S3Bucket(CloudBucket):
         try:
             call(**given, **condition)
         except self._errors.ClientError as error:
-            if not condition or _code(error) not in _UNKNOWN:
+            if not condition or code_of(error) not in _UNKNOWN:
                 raise
             call(**given)
             time.sleep(_SETTLE_SECONDS)
 
     def _meaning(self, error: Exception) -> Refusal | None:
         if isinstance(error, self._errors.ClientError):
-            code = _code(error)
+            code = code_of(error)
             if code in _ABSENT:
                 return Refusal.ABSENT
             return Refusal.CHANGED if code in _TAKEN else Refusal.FAILED
@@ -146,5 +146,10 @@ def client_options(at: Address, environment: Mapping[str, str]) -> dict[str, Any
     return {"endpoint_url": endpoint, "use_ssl": not plain, "config": config(**said)}
 
 
-def _code(error: Any) -> str:  # noqa: ANN401 - a ClientError
+def code_of(error: Any) -> str:  # noqa: ANN401 - a ClientError
+    """The code that a server gave an error.
+
+    Args:
+        error: It.
+    """
     return str(error.response.get("Error", {}).get("Code", ""))

@@ -8,7 +8,7 @@ value of a row: its DETAIL and CONTEXT quote rows, and so do messages about data
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,8 @@ _QUIET_CLASSES = frozenset(
 )
 """SQLSTATE classes whose message may quote a row's values, or what a function made of them
 (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+_ROW_CLASSES = frozenset({"22", "23"})
+"""Those that say that a row cannot be taken."""
 _ADVICE = {
     "08": "see that the server answers",
     "28": "correct the address, the role or its password",
@@ -233,7 +235,8 @@ def worded(what: str, *, where: str = "", state: str = NOTHING, then: str = "") 
         what: What failed.
         where: What it was about, such as a table.
         state: What state things are in then.
-        then: What to do next; empty: what follows from the kind of error.
+        then: What to do next where a row is refused; empty, and otherwise: what follows from the
+            kind of error.
 
     Raises:
         AegisError: Something was refused.
@@ -248,7 +251,7 @@ def worded(what: str, *, where: str = "", state: str = NOTHING, then: str = "") 
             what=what,
             why=f"{where}: {cause}" if where else cause,
             state=state,
-            next=then or advice(error),
+            next=then if then and (error.sqlstate or "")[:2] in _ROW_CLASSES else advice(error),
         ) from None
     except UnicodeDecodeError:
         raise AegisError(
@@ -257,6 +260,36 @@ def worded(what: str, *, where: str = "", state: str = NOTHING, then: str = "") 
             state=state,
             next="mend the encoding of those rows, or convert the database to UTF8",
         ) from None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why PostgreSQL refused something.
+
+    Attributes:
+        state: Its SQLSTATE.
+        constraint: The constraint that was not met; empty: none.
+        said: It, for people; it tells no value of a row.
+    """
+
+    state: str
+    constraint: str
+    said: str
+
+
+def refusal(run: Callable[[], object]) -> Refusal | None:
+    """Return why PostgreSQL refuses something; None: it does not.
+
+    Args:
+        run: Has it done.
+    """
+    import psycopg
+
+    try:
+        run()
+    except psycopg.Error as error:
+        return Refusal(error.sqlstate or "", error.diag.constraint_name or "", said(error))
+    return None
 
 
 def said(error: psycopg.Error) -> str:

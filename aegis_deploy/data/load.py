@@ -24,6 +24,7 @@ from aegis_deploy.data.connection import Address, connect, worded
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.copy_text import encode
 from aegis_deploy.data.data_set.manifest import Manifest, TableRows, described, differences
+from aegis_deploy.data.data_set.storage import Storage
 from aegis_deploy.data.real import require_not_real
 from aegis_deploy.data.resting import resting
 from aegis_deploy.data.selection.row_choice import quoted, relation
@@ -82,11 +83,11 @@ class Loaded:
         }
 
 
-def load(directory: Path, address: Address, out: Output) -> Loaded:
+def load(where: Path | Storage, address: Address, out: Output) -> Loaded:
     """Load a data set into a database that has no rows.
 
     Args:
-        directory: The data set.
+        where: The data set.
         address: The database.
         out: Where to tell how far it is.
 
@@ -94,8 +95,9 @@ def load(directory: Path, address: Address, out: Output) -> Loaded:
         AegisError: The data set is damaged or of another schema, the database holds rows, or it
             refused something; nothing was loaded then.
     """
+    place = data_set.storage_at(where)
     with out.progress("comparing checksums"):
-        manifest = data_set.read(directory, out.status)
+        manifest = data_set.read(place, out.status)
     failed = f"{address.shown} cannot be loaded"
     with (
         data_set.on_this_machine(failed, _EITHER),
@@ -105,7 +107,7 @@ def load(directory: Path, address: Address, out: Output) -> Loaded:
         require_not_real(link, address.shown, "loaded")
         link.execute("SET lock_timeout = '10s'")
         with out.progress(f"loading {manifest.shown}"), link.transaction():
-            return _Loading(directory, manifest, address, link, out).run()
+            return _Loading(place, manifest, address, link, out).run()
 
 
 class _Loading:
@@ -113,13 +115,13 @@ class _Loading:
 
     def __init__(
         self,
-        directory: Path,
+        place: Storage,
         manifest: Manifest,
         address: Address,
         link: Connection,
         out: Output,
     ) -> None:
-        self._directory, self._manifest = directory, manifest
+        self._place, self._manifest = place, manifest
         self._address, self._link, self._out = address, link, out
         self._rows = 0
 
@@ -225,7 +227,7 @@ class _Loading:
                 worded(
                     f"{self._address.shown} cannot be loaded", where=str(it.table), state=_STATE
                 ),
-                data_set.opened(self._directory, it) as file,
+                data_set.opened(self._place, it) as file,
                 self._link.cursor() as cursor,
             ):
                 with cursor.copy(statement.encode()) as copy:
@@ -242,7 +244,7 @@ class _Loading:
             self._out.status(f"{it.table}: {self._rows:,} of {self._manifest.rows:,} rows")
 
     def _schema(self, name: str) -> None:
-        sql = (self._directory / name).read_text(encoding="utf-8")
+        sql = data_set.schema_of(self._place, name)
         self._run(schema_dump.for_server(sql), name)
 
     def _run(self, statement: str, about: str) -> None:

@@ -20,7 +20,7 @@ from aegis_deploy.data.catalog import Catalog, Column, Reference, Table, TableNa
 from aegis_deploy.data.suggestions import as_lines, suggestion
 from aegis_deploy.data.values.arrays import each_element
 from aegis_deploy.data.values.bounds import bounds_of, kind_of, narrower
-from aegis_deploy.data.values.days import offset, shift_key, shifted
+from aegis_deploy.data.values.days import offset, shift_key, shifted, window_of
 from aegis_deploy.data.values.keyed import key_id, require_key
 from aegis_deploy.data.values.masks import Apply, Mask, Target, Unfit, compiled
 
@@ -381,7 +381,8 @@ class _Made:
             return
         bounds = of.target.bounds
         self._unread += [f"{head}: {it}" for it in bounds.unread]
-        if isinstance(rule, rules.Shift) and (bounds.low or bounds.high):
+        windowed = window_of(bounds, of.target.columns[0].base) is not None
+        if isinstance(rule, rules.Shift) and (bounds.low or bounds.high) and not windowed:
             self._unread.append(f"{head}: the least or the greatest day of a CHECK")
         if isinstance(rule, rules.Scramble | rules.Phone) and bounds.patterns:
             self._unread.append(f"{head}: the regular expression of a CHECK")
@@ -453,7 +454,8 @@ class _Made:
             )
             return
         at, key = row.columns.index(by), shift_key(self._key)
-        array = row.table.column(row.columns[index]).array
+        column = row.table.column(row.columns[index])
+        window = window_of(bounds_of(row.table, column), column.base)
 
         def step(values: Values, found: list[str | None]) -> None:
             value = values[index]
@@ -461,8 +463,8 @@ class _Made:
                 days = offset(rule, key, values[at] or "")
                 found[index] = (
                     each_element(value, lambda it: shifted(it, days))
-                    if array
-                    else shifted(value, days)
+                    if column.array
+                    else shifted(value, days, window)
                 )
 
         row.late.insert(0, step)

@@ -19,7 +19,18 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data import rules
 from aegis_deploy.data.catalog import Catalog, Column, Key, Reference, Table, TableName
 from aegis_deploy.data.values import spread
+from aegis_deploy.data.values.bounds import Bounds, Limit, bounds_of, pairs_of
 from aegis_deploy.data.values.made import Refused, Settings, Unique, made_column, room_of
+from aegis_deploy.data.values.ordered import (
+    Order,
+    differing,
+    fitted,
+    following,
+    limit,
+    orders,
+    step,
+    written,
+)
 from aegis_deploy.data.values.spread import Rows
 
 Made = Callable[[Rows], Sequence[str | None]]
@@ -108,6 +119,7 @@ class _Table:
         slot_of: The one that decides a column.
         unique: The columns that hold the row's number.
         joint: Parts of a key, slots and columns of few values, of which each combination is once.
+        orders: The columns that follow from others of their row, as checks have it.
     """
 
     table: Table
@@ -118,6 +130,7 @@ class _Table:
     slot_of: dict[str, _Slot] = field(default_factory=dict)
     unique: set[str] = field(default_factory=set)
     joint: list[list[_Slot | str]] = field(default_factory=list)
+    orders: dict[str, list[Order]] = field(default_factory=dict)
 
     def column(self, name: str) -> rules.MockColumn:
         """How a column's values are spread."""
@@ -141,6 +154,7 @@ class _Plan:
         self._referred = {(it.to, to) for it in catalog.references for to in it.to_columns}
         for planned_table in self._tables.values():
             self._choose_slots(planned_table)
+            self._choose_orders(planned_table)
         self._count()
 
     def made(self) -> list[MadeTable]:
@@ -210,6 +224,51 @@ class _Plan:
             slot = _Slot(it, own, shared, self._share(of, it, own), _zipf_of(told))
             of.slots.append(slot)
             of.slot_of |= dict.fromkeys(own, slot)
+
+    def _choose_orders(self, of: _Table) -> None:
+        """Decide which column follows from which, where checks compare two."""
+        columns = {it.name: it for it in of.table.columns}
+        keyed = {name for key in of.table.keys for name in key.columns}
+
+        def free(name: str) -> bool:
+            said, column = of.column(name), columns[name]
+            decided = (said.fixed, said.choice, said.pattern, said.fake)
+            return not (
+                name in of.slot_of
+                or name in keyed
+                or column.counted
+                or column.generated
+                or any(it is not None for it in decided)
+                or bounds_of(of.table, column).values is not None
+            )
+
+        of.orders = orders(pairs_of(of.table), columns, free)
+
+    def _end(self, of: _Table, name: str, *, up: bool) -> Decimal | None:
+        """The least (up) or the greatest that a column takes, those that follow from it in mind."""
+        column, said = of.table.column(name), of.column(name).between
+        bounds = bounds_of(of.table, column)
+        given = bounds.low if up else bounds.high
+        if said is not None:
+            given = Limit(said[0 if up else 1], inclusive=True)
+        ends = [limit(column, given, up=up)]
+        for other, bases in of.orders.items():
+            for it in bases:
+                end = self._end(of, other, up=up) if it.base == name else None
+                if end is not None and it.rises is not up:
+                    apart = step(of.table.column(other)) if it.apart else 0
+                    ends.append(fitted(column, end + (apart if up else -apart), up=up))
+        known = [it for it in ends if it is not None]
+        return (max(known) if up else min(known)) if known else None
+
+    def _limits(self, of: _Table, column: Column) -> Bounds:
+        if not any(it.base == column.name for bases in of.orders.values() for it in bases):
+            return Bounds()
+        ends = [self._end(of, column.name, up=it) for it in (True, False)]
+        low, high = (
+            None if it is None else Limit(written(column, it), inclusive=True) for it in ends
+        )
+        return Bounds(low=low, high=high)
 
     def _share(self, of: _Table, it: Reference, own: Sequence[str]) -> float:
         loose = [name for name in own if of.table.column(name).nullable]
@@ -301,12 +360,26 @@ class _Plan:
         column = of.table.column(name)
         if name not in of.slot_of and self._omitted(of, column):
             return None
-        source = self._column(of, name)
+        source = self._apart(of, name)
         plain = column.base in _PLAIN and not column.array
         if plain:
             return source
         escaped = spread.copied
         return lambda rows: [None if it is None else escaped(it) for it in source(rows)]
+
+    def _apart(self, of: _Table, name: str) -> Made:
+        """A column, other than another one where a check wants that."""
+        made = self._column(of, name)
+        slot = of.slot_of.get(name)
+        fixed = (
+            any(name in key.columns for key in of.table.keys)
+            or (of.table.name, name) in self._referred
+            or (slot is not None and (slot.once or len(slot.reference.columns) > 1))
+        )
+        for pair in pairs_of(of.table):
+            if not pair.ordered and pair.most == name and not fixed:
+                made = differing(made, self._column(of, pair.least), of.rows)
+        return made
 
     def _omitted(self, of: _Table, column: Column) -> bool:
         settings = self._settings_of(of, column, None)
@@ -314,9 +387,9 @@ class _Plan:
 
     def _settings_of(self, of: _Table, column: Column, unique: Unique | None) -> Settings:
         said = of.column(column.name)
-        return Settings(
-            of.table, column, said, self._seed, said.locale or self._given.locale, unique
-        )
+        locale = said.locale or self._given.locale
+        limits = self._limits(of, column)
+        return Settings(of.table, column, said, self._seed, locale, unique, limits)
 
     def _column(self, of: _Table, name: str) -> Made:
         """What a column holds."""
@@ -363,6 +436,11 @@ class _Plan:
         if kinds and of.column(name).choice is None:
             return spread.picked(kinds, spread.below(self._draw(of, name), len(kinds)))
         made = made_column(settings)
+        if name in of.orders:
+            bases = [(it, of.table.column(it.base), self._column(of, it.base))
+                     for it in of.orders[name]]  # fmt: skip
+            ends = self._end(of, name, up=True), self._end(of, name, up=False)
+            made = following(column, bases, made, self._draw(of, name, "behind"), ends)
         return self._with_nulls(of, column, made)
 
     def _with_nulls(self, of: _Table, column: Column, made: Made) -> Made:

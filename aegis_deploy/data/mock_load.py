@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.data.connection import worded
+from aegis_deploy.data.connection import refusal, worded
 from aegis_deploy.data.mock import MadeTable
 from aegis_deploy.data.resting import resting
 from aegis_deploy.data.selection.row_choice import quoted, relation
+from aegis_deploy.data.values.bounds import kind_of
 
 if TYPE_CHECKING:
-    from aegis_deploy.data.catalog import TableName
+    from aegis_deploy.data.catalog import Table, TableName
     from aegis_deploy.data.connection import Connection
 
+_PROBE = """
+CREATE TEMPORARY TABLE probe
+  (LIKE {} INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING DEFAULTS) ON COMMIT DROP
+"""
+_OF_ROWS = frozenset({"0A", "22", "23"})
+"""The SQLSTATE classes that say that a row cannot be taken."""
+_FORMS = {
+    "integer": "{between: [1, 100]}",
+    "number": "{between: [1, 100]}",
+    "day": "{between: [2024-01-01, 2024-12-31]}",
+}
+"""How a column is said to hold what it is to, by its kind."""
 _FAILED = "the made-up rows cannot be put in"
 _ROLLED_BACK = "the transaction was rolled back: no row is there"
 _LOCK_SECONDS = 10
@@ -91,6 +105,7 @@ def fill(connection: Connection, made: Sequence[MadeTable], say: Say) -> Filled:
     """
     began = monotonic()
     wanted = [it for it in made if it.rows]
+    _require_checks_met(connection, wanted)
     with worded(_FAILED, state=_ROLLED_BACK), connection.transaction():
         _ask(connection, f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
         tables = {it.table.name: _oid(connection, it.table.name) for it in wanted}
@@ -112,6 +127,59 @@ def fill(connection: Connection, made: Sequence[MadeTable], say: Say) -> Filled:
             _ask(connection, f"ANALYZE {relation(it.table.name)}")
     told = tuple((it.table.name, it.rows, it.wanted) for it in made)
     return Filled(told, monotonic() - began)
+
+
+def _require_checks_met(connection: Connection, made: Sequence[MadeTable]) -> None:
+    """Hold the first rows of each table to its checks, in a table that nobody else sees.
+
+    Raises:
+        AegisError: They do not meet one.
+    """
+    problems, lines = list[str](), list[str]()
+    for it in (one for one in made if one.table.checks):
+        refused = refusal(partial(_put_first_rows, connection, it))
+        if refused is None:
+            continue
+        if refused.state[:2] not in _OF_ROWS:
+            # Such as a role without TEMPORARY, or a server that is lost: the rows themselves tell.
+            return
+        check = next((one for one in it.table.checks if one.name == refused.constraint), None)
+        if check is None:
+            problems.append(f"{it.table.name}: {refused.said}")
+            continue
+        problems.append(f"{it.table.name}: {check.name}, {check.definition}, is not met")
+        lines += example(it.table, check.columns)
+    if problems:
+        raise AegisError(
+            what="rows for this schema cannot be made up like this",
+            why="\n".join(problems),
+            next="\n".join(["say what these are to hold, then run it again:", *lines])
+            if lines
+            else "say what these tables are to hold, under mock: in the rules, then run it again",
+            details={"problems": problems},
+        )
+
+
+def _put_first_rows(connection: Connection, made: MadeTable) -> None:
+    names = ", ".join(map(quoted, made.columns))
+    with connection.transaction(force_rollback=True), connection.cursor() as cursor:
+        cursor.execute(_PROBE.format(relation(made.table.name)).encode())
+        with cursor.copy(f"COPY pg_temp.probe ({names}) FROM STDIN".encode()) as copy:
+            copy.write(next(made.blocks()))
+
+
+def example(table: Table, columns: Sequence[str]) -> list[str]:
+    """Return lines of the rules that say what columns hold, for a person to fill in.
+
+    Args:
+        table: The table.
+        columns: Its columns.
+    """
+    found = [f"  mock.tables.{table.name}.columns:"]
+    for name in columns:
+        form = _FORMS.get(kind_of(table.column(name)), "{choice: {one value: 1, another: 1}}")
+        found.append(f"    {name}: {form}")
+    return found
 
 
 def _ask(connection: Connection, statement: str, *arguments: object) -> list[tuple[Any, ...]]:

@@ -2,8 +2,9 @@
 
 A fingerprint is Python's own keyed hash of a text (SipHash, 64 bits), whose key this process has
 made and never tells; none of them leaves its memory. Values are counted and never shown. An empty
-text, array or document is no value, as NULL is none. What PostgreSQL takes in several forms is
-compared in one: a mask need not write a number as PostgreSQL does.
+text, array or document is no value, as NULL is none; nor is a text without a letter or a digit.
+What PostgreSQL takes in several forms is compared in one: a mask need not write a number as
+PostgreSQL does.
 """
 
 from __future__ import annotations
@@ -110,7 +111,9 @@ class Fingerprints:
                 it = hash(form(value) if form and value else value)
                 if filled[it & mask]:
                     place = bisect_left(ordered, it)
-                    if place < len(ordered) and ordered[place] == it:
+                    hit = place < len(ordered) and ordered[place] == it
+                    # A blank or a dash is nobody's.
+                    if hit and value and any(map(str.isalnum, value)):
                         found.add(it)
         return [
             Coincidence(self.table, name, len(ordered), len(found), self._allowed[name])

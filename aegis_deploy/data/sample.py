@@ -29,6 +29,7 @@ from aegis_deploy.data.data_set.manifest import (
     described,
     differences,
 )
+from aegis_deploy.data.data_set.storage import Draft, Storage
 from aegis_deploy.data.masking import Masking, compile_masks, key_id
 from aegis_deploy.data.rules import Rules, Share
 from aegis_deploy.data.selection.closure import Selection, Taken, select
@@ -169,7 +170,7 @@ def plan(source: Source, out: Output) -> tuple[Catalog, tuple[Taken, ...]]:
 
 def sample(
     source: Source,
-    directory: Path,
+    where: Path | Storage,
     out: Output,
     *,
     compress: bool = False,
@@ -179,7 +180,7 @@ def sample(
 
     Args:
         source: Of what.
-        directory: Where the data set is to be.
+        where: Where the data set is to be.
         out: Where to tell how far it is.
         compress: Whether its files are compressed.
         with_schema: Whether the schema comes with it, for which `pg_dump` is needed.
@@ -188,12 +189,13 @@ def sample(
         AegisError: The rules or the database do not allow it, it was cut short, or masked columns
             have values of production.
     """
-    data_set.require_free(directory)
-    failed = f"the data set {directory} cannot be written"
+    place = data_set.storage_at(where)
+    place.require_free()
+    failed = f"the data set {place.shown} cannot be written"
     with data_set.on_this_machine(failed, _STATE), source.held() as held:
         masking = compile_masks(held.catalog, source.rules, source.key)
         dumper = schema_dump.program(held.catalog.version) if with_schema else None
-        with data_set.being_written(directory) as draft:
+        with place.being_written() as draft:
             if dumper is not None:
                 for section in ("pre-data", "post-data"):
                     text = schema_dump.dump(dumper, held.address, held.name, section)
@@ -219,19 +221,20 @@ def sample(
     return Sampled(manifest, selection.taken)
 
 
-def verify(source: Source, directory: Path, out: Output) -> list[proof.Coincidence]:
+def verify(source: Source, where: Path | Storage, out: Output) -> list[proof.Coincidence]:
     """Compare a data set's masked columns with production as it is now.
 
     Args:
         source: Production, and the rules that the data set was masked by.
-        directory: The data set.
+        where: The data set.
         out: Where to tell how far it is.
 
     Raises:
         AegisError: The data set is damaged, masked otherwise, or has values of production.
     """
+    place = data_set.storage_at(where)
     with out.progress("comparing checksums"):
-        manifest = data_set.read(directory, out.status)
+        manifest = data_set.read(place, out.status)
     if manifest.key != key_id(source.key):
         raise AegisError(
             what="the data set was made with another key",
@@ -260,7 +263,7 @@ def verify(source: Source, directory: Path, out: Output) -> list[proof.Coinciden
                 seen = proof.Fingerprints(
                     held.catalog.tables[rows.table], rows.columns, masking.masked(rows.table)
                 )
-                for row in data_set.rows_of(directory, rows):
+                for row in data_set.rows_of(place, rows):
                     seen.add(row)
                 return _compared(held, link, statements, seen)
 
@@ -281,12 +284,12 @@ class _Writing:
         held: Snapshot,
         selection: Selection,
         masking: Masking,
-        directory: Path,
+        draft: Draft,
         *,
         compress: bool,
     ) -> None:
         self._held, self._selection, self._masking = held, selection, masking
-        self._directory, self._compress = directory, compress
+        self._draft, self._compress = draft, compress
         self._began = time.monotonic()
         self._alone = threading.Lock()
         self._rows = self._bytes = 0
@@ -314,7 +317,7 @@ class _Writing:
         seen = proof.Fingerprints(table, columns, masked)
         name = data_set.file_of(place, table.name, compress=self._compress)
         told = size = 0
-        with data_set.row_file(self._directory / name, compress=self._compress) as file:
+        with data_set.row_file(self._draft, name, compress=self._compress) as file:
             for row in self._rows_of(taken, columns, link):
                 out = _masked(mask, row, table.name) if masked else row
                 seen.add(out)

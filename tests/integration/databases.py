@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import psycopg
 
 from tests.integration import servers
 from tests.integration.waiting import SECONDS, wait_until
+from tests.launching import as_user
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = servers.PASSWORD
@@ -34,6 +38,11 @@ class PostgresServer:
     def owner(self) -> int:
         """The user it runs as."""
         return os.geteuid() if self._made.owner is None else self._made.owner
+
+    @property
+    def cluster(self) -> servers.Cluster:
+        """What it runs on."""
+        return self._made
 
     @property
     def programs(self) -> Path:
@@ -144,6 +153,69 @@ def postgres_server() -> Iterator[PostgresServer]:
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def small_disk(server: PostgresServer, size: str) -> Iterator[tuple[Path, str]]:
+    """A tablespace on a file system of some size; its directory and its name."""
+    # The server's own directory is read by its user alone; this is not below pytest's.
+    with tempfile.TemporaryDirectory(prefix="aegis-small-") as name, ExitStack() as cleaned:
+        place = Path(name)
+        mounted = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", name]
+        subprocess.run(mounted, check=True)
+        cleaned.callback(subprocess.run, ["umount", name], check=True)
+        place.parent.joinpath(name).chmod(0o755)
+        held = place / "data"
+        held.mkdir(mode=0o700)
+        shutil.chown(held, server.owner)
+        with server.connect() as connection:
+            connection.execute(f"CREATE TABLESPACE small LOCATION '{held}'".encode())
+            cleaned.callback(_drop_small, server)
+            yield place, "small"
+
+
+def _drop_small(server: PostgresServer) -> None:
+    with server.connect() as connection:
+        for (name,) in connection.execute(
+            "SELECT datname FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace"
+            " WHERE spcname = 'small'"
+        ).fetchall():
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        connection.execute("DROP TABLESPACE small")
+
+
+def fill(place: Path) -> None:
+    """Leave no block of a file system."""
+    try:
+        with (place / "filling").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+    except OSError as error:
+        assert error.errno == errno.ENOSPC, error
+
+
+@contextmanager
+def standby_of(server: PostgresServer) -> Iterator[PostgresServer]:
+    """A hot standby of a server as it is now, which follows it until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="aegis-standby-") as name:
+        root, owner = Path(name), server.owner
+        shutil.chown(root, owner)
+        command = [f"{server.programs}/pg_basebackup", "-h", "127.0.0.1", "-p", str(server.port)]
+        command += ["-U", OWNER, "-D", f"{root}/data", "-R", "--checkpoint=fast"]
+        subprocess.run(
+            as_user(None if owner == os.geteuid() else owner, command),
+            check=True,
+            cwd=root,
+            env={**os.environ, "PGPASSWORD": PASSWORD},
+            capture_output=True,
+            timeout=SECONDS,
+        )
+        made = PostgresServer(replace(server.cluster, root=root), servers.free_port())
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
 
 
 class Service:

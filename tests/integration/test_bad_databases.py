@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,7 +23,9 @@ from tests.integration.databases import (
     ROOT,
     Database,
     PostgresServer,
+    fill,
     service,
+    small_disk,
 )
 from tests.integration.waiting import SECONDS, wait_until
 
@@ -73,35 +73,6 @@ def code_with(monkeypatch: pytest.MonkeyPatch, directory: Path, **files: str) ->
         yield
 
 
-@contextmanager
-def small_disk(server: PostgresServer, size: str) -> Iterator[tuple[Path, str]]:
-    """A tablespace on a file system of some size; its directory and its name."""
-    # The server's own directory is read by its user alone; this is not below pytest's.
-    with tempfile.TemporaryDirectory(prefix="aegis-small-") as name, ExitStack() as cleaned:
-        place = Path(name)
-        mounted = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", name]
-        subprocess.run(mounted, check=True)
-        cleaned.callback(subprocess.run, ["umount", name], check=True)
-        place.parent.joinpath(name).chmod(0o755)
-        held = place / "data"
-        held.mkdir(mode=0o700)
-        shutil.chown(held, server.owner)
-        with server.connect() as connection:
-            connection.execute(f"CREATE TABLESPACE small LOCATION '{held}'".encode())
-            cleaned.callback(_drop, server)
-            yield place, "small"
-
-
-def _drop(server: PostgresServer) -> None:
-    with server.connect() as connection:
-        for (name,) in connection.execute(
-            "SELECT datname FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace"
-            " WHERE spcname = 'small'"
-        ).fetchall():
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-        connection.execute("DROP TABLESPACE small")
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a file system of a size")
 def test_a_full_disk_leaves_the_last_whole_revision_and_the_next_run_goes_on(
     server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -123,7 +94,7 @@ def test_a_full_disk_leaves_the_last_whole_revision_and_the_next_run_goes_on(
             told(database.migrate(), 1, "revision 2 (expand)", "DiskFull", "at revision 1, whole")
             assert database.query("SELECT to_regclass('made_first')") == [(None,)]
 
-            _fill(place)
+            fill(place)
             # Some fit into what the tables have of blocks that are begun.
             names = (f"fits-{number}" for number in itertools.count())
             wait_until(lambda: _create(http, next(names)).status_code == 503, "it has room yet")
@@ -146,16 +117,6 @@ def test_a_full_disk_leaves_the_last_whole_revision_and_the_next_run_goes_on(
 def _create(http: httpx.Client, name: str) -> httpx.Response:
     body = {"name": name, "tags": []}
     return http.post("/v1/records", json=body, headers={"Idempotency-Key": f"key-of-{name}"})
-
-
-def _fill(place: Path) -> None:
-    """Leave no block of a file system."""
-    with (
-        (place / "filling").open("wb", buffering=0) as file,
-        pytest.raises(OSError, match="No space"),
-    ):
-        while True:
-            file.write(b"x" * 4096)
 
 
 def test_a_server_that_takes_no_more_connections_is_told_and_nothing_is_begun(

@@ -14,6 +14,7 @@ import pytest
 
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.manifest import TableRows
+from aegis_deploy.data.data_set.storage import Storage
 from tests.integration.data_commands import Data
 from tests.integration.databases import Database, PostgresServer
 
@@ -158,13 +159,13 @@ class TestIntoAnEmptyDatabase:
         opened = data_set.opened
 
         @contextmanager
-        def cut(directory: Path, rows: TableRows) -> Iterator[IO[bytes]]:
+        def cut(place: Storage, rows: TableRows) -> Iterator[IO[bytes]]:
             if rows.table.name == "staff":
                 staging.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
-            with opened(directory, rows) as file:
+            with opened(place, rows) as file:
                 yield file
 
         monkeypatch.setattr(data_set, "opened", cut)

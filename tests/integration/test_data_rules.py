@@ -176,11 +176,21 @@ class TestMock:
         mocked(strange, file)
         assert strange.query("SELECT count(*) FROM payments_2023") == [(100,)]
 
-    def test_leaves_no_row_when_postgresql_refuses_one(self, strange: Database, file: Path) -> None:
-        strange.execute("ALTER TABLE tags ADD CHECK (lower(name) = reverse(name))")
+    @pytest.mark.parametrize(
+        ("odd", "named"),
+        [
+            ("ALTER TABLE tags ADD CHECK (lower(name) = reverse(name))", "tags_name_check"),
+            # This one shows only when the rows are there.
+            ("CREATE UNIQUE INDEX odd ON tags ((name IS NULL))", "odd"),
+        ],
+    )
+    def test_leaves_no_row_when_postgresql_refuses_one(
+        self, strange: Database, file: Path, odd: str, named: str
+    ) -> None:
+        strange.execute(odd)
         done = aegis(strange, "mock", "--to", "env:DATABASE", "--rules", str(file))
         assert done.returncode == ExitCode.REFUSED
-        assert "tags_name_check" in done.stderr
+        assert named in done.stderr
         assert "mock.tables.tags.columns" in done.stderr
         assert {it for (it,) in strange.query("SELECT count(*) FROM staff")} == {0}
         # And what was dropped for the while is there again.

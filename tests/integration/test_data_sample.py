@@ -349,10 +349,10 @@ class TestWhatIsLeft:
         spool = tmp_path / "spool"
         spool.mkdir()
         monkeypatch.setenv("TMPDIR", str(spool))
-        finish = data_set.finish
+        finish, directory = data_set.finish, data.directory / "set.incomplete"
 
-        def look(directory: Path, manifest: Any) -> None:
-            finish(directory, manifest)
+        def look(*given: Any) -> None:
+            finish(*given)
             seen.extend(
                 it.read_bytes() for it in [*directory.rglob("*"), *spool.rglob("*")] if it.is_file()
             )

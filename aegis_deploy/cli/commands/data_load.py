@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from aegis_deploy.cli.commands.data_options import DataSet
 from aegis_deploy.cli.commands.options import Json, output_of
 
 
 def load(
     context: typer.Context,
-    directory: Annotated[Path, typer.Argument(help="The data set.", show_default=False)],
+    data_set: DataSet,
     to: Annotated[
         str,
         typer.Option(
@@ -31,11 +31,12 @@ def load(
     All of it is one transaction: whatever happens, nobody finds half of it.
     """
     from aegis_deploy.data.connection import address_of
+    from aegis_deploy.data.data_set.directory import storage_at
     from aegis_deploy.data.load import load as run
 
     out = output_of(context)
     address = address_of(to, "--to")
-    loaded = run(directory, address, out)
+    loaded = run(storage_at(data_set), address, out)
     out.document(loaded.as_json())
     for it in loaded.kept:
         out.show(f"{it}: its rows were there already, the same")

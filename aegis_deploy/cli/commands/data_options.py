@@ -23,6 +23,14 @@ From = Annotated[
         show_default=False,
     ),
 ]
+DataSet = Annotated[
+    str,
+    typer.Argument(
+        metavar="PLACE",
+        help="The data set: its directory, or s3://bucket/prefix.",
+        show_default=False,
+    ),
+]
 RulesFile = Annotated[
     Path,
     typer.Option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from aegis_deploy.cli.commands.data_options import (
     AllowWriter,
     Connections,
+    DataSet,
     From,
     Key,
     RulesFile,
@@ -46,9 +46,13 @@ def sample(
     rules: RulesFile,
     key: Key,
     to: Annotated[
-        Path,
+        str,
         typer.Option(
-            "--to", help="The directory of the data set, not there yet.", show_default=False
+            "--to",
+            metavar="PLACE",
+            help="Where the data set is to be: a directory that is not there yet, or "
+            "s3://bucket/prefix.",
+            show_default=False,
         ),
     ],
     *,
@@ -69,11 +73,12 @@ def sample(
 
     It is compared with production before it is put in its place.
     """
+    from aegis_deploy.data.data_set.directory import storage_at
     from aegis_deploy.data.sample import sample as run
 
-    out = output_of(context)
+    out, place = output_of(context), storage_at(to)
     source = source_of(where, rules, key, connections=connections, allow_writer=allow_writer)
-    made = run(source, to, out, compress=gzip, with_schema=not without_schema)
+    made = run(source, place, out, compress=gzip, with_schema=not without_schema)
     out.document(made.manifest.as_json())
     out.table(
         ("table", "rows", "target", "taken"),
@@ -87,7 +92,7 @@ def sample(
     )
     for it in proof["coincide"]:
         out.show(f"  {it['table']}.{it['column']}: {it['found']:,} may and do coincide")
-    out.show(f"data set {made.manifest.shown}, {made.manifest.rows:,} rows, in {to}")
+    out.show(f"data set {made.manifest.shown}, {made.manifest.rows:,} rows, in {place.shown}")
 
 
 def plan(
@@ -140,7 +145,7 @@ def plan(
 
 def verify(
     context: typer.Context,
-    directory: Annotated[Path, typer.Argument(help="The data set.", show_default=False)],
+    data_set: DataSet,
     where: From,
     rules: RulesFile,
     key: Key,
@@ -150,12 +155,13 @@ def verify(
     json: Json = False,  # noqa: ARG001 - its callback acts on it
 ) -> None:
     """Compare a data set's masked columns with a database: no value may be on both sides."""
+    from aegis_deploy.data.data_set.directory import storage_at
     from aegis_deploy.data.proof import as_json
     from aegis_deploy.data.sample import verify as run
 
     out = output_of(context)
     source = source_of(where, rules, key, connections=connections, allow_writer=allow_writer)
-    found = run(source, directory, out)
+    found = run(source, storage_at(data_set), out)
     out.document({"proof": as_json(found)})
     values = sum(it.values for it in found)
     out.show(f"compared with production: {values:,} values in {len(found)} masked columns")

@@ -1,4 +1,4 @@
-"""A data set on disk: what its directory holds, and that it is whole.
+"""A data set: what its directory holds, on disk or in a bucket, and that it is whole.
 
 `manifest.json` says what it is, `rows/` holds a file a table in COPY's text format, `pre-data.sql`
 and `post-data.sql` the schema as `pg_dump` has it, `load.sql` has `psql` alone load all of it, and
@@ -8,32 +8,28 @@ and `post-data.sql` the schema as `pg_dump` has it, `load.sql` has `psql` alone 
 from __future__ import annotations
 
 import errno
-import fcntl
 import gzip
 import hashlib
 import json
-import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, cast
 from urllib.parse import quote
 
-from aegis_deploy.common import atomic_file
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.data.catalog import TableName
 from aegis_deploy.data.data_set.copy_text import decode
 from aegis_deploy.data.data_set.manifest import Manifest, TableRows
+from aegis_deploy.data.data_set.on_disk import Directory
+from aegis_deploy.data.data_set.storage import Draft, Storage
 from aegis_deploy.data.selection.row_choice import quoted, relation
 
 MANIFEST, SUMS, LOAD = "manifest.json", "SHA256SUMS", "load.sql"
 PRE_DATA, POST_DATA, ROWS = "pre-data.sql", "post-data.sql", "rows"
-_MARK = "INCOMPLETE"
-_MARKED = "A run of `aegis data sample` writes here, or was stopped. What is here is no data set.\n"
 _NAME = 120
 _DIGEST = 32
 _LINES = 20
@@ -76,6 +72,32 @@ END $$;
 """
 """Sets every sequence that a column's default or identity draws from to the column's farthest
 value; the next one lies beyond."""
+
+
+def storage_at(where: str | Path | Storage) -> Storage:
+    """Return the place that somebody named.
+
+    Args:
+        where: A directory, or the address of a bucket and what its keys begin with.
+
+    Raises:
+        AegisError: It is the address of something else.
+    """
+    if not isinstance(where, str | Path):
+        return where
+    scheme, colon, _ = str(where).partition("://")
+    if isinstance(where, Path) or not colon:
+        return Directory(Path(where))
+    if scheme != "s3":
+        raise AegisError(
+            what=f"a data set cannot be at {scheme}://",
+            why="it is in a directory, or in a bucket of what speaks S3",
+            next="name a directory, or s3://bucket/prefix",
+            code=ExitCode.USAGE,
+        )
+    from aegis_deploy.data.data_set.in_s3 import S3Prefix
+
+    return S3Prefix.at(str(where))
 
 
 class RowDigest:
@@ -125,43 +147,54 @@ class RowFile:
 
 
 @contextmanager
-def row_file(path: Path, *, compress: bool) -> Iterator[RowFile]:
-    """Write a file of rows; the disk has it after the block.
+def row_file(draft: Draft, name: str, *, compress: bool) -> Iterator[RowFile]:
+    """Write a file of rows; whoever keeps it has it after the block.
 
     Args:
-        path: The file, which is not there yet.
+        draft: The data set.
+        name: The file, which is not there yet.
         compress: Whether it is compressed.
     """
-    with path.open("xb") as file:
+    with draft.create(name) as file:
         if compress:
             # No name and no time in it: the same rows are the same bytes.
             with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
                 yield RowFile(cast("IO[bytes]", packed))
         else:
             yield RowFile(file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
-def write_schema(directory: Path, section: str, sql: str) -> None:
+def write_schema(draft: Draft, section: str, sql: str) -> None:
     """Write a part of the schema.
 
     Args:
-        directory: The data set's directory.
+        draft: The data set.
         section: `pre-data` or `post-data`.
         sql: The part.
     """
-    atomic_file.write(directory / f"{section}.sql", sql.encode())
+    with draft.create(f"{section}.sql") as file:
+        file.write(sql.encode())
 
 
-def rows_of(directory: Path, rows: TableRows) -> Iterator[list[str | None]]:
+def schema_of(place: Storage, name: str) -> str:
+    """Return a part of the schema.
+
+    Args:
+        place: Where the data set is.
+        name: The part's file.
+    """
+    with place.open(name) as file:
+        return file.read().decode()
+
+
+def rows_of(where: Path | Storage, rows: TableRows) -> Iterator[list[str | None]]:
     """Give out a table's rows, as their values' text.
 
     Args:
-        directory: The data set's directory.
+        where: Where the data set is.
         rows: Which.
     """
-    with opened(directory, rows) as file:
+    with opened(where, rows) as file:
         for line in file:
             yield decode(line)
 
@@ -203,40 +236,6 @@ def load_script(manifest: Manifest) -> str:
 
 
 @contextmanager
-def being_written(directory: Path) -> Iterator[Path]:
-    """Have a data set written beside its place, and put there when it is whole.
-
-    Args:
-        directory: Where it is to be; nothing may be there.
-
-    Raises:
-        AegisError: Something is there, or somebody writes it just now.
-    """
-    directory = Path(os.path.abspath(directory))  # noqa: PTH100 - a link stays one
-    require_free(directory)
-    draft = directory.with_name(directory.name + ".incomplete")
-    handle = _own(draft)
-    try:
-        for name in draft.iterdir():
-            if name.name != _MARK:
-                shutil.rmtree(name) if name.is_dir() else name.unlink()
-        (draft / ROWS).mkdir(mode=0o700)
-        yield draft
-        (draft / _MARK).unlink()
-        atomic_file.keep_name(draft / ROWS)
-        atomic_file.keep_name(draft)
-        draft.rename(directory)
-        atomic_file.keep_name(directory.parent)
-    except BaseException:
-        # Nothing but masked rows is there, and what is there is no data set.
-        with suppress(OSError):
-            shutil.rmtree(draft)
-        raise
-    finally:
-        os.close(handle)
-
-
-@contextmanager
 def on_this_machine(what: str, state: str) -> Iterator[None]:
     """Word what the machine's own disk refuses in the block, and that it was stopped.
 
@@ -272,104 +271,86 @@ def on_this_machine(what: str, state: str) -> Iterator[None]:
         ) from error
 
 
-def require_free(directory: Path) -> None:
-    """Refuse a place where something is.
-
-    Args:
-        directory: Where a data set is to be.
-
-    Raises:
-        AegisError: Something is there, or nothing can be made there.
-    """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise AegisError(
-            what=f"{directory} is not empty",
-            why="a data set is never written over",
-            next="name a directory that is not there yet",
-        )
-    if not directory.absolute().parent.is_dir():
-        raise AegisError(
-            what=f"{directory} cannot be made",
-            why=f"there is no directory {directory.absolute().parent}",
-            next=f"mkdir -p {directory.absolute().parent}",
-        )
-
-
-def finish(directory: Path, manifest: Manifest) -> None:
+def finish(draft: Draft, manifest: Manifest) -> None:
     """Write what a data set says of itself, last of all.
 
     Args:
-        directory: The directory.
+        draft: The data set.
         manifest: What it says.
     """
-    atomic_file.write(directory / LOAD, load_script(manifest).encode())
+    with draft.create(LOAD) as file:
+        file.write(load_script(manifest).encode())
     text = json.dumps(manifest.as_json(), indent=2, ensure_ascii=False) + "\n"
-    atomic_file.write(directory / MANIFEST, text.encode())
-    files = [MANIFEST, LOAD, *(it.file for it in manifest.tables)]
-    files += [PRE_DATA, POST_DATA] if manifest.has_schema else []
-    lines = [f"{_sum(directory / name)}  {name}\n" for name in sorted(files)]
-    atomic_file.write(directory / SUMS, "".join(lines).encode())
+    said = text.encode()
+    sums = {**draft.sums, MANIFEST: hashlib.sha256(said).hexdigest()}
+    with draft.create(SUMS) as file:
+        file.write("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode())
+    with draft.create(MANIFEST) as file:
+        file.write(said)
 
 
-def read(directory: Path, tick: Callable[[str], None] = lambda _: None) -> Manifest:
+def read(where: Path | Storage, tick: Callable[[str], None] = lambda _: None) -> Manifest:
     """Read what a data set says of itself, after every file was compared with its checksum.
 
     Args:
-        directory: The directory.
+        where: Where it is.
         tick: Told which file is read.
 
     Raises:
         AegisError: It is no data set, or not whole.
     """
-    if (directory / _MARK).exists():
-        raise _damaged(directory, ["the run that wrote it did not end"])
+    place = storage_at(where)
+    if place.is_unfinished():
+        raise _damaged(place, ["the run that wrote it did not end"])
     try:
-        sums = (directory / SUMS).read_text(encoding="utf-8")
-        said = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        with place.open(SUMS) as file:
+            sums = file.read().decode()
+        with place.open(MANIFEST) as file:
+            said = json.loads(file.read())
     except OSError as error:
         why = f"{error.filename}: {error.strerror}"
         raise AegisError(
-            what=f"{directory} is no data set", why=why, next="name a directory that is one"
+            what=f"{place.shown} is no data set", why=why, next="name a place where one is"
         ) from None
     except ValueError as error:
-        raise _damaged(directory, [f"{MANIFEST}: {error}"]) from None
+        raise _damaged(place, [f"{MANIFEST}: {error}"]) from None
     listed = {}
     for line in sums.splitlines():
         digest, _, name = line.partition("  ")
         listed[name] = digest
     wrong = []
     for name, digest in listed.items():
-        path = directory / name
-        if not path.resolve().is_relative_to(directory.resolve()):
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             wrong.append(f"{name} lies outside it")
             continue
         tick(name)
         try:
-            if _sum(path) != digest:
-                wrong.append(f"{name} is not what its checksum was made of")
+            with place.open(name) as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:  # type: ignore[arg-type]
+                    wrong.append(f"{name} is not what its checksum was made of")
         except OSError as error:
             wrong.append(f"{name}: {error.strerror}")
     try:
         manifest = Manifest.of_json(said)
     except ValueError as error:
-        raise _damaged(directory, [*wrong, f"{MANIFEST}: {error}"]) from None
+        raise _damaged(place, [*wrong, f"{MANIFEST}: {error}"]) from None
     files = [MANIFEST, LOAD, *(it.file for it in manifest.tables)]
     files += [PRE_DATA, POST_DATA] if manifest.has_schema else []
     wrong += [f"{it} has no checksum in {SUMS}" for it in files if it not in listed]
     if wrong:
-        raise _damaged(directory, wrong)
+        raise _damaged(place, wrong)
     return manifest
 
 
 @contextmanager
-def opened(directory: Path, rows: TableRows) -> Iterator[IO[bytes]]:
+def opened(where: Path | Storage, rows: TableRows) -> Iterator[IO[bytes]]:
     """Open a table's rows as COPY takes them.
 
     Args:
-        directory: The data set's directory.
+        where: Where the data set is.
         rows: Which.
     """
-    with (directory / rows.file).open("rb") as file:
+    with storage_at(where).open(rows.file) as file:
         if rows.file.endswith(".gz"):
             with gzip.GzipFile(fileobj=file) as unpacked:
                 yield cast("IO[bytes]", unpacked)
@@ -382,43 +363,10 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _own(draft: Path) -> int:
-    """Make the directory that is written to, or take over what a dead run left; its lock."""
-    with suppress(FileExistsError):
-        draft.mkdir(mode=0o700)
-        (draft / _MARK).write_text(_MARKED)
-    if not draft.is_dir() or (not (draft / _MARK).exists() and any(draft.iterdir())):
-        raise AegisError(
-            what=f"{draft} is in the way",
-            why="it is there, and no run of `aegis data sample` left it",
-            next="move it away, or name another directory",
-        )
-    handle = os.open(draft, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        (draft / _MARK).write_text(_MARKED)
-    except BlockingIOError:
-        os.close(handle)
-        raise AegisError(
-            what=f"{draft} is being written",
-            why="another run of `aegis data sample` has its lock",
-            next="wait until it is done, or name another directory",
-        ) from None
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
-
-
-def _damaged(directory: Path, lines: list[str]) -> AegisError:
+def _damaged(place: Storage, lines: list[str]) -> AegisError:
     more = [f"and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
     return AegisError(
-        what=f"the data set {directory} is damaged",
+        what=f"the data set {place.shown} is damaged",
         why="\n".join([*lines[:_LINES], *more]),
         next="copy it again from where it was made, or make it again",
     )
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

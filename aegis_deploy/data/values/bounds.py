@@ -77,6 +77,23 @@ class Bounds:
     unread: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Pair:
+    """How a check compares two columns of a row; a NULL in one of them is never refused.
+
+    Attributes:
+        least: The column that is not greater.
+        most: The other.
+        apart: Whether they are not the same.
+        ordered: Whether the one is not greater; else they are not the same, and no more.
+    """
+
+    least: str
+    most: str
+    apart: bool
+    ordered: bool = True
+
+
 def kind_of(column: Column) -> Kind:
     """Return what kind of values a column, or each element of an array, has.
 
@@ -221,6 +238,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+_IS_NULL = ["IS", "NULL"]
 _LENGTHS = frozenset({"length", "char_length", "character_length"})
 _OPEN = re.compile(r"^CHECK \((?P<inner>.*)\)(?: NO INHERIT)?(?: NOT VALID)?$", re.DOTALL)
 
@@ -231,37 +249,115 @@ class _Word:
     text: str
 
 
+def pairs_of(table: Table) -> tuple[Pair, ...]:
+    """Return how the checks of a table compare two of its columns.
+
+    Args:
+        table: The table.
+    """
+    found = [it for check in table.checks for it in _parts(check) or () if isinstance(it, Pair)]
+    return tuple(dict.fromkeys(found))
+
+
 def _read(check: Check, column: Column, so_far: Bounds) -> Bounds:
     """Add what a check says; one that is not understood whole is left to PostgreSQL."""
     unread = Bounds(unread=(check.name,))
     kind = kind_of(column)
-    words = _words(check.definition)
-    if words is None or len(check.columns) != 1 or column.array:
+    parts = _parts(check)
+    if parts is None or column.array:
         return narrower(so_far, unread, kind)
-    words = _unless_null(words, column.name)
-    found, part = so_far, list[_Word]()
-    for word in [*words, _Word("name", "AND")]:
-        if word != _Word("name", "AND"):
-            part.append(word)
-            continue
-        one = _comparison(part, column.name)
-        # How texts are ordered is the collation's.
-        if one is None or (kind not in _ORDERED and (one.low or one.high)):
-            return narrower(so_far, unread, kind)
-        found, part = narrower(found, one, kind), []
+    found = so_far
+    for part in parts:
+        if isinstance(part, Pair):
+            # A mask does not see the other column.
+            found = narrower(found, unread, kind)
+        elif part[0] in {column.name, "VALUE"}:
+            one = part[1]
+            # How texts are ordered is the collation's.
+            if kind not in _ORDERED and (one.low or one.high):
+                return narrower(so_far, unread, kind)
+            found = narrower(found, one, kind)
     return found
 
 
-def _unless_null(words: list[_Word], column: str) -> list[_Word]:
-    """Leave out that the column may be NULL instead: what is said of a value is the rest."""
+def _parts(check: Check) -> list[Pair | tuple[str, Bounds]] | None:
+    """Read what a check says, ANDed: of a column, or of two; None: it is not understood whole."""
+    words = _words(check.definition)
+    if words is None:
+        return None
+    names = (*check.columns, "VALUE")
+    words = _unless_null(words, names)
     texts = [it.text for it in words]
-    for name in (column, "VALUE"):
-        alone = [name, "IS", "NULL"]
-        if "AND" not in texts and texts[:4] == [*alone, "OR"]:
-            return words[4:]
-        if "AND" not in texts and texts[-4:] == ["OR", *alone]:
-            return words[:-4]
-    return words
+    if "OR" in texts:
+        one = None if "AND" in texts else _one_of(words, names)
+        return None if one is None else [one]
+    found: list[Pair | tuple[str, Bounds]] = []
+    for part in _split(words, "AND"):
+        pair = _pair(part, check.columns)
+        single = [(it, bounds) for it in names if (bounds := _comparison(part, it)) is not None]
+        if pair is None and not single:
+            return None
+        found.append(single[0] if pair is None else pair)
+    return found
+
+
+def _split(words: list[_Word], between: str) -> list[list[_Word]]:
+    found: list[list[_Word]] = [[]]
+    for word in words:
+        if word == _Word("name", between):
+            found.append([])
+        else:
+            found[-1].append(word)
+    return found
+
+
+def _pair(words: list[_Word], columns: tuple[str, ...]) -> Pair | None:
+    """Read a comparison of two columns."""
+    match [(it.kind, it.text) for it in words]:
+        case [("name", left), ("sign", sign), ("name", right)] if {left, right} <= {*columns}:
+            forms = {"<": (left, right, True), "<=": (left, right, False)}
+            forms |= {">": (right, left, True), ">=": (right, left, False)}
+            if sign in forms:
+                least, most, apart = forms[sign]
+                return Pair(least, most, apart=apart)
+            if sign in {"<>", "!="}:
+                return Pair(left, right, apart=True, ordered=False)
+    return None
+
+
+def _one_of(words: list[_Word], names: tuple[str, ...]) -> tuple[str, Bounds] | None:
+    """Read values of one column that are named one by one."""
+    values = list[str]()
+    column = ""
+    for part in _split(words, "OR"):
+        for name in names:
+            one = _comparison(part, name)
+            if one is not None and column in {"", name}:
+                break
+        else:
+            return None
+        if one.values is None or one != Bounds(values=one.values):
+            return None
+        column = name
+        values += one.values
+    return column, Bounds(values=tuple(dict.fromkeys(values)))
+
+
+def _unless_null(words: list[_Word], columns: tuple[str, ...]) -> list[_Word]:
+    """Leave out that a column may be NULL instead: what is said of its values is the rest."""
+    rest, free = list[list[_Word]](), set[str]()
+    for part in _split(words, "OR"):
+        name, *more = [it.text for it in part]
+        if more == _IS_NULL and name in columns:
+            free.add(name)
+        else:
+            rest.append(part)
+    told = {it.text for part in rest for it in part} & {*columns}
+    # Without parentheses, only what is said of one column or two is the same either way.
+    several = len(told) > 1 and _Word("name", "AND") in words
+    if not free or not rest or not free <= told or several:
+        return words
+    return [it for part in rest for it in (_Word("name", "OR"), *part)][1:]
 
 
 def _words(definition: str) -> list[_Word] | None:

@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from aegis_deploy.data import rules
+from aegis_deploy.data.values.bounds import Bounds
 from aegis_deploy.data.values.keyed import Digest, derived
 
 _DAY = re.compile(r"(?P<year>\d{4,})-(?P<month>\d\d)-(?P<day>\d\d)(?P<rest>.*?)(?P<bc> BC)?")
+_MIDNIGHT = re.compile(r"(\d{4,}-\d\d-\d\d)(?: 00:00:00(?:\+00)?)?")
 _OUT_OF = {"infinity", "-infinity"}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Whole days that a check keeps a column to.
+
+    Attributes:
+        first: The first, counted from the first of March of year 0.
+        days: How many.
+    """
+
+    first: int
+    days: int
+
+
+def window_of(bounds: Bounds, base: str) -> Window | None:
+    """Return the days that a column's checks keep it to; None: they do not name whole days.
+
+    Args:
+        bounds: What its checks say.
+        base: Its type: of a moment, the last day has to be told by the one after it.
+    """
+    low, high = bounds.low, bounds.high
+    first = None if low is None else _MIDNIGHT.fullmatch(low.value)
+    last = None if high is None else _MIDNIGHT.fullmatch(high.value)
+    if low is None or high is None or first is None or last is None:
+        return None
+    if base != "date" and (high.inclusive or not low.inclusive):
+        return None
+    start, end = (_days(*map(int, it[1].split("-"))) for it in (first, last))
+    start += not low.inclusive
+    count = end - start + high.inclusive
+    return Window(start, count) if count > 1 else None
 
 
 def shift_key(key: bytes) -> bytes:
@@ -32,12 +68,13 @@ def offset(rule: rules.Shift, key: bytes, value: str) -> int:
     return number if number < 0 else number + 1
 
 
-def shifted(value: str, days: int) -> str:
+def shifted(value: str, days: int, window: Window | None = None) -> str:
     """Return a date or a moment some days later; its time of day stays.
 
     Args:
         value: It, as PostgreSQL writes it with DateStyle ISO.
         days: How many.
+        window: The days that it stays in; after the last one comes the first. None: all are.
     """
     if value in _OUT_OF:
         return value
@@ -46,7 +83,12 @@ def shifted(value: str, days: int) -> str:
         raise ValueError("a date is not written as ISO has it")
     year = int(match["year"])
     number = _days(1 - year if match["bc"] else year, int(match["month"]), int(match["day"]))
-    year, month, day = _civil(number + days)
+    if window is not None and 0 <= number - window.first < window.days:
+        # Not by none: it would be the same day again.
+        number = window.first + (number - window.first + (days % window.days or 1)) % window.days
+    else:
+        number += days
+    year, month, day = _civil(number)
     era = " BC" if year < 1 else ""
     return f"{1 - year if year < 1 else year:04}-{month:02}-{day:02}{match['rest']}{era}"
 

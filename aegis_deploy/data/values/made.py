@@ -7,8 +7,8 @@ speaks of.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from math import prod
 
@@ -19,13 +19,14 @@ from aegis_deploy.data.values.bounds import (
     INTEGERS,
     Bounds,
     Kind,
-    Limit,
     bounds_of,
     kind_of,
     misfit,
+    narrower,
 )
 from aegis_deploy.data.values.naming import meant
-from aegis_deploy.data.values.spread import Form, Rows, Source
+from aegis_deploy.data.values.ordered import amount, fitted, limit, step
+from aegis_deploy.data.values.spread import DAY_SECONDS, Form, Rows, Source
 
 _FIRST, _LAST = date(2020, 1, 1), date(2024, 12, 31)
 """Days lie between these, whatever today is: the same seed makes the same rows tomorrow."""
@@ -79,6 +80,7 @@ class Settings:
         seed: What decides, together with the names.
         locale: Whose names and addresses.
         unique: Whether each row has a value of its own.
+        limits: What columns that follow from it have it keep to, beside its checks.
     """
 
     table: Table
@@ -87,11 +89,12 @@ class Settings:
     seed: int
     locale: str
     unique: Unique | None = None
+    limits: Bounds = field(default_factory=Bounds)
 
     @property
     def bounds(self) -> Bounds:
         """What its checks say."""
-        return bounds_of(self.table, self.column)
+        return narrower(bounds_of(self.table, self.column), self.limits, self.kind)
 
     @property
     def kind(self) -> Kind:
@@ -293,38 +296,41 @@ def _number(settings: Settings) -> _Made:
     ), room // step
 
 
-def _day_of(limit: Limit | None, other: date) -> date:
-    try:
-        return other if limit is None else date.fromisoformat(limit.value[:10])
-    except ValueError:
-        return other
-
-
 def _day(settings: Settings) -> _Made:
-    column = settings.column
-    if settings.said.between is not None:
+    column, said = settings.column, settings.said.between
+    zone = "+00" if column.base == "timestamptz" else ""
+    low = limit(column, settings.bounds.low, up=True)
+    high = limit(column, settings.bounds.high, up=False)
+    first, last = _FIRST, _LAST
+    if said is not None:
         try:
-            first, last = map(date.fromisoformat, settings.said.between)
+            first, last = map(date.fromisoformat, said)
         except ValueError:
             raise Refused("between has to be two days, such as 2024-01-31") from None
-    else:
-        first = _day_of(settings.bounds.low, _FIRST)
-        last = _day_of(settings.bounds.high, max(_LAST, first))
-        first = min(first, last)
-    count = (last - first).days + 1
-    if count < 1:
+        low = high = None
+    least = amount(column, str(first)) if low is None else low
+    most = amount(column, f"{last}T23:59:59") if high is None else high
+    most = fitted(column, most, up=False)
+    if said is None and high is None:
+        most = max(least, most)
+    elif said is None and low is None:
+        least = min(least, most)
+    one = step(column)
+    size = int((most - least) / one) + 1
+    if size < 1:
         raise Refused(f"there is no day between {first} and {last}")
-    size = count if column.base == "date" else count * spread.DAY_SECONDS
+    first_day, offset = divmod(int(least), DAY_SECONDS)
+    start = date(1970, 1, 1) + timedelta(first_day)
 
     def show(place: Callable[[Rows], list[int]]) -> Source:
         if column.base == "date":
-            return spread.days(place, first)
-        return spread.moments(place, first, "+00" if column.base == "timestamptz" else "")
+            return spread.days(place, start)
+        return spread.moments(lambda rows: [it + offset for it in place(rows)], start, zone)
 
     if settings.unique is None:
         return show(spread.below(settings.draw(), size)), size
-    step = max(size // max(settings.unique.rows, 1), 1)
-    return show(lambda rows: [it * step for it in rows]), size
+    apart = max(size // max(settings.unique.rows, 1), 1)
+    return show(lambda rows: [it * apart for it in rows]), size
 
 
 # -- texts ------------------------------------------------------------------------------------

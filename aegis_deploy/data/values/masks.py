@@ -19,7 +19,7 @@ from aegis_deploy.data.catalog import Column
 from aegis_deploy.data.values import fakes
 from aegis_deploy.data.values.arrays import each_element
 from aegis_deploy.data.values.bounds import INTEGERS, Bounds, Kind, kind_of, misfit
-from aegis_deploy.data.values.days import offset, shift_key, shifted
+from aegis_deploy.data.values.days import offset, shift_key, shifted, window_of
 from aegis_deploy.data.values.documents import Leaf, Number, document, parsed_path, redacted
 from aegis_deploy.data.values.keyed import (
     BITS_OF_LETTER,
@@ -166,7 +166,8 @@ def _redact(rule: rules.Redact, target: Target, _: bytes) -> _Made:
 def _shift(rule: rules.Shift, target: Target, key: bytes) -> _Made:
     _require(target, "day")
     days = offset(rule, shift_key(key), "")
-    return lambda value: shifted(value, days), rule.by is None, True
+    window = window_of(target.bounds, target.columns[0].base)
+    return lambda value: shifted(value, days, window), rule.by is None, True
 
 
 def _require(target: Target, *kinds: Kind) -> None:

@@ -39,8 +39,7 @@ def stream(*names: object) -> Draw:
     """
     tag = "\x00".join(map(str, names)).encode()
 
-    @lru_cache(_CACHED_BLOCKS)
-    def block(number: int) -> array[int]:
+    def made(number: int) -> array[int]:
         text = tag + number.to_bytes(8, "big")
         # An array: a row's number as an object of its own would take four times the memory.
         found = array("Q", hashlib.shake_128(text).digest(BLOCK * _WORD // 8))
@@ -48,11 +47,14 @@ def stream(*names: object) -> Draw:
             found.byteswap()
         return found
 
+    # Row by row each block is asked for once or twice; only what others refer to is come back to.
+    latest, block = lru_cache(2)(made), lru_cache(_CACHED_BLOCKS)(made)
+
     def draw(rows: Rows) -> Sequence[int]:
         if isinstance(rows, range) and rows.step == 1 and len(rows) <= BLOCK:
             first, at = divmod(rows.start, BLOCK)
             if at + len(rows) <= BLOCK:
-                return block(first)[at : at + len(rows)]
+                return latest(first)[at : at + len(rows)]
         return [block(it // BLOCK)[it % BLOCK] for it in rows]
 
     return draw

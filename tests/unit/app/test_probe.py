@@ -24,7 +24,7 @@ class Data(MockRecords):
     writes: int = 0
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__(1000)
 
     async def page(self, wanted: PageRequest) -> Page:
         self.reads += 1

@@ -108,13 +108,13 @@ class TestMockRecords:
         }
 
     def test_they_are_the_source_of_the_mock_profile_only(self) -> None:
-        assert isinstance(source_for("mock"), MockRecords)
-        assert isinstance(source_for("sample"), NoDatabase)
-        assert isinstance(source_for("real"), NoDatabase)
+        assert isinstance(source_for("mock", 5), MockRecords)
+        assert isinstance(source_for("sample", 5), NoDatabase)
+        assert isinstance(source_for("real", 5), NoDatabase)
 
     def test_the_other_profiles_say_that_there_is_no_database(self) -> None:
         with pytest.raises(ProblemError) as caught:
-            read(source_for("real"), PageRequest())
+            read(source_for("real", 5), PageRequest())
         assert caught.value.status == 503
         assert "database" in str(caught.value)
 

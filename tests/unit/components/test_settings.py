@@ -43,6 +43,7 @@ BAD_VALUES = [
     ("scale", "0", "not above 0 and at most 1"),
     ("scale", "half", "neither a number nor minimal"),
     ("dataProfile", "fake", "not one of them"),
+    ("mockRows", "0", "out of range"),
     ("registry", "https://registry.example.com", "not a registry's address"),
     ("registry", "registry.example.com/", "not a registry's address"),
     ("registry", "Registry.example.com", "not a registry's address"),
@@ -226,6 +227,24 @@ class TestDataPairing:
     def test_a_wrong_pairing_is_refused(self, stack: str, profile: str) -> None:
         message = refusal(stack, dataProfile=profile)
         assert f"data does not belong in {stack}" in message
+
+
+class TestMockRows:
+    """How many records are made up, where any are."""
+
+    def test_reaches_the_service_where_it_is_set(self) -> None:
+        data = render("development", mockRows="250").one("ConfigMap").manifest["data"]
+        assert data["AEGIS_MOCK_ROWS"] == "250"
+        assert "AEGIS_MOCK_ROWS" not in render("development").one("ConfigMap").manifest["data"]
+
+    def test_beside_other_data_is_refused(self) -> None:
+        message = refusal("staging", mockRows="250")
+        assert "has no effect beside aegis:dataProfile sample" in message
+        assert "pulumi config rm --stack staging aegis:mockRows" in message
+
+    def test_beside_a_database_is_refused(self) -> None:
+        message = refusal("development", mockRows="250", database="postgresql://a:b@c/d")
+        assert "a database's records are served" in message
 
 
 class TestApiToken:

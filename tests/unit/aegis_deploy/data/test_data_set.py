@@ -136,6 +136,10 @@ class TestTheProof:
         found = self.compare("text", [None, "", "{}", "x"], [None, "", "{}", "y"])
         assert (found.values, found.found, found.bad) == (1, 0, False)
 
+    def test_are_none_without_a_letter_or_a_digit(self) -> None:
+        assert self.compare("text", [" ", "-", "n/a"], [" ", "-", "N/A"]).found == 0
+        assert self.compare("text", ["뷰", "Ω"], ["뷰", "Ω"]).found == 2
+
     @pytest.mark.parametrize(
         ("kind", "own", "production"),
         [

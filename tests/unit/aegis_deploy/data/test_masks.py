@@ -17,7 +17,7 @@ from aegis_deploy.data import rules
 from aegis_deploy.data.catalog import Column
 from aegis_deploy.data.values.arrays import each_element
 from aegis_deploy.data.values.bounds import Bounds, Limit
-from aegis_deploy.data.values.days import offset, shift_key, shifted
+from aegis_deploy.data.values.days import offset, shift_key, shifted, window_of
 from aegis_deploy.data.values.keyed import Digest, Permutation, derived, key_id, require_key
 from aegis_deploy.data.values.masks import Mask, Target, Unfit, compiled
 from aegis_deploy.data.values.same_form import scrambler
@@ -199,6 +199,60 @@ def test_a_shifted_day_is_another_within_the_days(days: int, value: date, by: st
     assert 1 <= abs(moved) <= days
     assert shifted(value.isoformat(), moved) == (value + timedelta(moved)).isoformat()
     assert shifted(f"{value} 10:00:00.5+09", moved).endswith(" 10:00:00.5+09")
+
+
+@pytest.mark.parametrize(
+    ("type_", "low", "high"),
+    [
+        ("date", Limit("2024-02-01", inclusive=True), Limit("2024-02-29", inclusive=True)),
+        ("date", Limit("2024-01-31", inclusive=False), Limit("2024-03-01", inclusive=False)),
+        (
+            "timestamp",
+            Limit("2024-02-01 00:00:00", inclusive=True),
+            Limit("2024-03-01", inclusive=False),
+        ),
+        (
+            "timestamptz",
+            Limit("2024-02-01 00:00:00+00", inclusive=True),
+            Limit("2024-03-01 00:00:00+00", inclusive=False),
+        ),
+    ],
+)
+@pytest.mark.parametrize("by", [-90, -29, -1, 1, 29, 90])
+def test_a_shifted_day_stays_where_a_check_wants_it(
+    type_: str, low: Limit, high: Limit, by: int
+) -> None:
+    window = window_of(Bounds(low=low, high=high), type_)
+    days = [f"2024-02-{it:02}" for it in range(1, 30)]
+    found = [shifted(it, by, window) for it in days]
+    assert sorted(found) == days
+    assert not any(one == two for one, two in zip(days, found, strict=True))
+    # One that is not checked any more is shifted as without.
+    assert shifted("2023-06-01", by, window) == shifted("2023-06-01", by)
+
+
+@pytest.mark.parametrize(
+    ("type_", "low", "high"),
+    [
+        ("date", Limit("2024-02-01", inclusive=True), None),
+        ("date", Limit("2024-02-01", inclusive=True), Limit("2024-02-01", inclusive=True)),
+        ("date", Limit("-infinity", inclusive=True), Limit("2024-02-01", inclusive=True)),
+        (
+            "timestamp",
+            Limit("2024-02-01 00:00:00", inclusive=True),
+            Limit("2024-03-01 00:00:00", inclusive=True),
+        ),
+        (
+            "timestamp",
+            Limit("2024-02-01 10:00:00", inclusive=True),
+            Limit("2024-03-01 00:00:00", inclusive=False),
+        ),
+    ],
+)
+def test_what_names_no_whole_days_is_left_to_postgresql(
+    type_: str, low: Limit, high: Limit | None
+) -> None:
+    assert window_of(Bounds(low=low, high=high), type_) is None
 
 
 def test_days_that_python_does_not_know_are_shifted() -> None:
