@@ -67,7 +67,7 @@ def tried(
             return Trial(code=code, database=None, failed=_NO_COPY)
         with engine_of(name).connect() as copy:
             try:
-                schema = identity.read(copy, service)
+                schema = identity.read(copy, service, production=False)
             except identity.UnfitError as error:
                 return Trial(code=code, database=None, failed=str(error))
         why = misfit(code, schema)
