@@ -190,14 +190,7 @@ def deploy_claimed(flow: FlowContext, request: DeployRequest) -> DeployReport:
         )
     newest = stack_history.recorded(flow.session, ran.outcome)
     if step is Next.KEEP:
-        try:
-            marking.mark_verified(flow, newest)
-        finally:
-            flow.program_update.keep_overrides()
-        if images is not None:
-            marking.pardon(
-                flow, fingerprint(images, settings), declared=flow.program_update.declared
-            )
+        _keep(flow, newest, images, settings)
         return DeployReport(
             release=newest,
             deployed=_told(flow, newest),
@@ -215,6 +208,17 @@ def deploy_claimed(flow: FlowContext, request: DeployRequest) -> DeployReport:
         )
     way_back = _has_way_back(flow, recorded=newest is not None)
     raise endings.ended(flow.session.name, step, ran.outcome, verdict, serving, way_back=way_back)
+
+
+def _keep(flow: FlowContext, newest: Release | None, images: str | None, settings: Config) -> None:
+    """Remember that a release is good, and that what it has in it may be deployed again."""
+    try:
+        marking.mark_verified(flow, newest)
+    finally:
+        flow.program_update.keep_overrides()
+    if images is not None:
+        declared = flow.program_update.declared
+        marking.pardon(flow, fingerprint(images, settings), declared=declared)
 
 
 def _adoptable(flow: FlowContext, changes: Changes) -> tuple[Resource, ...]:
