@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
     from aegis_deploy.data.connection import Address, Connection
     from aegis_deploy.data.data_set.manifest import Manifest
+    from aegis_deploy.data.data_set.storage import Storage
 
 _OF_ITSELF = 16 << 20
 """What an empty database takes, and what a server writes down meanwhile, at least."""
@@ -88,18 +88,18 @@ class DatasetServer:
         """
         return [_kept(said, name) for name, said in self._databases() if name]
 
-    def require_room(self, manifest: Manifest, directory: Path, capacity: int | None) -> None:
+    def require_room(self, manifest: Manifest, place: Storage, capacity: int | None) -> None:
         """Refuse a data set that is larger than what is left of the server's volume.
 
         Args:
             manifest: What it says of itself.
-            directory: Where it is.
+            place: Where it is.
             capacity: How large the volume is, in bytes; None where nobody knows.
 
         Raises:
             AegisError: It is.
         """
-        rows = sum((directory / it.file).stat().st_size for it in manifest.tables)
+        rows = sum(place.size(it.file) for it in manifest.tables)
         takes = _TIMES * rows + _OF_ITSELF
         if capacity is None or self._used + takes <= capacity:
             return
@@ -112,12 +112,12 @@ class DatasetServer:
             "former data sets: aegis data refresh --keep 0",
         )
 
-    def load(self, manifest: Manifest, directory: Path) -> Loaded:
+    def load(self, manifest: Manifest, place: Storage) -> Loaded:
         """Load a data set into a database of its own, which has its name once all of it is there.
 
         Args:
             manifest: What it says of itself.
-            directory: Where it is.
+            place: Where it is.
 
         Raises:
             AegisError: It was not loaded; nothing of it is left, or only what the next load drops.
@@ -131,7 +131,7 @@ class DatasetServer:
             link.execute(f"CREATE DATABASE {made}".encode())
         try:
             loaded = load(
-                directory,
+                place,
                 # As the service's role, which is to own what is in it.
                 self._address.with_parts(
                     self._address.shown, dbname=draft, options=f"-c role={self._owner}"
@@ -197,17 +197,17 @@ class DatasetServer:
         return worded(f"{self._address.shown} {what}")
 
 
-def revision_of(directory: Path, manifest: Manifest) -> tuple[int, int] | None:
+def revision_of(place: Storage, manifest: Manifest) -> tuple[int, int] | None:
     """Return the revision, and the least head, that a data set's rows say; None where none do.
 
     Args:
-        directory: The data set.
+        place: Where it is.
         manifest: What it says of itself.
     """
     found = next((it for it in manifest.tables if str(it.table) == _REVISION), None)
     if found is None or not {"revision", "least_head"} <= set(found.columns):
         return None
-    rows = list(data_set.rows_of(directory, found))
+    rows = list(data_set.rows_of(place, found))
     if len(rows) != 1:
         return None
     row = dict(zip(found.columns, rows[0], strict=True))

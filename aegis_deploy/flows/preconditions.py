@@ -95,7 +95,7 @@ def _not_there(stack: str, dataset: str) -> AegisError:
         what=f"the data set {short(dataset)} is not on the server of {stack}",
         why=f"the setting {SETTING} names it, and nothing has loaded it, or it was dropped",
         state="nothing was changed",
-        next=f"aegis data refresh --stack {stack} --from DIRECTORY loads and deploys it",
+        next=f"aegis data refresh --stack {stack} --from PLACE loads and deploys it",
     )
 
 

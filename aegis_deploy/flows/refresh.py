@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import NOTHING, AegisError
@@ -30,6 +29,7 @@ from aegis_deploy.report import timeline_store
 
 if TYPE_CHECKING:
     from aegis_deploy.data.data_set.manifest import Manifest
+    from aegis_deploy.data.data_set.storage import Storage
     from aegis_deploy.data.dataset_server import DatasetServer
     from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.flows.deploy import DeployReport
@@ -45,7 +45,7 @@ class RefreshRequest:
     """What was asked for.
 
     Attributes:
-        directory: The data set; None means the newest that is on the server.
+        source: Where the data set is; None means the newest that is on the server.
         load_only: Whether to load it, and to leave what runs with what it has.
         keep: How many data sets stay beside the one in use; None: all that a release refers to
             that can be gone back to.
@@ -55,7 +55,7 @@ class RefreshRequest:
         policy_packs: Directories of policy packs that are asked before anything is changed.
     """
 
-    directory: Path | None = None
+    source: Storage | None = None
     load_only: bool = False
     keep: int | None = None
     yes: bool = False
@@ -99,14 +99,14 @@ def refresh(flow: FlowContext, request: RefreshRequest) -> RefreshReport:
     """
     stack = flow.session.name
     require_sample(flow)
-    manifest = None if request.directory is None else _read(request.directory, flow)
+    manifest = None if request.source is None else _read(request.source, flow)
     message = f"aegis: data set {manifest.shown}" if manifest else "aegis: data refresh"
     with flow.takeover.claimed(DEPLOY, message, request.wait_seconds):
         resources = flow.session.resources()
         place = dataset_access.find(resources, stack)
         current = None if request.load_only else _verified(flow)
-        if manifest is not None and request.directory is not None and current is not None:
-            _require_fit(flow, current, _schema_of(request.directory, manifest))
+        if manifest is not None and request.source is not None and current is not None:
+            _require_fit(flow, current, _schema_of(request.source, manifest))
         flow.clusters.see(resources)
         with dataset_access.opened(place, flow.clusters, flow.out) as way:
             name, loaded = _there(flow, way, manifest, request)
@@ -160,17 +160,17 @@ def referred(
     return frozenset({short(runs), *islice(others, keep)})
 
 
-def _read(directory: Path, flow: FlowContext) -> Manifest:
+def _read(place: Storage, flow: FlowContext) -> Manifest:
     """Read what a data set says of itself, all of it compared with its checksums.
 
     Raises:
         AegisError: It is none, is damaged, or cannot be loaded into a new database.
     """
     with flow.out.progress("comparing checksums"):
-        manifest = data_set.read(directory, flow.out.status)
+        manifest = data_set.read(place, flow.out.status)
     if not manifest.has_schema:
         raise AegisError(
-            what=f"the data set {directory} cannot be loaded beside others",
+            what=f"the data set {place.shown} cannot be loaded beside others",
             why="it was made --without-schema, and each has a new database",
             next="make it with its schema: aegis data sample, without that option",
         )
@@ -195,8 +195,8 @@ def _verified(flow: FlowContext) -> Release:
     return current
 
 
-def _schema_of(directory: Path, manifest: Manifest) -> DatabaseSchema | None:
-    found = revision_of(directory, manifest)
+def _schema_of(place: Storage, manifest: Manifest) -> DatabaseSchema | None:
+    found = revision_of(place, manifest)
     return None if found is None else DatabaseSchema(revision=found[0], least_head=found[1])
 
 
@@ -238,13 +238,13 @@ def _there(
             schema_store.loaded(flow.session, it.name, None)
     for gone in set(known) - {short(it.name) for it in kept}:
         schema_store.dropped(flow.session, gone)
-    if manifest is None or request.directory is None:
+    if manifest is None or request.source is None:
         newest = max((it for it in kept if it.since), key=lambda it: it.since, default=None)
         if newest is None:
             raise AegisError(
                 what=f"there is no data set on the server of {flow.session.name}",
                 why="nothing was loaded there, and --from names none",
-                next=f"aegis data refresh --stack {flow.session.name} --from DIRECTORY",
+                next=f"aegis data refresh --stack {flow.session.name} --from PLACE",
             )
         flow.out.show(f"data set {short(newest.name)} is there since {newest.since}")
         return newest.name, False
@@ -259,9 +259,9 @@ def _there(
     if same is not None:
         flow.out.show(f"data set {manifest.shown} is there already, since {same.since}")
         return manifest.name, False
-    way.server.require_room(manifest, request.directory, way.capacity)
-    done = way.server.load(manifest, request.directory)
-    schema_store.loaded(flow.session, manifest.name, _schema_of(request.directory, manifest))
+    way.server.require_room(manifest, request.source, way.capacity)
+    done = way.server.load(manifest, request.source)
+    schema_store.loaded(flow.session, manifest.name, _schema_of(request.source, manifest))
     flow.out.show(
         f"loaded data set {manifest.shown}: {manifest.rows:,} rows in {len(manifest.tables)} "
         f"tables, {done.foreign_keys} foreign keys validated"

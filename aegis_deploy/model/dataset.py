@@ -114,6 +114,6 @@ class Databases:
         if dataset and short(dataset) not in self.datasets:
             return (
                 f"its data set {short(dataset)} is not on the server any more; once it is there "
-                "again: aegis data refresh --load-only --from DIRECTORY"
+                "again: aegis data refresh --load-only --from PLACE"
             )
         return misfit(code, self.of(dataset))

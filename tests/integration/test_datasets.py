@@ -17,6 +17,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data.connection import Address
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.manifest import Manifest
+from aegis_deploy.data.data_set.on_disk import Directory
 from aegis_deploy.data.dataset_server import DatasetServer, revision_of
 from aegis_deploy.data.real import MARK
 from app.database.schema import of_this_code
@@ -91,7 +92,7 @@ def test_two_lie_beside_each_other_and_the_service_s_role_owns_both(
 ) -> None:
     server = staging.opened()
     for directory, manifest in taken.values():
-        assert server.load(manifest, directory).manifest.name == manifest.name
+        assert server.load(manifest, Directory(directory)).manifest.name == manifest.name
     assert {it.name for it in server.kept()} == {it.name for _, it in taken.values()}
     for directory, manifest in taken.values():
         made = staging.database(manifest)
@@ -108,7 +109,7 @@ def test_two_lie_beside_each_other_and_the_service_s_role_owns_both(
         ran = made.migrate(AEGIS_DATABASE_URL=staging.address(manifest))
         assert ran.returncode == 0, ran.stderr
         assert ran.stderr.startswith("nothing to do")
-        assert revision_of(directory, manifest) == (1, 0)
+        assert revision_of(Directory(directory), manifest) == (1, 0)
 
 
 def test_what_nobody_is_connected_to_is_dropped_and_the_other_stays(
@@ -116,8 +117,8 @@ def test_what_nobody_is_connected_to_is_dropped_and_the_other_stays(
 ) -> None:
     server = staging.opened()
     (one, first), (other, second) = taken.values()
-    server.load(first, one)
-    server.load(second, other)
+    server.load(first, Directory(one))
+    server.load(second, Directory(other))
     waits: list[float] = []
     with psycopg.connect(staging.address(first)) as link:
         link.execute("SELECT 1")
@@ -141,7 +142,7 @@ def test_one_that_cannot_be_loaded_leaves_nothing(
     rows = next(copy.glob("rows/*records*"))
     rows.write_bytes(rows.read_bytes()[:-1])
     with pytest.raises(AegisError, match="damaged"):
-        staging.opened().load(manifest, copy)
+        staging.opened().load(manifest, Directory(copy))
     assert staging.databases() == before
 
 
@@ -154,7 +155,7 @@ def test_what_a_killed_load_left_is_no_data_set_and_goes_with_the_next(
         link.execute(f"CREATE DATABASE {left} OWNER {staging.home.name}".encode())
     server = staging.opened()
     assert server.kept() == []
-    server.load(manifest, directory)
+    server.load(manifest, Directory(directory))
     assert staging.databases() == {staging.home.name, f"{staging.home.name}_{manifest.shown}"}
 
 
@@ -172,10 +173,10 @@ def test_one_that_is_larger_than_the_volume_is_refused(
 ) -> None:
     directory, manifest = taken["large"]
     server, before = staging.opened(), staging.databases()
-    server.require_room(manifest, directory, None)
-    server.require_room(manifest, directory, 1 << 40)
+    server.require_room(manifest, Directory(directory), None)
+    server.require_room(manifest, Directory(directory), 1 << 40)
     with pytest.raises(AegisError, match="larger than the volume") as refused:
-        server.require_room(manifest, directory, 1 << 20)
+        server.require_room(manifest, Directory(directory), 1 << 20)
     assert "1 MiB" in refused.value.why
     assert staging.databases() == before
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,11 +28,12 @@ def refresh(
     directory: Directory = HERE,
     json: Json = False,  # noqa: ARG001 - its callback has seen it
     source: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--from",
-            metavar="DIRECTORY",
-            help="The data set; without it the newest that is on the stack's server.",
+            metavar="PLACE",
+            help="The data set: its directory, or s3://bucket/prefix. Without it the newest that "
+            "is on the stack's server.",
             show_default=False,
         ),
     ] = None,
@@ -64,6 +64,7 @@ def refresh(
     A rolling update behind the gate changes over, and a rollback goes back to the data set before.
     Data sets that no release works on any more are dropped. Never for a stack with real data.
     """
+    from aegis_deploy.data.data_set.directory import storage_at
     from aegis_deploy.flows.refresh import RefreshRequest
     from aegis_deploy.flows.refresh import refresh as run
     from aegis_deploy.model.dataset import short
@@ -72,7 +73,7 @@ def refresh(
         raise typer.BadParameter("--load-only needs --from, and drops nothing: no --keep")
     out = output_of(context)
     request = RefreshRequest(
-        directory=source,
+        source=None if source is None else storage_at(source),
         load_only=load_only,
         keep=keep,
         yes=yes,

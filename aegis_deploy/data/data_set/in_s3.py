@@ -308,18 +308,42 @@ class S3Prefix:
             AegisError: It cannot be reached, or is another one by now.
         """
         place = self._bucket.place(name)
+        with self._there(place):
+            try:
+                asked = _Download(self._bucket, name, *self._tag(name))
+                with io.BufferedReader(asked, _PART) as file:
+                    yield file
+            except FileExistsError:
+                raise AegisError(
+                    what=f"{place} is another object by now",
+                    why="it was written anew while it was read",
+                    state=_STATE,
+                    next="see who writes there, then run it again",
+                ) from None
+
+    def size(self, name: str) -> int:
+        """Return how large a file is, in bytes; from then on it has to stay the same.
+
+        Args:
+            name: Its name, from the data set on.
+
+        Raises:
+            OSError: There is none.
+            AegisError: It cannot be reached.
+        """
+        with self._there(self._bucket.place(name)):
+            return self._tag(name)[0]
+
+    def _tag(self, name: str) -> tuple[int, str]:
+        if name not in self._tags:
+            self._tags[name] = self._bucket.tag(name)
+        return self._tags[name]
+
+    @staticmethod
+    @contextmanager
+    def _there(place: str) -> Iterator[None]:
         try:
-            if name not in self._tags:
-                self._tags[name] = self._bucket.tag(name)
-            with io.BufferedReader(_Download(self._bucket, name, *self._tags[name]), _PART) as file:
-                yield file
-        except FileExistsError:
-            raise AegisError(
-                what=f"{place} is another object by now",
-                why="it was written anew while it was read",
-                state=_STATE,
-                next="see who writes there, then run it again",
-            ) from None
+            yield
         except FileNotFoundError:
             raise FileNotFoundError(errno.ENOENT, "there is no such object", place) from None
 

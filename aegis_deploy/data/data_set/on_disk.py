@@ -79,11 +79,17 @@ class Directory:
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:  # noqa: D102
+        with self._within(name).open("rb") as file:
+            yield file
+
+    def size(self, name: str) -> int:  # noqa: D102
+        return self._within(name).stat().st_size
+
+    def _within(self, name: str) -> Path:
         path = self.path / name
         if not path.resolve().is_relative_to(self.path.resolve()):
             raise PermissionError(errno.EACCES, "lies outside the data set", str(path))
-        with path.open("rb") as file:
-            yield file
+        return path
 
 
 @contextmanager

@@ -84,6 +84,17 @@ class Storage(Protocol):
             AegisError: It cannot be reached.
         """
 
+    def size(self, name: str) -> int:
+        """Return how large a file is, in bytes.
+
+        Args:
+            name: Its name, from the data set on.
+
+        Raises:
+            OSError: There is none.
+            AegisError: It cannot be reached.
+        """
+
 
 class _Summed(io.RawIOBase):
     """Passes on what is written, and sums it up."""

@@ -15,6 +15,7 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.data.catalog import TableName
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.manifest import Manifest, TableRows
+from aegis_deploy.data.data_set.on_disk import Directory
 from aegis_deploy.data.dataset_server import Kept
 from aegis_deploy.flows import deploy
 from aegis_deploy.flows import refresh as flow
@@ -57,7 +58,7 @@ SERVER = {
         },
     },
 }
-DIRECTORY = Path("set")
+PLACE = Directory(Path("set"))
 
 
 @dataclass
@@ -72,10 +73,10 @@ class Server:
     def kept(self) -> list[Kept]:
         return list(self.there)
 
-    def require_room(self, _: Manifest, directory: Path, capacity: int | None) -> None:
-        assert (directory, capacity) == (DIRECTORY, 1 << 30)
+    def require_room(self, _: Manifest, place: Directory, capacity: int | None) -> None:
+        assert (place, capacity) == (PLACE, 1 << 30)
 
-    def load(self, manifest: Manifest, _: Path) -> Any:
+    def load(self, manifest: Manifest, _: Directory) -> Any:
         if self.refuses is not None:
             raise self.refuses
         self.stage.did.append(f"load {manifest.shown}")
@@ -108,8 +109,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> tuple[Stage, Server]:
     def opened(*_: object) -> Iterator[Opened]:
         yield Opened(cast("Any", server), 1 << 30)
 
-    def read(directory: Path, _: object) -> Manifest:
-        assert directory == DIRECTORY
+    def read(place: Directory, _: object) -> Manifest:
+        assert place == PLACE
         return MANIFEST
 
     monkeypatch.setattr(dataset_access, "opened", opened)
@@ -119,7 +120,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> tuple[Stage, Server]:
 
 
 def run(stage: Stage, **asked: Any) -> Any:
-    asked = {"directory": DIRECTORY, "yes": True, **asked}
+    asked = {"source": PLACE, "yes": True, **asked}
     return refresh(stage.flow, RefreshRequest(**asked))
 
 
@@ -201,7 +202,7 @@ class TestDone:
 
     def test_without_a_directory_the_newest_is_taken(self, made: tuple[Stage, Server]) -> None:
         stage, _ = made
-        assert run(stage, directory=None).name == OLD
+        assert run(stage, source=None).name == OLD
 
     def test_it_may_only_be_loaded(self, made: tuple[Stage, Server]) -> None:
         stage, _ = made
@@ -296,7 +297,7 @@ class TestRefused:
     def test_none_where_there_is_none(self, made: tuple[Stage, Server]) -> None:
         stage, server = made
         server.there = []
-        assert "there is no data set" in refused(stage, directory=None).what
+        assert "there is no data set" in refused(stage, source=None).what
 
 
 class TestGoingBack:
@@ -312,7 +313,7 @@ class TestGoingBack:
         with pytest.raises(AegisError) as error:
             rollback(stage.flow, RollbackRequest(to=1, yes=True))
         assert "its data set cccccccccccc is not on the server any more" in error.value.why
-        assert "aegis data refresh --load-only --from DIRECTORY" in error.value.why
+        assert "aegis data refresh --load-only --from PLACE" in error.value.why
         assert error.value.next == "the nearest that does: aegis rollback --to 2"
         assert not [it for it in stage.did if it.startswith("replay")]
 
