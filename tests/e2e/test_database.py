@@ -280,7 +280,7 @@ def test_a_pull_request_is_told_what_its_migrations_do_and_whether_what_runs_sti
     stored: Stored, tmp_path: Path
 ) -> None:
     number = stored.schema()[0] + 1
-    stored.adds(number, 'op.add_column("records", sa.Column("of_a_request", sa.Text))')
+    stored.adds(number, 'op.add_column("records", sa.Column("requested", sa.Text))')
     stored.permit("CREATEDB")
     try:
         with github_server.serve() as github:
@@ -292,7 +292,7 @@ def test_a_pull_request_is_told_what_its_migrations_do_and_whether_what_runs_sti
     finally:
         stored.permit("NOCREATEDB")
     assert f"**staging** rehearsed {number - 1} " in comment["body"]
-    assert "of_a_request" in comment["body"]
+    assert "requested" in comment["body"]
     assert "what runs reads and writes on it" in comment["body"]
     assert stored.password not in comment["body"]
     assert stored.schema()[0] == number - 1
