@@ -22,6 +22,7 @@ from app.database.engine import reason
 from app.database.schema import CodeSchema, DatabaseSchema, misfit
 from app.database.tables import AEGIS_SCHEMA
 from app.migrations.history import HistoryError, Plan, Revision, line, plan
+from app.migrations.online import SAY, OrderError
 
 LOCK = 0x61656769_73
 """The advisory lock of whoever migrates: "aegis"."""
@@ -262,6 +263,11 @@ class Runner:
                 self._say(f"held up: {revision}: {reason(error)}; attempt {attempt}")
                 self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
                 pause = min(pause * 2, _MOST_PAUSE)
+            except OrderError as error:
+                self._connection.rollback()
+                raise MigrationError(
+                    f"{revision}: {error}", at=revision.number - 1, began=True, final=True
+                ) from None
             else:
                 self._say(f"applied {revision}, {time.monotonic() - began:.1f} s")
                 return
@@ -280,6 +286,7 @@ class Runner:
         config.set_main_option("script_location", str(self._directory))
         config.attributes["connection"] = self._connection
         config.attributes["on_apply"] = self._note
+        config.attributes[SAY] = self._say
         with self._within(revision):
             command.upgrade(config, f"{revision.number:04d}")
         self._connection.commit()

@@ -48,6 +48,12 @@ class History:
         )
         (self.directory / "versions" / f"r{self.head:04d}.py").write_text(text)
 
+    def add_online(self, *steps: str) -> None:
+        """Add a revision of steps in Python, which `online` is imported for."""
+        self.add("SELECT 1", more="\nfrom app.migrations import online\n")
+        written = self.directory / "versions" / f"r{self.head:04d}.py"
+        written.write_text(written.read_text() + "".join(f"    {it}\n" for it in steps))
+
     def run(
         self, database: Database, *, contracts: bool = False, head: int = 0, least: int = 1
     ) -> tuple[DatabaseSchema, list[str]]:

@@ -262,6 +262,74 @@ class TestRevisions:
         assert schema.revision == 2
         assert database.query("SELECT to_regclass('beside')::text") == [("beside",)]
 
+    def test_what_a_failed_index_left_is_taken_away_by_the_next_try(
+        self, database: Database, history: History
+    ) -> None:
+        history.run(database)
+        database.execute(
+            "INSERT INTO records (name, status) VALUES ('a', 'active'), ('a', 'active')"
+        )
+        history.add_online('online.create_index("once", "records", "name", unique=True)')
+        with pytest.raises(MigrationError, match="unique"):
+            history.run(database)
+        valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('once')"
+        assert database.query(valid) == [(False,)], "what PostgreSQL leaves of it"
+        assert database.query("SELECT revision FROM aegis_schema") == [(1,)]
+        database.execute("DELETE FROM records WHERE number = (SELECT max(number) FROM records)")
+        schema, told = history.run(database)
+        assert schema.revision == 2
+        assert "dropped what a try before had left of index once" in told
+        assert database.query(valid) == [(True,)]
+
+    def test_an_index_that_is_there_already_is_not_made_again(
+        self, database: Database, history: History
+    ) -> None:
+        history.run(database)
+        history.add_online('online.create_index("beside", "records", "name")')
+        database.execute("CREATE INDEX beside ON records (name)")
+        before = database.query("SELECT to_regclass('beside')::oid")
+        schema, _ = history.run(database)
+        assert schema.revision == 2
+        assert database.query("SELECT to_regclass('beside')::oid") == before
+
+    def test_rows_are_filled_in_some_at_a_time_and_a_try_goes_on_where_one_was_cut_short(
+        self, server: PostgresServer, database: Database, history: History
+    ) -> None:
+        history.add("ALTER TABLE records ADD COLUMN note text")
+        history.run(database)
+        database.execute(
+            "INSERT INTO records (name, status) SELECT 'N' || n, 'active' "
+            "FROM generate_series(1, 25) AS n"
+        )
+        history.add_online(
+            'online.backfill("records", key="number", values="note = lower(name::text)", '
+            'where="note IS NULL", batch=10)'
+        )
+        filled = "SELECT count(*) FROM records WHERE note = lower(name)"
+        with server.connect(database.name) as holder:
+            with holder.transaction(), pytest.raises(MigrationError, match="lock timeout"):
+                holder.execute("SELECT * FROM records WHERE name = 'N15' FOR UPDATE")
+                history.run(database)
+            assert database.query(filled) == [(10,)]
+        schema, told = history.run(database)
+        assert schema.revision == 3
+        assert told[:2] == ["filled 10 rows of records", "filled 15 rows of records"]
+        assert database.query(filled) == [(25,)]
+
+    def test_nothing_stands_before_what_commits_as_it_goes(
+        self, database: Database, history: History
+    ) -> None:
+        history.run(database)
+        history.add_online(
+            'op.execute("ALTER TABLE records ADD COLUMN note text")',
+            'online.create_index("noted", "records", "note")',
+        )
+        with pytest.raises(MigrationError, match="stands first") as refused:
+            history.run(database)
+        assert refused.value.final
+        columns = "SELECT 1 FROM information_schema.columns WHERE column_name = 'note'"
+        assert database.query(columns) == []
+
 
 def test_a_schema_that_the_code_does_not_work_with_fails_its_own_tests(tmp_path: Path) -> None:
     taken = truncated(ROOT, 1, tmp_path / "taken")

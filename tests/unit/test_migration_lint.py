@@ -9,6 +9,7 @@ import pytest
 
 from aegis_deploy.operations import squawk
 from app.migrate import LIMITS
+from app.migrations.rendering import render
 from tests import migration_lint
 from tests.migration_lint import MIGRATIONS, NEEDLESS, NO_LINE, NO_REASON, NOT_RENDERED, lint
 
@@ -175,6 +176,21 @@ def test_an_index_is_made_outside_of_a_transaction(line: Line) -> None:
         "                        postgresql_concurrently=True)"
     )
     assert line.rules() == []
+
+
+def test_steps_that_commit_as_they_go_are_looked_at_as_they_are_sent(line: Line) -> None:
+    line.write(
+        "    from app.migrations import online\n"
+        "    online.create_index('i', 'records', 'lower(name)', where=\"name <> ''\")\n"
+        "    online.backfill('records', key='number', values='was = name', where='was IS NULL')"
+    )
+    assert line.rules() == []
+    sql, why = render(line.directory, 2)
+    assert why == ""
+    assert (
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON records (lower(name)) WHERE name <> ''" in sql
+    )
+    assert "LIMIT 1000 FOR NO KEY UPDATE" in sql
 
 
 def test_that_there_is_a_time_limit_is_told_by_what_the_runner_sends(line: Line) -> None:
