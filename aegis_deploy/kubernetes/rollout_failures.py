@@ -194,7 +194,9 @@ class Observer:
         for pod in pods:
             for status, lasting in container_statuses(pod):
                 count, state, ended = ends_of(status, lasting=lasting)
-                if state.get("reason") in _OF_THE_NODE:
+                # A node that is started anew may have lost one that was made and not yet started:
+                # the next one counts as its restart, and nothing tells of an end.
+                if not state or state.get("reason") in _OF_THE_NODE:
                     continue
                 key = (pod["metadata"]["uid"], status["name"])
                 count -= (self._forgiven or {}).get(key, 0)

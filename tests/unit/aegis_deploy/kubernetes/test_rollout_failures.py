@@ -290,6 +290,15 @@ class TestCrashes:
         container(found)["state"]["terminated"] |= {"exitCode": 255, "reason": reason}
         assert seen(found, 0.0) is None
 
+    def test_one_that_a_node_lost_before_it_started_has_not(self) -> None:
+        found = recorded("unready")
+        # As the kubelet told after it and its runtime were killed between making and starting.
+        container(found).update({"restartCount": 1, "lastState": {}})
+        assert seen(found, 0.0) is None
+        ended = {"terminated": {"exitCode": 1}}
+        container(found).update({"restartCount": 2, "lastState": ended})
+        assert seen(found, 0.0) is not None
+
     @pytest.mark.parametrize(("code", "restarts", "evidence"), [(0, 0, False), (1, 0, True)])
     def test_an_init_container_may_end_but_not_fail(
         self, code: int, restarts: int, evidence: bool
