@@ -29,7 +29,7 @@ from lab.plugin_cache import Plugin
 from lab.progress import Step, Steps
 from lab.releases import COREDNS, KUBERNETES, OF_PROVIDERS, PULUMI, Release
 from lab.settings import LabSettings
-from lab.toolchain import KUBE, PULUMI_VERSION, STORAGE, Tool, Toolchain
+from lab.toolchain import KUBE, POLICIES, PULUMI_VERSION, STORAGE, Tool, Toolchain
 from tests.unit.lab.release_site import Site, running, whole
 
 Script = Callable[[str, str], Path]
@@ -38,6 +38,8 @@ TOOLS = [PULUMI, KUBERNETES, COREDNS]
 NOTHING = Choices()
 REFUSALS = [Refusal(it, "github.com: no way") for it in (PULUMI, COREDNS, *PROVIDERS)]
 CLI, DNS = toolchain.PULUMI, toolchain.COREDNS
+OURS = [STORAGE, POLICIES]
+"""What nobody publishes."""
 pytestmark = pytest.mark.usefixtures("nothing_installed")
 
 
@@ -101,20 +103,20 @@ class TestToBuild:
     """What is neither there nor coming."""
 
     def test_is_all_on_a_new_machine(self, lab: LabSettings) -> None:
-        assert official.to_build(lab, NOTHING, []) == [CLI, KUBE, DNS, STORAGE]
+        assert official.to_build(lab, NOTHING, []) == [CLI, KUBE, DNS, *OURS]
 
     def test_is_what_nobody_publishes_where_the_rest_is_coming(self, lab: LabSettings) -> None:
-        assert official.to_build(lab, NOTHING, TOOLS) == [STORAGE]
+        assert official.to_build(lab, NOTHING, TOOLS) == OURS
         have(lab, *TOOLS)
-        assert official.to_build(lab, NOTHING, []) == [STORAGE]
+        assert official.to_build(lab, NOTHING, []) == OURS
 
     def test_is_all_where_that_is_asked_for(self, lab: LabSettings, script: Script) -> None:
         have(lab, *TOOLS)
         script("path/pulumi", f"echo {PULUMI_VERSION}")
         forced = Choices(tools=Tools.BUILD)
-        assert official.to_build(lab, forced, []) == [CLI, KUBE, DNS, STORAGE]
+        assert official.to_build(lab, forced, []) == [CLI, KUBE, DNS, *OURS]
         build(lab, CLI, KUBE)
-        assert official.to_build(lab, forced, []) == [DNS, STORAGE]
+        assert official.to_build(lab, forced, []) == [DNS, *OURS]
 
     def test_is_no_cli_where_a_person_has_one(self, lab: LabSettings, script: Script) -> None:
         script("path/pulumi", f"echo {PULUMI_VERSION}")
@@ -217,7 +219,7 @@ class TestProvided:
             monkeypatch.setitem(cast("dict[str, str]", KUBERNETES.pinned), name, digest)
         steps = Said()
         lifecycle._provide(lab, NOTHING, steps, nodes_wanted=1)
-        assert built == [STORAGE.name]
+        assert built == [it.name for it in OURS]
         assert steps.lines == []
         assert all(plugin.official for plugin in plugin_cache.find(lab))
 
@@ -227,7 +229,7 @@ class TestProvided:
         lab, built = near
         steps = Said()
         lifecycle._provide(lab, NOTHING, steps, nodes_wanted=1)
-        assert built == [CLI.name, KUBE.name, DNS.name, STORAGE.name]
+        assert built == [it.name for it in (CLI, KUBE, DNS, *OURS)]
         [line] = steps.lines
         assert line.startswith("Official releases cannot be had (127.0.0.1:")
         assert line.endswith(
@@ -249,7 +251,8 @@ class TestProvided:
         site.manners[site.path(lab, COREDNS)] = "cut"
         steps = Said()
         lifecycle._provide(lab, NOTHING, steps, nodes_wanted=1)
-        assert sorted(built) == [DNS.name, KUBE.name, STORAGE.name], "Kubernetes' pin is another"
+        wanted = sorted(it.name for it in (DNS, KUBE, *OURS))
+        assert sorted(built) == wanted, "Kubernetes' pin is another"
         [line] = steps.lines
         assert "not the pinned" in line
         assert "the transfer was cut" in line
@@ -275,4 +278,4 @@ class TestProvided:
         lab, built = near
         steps = Said()
         lifecycle._provide(lab, Choices(Plugins.STAND_IN, Tools.BUILD), steps, nodes_wanted=1)
-        assert (site.asked, steps.lines, len(built)) == ([], [], 4)
+        assert (site.asked, steps.lines, len(built)) == ([], [], 3 + len(OURS))

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import StringIO
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -16,6 +15,7 @@ from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model.dataset import DATASET
+from aegis_deploy.model.release import Deployed
 from aegis_deploy.model.schema import (
     HEAD,
     IRREVERSIBLE,
@@ -181,7 +181,7 @@ def test_whoever_asks_what_fits_before_anybody_looked_is_not_told_that_everythin
 ) -> None:
     marks = {schema_store.TAG: "5 5"}
     found, _ = reader(Stack([resource("apps/v1:Deployment", CODE)], marks), Api(silent=True))
-    older = SimpleNamespace(schema=CodeSchema(head=4, least=1))
+    older = Deployed(schema=CodeSchema(head=4, least=1))
     monkeypatch.setattr(stack_history, "deployed", lambda *_: older)
     assert "works with code of revision 5" in found.misfit(cast("Any", "its release"))
 
