@@ -52,7 +52,8 @@ def test_an_image_set_during_a_rollback_is_overruled(it: Faulty) -> None:
     it.goes_on(version)
 
 
-@pytest.mark.parametrize("what", [DEPLOY, pytest.param(ROLLBACK, marks=every)])
+@every
+@pytest.mark.parametrize("what", [DEPLOY, ROLLBACK])
 def test_pods_scaled_by_hand_are_told_of_and_put_back(it: Faulty, what: str) -> None:
     version = it.prepare(what)
     with it.busy() as seen:

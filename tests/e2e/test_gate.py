@@ -323,12 +323,10 @@ def test_writes_go_through_the_api_server_where_the_account_may_and_are_told_whe
     assert any("create services/proxy" in note for note in verdict.notes) == (not writes)
 
 
-def test_a_database_that_is_away_ends_in_no_verdict(
-    good: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("aegis_deploy.gate.analysis._ENDPOINTS_SECONDS", 1.0)
+def test_a_database_that_is_away_ends_in_no_verdict(good: Cluster) -> None:
     away = {"DATA": "503", "PROBLEM": "urn:example:database-away"}
-    verdict = _judged(good, annotations=ITEMS, environment=away)
+    hurried = replace(PATIENT, away_seconds=1)
+    verdict = _judged(good, hurried, annotations=ITEMS, environment=away)
     assert (verdict.kind, verdict.lost, verdict.silent) == (UNTOLD, True, "database")
 
 

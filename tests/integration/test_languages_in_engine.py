@@ -19,6 +19,7 @@ from aegis_deploy.stack.session import Session
 from tests.integration.isolation import environment_in, place_provider
 from tests.integration.waiting import SECONDS, no_process_left
 from tests.languages.programs import GO, TYPESCRIPT, Language
+from tests.series import every
 
 _VOLATILE = ("created", "modified", "sourcePosition", "stackTrace")
 _NAMED_AFTER_ITS_VERSION = ("default: gone", "given: provider")
@@ -108,7 +109,7 @@ class Foreign:
         return Session.open("far", self.bare, self.without)
 
 
-@pytest.fixture(params=[GO, TYPESCRIPT], ids=str)
+@pytest.fixture(params=[GO, pytest.param(TYPESCRIPT, marks=every)], ids=str)
 def far(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> Iterator[Foreign]:
     language: Language = request.param
     directory, bare, hosts = (tmp_path / name for name in ("program", "bare", "hosts"))
