@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
@@ -75,12 +74,9 @@ def require_fit(flow: FlowContext, changes: Changes) -> None:
             flow.out.show(f"    {line}")
         if further.freezes:
             flow.out.warn(further.freezes)
-    if database is None:
-        return
     code, migrates = of_steps(changes.steps)
-    if code is not None and migrates:
-        database = replace(database, revision=max(database.revision, code.head))
-    why = schema.misfit(code, database)
+    fit = schema.misfit_once_migrated if migrates else schema.misfit
+    why = fit(code, database)
     if why:
         raise AegisError(
             what=f"this release does not fit the database of {flow.session.name} as it is now",

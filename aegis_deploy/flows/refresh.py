@@ -7,8 +7,8 @@ set before. What nothing refers to any more is dropped last of all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -144,18 +144,16 @@ def require_sample(flow: FlowContext) -> None:
     )
 
 
-def referred(
-    runs: str, releases: Sequence[tuple[Release, Deployed]], keep: int | None
-) -> frozenset[str]:
+def referred(runs: str, backs: Iterable[Deployed], keep: int | None) -> frozenset[str]:
     """Return the data sets that stay, by their short names.
 
     Args:
         runs: The one in use, which always does.
-        releases: The releases that can be gone back to, newest first, with what each deployed.
+        backs: What the releases deployed that can be gone back to, newest first.
         keep: How many stay beside it; None for all that these refer to.
     """
     others = dict.fromkeys(
-        short(it.dataset) for _, it in releases if it.dataset and short(it.dataset) != short(runs)
+        short(it.dataset) for it in backs if it.dataset and short(it.dataset) != short(runs)
     )
     return frozenset({short(runs), *islice(others, keep)})
 
@@ -211,9 +209,8 @@ def _require_fit(flow: FlowContext, current: Release, said: DatabaseSchema | Non
         schema.JOB in schema.annotations_of(it.get("inputs") or {})
         for it in flow.session.resources()
     )
-    if said is not None and code is not None and migrates:
-        said = replace(said, revision=max(said.revision, code.head))
-    why = schema.misfit(code, said)
+    fit = schema.misfit_once_migrated if migrates else schema.misfit
+    why = fit(code, said)
     if why:
         raise AegisError(
             what=f"release {current.number}, which runs in {flow.session.name}, does not fit the "
@@ -308,11 +305,8 @@ def _dropped(flow: FlowContext, place: Place, runs: str, keep: int | None) -> tu
 
 
 def _drop(flow: FlowContext, server: DatasetServer, runs: str, keep: int | None) -> tuple[str, ...]:
-    backs = [
-        (it, stack_history.deployed(flow.session, it))
-        for it in ways_back(stack_history.reading(flow.session))
-    ]
-    stay = referred(runs, backs, keep)
+    releases = ways_back(stack_history.reading(flow.session))
+    stay = referred(runs, [stack_history.deployed(flow.session, it) for it in releases], keep)
     dropped = []
     for it in server.kept():
         if short(it.name) in stay:

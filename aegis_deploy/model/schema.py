@@ -115,6 +115,20 @@ def misfit(code: CodeSchema | None, database: DatabaseSchema | None) -> str:
     return ""
 
 
+def misfit_once_migrated(code: CodeSchema | None, database: DatabaseSchema | None) -> str:
+    """Say why a release does not fit a database that its own migration is run on first.
+
+    Whether that can do it is for the migration itself to say.
+
+    Args:
+        code: What the release says of itself.
+        database: What the database says of itself before.
+    """
+    if code is None or database is None:
+        return ""
+    return misfit(code, replace(database, revision=max(database.revision, code.head)))
+
+
 def latest(found: Iterable[DatabaseSchema | None]) -> DatabaseSchema | None:
     """Return what a database is, of which some may have heard later than others.
 

@@ -339,9 +339,8 @@ class TestGoingBack:
     ("keep", "stay"), [(None, "abc"), (0, "b"), (1, "ba"), (2, "bac"), (9, "abc")]
 )
 def test_the_one_in_use_always_stays(keep: int | None, stay: str) -> None:
-    releases = [(release(9 - n), Deployed(dataset=it * 64)) for n, it in enumerate("babac")]
-    releases.append((release(1), Deployed()))
-    assert referred("b" * 64, releases, keep) == {it * 12 for it in stay}
+    backs = [*(Deployed(dataset=it * 64) for it in "babac"), Deployed()]
+    assert referred("b" * 64, backs, keep) == {it * 12 for it in stay}
 
 
 def test_the_server_is_the_one_that_says_so() -> None:
