@@ -57,8 +57,12 @@ def short_of(home: str, database: str) -> str:
 
 def of_manifest(manifest: Mapping[str, Any]) -> str:
     """Return the data set that a workload's pods work on; empty where it does not say."""
-    said = annotations_of(manifest).get(DATASET)
-    return said if isinstance(said, str) and re.fullmatch(NAME, said) else ""
+    return of_annotations(annotations_of(manifest))
+
+
+def of_annotations(annotations: Mapping[str, Any]) -> str:
+    """Return the data set that a pod's annotations say it works on; empty where they say none."""
+    return _name(annotations.get(DATASET))
 
 
 def of_manifests(manifests: Iterable[Mapping[str, Any]]) -> str:
@@ -68,7 +72,10 @@ def of_manifests(manifests: Iterable[Mapping[str, Any]]) -> str:
 
 def of_outputs(outputs: Mapping[str, Any]) -> str:
     """Return the data set that a program's outputs name; empty where they name none."""
-    said = outputs.get(SETTING)
+    return _name(outputs.get(SETTING))
+
+
+def _name(said: object) -> str:
     return said if isinstance(said, str) and re.fullmatch(NAME, said) else ""
 
 

@@ -122,15 +122,11 @@ def _of_namespace(cluster: Cluster, namespace: str) -> Iterator[tuple[str, Datab
     for pod in pods:
         said = pod["metadata"].get("annotations") or {}
         if schema.JOB in said:
-            yield from ((_dataset(said), schema.of_answer(it)) for it in _ends(pod))
+            dataset = datasets.of_annotations(said)
+            yield from ((dataset, schema.of_answer(it)) for it in _ends(pod))
         elif schema.HEAD in said and is_ready(pod) and not is_going(pod) and asked < _MOST_ASKED:
             asked += 1
-            yield _dataset(said), _answer(cluster, pod, said)
-
-
-def _dataset(said: Mapping[str, Any]) -> str:
-    """The data set that a pod works on, by its annotations; empty for none."""
-    return datasets.of_manifest({"spec": {"template": {"metadata": {"annotations": said}}}})
+            yield datasets.of_annotations(said), _answer(cluster, pod, said)
 
 
 def _ends(pod: Mapping[str, Any]) -> Iterator[str]:
