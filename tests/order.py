@@ -51,7 +51,6 @@ LONGEST_FIRST = (
     "test_added",
     "test_replay",
     "test_autoscale",
-    "test_rollback_report",
     "test_sets",
     "test_autoscaled",
     "test_guard",

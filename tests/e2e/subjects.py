@@ -73,12 +73,11 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/test_replay.py": ("lab/plugins/kubernetes/",),
     "tests/e2e/test_replay_image.py": ("lab/plugins/docker/",),
     "tests/e2e/test_replay_order.py": ("aegis_deploy/flows/rollback.py",),
-    "tests/e2e/test_rollback.py": _commands(
-        *("deploy", "rollback", "history", "status", "show", "diff", "gate", "config", "report")
-    ),
-    "tests/e2e/test_rollback_report.py": (
+    "tests/e2e/test_rollback.py": (
         "aegis_deploy/report/templates/",
-        *_commands("deploy", "rollback", "report", "history", "config"),
+        *_commands(
+            *("deploy", "rollback", "history", "status", "show", "diff", "gate", "config", "report")
+        ),
     ),
     "tests/e2e/test_schema_fit.py": _commands(
         "deploy", "rollback", "history", "status", "migrate", "drift", "preview"

@@ -294,6 +294,7 @@ def test_a_volume_that_grew_and_a_stored_version_stay_and_all_else_is_restored(s
     assert len(again["stays"]) == 2, "it would be left so again"
 
 
+@every
 def test_what_refuses_every_change_goes_first(shop: Shop) -> None:
     guard = f"guard.{shop.namespace}.example.com"
     shop.configure({"adds": "guards"})

@@ -166,6 +166,7 @@ def _deploying(stored: Stored) -> Iterator[subprocess.Popen[str]]:
         yield deploying
 
 
+@every
 def test_recover_judges_what_the_gate_could_tell_nothing_of_once_the_database_is_back(
     stored: Stored,
 ) -> None:
@@ -299,6 +300,7 @@ def test_a_pull_request_is_told_what_its_migrations_do_and_whether_what_runs_sti
     assert stored.query("SELECT 1 FROM pg_database WHERE datname LIKE 'rehearsal_of_%'") == []
 
 
+@every
 def test_a_contract_is_rehearsed_on_a_copy_under_load_and_nothing_of_it_is_left(
     stored: Stored,
 ) -> None:

@@ -84,7 +84,8 @@ def test_a_deployment_that_is_deleted_comes_back(it: Faulty, what: str) -> None:
         it.goes_on(version)
 
 
-@pytest.mark.parametrize("what", [pytest.param(DEPLOY, marks=every), ROLLBACK])
+@every
+@pytest.mark.parametrize("what", [DEPLOY, ROLLBACK])
 def test_settings_that_are_deleted_come_back(it: Faulty, what: str) -> None:
     version = it.prepare(what)
     with it.busy() as seen:

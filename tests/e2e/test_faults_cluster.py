@@ -105,7 +105,8 @@ def test_an_etcd_that_is_started_anew_loses_nothing(it: Faulty, what: str) -> No
     finishes(it, code, running.text, what, version)
 
 
-@pytest.mark.parametrize("what", [DEPLOY, pytest.param(ROLLBACK, marks=every)])
+@every
+@pytest.mark.parametrize("what", [DEPLOY, ROLLBACK])
 def test_a_node_that_is_started_anew_keeps_its_pods(it: Faulty, what: str) -> None:
     version = it.prepare(what)
     with it.busy() as seen:

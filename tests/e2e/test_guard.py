@@ -65,6 +65,7 @@ def test_one_killed_before_the_verdict_is_judged_by_its_guard(web: Service) -> N
     assert web.serves() == "v4"
 
 
+@every
 def test_of_two_deployers_one_waits_and_one_is_told_who_works(web: Service) -> None:
     web.choose("v5")
     logs = web.guards

@@ -70,8 +70,12 @@ def test_make_up_again_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     "killed",
-    [("kubelet",), ("containerd", "kubelet"), ("dockerd", "registry"), outage.DAEMONS],
-    ids=["kubelet", "node", "images", "all"],
+    [
+        pytest.param(("kubelet",), id="kubelet", marks=every),
+        pytest.param(("containerd", "kubelet"), id="node"),
+        pytest.param(("dockerd", "registry"), id="images", marks=every),
+        pytest.param(outage.DAEMONS, id="all"),
+    ],
 )
 def test_programs_that_were_killed_come_back_and_the_rest_is_left_alone(
     killed: tuple[str, ...],

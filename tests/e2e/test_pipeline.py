@@ -136,6 +136,7 @@ def test_a_push_to_main_gives_production_the_image_that_staging_verified(
     assert TOKEN not in said
 
 
+@every
 def test_a_deploy_whose_runner_dies_is_recovered_by_the_next_job(
     shop: Stand, github: GitHubServer, tmp_path: Path
 ) -> None:
@@ -213,6 +214,7 @@ def test_a_fork_without_secrets_is_told_what_could_not_be_done(
     assert len(github.comments) == before
 
 
+@every
 def test_drift_is_told_field_by_field_and_put_back_with_no_request_lost(
     shop: Stand, github: GitHubServer, read_only: dict[str, str], tmp_path: Path
 ) -> None:

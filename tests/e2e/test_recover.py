@@ -20,6 +20,7 @@ import pytest
 
 from tests.e2e.doomed_stand import SIGNALS, VICTIMS, Doomed, doomed
 from tests.e2e.traffic import Seen
+from tests.series import deaths
 
 DEATHS = int(os.environ.get("AEGIS_DEATHS", "1"))
 SEED = int(os.environ.get("AEGIS_SEED", "4"))
@@ -79,7 +80,7 @@ class Doom:
 
 
 @pytest.mark.skipif(DEATHS == 0, reason="AEGIS_DEATHS is 0")
-@pytest.mark.parametrize("what", ["deploy", "rollback"])
+@pytest.mark.parametrize("what", [pytest.param("deploy", marks=deaths), pytest.param("rollback")])
 def test_every_death_is_recovered_from_with_no_request_lost(it: Doomed, what: str) -> None:
     chance = random.Random(f"{SEED} {what}")  # noqa: S311 - to be repeated, not to be secret
     tally = Tally()

@@ -11,13 +11,16 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
 
+from tests.e2e.browser import Browser, browser
 from tests.e2e.comparison import unlike_release
+from tests.e2e.release_pages import SAID, require_history, require_release
 from tests.e2e.releases import REFUSED_LOG_LEVEL, push_release
 from tests.e2e.stand import Finished, Stand, execute
 from tests.e2e.traffic import Seen, traffic
@@ -360,6 +363,7 @@ def test_a_plain_update_counts_as_verified_when_its_gate_passed(at: Stand) -> No
     assert "rolled back before" not in at.pulumi("preview", *STACK).output
 
 
+@every
 def test_a_plain_update_without_a_gate_is_not_verified_and_rollback_says_so(at: Stand) -> None:
     path = at.directory / "Pulumi.staging.yaml"
     with_gate = path.read_text()
@@ -373,6 +377,56 @@ def test_a_plain_update_without_a_gate_is_not_verified_and_rollback_says_so(at: 
     shown = _aegis(at, "rollback", "--to", number, "--preview", expect=0)
     assert "NOT verified by a gate" in shown.output
     assert f"release {number}" in shown.output
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("chromium")) as it:
+        yield it
+
+
+def _report(at: Stand, number: int, page: Path) -> dict[str, Any]:
+    told = _json(at, "report", str(number), "--output", str(page), expect=0)
+    assert TOKEN not in page.read_text()
+    return told
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_the_page_of_a_release_shows_how_it_went(
+    at: Stand, chromium: Browser, kind: str, tmp_path: Path
+) -> None:
+    # The newest of each kind.
+    found: dict[str, int] = {}
+    for it in reversed(_json(at, "history", "--all", expect=0)["releases"]):
+        message = str(it["message"])
+        if "automated rollback" in message and "ended with exit code" in message:
+            found["failed"] = it["rolledBackFrom"]
+        elif it["restores"] and "automated" not in message:
+            found["by hand"] = it["number"]
+        elif message == "the first one":
+            found["good"] = it["number"]
+    page = tmp_path / "release.html"
+    require_release(chromium, page, _report(at, found[kind], page)["timeline"], kind)
+
+
+def test_a_plain_update_has_the_timeline_of_its_gate(at: Stand, tmp_path: Path) -> None:
+    plain = [
+        it["number"]
+        for it in _json(at, "history", "--all", expect=0)["releases"]
+        if it["verified"] and not it["message"].startswith("aegis") and it["changes"].get("update")
+    ]
+    found = (_report(at, number, tmp_path / "release.html")["timeline"] for number in plain)
+    timeline = next(it for it in found if it is not None and it["command"] == "pulumi up")
+    assert timeline["judgements"][0]["passed"] is True
+    assert timeline["probes"]
+
+
+def test_the_page_of_the_history_shows_the_four(
+    at: Stand, chromium: Browser, tmp_path: Path
+) -> None:
+    page = tmp_path / "history.html"
+    _aegis(at, "history", "--html", "--output", str(page), expect=0)
+    require_history(chromium, page)
 
 
 def test_the_stack_can_be_destroyed_after_all_that(at: Stand) -> None:

@@ -14,6 +14,7 @@ import pytest
 from lab.command import wait_until
 from tests.e2e.small_program import PATIENT, SmallProgram
 from tests.evidence.plugin import keep
+from tests.series import every
 
 PROGRAM = '''
 import pulumi
@@ -317,6 +318,7 @@ def test_a_contract_is_run_by_the_releases_own_migration_and_by_no_deploy(shop: 
     assert "works with code of revision 6" in refused["error"]["why"]
 
 
+@every
 def test_a_schedule_contracts_what_nothing_has_needed_for_long_enough(shop: Shop) -> None:
     shop.release(7, 2)
     assert shop.told("deploy", "--yes")["gate"]["passed"]
@@ -336,6 +338,7 @@ def test_a_schedule_contracts_what_nothing_has_needed_for_long_enough(shop: Shop
     shop.configure({"contractAfter": ""})
 
 
+@every
 def test_nothing_goes_back_past_what_is_irreversible(shop: Shop) -> None:
     shop.release(8, 2, broken=True, irreversible=8)
     eighth = {"revision": 8, "kind": "expand", "about": "Eight", "sql": ["DROP TABLE seven;"]}

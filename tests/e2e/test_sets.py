@@ -192,6 +192,7 @@ def test_so_it_does_when_a_person_goes_back(sets: Sets) -> None:
     sets.require_whole()
 
 
+@every
 def test_a_release_that_mends_the_set_replaces_the_pod_that_the_broken_one_left(
     sets: Sets,
 ) -> None:

@@ -33,6 +33,7 @@ class PostgresServer:
     def __init__(self, made: servers.Cluster, port: int) -> None:
         self._made, self.port = made, port
         self._running: ExitStack | None = None
+        self._migrated: Database | None = None
 
     @property
     def owner(self) -> int:
@@ -80,6 +81,23 @@ class PostgresServer:
             connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'".encode())
             connection.execute(f"CREATE DATABASE {name} OWNER {name}".encode())
         return Database(self, name)
+
+    def migrated(self) -> Database:
+        """The same with the service's schema in it: a copy of one that was migrated once."""
+        if self._migrated is None:
+            made = self.database()
+            done = made.migrate()
+            assert done.returncode == 0, done.stderr
+            # Below, everything that is its role's becomes another's; the database itself is not.
+            made.execute(f"ALTER DATABASE {made.name} OWNER TO {OWNER}")
+            self._migrated = made
+        name, of = f"db_{secrets.token_hex(4)}", self._migrated.name
+        with self.connect() as connection:
+            connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'".encode())
+            connection.execute(f"CREATE DATABASE {name} OWNER {name} TEMPLATE {of}".encode())
+        copied = Database(self, name)
+        copied.execute(f"REASSIGN OWNED BY {of} TO {name}")
+        return copied
 
 
 @dataclass(frozen=True)

@@ -373,6 +373,7 @@ def test_a_deploy_leaves_what_is_declared_no_more(shop: Shop) -> None:
     assert shop.cluster.data() == {"a": "2", "b": "1"}, "whoever took it out wanted it to stay"
 
 
+@every
 def test_a_deploy_refuses_somebody_else_s_object_before_anything_is_changed(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:

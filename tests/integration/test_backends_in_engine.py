@@ -49,7 +49,7 @@ no_service = pytest.mark.parametrize(
 """What a service has not, or has in a way of its own: test_cloud_in_engine.py."""
 one_of_each = pytest.mark.parametrize(
     "kind",
-    ["postgres", "s3", *(pytest.param(it, marks=every) for it in ("gs", "azblob"))],
+    ["s3", *(pytest.param(it, marks=every) for it in ("postgres", "gs", "azblob"))],
     indirect=True,
     scope="module",
 )

@@ -175,8 +175,7 @@ def test_one_that_cannot_be_migrated_is_left_as_it_is(
     words: list[str],
     words_given: tuple[str, ...],
 ) -> None:
-    database = server.database()
-    assert database.migrate().returncode == 0
+    database = server.migrated()
     database.execute(statement.format(name=database.name))
     told(database.migrate(*words_given), code, *words)
     assert database.query("SELECT revision FROM aegis_schema") == [(1,)]

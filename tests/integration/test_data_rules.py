@@ -255,8 +255,7 @@ class TestCheck:
     """`aegis data check`."""
 
     def test_the_services_own_rules_go_with_its_migrations(self, server: PostgresServer) -> None:
-        database = server.database()
-        assert database.migrate().returncode == 0
+        database = server.migrated()
         done = checked(database, RULES, "--json")
         assert done.returncode == ExitCode.OK, done.stderr
         assert json.loads(done.stdout)["missing"] == []
@@ -314,8 +313,7 @@ INSERT INTO idempotency_keys (key, request, record_number, response)
 def test_a_sample_by_the_services_own_rules_has_nothing_of_production(
     server: PostgresServer, tmp_path: Path
 ) -> None:
-    production = server.database()
-    assert production.migrate().returncode == 0
+    production = server.migrated()
     with psycopg.connect(production.url) as connection:
         connection.execute(ROWS.encode())
     (tmp_path / "key").write_bytes(KEY)
@@ -323,8 +321,7 @@ def test_a_sample_by_the_services_own_rules_has_nothing_of_production(
     into = ("--to", str(tmp_path / "set"), "--allow-writer", "--without-schema")
     done = aegis(production, "sample", *where, *into)
     assert done.returncode == ExitCode.OK, done.stderr
-    staging = server.database()
-    assert staging.migrate().returncode == 0
+    staging = server.migrated()
     done = aegis(staging, "load", str(tmp_path / "set"), "--to", "env:DATABASE")
     assert done.returncode == ExitCode.OK, done.stderr
     loaded = staging.query("SELECT name, email, phone FROM customers")

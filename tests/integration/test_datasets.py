@@ -211,8 +211,7 @@ class TestRealData:
         monkeypatch: pytest.MonkeyPatch,
         mark: str,
     ) -> None:
-        made = server.database()
-        assert made.migrate().returncode == 0
+        made = server.migrated()
         where = f"DATABASE {made.name}"
         if mark == "constraint":
             where = "CONSTRAINT aegis_schema_pkey ON aegis_schema"

@@ -24,10 +24,9 @@ WEAK = ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE")
 @pytest.fixture
 def database(server: PostgresServer) -> Database:
     """One with rows, whose role may create others."""
-    made = server.database()
+    made = server.migrated()
     with server.connect() as connection:
         connection.execute(f"ALTER ROLE {made.name} CREATEDB".encode())
-    assert made.migrate().returncode == 0
     made.execute(
         "INSERT INTO customers (name, email, phone) "
         "SELECT 'c' || n, 'c' || n || '@example.com', n FROM generate_series(1, 500) n"
@@ -293,9 +292,7 @@ STATEMENTS = [
 @pytest.fixture(scope="module")
 def plain(server: PostgresServer) -> Database:
     """One that each statement leaves as it found it."""
-    made = server.database()
-    assert made.migrate().returncode == 0
-    return made
+    return server.migrated()
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)

@@ -43,9 +43,7 @@ class Served:
 
 @pytest.fixture
 def served(server: PostgresServer, tmp_path: Path) -> Iterator[Served]:
-    database = server.database()
-    migrated = database.migrate()
-    assert migrated.returncode == 0, migrated.stderr
+    database = server.migrated()
     with (
         service(database, tmp_path / "log") as running,
         httpx.Client(base_url=f"http://127.0.0.1:{running.port}", timeout=SECONDS) as http,
