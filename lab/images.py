@@ -272,6 +272,7 @@ def _key(package_names: tuple[str, ...], *more: str) -> str:
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
 
+_COMPILE = "usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash"
 _HOOK = "; ".join(
     [
         "set -e",
@@ -283,8 +284,7 @@ _HOOK = "; ".join(
         "printf 'root:x:0:\\naegis:x:65532:\\n' > etc/group",
         "for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done",
         # A Debian package's script would do it. Without, each container compiles what it imports.
-        f"chroot . usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash"
-        f" -x /test/ usr/lib/python{PYTHON}",
+        f"chroot . {_COMPILE} -x /test/ usr/lib/python{PYTHON}",
     ]
 )
 
