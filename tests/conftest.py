@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import hypothesis
 import pytest
@@ -21,6 +22,10 @@ pytest_plugins = [
     "tests.evidence.plugin",
     "tests.processor_time",
 ]
+
+# pytest rewrites each file of tests before it runs it. Where Python may not write bytecode, as in
+# many images, each worker of each run did that anew: ten seconds of processor for each of them.
+sys.dont_write_bytecode = False
 
 # How quick an example is says something of the machine, nothing of the code.
 hypothesis.settings.register_profile(
