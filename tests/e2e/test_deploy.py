@@ -60,6 +60,17 @@ def test_the_service_answers_as_what_was_deployed(at: Stand) -> None:
     assert answer["version"] == at.outputs("staging")["version"]
 
 
+def test_a_pod_compiles_nothing_as_it_starts(at: Stand) -> None:
+    # It cannot keep what it compiled, so that each would do it anew.
+    asked = (
+        "import os, sys, app.__main__, app.server, app.service, app.migrate, app.database.records;"
+        "print([it.__file__ for it in list(sys.modules.values()) if getattr(it, '__cached__', None)"
+        " and not os.path.exists(it.__cached__)])"
+    )
+    where = ("--namespace", NAMESPACE, "exec", "deployment/aegis-api", "--")
+    assert at.kubectl(*where, "python3", "-c", asked).standard_output == "[]\n"
+
+
 def test_every_object_declared_is_live_in_the_cluster(at: Stand) -> None:
     compared = 0
     for resource in at.exported("staging"):
