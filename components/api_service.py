@@ -16,12 +16,11 @@ import pulumi_kubernetes.policy.v1 as policy
 from pulumi.stash import StashArgs
 from pulumi_kubernetes import apiextensions
 
+from aegis_deploy.model.external_routes import GATEWAY_API, HTTP_ROUTE
 from components.api_pod import PORT, PORT_NAME, PodArgs, pod_template
 from components.autoscaling import LEFT_TO_IT, autoscaler_spec
 from components.database import Database
 from components.external_route import (
-    GATEWAY_API,
-    HTTP_ROUTE,
     ExternalRoute,
     http_route_spec,
     ingress_spec,

@@ -14,6 +14,13 @@ import pulumi
 import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 
+from aegis_deploy.model.external_routes import (
+    GATEWAY_GROUP,
+    HTTP_ROUTE,
+    INGRESS,
+    Parent,
+    Route,
+)
 from components.labels import SERVICE
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -21,9 +28,6 @@ HOST_TEXT = rf"{_LABEL}(\.{_LABEL})*"
 GATEWAY_TEXT = rf"{_LABEL}/{HOST_TEXT}(/{HOST_TEXT})?"
 ISSUER_TEXT = rf"(Cluster)?Issuer/{HOST_TEXT}"
 NAMESPACES_TEXT = rf"{_LABEL}(,{_LABEL})*"
-
-GATEWAY_API = "gateway.networking.k8s.io/v1"
-HTTP_ROUTE = "HTTPRoute"
 
 _ISSUED_BY = {
     "Issuer": "cert-manager.io/issuer",
@@ -172,7 +176,7 @@ def http_route_spec(
             any may take: one that is longer would be cut by each rollout.
     """
     parent = {
-        "group": GATEWAY_API.partition("/")[0],
+        "group": GATEWAY_GROUP,
         "kind": "Gateway",
         "namespace": gateway.namespace,
         "name": gateway.name,
@@ -187,6 +191,29 @@ def http_route_spec(
         "backendRefs": [backend],
     }
     return {"parentRefs": [parent], "hostnames": [host], "rules": [rule]}
+
+
+def declared(route: ExternalRoute, namespace: str) -> Route:
+    """Return the route as the gate looks for it.
+
+    Args:
+        route: How the service is reached.
+        namespace: The stack's namespace.
+    """
+    gateway, secret = route.gateway, route.tls_secret
+    return Route(
+        kind=INGRESS if gateway is None else HTTP_ROUTE,
+        namespace=namespace,
+        name=SERVICE,
+        hosts=(route.host,),
+        services=(SERVICE,),
+        parents=()
+        if gateway is None
+        else (
+            Parent(namespace=gateway.namespace, name=gateway.name, section=gateway.section or ""),
+        ),
+        secrets=() if secret is None else ((secret, (route.host,)),),
+    )
 
 
 def peers(namespaces: Sequence[str]) -> list[networking.NetworkPolicyPeerArgs] | None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pulumi
 from pulumi.runtime.config import CONFIG
 
-from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.model.gate_settings import INGRESS, GateSettings
 from aegis_deploy.model.schema import CodeSchema
 from components import setting_keys as keys
 from components.database import Database, own_database, read_authority
@@ -192,6 +192,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     timings = _timings(reader, gate)
     data_profile = _data_profile(reader)
     route = _route(reader)
+    _gate_of_route(reader, gate, route)
     client_namespaces = reader.optional(keys.CLIENT_NAMESPACES) or ()
     registry = reader.value(keys.REGISTRY)
     log_level = reader.value(keys.LOG_LEVEL)
@@ -384,6 +385,28 @@ def _route(reader: _Reader) -> ExternalRoute | None:
         tls_secret=tls_secret or (None if issuer is None else TLS_SECRET),
         issuer=issuer,
     )
+
+
+def _gate_of_route(reader: _Reader, gate: GateSettings | None, route: ExternalRoute | None) -> None:
+    if gate is None:
+        return
+    stack, name = reader.environment, keys.GATE.full_name
+    by = f"{name}.through"
+    if gate.through == INGRESS and route is None and reader.right(keys.HOST):
+        reader.refuse(
+            keys.GATE,
+            f"through {gate.through}",
+            "is to probe the way in, and there is none without aegis:host",
+            fix=f"pulumi config rm --stack {stack} --path {by}",
+        )
+    for member, value in (("address", gate.address), ("ca", gate.ca)):
+        if value is not None and gate.through != INGRESS:
+            reader.refuse(
+                keys.GATE,
+                f"{member} ...",
+                f"has no effect without {by} {INGRESS}",
+                fix=f"pulumi config set --stack {stack} --path {by} {INGRESS}",
+            )
 
 
 def _data_profile(reader: _Reader) -> str:

@@ -161,7 +161,7 @@ def deploy_claimed(flow: FlowContext, request: DeployRequest) -> DeployReport:
     _refuse_again(flow, images, settings, force=request.force)
     _refuse_missing(flow, changes, force=request.force)
     preconditions.require_fit(flow, changes)
-    preconditions.require_routes(flow, changes, force=request.force)
+    preconditions.require_routes(flow, changes, gate, force=request.force)
     _warn_of_no_way_back(flow, releases, request)
     if not request.yes and not flow.out.confirm(f"Deploy to {flow.session.name}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")

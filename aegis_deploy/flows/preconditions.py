@@ -14,6 +14,7 @@ from aegis_deploy.operations import pending_revisions, route_check
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.model.events import Changes
+    from aegis_deploy.model.gate_settings import GateSettings
 
 _DONE = ("Job ", "Pod ")
 
@@ -95,12 +96,13 @@ def _not_there(stack: str, dataset: str) -> AegisError:
     )
 
 
-def require_routes(flow: FlowContext, changes: Changes, *, force: bool) -> None:
+def require_routes(flow: FlowContext, changes: Changes, gate: GateSettings, *, force: bool) -> None:
     """See that what leads in from outside will lead somewhere, before anything is changed.
 
     Args:
         flow: The stack.
         changes: What the update's preview shows.
+        gate: What is asked of the release, from outside maybe.
         force: Whether somebody insists, so that it is told and no more.
 
     Raises:
@@ -110,7 +112,7 @@ def require_routes(flow: FlowContext, changes: Changes, *, force: bool) -> None:
         return
     flow.clusters.see(flow.session.resources())
     flow.clusters.expect(changes.steps)
-    found = route_check.look(flow.clusters, changes.steps, flow.session.name)
+    found = route_check.look(flow.clusters, changes.steps, flow.session.name, gate)
     for it in found.warnings:
         flow.out.warn(it)
     refusal = found.refusal(flow.session.name)

@@ -84,6 +84,8 @@ def route_fault(live: Object) -> str:
     generation = (live.get("metadata") or {}).get("generation")
     said = (live.get("status") or {}).get("parents") or ()
     for parent in (live.get("spec") or {}).get("parentRefs") or ():
+        if parent.get("kind", "Gateway") != "Gateway":
+            continue
         name = f"Gateway {parent.get('namespace') or _namespace(live)}/{parent.get('name')}"
         own = [it for it in said if _same_parent(it.get("parentRef") or {}, parent, live)]
         if not own:

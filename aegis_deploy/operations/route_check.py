@@ -14,7 +14,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.kubernetes.client import FORBIDDEN, NOT_FOUND, UNAUTHORIZED, ApiError
+from aegis_deploy.gate.external_way import NoWayError, way_in
+from aegis_deploy.kubernetes.client import (
+    FORBIDDEN,
+    NOT_FOUND,
+    UNAUTHORIZED,
+    ApiError,
+    routable,
+)
 from aegis_deploy.model import certificates, gateways
 from aegis_deploy.model.external_routes import (
     GATEWAY_API,
@@ -27,6 +34,7 @@ from aegis_deploy.model.external_routes import (
     of_manifest,
 )
 from aegis_deploy.model.fingerprint import remains, routes_of_steps
+from aegis_deploy.model.gate_settings import INGRESS as GATE_BY_INGRESS
 from aegis_deploy.model.rollout import within
 from aegis_deploy.model.route_findings import Fault, RouteFindings
 
@@ -34,21 +42,26 @@ if TYPE_CHECKING:
     from aegis_deploy.drift.clusters import Clusters
     from aegis_deploy.kubernetes.client import Cluster, Object
     from aegis_deploy.model.events import Step
+    from aegis_deploy.model.gate_settings import GateSettings
 
 _CLASSES = "/apis/networking.k8s.io/v1/ingressclasses"
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 _DEFINITION = "httproutes.gateway.networking.k8s.io"
 _CHART = "kubernetes:helm.sh/v3:Release"
 _MOST_NAMED = 5
+_CONNECT_SECONDS = 2.0
 
 
-def look(clusters: Clusters, steps: Sequence[Step], stack: str) -> RouteFindings:
+def look(
+    clusters: Clusters, steps: Sequence[Step], stack: str, gate: GateSettings | None = None
+) -> RouteFindings:
     """Look at what leads in from outside after an update.
 
     Args:
         clusters: The stack's clusters, which know the update's providers.
         steps: What the update's preview shows.
         stack: The stack's name, for what to type.
+        gate: What is to probe the way in from here; None where that is none of this one's concern.
     """
     found = routes_of_steps(steps, clusters.place)
     faults: list[Fault] = []
@@ -57,6 +70,8 @@ def look(clusters: Clusters, steps: Sequence[Step], stack: str) -> RouteFindings
         try:
             one = _Look(clusters.at(route.provider), route, steps, stack)
             one.look()
+            if gate is not None and gate.through == GATE_BY_INGRESS:
+                one.reach(gate)
         except (ApiError, AegisError) as error:
             why = f"{error.what}: {error.why}" if isinstance(error, AegisError) else str(error)
             warnings.append(f"whether {route.label} will lead anywhere is not known: {why}")
@@ -94,6 +109,25 @@ class _Look:
             for secret, hosts in self.route.secrets:
                 self._secret(self.route.namespace, secret, hosts or self.route.hosts)
         self._claims()
+
+    def reach(self, gate: GateSettings) -> None:
+        """See that a gate can come by it: where it cannot, a good release would be held to be bad.
+
+        Args:
+            gate: Its settings.
+        """
+        try:
+            way = way_in(self.cluster, self.route, gate)
+        except NoWayError:
+            return  # What it lacks was told already, or it gets it only once it is made.
+        host, port = way.address
+        if not routable(host, port, _CONNECT_SECONDS):
+            self._fault(
+                f"the gate is to probe it ({GATE_BY_INGRESS}), and {host}:{port} cannot be reached "
+                "from here",
+                "run this where users' way leads, name another address with aegis:gate.address, "
+                f"or: pulumi config rm --stack {self.stack} --path aegis:gate.through",
+            )
 
     # HTTPRoute
 

@@ -147,6 +147,22 @@ class TestTheWayIn:
         assert "is an Ingress's, and aegis:gateway is set" in message
         assert f"pulumi config rm --stack staging aegis:{name}" in message
 
+    @pytest.mark.parametrize(
+        ("gate", "why", "fix"),
+        [
+            ('{"through": "ingress"}', "there is none without aegis:host", "rm"),
+            ('{"address": "lb.test"}', "has no effect without aegis:gate.through ingress", "set"),
+        ],
+    )
+    def test_a_gate_that_cannot_take_it_is_refused(self, gate: str, why: str, fix: str) -> None:
+        message = refusal("staging", gate=gate)
+        assert why in message
+        assert f"pulumi config {fix} --stack staging --path aegis:gate.through" in message
+
+    def test_a_gate_may_take_it(self) -> None:
+        gate = '{"through": "ingress", "address": "lb.test:30443"}'
+        assert render("staging", host="a.example.com", gate=gate).resources
+
     def test_a_wrong_host_is_the_only_one_blamed(self) -> None:
         assert "1 setting is" in refusal("staging", host="No", gateway="gateways/public")
 

@@ -103,7 +103,7 @@ class TestOtherWords:
 
 def test_a_state_s_are_those_that_it_owns() -> None:
     kind = "kubernetes:networking.k8s.io/v1:Ingress"
-    resource = {"type": kind, "urn": "u", "inputs": {"metadata": {"name": "a"}}}
+    resource: dict[str, Any] = {"type": kind, "urn": "u", "inputs": {"metadata": {"name": "a"}}}
     found = [resource, {**resource, "delete": True}, {**resource, "external": True}]
     assert [it.name for it in routes_of_state(found)] == ["a"]
     assert routes_of_state([resource], lambda _: None) == []

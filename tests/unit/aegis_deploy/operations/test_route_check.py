@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,8 @@ from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model.events import Step
 from aegis_deploy.model.external_routes import HTTP_ROUTE, INGRESS, Parent, Route
+from aegis_deploy.model.gate_settings import INGRESS as INGRESS_WAY
+from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.route_findings import RouteFindings
 from aegis_deploy.operations.route_check import look
 from tests.unit.aegis_deploy.certificates import pair, secret
@@ -54,6 +57,7 @@ def gateway(**listener: Any) -> dict[str, Any]:
         **listener,
     }
     return {
+        "kind": "Gateway",
         "metadata": {"name": "public", "namespace": "gateways"},
         "spec": {"listeners": [own]},
         "status": {"conditions": [{"type": "Accepted", "status": "True"}]},
@@ -106,7 +110,11 @@ def made(kind: str, name: str, namespace: str = "") -> Step:
 
 
 def found(
-    route: Route, *others: Step, op: str = "create", but: Mapping[str, Any] | None = None
+    route: Route,
+    *others: Step,
+    op: str = "create",
+    but: Mapping[str, Any] | None = None,
+    gate: GateSettings | None = None,
 ) -> RouteFindings:
     """What is found where all is well but for something."""
     server = Api(but or {})
@@ -115,7 +123,7 @@ def found(
         place: Callable[[str], str] = staticmethod(lambda _: "")
         at = staticmethod(lambda _: server)
 
-    return look(cast("Clusters", One()), [step(route, op), *others], "staging")
+    return look(cast("Clusters", One()), [step(route, op), *others], "staging", gate)
 
 
 def only(findings: RouteFindings) -> tuple[str, str]:
@@ -271,3 +279,28 @@ def test_what_is_refused_says_what_why_state_and_what_to_type() -> None:
     assert lines[0] == "error: staging would not be reached from outside as it is declared"
     assert [it.split(":")[0].strip() for it in lines[1:]] == ["why", "state", "next"]
     assert found(IN).refusal("staging") is None
+
+
+class TestAGateFromOutside:
+    """A gate that is to come by the way in has to reach it from here."""
+
+    def at(self, port: int, gate: GateSettings | None) -> RouteFindings:
+        own = {**gateway(port=port), "status": {**gateway()["status"]}}
+        own["status"]["addresses"] = [{"value": "127.0.0.1"}]
+        return found(HTTP, but={GATEWAY: own}, gate=gate)
+
+    def test_reaches_it(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            assert not self.at(server.getsockname()[1], GateSettings(through=INGRESS_WAY))
+
+    def test_does_not_reach_it(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            closed = server.getsockname()[1]
+        why, following = only(self.at(closed, GateSettings(through=INGRESS_WAY)))
+        assert f"127.0.0.1:{closed} cannot be reached from here" in why
+        assert "pulumi config rm --stack staging --path aegis:gate.through" in following
+        assert not self.at(closed, GateSettings())
+        assert not self.at(closed, None)
+
+    def test_what_has_no_address_yet_may_get_one(self) -> None:
+        assert not found(HTTP, gate=GateSettings(through=INGRESS_WAY))
