@@ -14,10 +14,19 @@ import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 import pulumi_kubernetes.policy.v1 as policy
 from pulumi.stash import StashArgs
+from pulumi_kubernetes import apiextensions
 
+from aegis_deploy.model.external_routes import GATEWAY_API, HTTP_ROUTE
 from components.api_pod import PORT, PORT_NAME, PodArgs, pod_template
 from components.autoscaling import LEFT_TO_IT, autoscaler_spec
 from components.database import Database
+from components.external_route import (
+    ExternalRoute,
+    http_route_spec,
+    ingress_spec,
+    issuer_annotations,
+    peers,
+)
 from components.labels import of_service, selector
 from components.migration import Migration, MigrationArgs, egress_to
 from components.sizing import Size
@@ -50,8 +59,8 @@ class ApiServiceArgs:
         timings: How long the steps of a rollout may take.
         config_map: The ConfigMap that is its environment.
         secret: The Secret that is the rest of it, when there is one.
-        host: The host name it is reached at from outside; None means not at all.
-        ingress_class: Who makes that so; None means the cluster's default.
+        route: How it is reached from outside; None means not at all.
+        client_namespaces: The namespaces whose pods may reach it; none means all.
         gate: What judges a release while it is rolled out; None means nothing does.
         guards: What is there before the first pod and stays until the last one is gone.
         database: The database it reads and writes, when there is one.
@@ -64,8 +73,8 @@ class ApiServiceArgs:
     timings: Timings
     config_map: pulumi.Input[str]
     secret: pulumi.Input[str] | None = None
-    host: str | None = None
-    ingress_class: str | None = None
+    route: ExternalRoute | None = None
+    client_namespaces: Sequence[str] = ()
     gate: GateHook | None = None
     guards: Sequence[pulumi.Resource] = ()
     database: Database | None = None
@@ -91,8 +100,8 @@ class ApiService(pulumi.ComponentResource):
         self._disruption_budget()
         self._deployment(self._service_account(), self._autoscaler())
         service = self._service()
-        if args.host is not None:
-            self._ingress(service, args.host)
+        if args.route is not None:
+            self._route(service, args.route)
         self.url = pulumi.Output.concat(
             "http://", service.metadata.name, ".", args.namespace, ".svc.cluster.local"
         )
@@ -128,7 +137,8 @@ class ApiService(pulumi.ComponentResource):
                 policy_types=["Ingress"],
                 ingress=[
                     networking.NetworkPolicyIngressRuleArgs(
-                        ports=[networking.NetworkPolicyPortArgs(protocol="TCP", port=PORT)]
+                        from_=peers(self._args.client_namespaces),
+                        ports=[networking.NetworkPolicyPortArgs(protocol="TCP", port=PORT)],
                     )
                 ],
             ),
@@ -273,32 +283,28 @@ class ApiService(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _ingress(self, service: core.Service, host: str) -> None:
-        networking.Ingress(
+    def _route(self, service: core.Service, route: ExternalRoute) -> None:
+        if route.gateway is None:
+            networking.Ingress(
+                self._name,
+                # Not every controller reports an address, and waiting for one takes ten minutes.
+                metadata=self._metadata({**_SKIP_AWAIT, **issuer_annotations(route)}),
+                spec=ingress_spec(route, service.metadata.name, PORT_NAME),
+                opts=self._child,
+            )
+            return
+        apiextensions.CustomResource(
             self._name,
-            # Not every controller reports an address, and waiting for one takes ten minutes.
+            api_version=GATEWAY_API,
+            kind=HTTP_ROUTE,
+            # Whether a Gateway takes it is the gate's to see, of this very generation.
             metadata=self._metadata(_SKIP_AWAIT),
-            spec=networking.IngressSpecArgs(
-                ingress_class_name=self._args.ingress_class,
-                rules=[
-                    networking.IngressRuleArgs(
-                        host=host,
-                        http=networking.HTTPIngressRuleValueArgs(
-                            paths=[
-                                networking.HTTPIngressPathArgs(
-                                    path="/",
-                                    path_type="Prefix",
-                                    backend=networking.IngressBackendArgs(
-                                        service=networking.IngressServiceBackendArgs(
-                                            name=service.metadata.name,
-                                            port=networking.ServiceBackendPortArgs(name=PORT_NAME),
-                                        )
-                                    ),
-                                )
-                            ]
-                        ),
-                    )
-                ],
+            spec=http_route_spec(
+                route.host,
+                route.gateway,
+                service.metadata.name,
+                _SERVICE_PORT,
+                drain_seconds=self._args.timings.drain,
             ),
             opts=self._child,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from components.external_route import declared
 from components.labels import SERVICE
 
 if TYPE_CHECKING:
@@ -34,4 +35,5 @@ def gate_of(settings: Settings) -> GateHook | None:
         expected=expected,
         context=settings.kube_context,
         kubeconfig=settings.kubeconfig,
+        external=() if settings.route is None else [declared(settings.route, settings.namespace)],
     )

@@ -19,6 +19,16 @@ from aegis_deploy.model.gate_settings import SCHEMA as GATE_SCHEMA
 from aegis_deploy.model.gate_settings import gate_settings
 from aegis_deploy.model.setting_forms import Form, Schema, exactly, whole_text
 from components.database import parse_address, parse_schema
+from components.external_route import (
+    GATEWAY_TEXT,
+    HOST_TEXT,
+    ISSUER_TEXT,
+    NAMESPACES_TEXT,
+    TLS_SECRET,
+    Gateway,
+    Issuer,
+    parse_namespaces,
+)
 from components.postgres_settings import SCHEMA as POSTGRES_SCHEMA
 from components.postgres_settings import postgres_settings
 from components.quantities import CPU_SCHEMA, MEMORY_SCHEMA, Cpu, Memory
@@ -148,8 +158,6 @@ def _seconds(name: str, least: int, most: int, default: int, what: str) -> Key[i
     )
 
 
-_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-_HOST = rf"{_LABEL}(\.{_LABEL})*"
 _REFERENCE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}"
 
 PRODUCTION_REPLICAS = Key(
@@ -238,7 +246,7 @@ REGISTRY = Key(
     name="registry",
     what="where images are pushed to and pulled from",
     form=_matching(
-        rf"{_HOST}(:\d{{1,5}})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*", "is not a registry's address"
+        rf"{HOST_TEXT}(:\d{{1,5}})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*", "is not a registry's address"
     ),
     allowed="host[:port][/path], without a scheme",
     example="registry.example.com/team",
@@ -286,17 +294,49 @@ PLATFORM = Key(
 )
 HOST = Key(
     name="host",
-    what="the host name of the Ingress; without it there is none",
-    form=_matching(_HOST, "is not a host name"),
-    allowed="a host name in lower case; an Ingress is made for it",
+    what="the host name that the service has outside the cluster; without it there is no way in",
+    form=_matching(HOST_TEXT, "is not a host name"),
+    allowed="a host name in lower case; an Ingress is made for it, or an HTTPRoute",
     example="aegis.example.com",
 )
 INGRESS_CLASS = Key(
     name="ingressClass",
     what="the class of the Ingress; without it the cluster's default",
-    form=_matching(_HOST, "is not an IngressClass's name"),
-    allowed="the name of an IngressClass of the cluster; only beside host",
+    form=_matching(HOST_TEXT, "is not an IngressClass's name"),
+    allowed="the name of an IngressClass of the cluster; only beside host, and without gateway",
     example="nginx",
+)
+GATEWAY = Key(
+    name="gateway",
+    what="the Gateway that an HTTPRoute for the host attaches to; without it there is an Ingress",
+    form=Form(Gateway.parse, exactly(GATEWAY_TEXT)),
+    allowed="namespace/name of a Gateway of the cluster, or namespace/name/listener; only beside "
+    "host",
+    example="gateways/public",
+)
+TLS_SECRET_NAME = Key(
+    name="tlsSecret",
+    what="the Secret with the Ingress's certificate, in the stack's namespace; without it there is "
+    "no TLS",
+    form=_matching(HOST_TEXT, "is not a Secret's name"),
+    allowed="the name of a Secret of type kubernetes.io/tls; only beside host, and without gateway",
+    example="aegis-example-com",
+)
+TLS_ISSUER = Key(
+    name="tlsIssuer",
+    what="who of cert-manager fills that Secret; without it somebody else does",
+    form=Form(Issuer.parse, exactly(ISSUER_TEXT)),
+    allowed=f"Issuer/name or ClusterIssuer/name; only beside host, and without gateway. Where "
+    f"tlsSecret names none, the Secret is {TLS_SECRET}",
+    example="ClusterIssuer/letsencrypt",
+)
+CLIENT_NAMESPACES = Key(
+    name="clientNamespaces",
+    what="the namespaces whose pods may reach the service, its controller's or Gateway's among "
+    "them; without it all",
+    form=Form(parse_namespaces, exactly(NAMESPACES_TEXT)),
+    allowed="the names of namespaces, separated by commas",
+    example="gateways",
 )
 API_TOKEN = Key(
     name="apiToken",

@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 import pulumi
 from pulumi.runtime.config import CONFIG
 
-from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.model.gate_settings import INGRESS, GateSettings
 from aegis_deploy.model.schema import CodeSchema
 from components import setting_keys as keys
 from components.database import Database, own_database, read_authority
+from components.external_route import TLS_SECRET, ExternalRoute
 from components.interruption import SAID_WHAT_IS_WRONG
 from components.postgres_settings import IMAGE_VARIABLE, PostgresSettings, image_by_digest
 from components.setting_errors import (
@@ -62,8 +63,8 @@ class Settings:
         version: The release's version, for people.
         build_args: The Dockerfile's build arguments.
         platform: The platform the image is built for.
-        host: The Ingress's host name; None means no Ingress.
-        ingress_class: The Ingress's class; None means the cluster's default.
+        route: How the service is reached from outside; None means not at all.
+        client_namespaces: The namespaces whose pods may reach it; none means all.
         gate: What a release must show before it counts as good; None means no gate.
         api_token: The token clients must show; None means none is asked for.
         schema: Which databases the release's code works with; None where nobody says it.
@@ -88,8 +89,8 @@ class Settings:
     version: str
     build_args: Mapping[str, str]
     platform: str
-    host: str | None
-    ingress_class: str | None
+    route: ExternalRoute | None
+    client_namespaces: tuple[str, ...]
     gate: GateSettings | None
     api_token: str | None = field(repr=False)
     schema: CodeSchema | None
@@ -190,15 +191,9 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     gate = reader.optional(keys.GATE)
     timings = _timings(reader, gate)
     data_profile = _data_profile(reader)
-    host = reader.optional(keys.HOST)
-    ingress_class = reader.optional(keys.INGRESS_CLASS)
-    if reader.right(keys.HOST) and ingress_class is not None and host is None:
-        reader.refuse(
-            keys.INGRESS_CLASS,
-            ingress_class,
-            "has no effect without aegis:host",
-            fix=f"pulumi config set --stack {environment} aegis:host {keys.HOST.example}",
-        )
+    route = _route(reader)
+    _gate_of_route(reader, gate, route)
+    client_namespaces = reader.optional(keys.CLIENT_NAMESPACES) or ()
     registry = reader.value(keys.REGISTRY)
     log_level = reader.value(keys.LOG_LEVEL)
     api_token = reader.optional(keys.API_TOKEN)
@@ -236,8 +231,8 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         version=version,
         build_args=build_args,
         platform=platform,
-        host=host,
-        ingress_class=ingress_class,
+        route=route,
+        client_namespaces=client_namespaces,
         gate=gate,
         api_token=api_token,
         schema=schema,
@@ -351,6 +346,67 @@ def _timings(reader: _Reader, gate: GateSettings | None) -> Timings:
             better=str(timings.min_ready + 60),
         )
     return timings
+
+
+def _route(reader: _Reader) -> ExternalRoute | None:
+    host = reader.optional(keys.HOST)
+    gateway = reader.optional(keys.GATEWAY)
+    ingress_class = reader.optional(keys.INGRESS_CLASS)
+    tls_secret = reader.optional(keys.TLS_SECRET_NAME)
+    issuer = reader.optional(keys.TLS_ISSUER)
+    of_ingress: list[tuple[Key[Any], object]] = [
+        (keys.INGRESS_CLASS, ingress_class),
+        (keys.TLS_SECRET_NAME, tls_secret),
+        (keys.TLS_ISSUER, issuer),
+    ]
+    for key, value in [(keys.GATEWAY, gateway), *of_ingress] if reader.right(keys.HOST) else ():
+        if value is not None and host is None:
+            reader.refuse(
+                key,
+                value,
+                "has no effect without aegis:host",
+                fix=f"pulumi config set --stack {reader.environment} aegis:host "
+                f"{keys.HOST.example}",
+            )
+        elif value is not None and gateway is not None and key is not keys.GATEWAY:
+            reader.refuse(
+                key,
+                value,
+                "is an Ingress's, and aegis:gateway is set: class and certificate are the "
+                "Gateway's own",
+                fix=f"pulumi config rm --stack {reader.environment} {key.full_name}",
+            )
+    if host is None:
+        return None
+    return ExternalRoute(
+        host=host,
+        gateway=gateway,
+        ingress_class=ingress_class,
+        tls_secret=tls_secret or (None if issuer is None else TLS_SECRET),
+        issuer=issuer,
+    )
+
+
+def _gate_of_route(reader: _Reader, gate: GateSettings | None, route: ExternalRoute | None) -> None:
+    if gate is None:
+        return
+    stack, name = reader.environment, keys.GATE.full_name
+    by = f"{name}.through"
+    if gate.through == INGRESS and route is None and reader.right(keys.HOST):
+        reader.refuse(
+            keys.GATE,
+            f"through {gate.through}",
+            "is to probe the way in, and there is none without aegis:host",
+            fix=f"pulumi config rm --stack {stack} --path {by}",
+        )
+    for member, value in (("address", gate.address), ("ca", gate.ca)):
+        if value is not None and gate.through != INGRESS:
+            reader.refuse(
+                keys.GATE,
+                f"{member} ...",
+                f"has no effect without {by} {INGRESS}",
+                fix=f"pulumi config set --stack {stack} --path {by} {INGRESS}",
+            )
 
 
 def _data_profile(reader: _Reader) -> str:

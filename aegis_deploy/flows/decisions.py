@@ -7,7 +7,7 @@ from enum import Enum
 
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.model.events import Outcome
-from aegis_deploy.model.gate_settings import UNSET, GateSettings
+from aegis_deploy.model.gate_settings import INGRESS, UNSET, GateSettings
 from aegis_deploy.model.verdict import Verdict
 
 
@@ -133,4 +133,8 @@ def gate_of_rollback(own: GateSettings | None, standard: GateSettings | None) ->
         probe_rate=max(own.probe_rate, standard.probe_rate),
         crashes=min(own.crashes, standard.crashes),
         prometheus=own.prometheus or standard.prometheus,
+        # A release without a way in is asked straight, whatever this says.
+        through=INGRESS if INGRESS in (own.through, standard.through) else own.through,
+        address=own.address or standard.address,
+        ca=own.ca or standard.ca,
     )

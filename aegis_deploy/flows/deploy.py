@@ -62,7 +62,8 @@ class DeployRequest:
         message: What history says about it.
         yes: Whether to go on without asking.
         roll_back: Whether a failed release is replaced by the last verified one.
-        force: Whether to deploy also what was rolled back, or what the registry does not have.
+        force: Whether to deploy also what was rolled back, what the registry does not have, or
+            what nobody would reach from outside.
         wait_seconds: How long to wait for another deployer.
         guard: Whether another process goes back should this one die.
         policy_packs: Directories of policy packs that are asked before anything is changed.
@@ -160,6 +161,7 @@ def deploy_claimed(flow: FlowContext, request: DeployRequest) -> DeployReport:
     _refuse_again(flow, images, settings, force=request.force)
     _refuse_missing(flow, changes, force=request.force)
     preconditions.require_fit(flow, changes)
+    preconditions.require_routes(flow, changes, gate, force=request.force)
     _warn_of_no_way_back(flow, releases, request)
     if not request.yes and not flow.out.confirm(f"Deploy to {flow.session.name}?"):
         raise AegisError(what="not confirmed", state="nothing was changed")

@@ -9,11 +9,12 @@ from aegis_deploy.model import schema
 from aegis_deploy.model.dataset import SETTING, short
 from aegis_deploy.model.rollout import within
 from aegis_deploy.model.schema_plan import ahead, dataset_of, of_steps
-from aegis_deploy.operations import pending_revisions
+from aegis_deploy.operations import pending_revisions, route_check
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.model.events import Changes
+    from aegis_deploy.model.gate_settings import GateSettings
 
 _DONE = ("Job ", "Pod ")
 
@@ -93,6 +94,34 @@ def _not_there(stack: str, dataset: str) -> AegisError:
         state="nothing was changed",
         next=f"aegis data refresh --stack {stack} --from PLACE loads and deploys it",
     )
+
+
+def require_routes(flow: FlowContext, changes: Changes, gate: GateSettings, *, force: bool) -> None:
+    """See that what leads in from outside will lead somewhere, before anything is changed.
+
+    Args:
+        flow: The stack.
+        changes: What the update's preview shows.
+        gate: What is asked of the release, from outside maybe.
+        force: Whether somebody insists, so that it is told and no more.
+
+    Raises:
+        AegisError: It will not.
+    """
+    if all(it.route is None for it in changes.steps):
+        return
+    flow.clusters.see(flow.session.resources())
+    flow.clusters.expect(changes.steps)
+    found = route_check.look(flow.clusters, changes.steps, flow.session.name, gate)
+    for it in found.warnings:
+        flow.out.warn(it)
+    refusal = found.refusal(flow.session.name)
+    if refusal is None:
+        return
+    if not force:
+        refusal.next += "\n--force deploys it all the same"
+        raise refusal
+    flow.out.warn(f"{refusal.what}\n{refusal.why}")
 
 
 def require_clusters(flow: FlowContext) -> None:

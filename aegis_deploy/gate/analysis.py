@@ -18,7 +18,8 @@ from typing import NoReturn
 
 from aegis_deploy.gate.cutover import Cutover
 from aegis_deploy.gate.data_prober import DataProber, Ways
-from aegis_deploy.gate.prober import OnAnswer, Prober, Route
+from aegis_deploy.gate.prober import OnAnswer, Prober, ask
+from aegis_deploy.gate.prober import Route as Probed
 from aegis_deploy.gate.prometheus import shortfall
 from aegis_deploy.gate.routes import NoServiceError, Routes
 from aegis_deploy.gate.version_check import Expected, VersionCheck
@@ -29,7 +30,8 @@ from aegis_deploy.kubernetes.node_leases import RENEWED_SECONDS, NodeLeases
 from aegis_deploy.kubernetes.rollout_failures import NODE
 from aegis_deploy.kubernetes.rollout_monitor import Rollouts, detail
 from aegis_deploy.model.data_probes import READ, WRITE, DataFigures, rate
-from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.model.external_routes import Route
+from aegis_deploy.model.gate_settings import INGRESS, GateSettings
 from aegis_deploy.model.probe_metrics import ProbeMetrics, shortcoming
 from aegis_deploy.model.rollout import Rollout, Workload, longest_rollout, version_of
 from aegis_deploy.model.verdict import LOST, UNTOLD, Verdict
@@ -43,6 +45,10 @@ _UNHEARD_SECONDS = 30.0
 _ENDPOINTS_SECONDS = 120.0
 """How long EndpointSlices may be behind: their controller's watches start again up to 60 s after an
 API server that was away is back, and only then does it try again what it could not do."""
+_ROUTE_SECONDS = 60.0
+"""How long a controller may take to see a route and to say what it makes of it."""
+_ENTRY_SECONDS = 15.0
+"""How long after that a way in may not lead there yet: its proxies are told one by one."""
 _BEAT_SECONDS = 6.0
 """The API server gives a sign of life each second, and may take some to do so."""
 _AWAY = "its database was away"
@@ -83,6 +89,7 @@ def judge(
     settings: GateSettings,
     *,
     expected: Expected | None = None,
+    external: Sequence[Route] = (),
     rollout_only: bool = False,
     restores: bool = False,
     dry: bool = False,
@@ -97,6 +104,7 @@ def judge(
         workloads: What it runs.
         settings: What is asked of it.
         expected: What it must say of itself; by default the version its pods are labelled with.
+        external: What leads in from outside and has to be in effect.
         rollout_only: Whether to wait for the rollout alone, its canary step with it, without the
             bake time.
         restores: Whether pods that are there may wait for what was just made again.
@@ -117,6 +125,7 @@ def judge(
             workloads=tuple(workloads),
             settings=settings,
             expected=expected,
+            external=external,
             restores=restores,
             dry=dry,
             on_progress=on_progress,
@@ -125,6 +134,8 @@ def judge(
         )
         try:
             gate.roll_out(canary=settings.canary > 0)
+            if not rollout_only:
+                gate.await_routes()
             figures = None if rollout_only else gate.bake()
         except _Failed as failed:
             verdict = failed.verdict
@@ -157,6 +168,7 @@ class _Gate:
         workloads: tuple[Workload, ...],
         settings: GateSettings,
         expected: Expected | None,
+        external: Sequence[Route],
         restores: bool,
         dry: bool,
         on_progress: Callable[[Progress], None] | None,
@@ -175,8 +187,8 @@ class _Gate:
             cluster,
             informer,
             workloads,
-            settings.path,
-            data=settings.data,
+            settings,
+            external=external,
             on_silence=self._look_again,
         )
         self._version = VersionCheck(
@@ -226,6 +238,17 @@ class _Gate:
                         "timeout", f"the rollout of {', '.join(missing)} did not end in time"
                     )
 
+    def await_routes(self) -> None:
+        """Wait until what leads in from outside is in effect as it is declared now."""
+        limit, silent = time.monotonic() + _ROUTE_SECONDS, self.informer.silent
+        for now in self._rounds():
+            self._evidence()
+            why = self._routes.not_in_effect()
+            if not why:
+                return
+            if now > limit + self.informer.silent - silent:
+                self._fail("route", f"{why}, for {_ROUTE_SECONDS:g} s now")
+
     def bake(self) -> ProbeMetrics | None:
         """Probe the services for the bake time; None when there is nothing to probe."""
         if self.settings.bake_seconds <= 0:
@@ -258,6 +281,7 @@ class _Gate:
         if why and not any(ways.values()):
             self.notes.append(f"{why}, so no requests were sent")
         self.via = ", ".join(route.name for route in routes)
+        self._enter(routes)
         prober, data = self._prober(lambda: routes), self._data_prober(lambda: ways)
         silent = self.informer.silent
         cutover = Cutover(began=time.monotonic(), bake_seconds=self.settings.bake_seconds)
@@ -304,6 +328,22 @@ class _Gate:
                 "before could still be reached"
             )
         return figures if routes else None
+
+    def _enter(self, routes: Sequence[Probed]) -> None:
+        """Wait, for a while, until ways in lead to a service that answers well.
+
+        A route that was only just taken may lead nowhere for a moment. Whoever never answers well
+        is judged by that in the bake time, which begins then.
+        """
+        if self.settings.through != INGRESS:
+            return
+        limit = time.monotonic() + _ENTRY_SECONDS
+        for now in self._rounds():
+            self._evidence()
+            waited = [it for it in routes if not it.proxied]
+            answers = [ask(it, self.settings.path, fresh=True, seconds=2.0) for it in waited]
+            if all(it.ok for it in answers) or now > limit:
+                return
 
     def _tell_of_data(self, figures: ProbeMetrics) -> None:
         """Say what could not be told of the release's data; go no further when that is all of it.
@@ -484,7 +524,7 @@ class _Gate:
         if wrong is not None:
             self._fail("version", wrong)
 
-    def _prober(self, routes: Callable[[], Sequence[Route]]) -> Prober:
+    def _prober(self, routes: Callable[[], Sequence[Probed]]) -> Prober:
         return Prober(
             routes,
             self.settings.path,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 import time
 import uuid
@@ -27,9 +28,11 @@ _GOOD = range(200, 400)
 _REFUSED = (401, 403)
 OnAnswer = Callable[[float, Answer], None]
 """Told when a probe was due, on the monotonic clock, and what came of it."""
-_MOST_AT_ONCE = 64
+MOST_AT_ONCE = 64
+"""So many probes are on their way at most."""
 _LEAST_TIMEOUT, _MOST_TIMEOUT = 2.0, 30.0
 _LONGEST_ERROR = 80
+_UNTRUSTED = re.compile(r"certificate verify failed: ([^(]*[^( ])")
 _MOST_SUMS = 4
 """So many ways to sum up are kept current."""
 _HEARD_SECONDS = 15.0
@@ -61,7 +64,7 @@ class Direct:
 
         self.name = f"directly to {base}"
         self._base = base
-        self._pool = urllib3.PoolManager(maxsize=_MOST_AT_ONCE, retries=False)
+        self._pool = urllib3.PoolManager(maxsize=MOST_AT_ONCE, retries=False)
         self._error = urllib3.exceptions.HTTPError
 
     def send(
@@ -70,14 +73,14 @@ class Direct:
         """Send a request without a body, on a new connection when ``fresh``."""
         import urllib3
 
-        headers = {**_marks(method), **({"Connection": "close"} if fresh else {})}
+        headers = {**marks(method), **({"Connection": "close"} if fresh else {})}
         pool = urllib3.PoolManager(retries=False) if fresh else self._pool
         try:
             answer = pool.request(
                 method, self._base + path, headers=headers, timeout=seconds, redirect=False
             )
         except self._error as error:
-            raise OSError(_short(error)) from error
+            raise OSError(in_short(error)) from error
         finally:
             if fresh:
                 pool.clear()
@@ -104,11 +107,25 @@ class Proxied:
     ) -> tuple[int, bytes]:
         """Send a request without a body."""
         return self._cluster.answer(
-            self._path + path, headers=_marks(method), seconds=seconds, method=method
+            self._path + path, headers=marks(method), seconds=seconds, method=method
         )
 
 
-Way = Direct | Proxied
+class Way(Protocol):
+    """A way on which more than one thing can be asked."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+
+    @property
+    def proxied(self) -> bool:
+        """Whether it leads through the API server."""
+
+    def send(
+        self, path: str, *, fresh: bool, seconds: float, method: str = "GET"
+    ) -> tuple[int, bytes]:
+        """Send a request without a body, anew when ``fresh``."""
 
 
 class Asking:
@@ -244,7 +261,7 @@ def ask(
     except Exception as error:
         # An answer that cannot be read is none, and a probe that came to nothing counts as lost.
         took = (time.monotonic() - started) * 1000
-        return Answer(ok=False, what=_short(error), milliseconds=took)
+        return Answer(ok=False, what=in_short(error), milliseconds=took)
     took = (time.monotonic() - started) * 1000
     return Answer(
         ok=status in _GOOD,
@@ -261,7 +278,7 @@ def identity(route: Route, path: str) -> Mapping[str, Any] | str:
         status, body = route.send(path, fresh=True, seconds=_LEAST_TIMEOUT)
         said = json.loads(body)
     except (OSError, ApiError) as error:
-        return _short(error)
+        return in_short(error)
     except ValueError:
         return "the answer is not JSON"
     if status not in _GOOD or not isinstance(said, dict):
@@ -416,7 +433,7 @@ class Prober:
 
     def _send(self) -> None:
         started, sent = time.monotonic(), 0
-        workers = min(_MOST_AT_ONCE, max(2, math.ceil(self._rate * self._seconds)))
+        workers = min(MOST_AT_ONCE, max(2, math.ceil(self._rate * self._seconds)))
         pool = ThreadPoolExecutor(workers, thread_name_prefix="probe")
         try:
             while not self._stop.wait(max(0.0, started + sent / self._rate - time.monotonic())):
@@ -452,7 +469,7 @@ class _Sum:
     open: list[tuple[float, bool, Answer]] = field(default_factory=list)
 
 
-def _marks(method: str) -> dict[str, str]:
+def marks(method: str) -> dict[str, str]:
     """Return what tells whoever answers a write that it is a probe, and from any other one."""
     if method == "GET":
         return {}
@@ -496,8 +513,12 @@ def _version(body: bytes) -> str | None:
     return version if isinstance(version, str) else None
 
 
-def _short(error: Exception) -> str:
+def in_short(error: Exception) -> str:
+    """Say what went wrong with a request, in a few words."""
     text = str(error) or type(error).__name__
+    untrusted = _UNTRUSTED.search(text)
+    if untrusted is not None:
+        return f"certificate not accepted: {untrusted.group(1)}"[:_LONGEST_ERROR]
     for known in ("timed out", "refused", "reset", "unreachable", "closed connection"):
         if known in text:
             return f"connection {known}" if known != "timed out" else known

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from aegis_deploy.gate.external_way import ExternalWay, NoWayError, leading_to, way_in
 from aegis_deploy.gate.prober import (
     Asking,
     Route,
@@ -23,8 +24,11 @@ from aegis_deploy.kubernetes.client import NOT_FOUND, ApiError, Cluster, Object
 from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.kubernetes.informers import Informers, Where, reach
 from aegis_deploy.kubernetes.nudge import nudge
+from aegis_deploy.model import gateways
 from aegis_deploy.model.data_probes import METHODS, READ, WRITE, of_template, wrong_annotation
-from aegis_deploy.model.gate_settings import DataPaths
+from aegis_deploy.model.external_routes import HTTP_ROUTE
+from aegis_deploy.model.external_routes import Route as ExternalRoute
+from aegis_deploy.model.gate_settings import INGRESS, DataPaths, GateSettings
 from aegis_deploy.model.rollout import Workload, could_serve, is_ready, wanted
 from aegis_deploy.model.workload_kinds import DEPLOYMENT
 
@@ -44,8 +48,8 @@ class Routes:
         cluster: The cluster they are in, or what returns the one that each of them is in.
         informer: The live copy of what is there.
         workloads: What is judged.
-        path: What is asked for; empty means what the readiness probes ask for.
-        data: What is asked for of data; None means what the pods say.
+        settings: The gate's: what is asked for, and which way.
+        external: What leads in from outside.
         on_silence: Called when the cluster does not answer, before it is asked again; it may end
             the waiting by an exception of its own.
 
@@ -58,16 +62,17 @@ class Routes:
         cluster: Where,
         informer: Informer | Informers,
         workloads: Sequence[Workload],
-        path: str,
+        settings: GateSettings,
         *,
-        data: DataPaths | None = None,
+        external: Sequence[ExternalRoute] = (),
         on_silence: Callable[[], None],
     ) -> None:
         self._cluster_of, self._informer = reach(cluster), informer
         self._workloads = tuple(workloads)
         # An address that leads to a Service of one cluster may be another's in another.
         self._direct = len({it.cluster for it in self._workloads}) < 2  # noqa: PLR2004 - one
-        self._path, self._data, self._on_silence = path, data, on_silence
+        self._path, self._data, self._on_silence = settings.path, settings.data, on_silence
+        self._settings, self._external = settings, tuple(external)
         self._services: dict[Workload, Object | None] = {}
         self._found: dict[Workload, Asking] = {}
         self._pods: dict[str, Asking] = {}
@@ -225,8 +230,62 @@ class Routes:
                 )
         return self._paths[workload]
 
+    def not_in_effect(self) -> str:
+        """Say why a way in from outside is not in effect yet; empty when all are."""
+        said = (self._not_in_effect(workload, it) for workload, it in self._placed())
+        return "; ".join(filter(None, said))
+
+    def _placed(self) -> Iterator[tuple[Workload, ExternalRoute]]:
+        """The ways in, each with a workload that is in the same cluster."""
+        for route in self._external:
+            beside = (it for it in self._workloads if it.cluster == route.cluster)
+            if (workload := next(beside, None)) is not None:
+                yield workload, route
+
+    def _not_in_effect(self, workload: Workload, route: ExternalRoute) -> str:
+        cluster, label = self._cluster_of(workload), f"{route.label}{workload.where}"
+        try:
+            if route.kind == HTTP_ROUTE:
+                why = gateways.route_fault(cluster.get(route.path))
+                if why:
+                    return f"{label} is not in effect: {why}"
+            if self._settings.through == INGRESS:
+                way_in(cluster, route, self._settings)
+        except NoWayError as error:
+            return str(error)
+        except ApiError as error:
+            if error.silence or error.code == NOT_FOUND:
+                return f"{label}: {error}"
+            # Who may not look cannot wait for it.
+            self._note(f"whether {label} is in effect: {error}")
+        return ""
+
     def _to_service(self, workload: Workload, service: Object, path: str) -> Way:
+        if self._settings.through == INGRESS:
+            name = service["metadata"]["name"]
+            route = leading_to(self._external, workload, name)
+            if route is not None:
+                return self._from_outside(workload, route)
+            self._note(
+                f"Service {name}{workload.where} from outside: no Ingress or HTTPRoute leads to it"
+            )
         return service_route(self._cluster_of(workload), service, path, direct=self._direct)
+
+    def _from_outside(self, workload: Workload, route: ExternalRoute) -> ExternalWay:
+        while True:
+            try:
+                return way_in(self._cluster_of(workload), route, self._settings)
+            except NoWayError as error:
+                raise NoServiceError(f"the way in cannot be probed: {error}") from error
+            except ApiError as error:
+                if not error.silence:
+                    why = f"the way in cannot be looked at: {route.label}: {error}"
+                    raise NoServiceError(why) from error
+                self._on_silence()
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def behind(self) -> str:
         """Say which Service does not lead to the new pods that are ready; empty when all do.

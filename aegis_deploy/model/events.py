@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from aegis_deploy.model import dataset as datasets
-from aegis_deploy.model import declared
+from aegis_deploy.model import declared, external_routes
 from aegis_deploy.model import schema as schemas
 from aegis_deploy.model.pod_images import images_of
 from aegis_deploy.model.schema import CodeSchema
@@ -55,6 +55,7 @@ class Step:
         migrates: Whether it brings the database to its code's schema.
         dataset: The data set that a workload works on; empty where it names none.
         revisions_command: What lists the revisions of one that does; empty where nothing says it.
+        route: The way in from outside that it is; None for anything else.
         parent: The URN of what groups it; empty for what the engine makes by itself.
         provider: The URN of its provider.
         connects: How a provider of Kubernetes connects, as far as that is said: its inputs.
@@ -81,6 +82,7 @@ class Step:
     migrates: bool = False
     dataset: str = ""
     revisions_command: tuple[str, ...] = ()
+    route: external_routes.Route | None = None
     parent: str = ""
     provider: str = ""
     connects: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -261,6 +263,7 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
         dataset=datasets.of_manifest(inputs),
         revisions_command=schemas.words_of(schemas.annotations_of(inputs).get(schemas.REVISIONS))
         or (),
+        route=external_routes.of_resource(str(metadata.type), inputs),
         parent=str(getattr(state, "parent", "") or ""),
         provider=str(getattr(metadata, "provider", "") or "").rpartition("::")[0],
         connects=inputs if str(metadata.type) == KUBERNETES_PROVIDER else {},

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 from aegis_deploy.model import declared
 from aegis_deploy.model.events import Step
+from aegis_deploy.model.external_routes import Route, of_resource
 from aegis_deploy.model.pod_images import images_of
 from aegis_deploy.model.release import MASK, ConfigValue
 from aegis_deploy.model.rollout import Workload
@@ -173,9 +175,46 @@ def jobs_of_steps(steps: Iterable[Step], place: Place = only) -> list[Workload]:
     ]
 
 
+def routes_of_state(resources: Iterable[Mapping[str, Any]], place: Place = only) -> list[Route]:
+    """Return the ways in from outside that a state has; what it only reads is somebody else's.
+
+    Args:
+        resources: Its resources.
+        place: Which cluster each of their providers leads to; what is in none is left out.
+    """
+    found = []
+    for it in resources:
+        route = of_resource(str(it.get("type")), it.get("inputs") or {})
+        provider = provider_of(it)
+        owned = not it.get("delete") and not it.get("external")
+        if route is not None and owned and place(provider) is not None:
+            found.append(_placed(route, provider, place))
+    return found
+
+
+def routes_of_steps(steps: Iterable[Step], place: Place = only) -> list[tuple[Route, Step]]:
+    """Return the ways in from outside that there are after a preview is carried out.
+
+    Args:
+        steps: The preview's.
+        place: Which cluster each of their providers leads to; what is in none is left out.
+    """
+    return [
+        (_placed(step.route, step.provider, place), step)
+        for step in {step.urn: step for step in steps}.values()
+        if step.route is not None
+        and step.op not in (*_GONE, *_READ)
+        and place(step.provider) is not None
+    ]
+
+
 def remains(step: Step) -> bool:
     """Return whether what a step is about is there after it."""
     return step.op not in _GONE
+
+
+def _placed(route: Route, provider: str, place: Place) -> Route:
+    return replace(route, cluster=place(provider) or "", provider=provider)
 
 
 def _named(step: Step, kind: str, place: Place) -> list[Workload]:

@@ -25,6 +25,9 @@ from aegis_deploy.model.setting_forms import (
     whole_text,
 )
 
+SERVICE, INGRESS = "service", "ingress"
+"""Which way probes go; see `GateSettings.through`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prometheus:
@@ -78,6 +81,10 @@ class GateSettings:
         data: What is asked for of data; None means what the pods themselves say.
         away_seconds: How long a database that is away in the bake time is waited for before nobody
             can tell.
+        through: Which way the bake time's probes go: SERVICE, or INGRESS, as who stands outside.
+        address: Where the way in is, as ``host`` or ``host:port``; None means what its Gateway or
+            Ingress says of itself.
+        ca: The authority of the way in's certificate, in PEM; None means this machine's.
     """
 
     bake_seconds: float = 15.0
@@ -93,6 +100,9 @@ class GateSettings:
     prometheus: Prometheus | None = None
     data: DataPaths | None = None
     away_seconds: float = 120.0
+    through: str = SERVICE
+    address: str | None = None
+    ca: str | None = None
 
 
 UNSET = GateSettings(path="")
@@ -175,12 +185,39 @@ def _data(value: Any) -> DataPaths:  # noqa: ANN401
     return DataPaths(**value)
 
 
+def _through(value: Any) -> str:  # noqa: ANN401
+    if value not in (SERVICE, INGRESS):
+        raise ValueError("is not one of them")
+    return str(value)
+
+
+def _address(value: Any) -> str:  # noqa: ANN401
+    if not isinstance(value, str) or re.fullmatch(_ADDRESS, value) is None:
+        raise ValueError("is not an address")
+    return value
+
+
+def _authority(value: Any) -> str:  # noqa: ANN401
+    import ssl
+
+    if not isinstance(value, str) or re.search(_PEM, value) is None:
+        raise ValueError("is no certificate in PEM")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=value)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError("is no certificate in PEM") from error
+    return value
+
+
 def is_path(value: object) -> bool:
     """Return whether something is what a request can ask for."""
     return isinstance(value, str) and re.fullmatch(_PATH, value) is not None
 
 
 _PATH = r"/\S*"
+_PORT = whole_text(1, 65535)
+_ADDRESS = rf"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::{_PORT})?"
+_PEM = "-----BEGIN CERTIFICATE-----"
 _URL = "[hH][tT][tT][pP][sS]?://"
 _SIGNED = {"anyOf": [{"type": "number"}, exactly(rf"[0-9.]*[0-9][0-9.]*|{OTHERWISE}")]}
 _PROMETHEUS: dict[str, Any] = {
@@ -280,6 +317,24 @@ FIELDS: Mapping[str, Field] = {
         what="how long a database that is away in the bake time is waited for",
         form=_from_to(0, 3600),
         allowed="seconds, 0 to 3600",
+    ),
+    "through": Field(
+        attribute="through",
+        what="which way the bake time's probes go: to the Service, or from outside as users come",
+        form=Form(_through, {"enum": [SERVICE, INGRESS]}),
+        allowed="service or ingress (an HTTPRoute's Gateway, too)",
+    ),
+    "address": Field(
+        attribute="address",
+        what="where the way in is reached; unset: what its Gateway or Ingress says of itself",
+        form=Form(_address, exactly(_ADDRESS)),
+        allowed="host or host:port",
+    ),
+    "ca": Field(
+        attribute="ca",
+        what="the authority of the way in's certificate; unset: those that this machine trusts",
+        form=Form(_authority, {"type": "string", "pattern": _PEM}),
+        allowed="a certificate in PEM",
     ),
 }
 """Every member of ``aegis:gate``, by the name the configuration has."""

@@ -26,8 +26,8 @@ class Verdict:
         passed: Whether it is.
         reason: Why, in one line.
         kind: What failed: a :class:`RolloutFailure`'s kind, or success-ratio,
-            latency, version, prometheus, data (what asks for it is wrong), timeout, unreachable,
-            lost, untold; "passed" when nothing did.
+            latency, version, route (what leads in is not in effect), prometheus, data (what asks
+            for it is wrong), timeout, unreachable, lost, untold; "passed" when nothing did.
         evidence: The failing container's last log lines and events, as lines.
         serving: What serves now, in a few words.
         figures: What the probes saw; None when none were sent.

@@ -18,7 +18,12 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.locking.takeover import Takeover
-from aegis_deploy.model.fingerprint import provider_of, rendered_of_state, ungated_of_state
+from aegis_deploy.model.fingerprint import (
+    provider_of,
+    rendered_of_state,
+    routes_of_state,
+    ungated_of_state,
+)
 from aegis_deploy.model.gate_settings import UNSET, GateSettings, gate_settings
 from aegis_deploy.model.release import Release
 from aegis_deploy.model.rollout import Workload, within
@@ -142,6 +147,7 @@ class GateRunner:
                 self._clusters.of,
                 list(workloads),
                 gate,
+                external=routes_of_state(resources, self._clusters.place),
                 dry=dry,
                 on_progress=self._status_line.gate,
                 on_answer=self._recorder.answer,

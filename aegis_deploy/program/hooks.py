@@ -38,6 +38,7 @@ from aegis_deploy.model.workload_kinds import DEPLOYMENT
 from aegis_deploy.program.verification import ProgramVerification
 
 if TYPE_CHECKING:
+    from aegis_deploy.model.external_routes import Route
     from aegis_deploy.model.verdict import Verdict
 
 GATE_VARIABLE = "AEGIS_GATE"
@@ -65,6 +66,7 @@ class GateHook:
         expected: What the service must say of itself; None means its label's version.
         context: The kubeconfig's context.
         kubeconfig: A kubeconfig or its path.
+        external: What leads to it from outside.
     """
 
     stack: str
@@ -76,6 +78,7 @@ class GateHook:
     context: str | None = None
     kubeconfig: str | None = field(default=None, repr=False)
     kind: str = DEPLOYMENT
+    external: Sequence[Route] = ()
     _passed: bool = field(default=False, init=False)
     _deployed: Sequence[str] = field(default=(), init=False)
 
@@ -233,6 +236,7 @@ class GateHook:
                 [workload],
                 self.settings,
                 expected=self.expected,
+                external=self.external,
                 on_progress=lambda progress: recording.rollouts(progress.rollouts),
                 on_answer=recording.answer,
                 stop=stop,

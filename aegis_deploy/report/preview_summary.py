@@ -7,13 +7,14 @@ anything, does it break a rule? The answers come first, the list of resources is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from aegis_deploy.common import markdown as md
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model.events import Changes, Step, Violation
 from aegis_deploy.model.fingerprint import is_shown
+from aegis_deploy.model.route_findings import RouteFindings
 from aegis_deploy.model.schema import DatabaseSchema
 from aegis_deploy.model.schema_plan import Ahead, Foreseen, PendingRevision, ahead
 from aegis_deploy.model.workload_kinds import STATEFUL_SET, is_workload
@@ -81,6 +82,7 @@ class StackPreview:
         error: Why not.
         database: What its database was when last heard of; None when nothing was.
         foreseen: What the checkout says of the revisions ahead; None where nothing says any.
+        routes: What is wrong with what leads in from outside.
     """
 
     stack: str
@@ -88,11 +90,12 @@ class StackPreview:
     error: AegisError | None = None
     database: DatabaseSchema | None = None
     foreseen: Foreseen | None = None
+    routes: RouteFindings = field(default_factory=RouteFindings)
 
     @property
     def good(self) -> bool:
-        """Whether it was previewed, and no mandatory policy would be broken."""
-        return self.changes is not None and not self.changes.forbidden
+        """Whether it was previewed, would break no mandatory policy, and would be reached."""
+        return self.changes is not None and not self.changes.forbidden and not self.routes.faults
 
     @property
     def migrates(self) -> Ahead | None:
@@ -125,6 +128,7 @@ class StackPreview:
             ],
             "warnings": list(self.changes.warnings),
             "migrates": None if migrates is None else migrates.as_json(),
+            "routes": self.routes.as_json(),
             "pending": None if self.foreseen is None else self.foreseen.as_json(),
             "resources": [
                 {"op": it.op, "type": it.type, "name": it.name, "changed": list(it.diffs)}
@@ -181,6 +185,7 @@ def _parts(previews: Sequence[StackPreview], share: int) -> Iterator[str]:
     yield MARK
     yield "### What this change does"
     yield from (_violations(*it, share) for it in seen if it[1].violations)
+    yield from (_routes(it, share) for it in previews if it.routes)
     for stack, changes in seen:
         if found := risks(changes):
             yield _risks(stack, found, share)
@@ -208,13 +213,15 @@ def lines(preview: StackPreview) -> list[str]:
         level = "POLICY" if it.mandatory else "policy"
         found.append(f"  {level}  {it.rule}: {_name(it.urn)}")
         found += _indented(it.message)
+    for fault in preview.routes.faults:
+        found += [f"  UNREACHABLE  {fault.why}", *_indented(fault.next)]
     found += [f"  {it.danger.value.upper()}  {it.resource}: {it.why}" for it in risks(changes)]
     found += [f"  {_sign(it)} {_label(it)}{_changed(it)}" for it in _shown(changes)]
     if (migrates := preview.migrates) is not None:
         pending = [] if preview.foreseen is None else preview.foreseen.lines()
         found += [f"  {migrates}", *(f"    {it}" for it in pending)]
         found += [f"  {migrates.freezes}"] if migrates.freezes else []
-    found += [f"  warning: {it}" for it in changes.warnings]
+    found += [f"  warning: {it}" for it in (*changes.warnings, *preview.routes.warnings)]
     return found
 
 
@@ -320,6 +327,15 @@ def _violations(stack: str, changes: Changes, limit: int) -> str:
     head = f"> [!CAUTION]\n> **{md.text(stack)}** is {refused} by policy:"
     rows = md.first(_worst_first(changes.violations), _violation, limit, _MORE)
     return "\n".join([head, *rows])
+
+
+def _routes(preview: StackPreview, limit: int) -> str:
+    routes = preview.routes
+    head = "> [!CAUTION]" if routes.faults else "> [!WARNING]"
+    told = "would not be reached from outside" if routes.faults else "is reached from outside, but"
+    said = [*(f"{it.why} ({it.next})" for it in routes.faults), *routes.warnings]
+    rows = md.first(said, lambda it: f"> - {md.text(it, limit=400)}", limit, _MORE)
+    return "\n".join([f"{head}\n> **{md.text(preview.stack)}** {told}:", *rows])
 
 
 def _worst_first(violations: Iterable[Violation]) -> list[Violation]:

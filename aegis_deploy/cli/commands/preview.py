@@ -16,7 +16,10 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
+    from aegis_deploy.model.events import Changes
+    from aegis_deploy.model.route_findings import RouteFindings
     from aegis_deploy.report.preview_summary import StackPreview
+    from aegis_deploy.stack.session import Session
 
 
 def look(
@@ -54,9 +57,30 @@ def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPrevi
         foreseen = pending_revisions.look(
             session.directory, changes.steps, ahead(changes.steps, database)
         )
-        return StackPreview(stack=name, changes=changes, database=database, foreseen=foreseen)
+        return StackPreview(
+            stack=name,
+            changes=changes,
+            database=database,
+            foreseen=foreseen,
+            routes=_routes(session, changes),
+        )
     except AegisError as error:
         return StackPreview(stack=name or "the selected stack", error=error)
+
+
+def _routes(session: Session, changes: Changes) -> RouteFindings:
+    """Look at what leads in from outside, as a deploy does; a cluster may not answer here."""
+    from aegis_deploy.drift.clusters import Clusters
+    from aegis_deploy.model.route_findings import RouteFindings
+    from aegis_deploy.operations import route_check
+    from aegis_deploy.operations.cluster_settings import ClusterSettings
+
+    if all(it.route is None for it in changes.steps):
+        return RouteFindings()
+    clusters = Clusters(session, ClusterSettings(session).way)
+    clusters.see(session.resources())
+    clusters.expect(changes.steps)
+    return route_check.look(clusters, changes.steps, session.name)
 
 
 def render(previews: Sequence[StackPreview], out: Output, *, markdown: bool) -> None:

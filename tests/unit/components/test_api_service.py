@@ -209,26 +209,6 @@ class TestService:
         assert rendering.outputs["serviceUrl"] == url
 
 
-class TestIngress:
-    """An address outside the cluster, for who asks for one."""
-
-    def test_there_is_none_by_default(self, rendering: Rendering) -> None:
-        assert not rendering.of_type("Ingress")
-
-    def test_a_host_gets_one(self) -> None:
-        ingress = render("staging", host="aegis.example.com", ingressClass="nginx").one("Ingress")
-        spec = ingress.manifest["spec"]
-        assert spec["ingressClassName"] == "nginx"
-        (rule,) = spec["rules"]
-        assert rule["host"] == "aegis.example.com"
-        (path,) = rule["http"]["paths"]
-        assert path["backend"] == {"service": {"name": "aegis-api", "port": {"name": "http"}}}
-
-    def test_the_clusters_default_class_is_left_to_it(self) -> None:
-        ingress = render("staging", host="aegis.example.com").one("Ingress")
-        assert "ingressClassName" not in ingress.manifest["spec"]
-
-
 class TestSecretIsOptional:
     """A service that has no secret asks for none."""
 

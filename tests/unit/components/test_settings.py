@@ -56,6 +56,14 @@ BAD_VALUES = [
     ("host", "https://aegis.example.com", "not a host name"),
     ("host", "aegis_.example.com", "not a host name"),
     ("ingressClass", "nginx", "has no effect without aegis:host"),
+    ("gateway", "gateways/public", "has no effect without aegis:host"),
+    ("gateway", "public", "is not the name of a Gateway with its namespace"),
+    ("gateway", "a/b/c/d", "is not the name of a Gateway with its namespace"),
+    ("tlsSecret", "aegis-tls", "has no effect without aegis:host"),
+    ("tlsSecret", "-tls", "is not a Secret's name"),
+    ("tlsIssuer", "ClusterIssuer/letsencrypt", "has no effect without aegis:host"),
+    ("tlsIssuer", "letsencrypt", "is not an issuer's kind and name"),
+    ("clientNamespaces", "gateways, traefik", "is not a list of namespaces"),
     ("logLevel", "loud", "not one of them"),
     ("gate", "5 s", "is not a group of settings"),
     ("gate", '{"bakeSecond": 5}', "the nearest is bakeSeconds"),
@@ -120,6 +128,43 @@ class TestBadValues:
         for name, value in better.items():
             assert f"pulumi config set --stack staging aegis:{name} {value}" in message
         assert render("staging", **{**changes, **better}).resources
+
+
+class TestTheWayIn:
+    """A host is an Ingress's or an HTTPRoute's, and what belongs to the one is not the other's."""
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("ingressClass", "nginx"),
+            ("tlsSecret", "aegis-tls"),
+            ("tlsIssuer", "Issuer/own"),
+        ],
+    )
+    def test_what_is_an_ingress_s_is_refused_beside_a_gateway(self, name: str, value: str) -> None:
+        both = {"host": "a.example.com", "gateway": "gateways/public", name: value}
+        message = refusal("staging", **both)
+        assert "is an Ingress's, and aegis:gateway is set" in message
+        assert f"pulumi config rm --stack staging aegis:{name}" in message
+
+    @pytest.mark.parametrize(
+        ("gate", "why", "fix"),
+        [
+            ('{"through": "ingress"}', "there is none without aegis:host", "rm"),
+            ('{"address": "lb.test"}', "has no effect without aegis:gate.through ingress", "set"),
+        ],
+    )
+    def test_a_gate_that_cannot_take_it_is_refused(self, gate: str, why: str, fix: str) -> None:
+        message = refusal("staging", gate=gate)
+        assert why in message
+        assert f"pulumi config {fix} --stack staging --path aegis:gate.through" in message
+
+    def test_a_gate_may_take_it(self) -> None:
+        gate = '{"through": "ingress", "address": "lb.test:30443"}'
+        assert render("staging", host="a.example.com", gate=gate).resources
+
+    def test_a_wrong_host_is_the_only_one_blamed(self) -> None:
+        assert "1 setting is" in refusal("staging", host="No", gateway="gateways/public")
 
 
 class TestMissingValues:

@@ -14,6 +14,7 @@ from aegis_deploy.drift.external_changes import standing
 from aegis_deploy.flows.deploy import DeployRequest, deploy
 from aegis_deploy.history import stack_history
 from aegis_deploy.model.events import Changes, UpdateFailure, Violation
+from aegis_deploy.model.external_routes import HTTP_ROUTE, Parent, Route
 from aegis_deploy.model.fingerprint import fingerprint
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import AGAIN, LOST, Verdict
@@ -497,6 +498,21 @@ def test_an_image_the_registry_does_not_have_is_refused_until_somebody_insists()
     assert BAD in error.why
     assert stage.did == ["claim deploy", "preview"]
     assert deploy(stage.flow, DeployRequest(yes=True, force=True)).changed
+
+
+def test_what_nobody_would_reach_is_refused_until_somebody_insists() -> None:
+    route = Route(
+        kind=HTTP_ROUTE, namespace="n", name="a", parents=(Parent(namespace="g", name="p"),)
+    )
+    way_in = step("create", type="Route", urn="urn:r", route=route)
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], changes=Changes((step(), way_in)))
+    error = _failure(stage)
+    assert error.code is ExitCode.REFUSED
+    assert "Gateway g/p serves nothing: no controller has taken it" in error.why
+    assert "--force deploys it all the same" in error.next
+    assert stage.did == ["claim deploy", "preview"]
+    assert deploy(stage.flow, DeployRequest(yes=True, force=True)).changed
+    assert "no controller has taken it" in stage.messages.getvalue()
 
 
 def test_a_cluster_that_does_not_know_who_asks_is_found_out_before_anything_is_changed() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from aegis_deploy.gate.analysis import judge
+from aegis_deploy.model.external_routes import HTTP_ROUTE, Route
 from aegis_deploy.model.verdict import LOST
 from tests.unit.aegis_deploy.two_clusters import GATE, Api, at, place, two_apis, workload
 
@@ -40,3 +43,23 @@ def test_one_that_does_not_answer_is_no_pass(
     verdict = judge(at(apis), [workload("east"), workload("west")], GATE)
     assert (verdict.passed, verdict.kind) == (False, LOST)
     assert "west does not answer (provider west)" in verdict.reason
+
+
+def test_a_route_that_is_not_in_effect_is_no_pass(
+    apis: dict[str, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegis_deploy.gate.analysis._ROUTE_SECONDS", 0.3)
+    place(apis["east"], "complete")
+    route = Route(kind=HTTP_ROUTE, namespace="shop", name="web", cluster="east")
+    east = [workload("east")]
+    verdict = judge(at(apis), east, GATE, external=[route])
+    assert (verdict.passed, verdict.kind) == (False, "route")
+    assert verdict.reason.startswith("HTTPRoute shop/web (provider east): ")
+    apis["east"].lists["/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes"] = [
+        {"metadata": {"name": "web", "namespace": "shop"}, "spec": {}}
+    ]
+    assert judge(at(apis), east, GATE, external=[route]).passed
+    # Whoever waits for the rollout alone has another gate judge the rest.
+    assert judge(
+        at(apis), east, GATE, external=[replace(route, name="b")], rollout_only=True
+    ).passed

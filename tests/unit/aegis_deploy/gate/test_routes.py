@@ -5,18 +5,22 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
 import pytest
 
-from aegis_deploy.gate.routes import Routes
-from aegis_deploy.kubernetes.client import Cluster
+from aegis_deploy.gate.routes import NoServiceError, Routes
+from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.kubernetes.informer import Informer
+from aegis_deploy.model.external_routes import HTTP_ROUTE, Parent
+from aegis_deploy.model.external_routes import Route as External
+from aegis_deploy.model.gate_settings import INGRESS, SERVICE, GateSettings
 from aegis_deploy.model.rollout import Snapshot, Workload
 from tests.unit.aegis_deploy.two_clusters import at, two_apis, workload
 
 PATH = "/readyz"
+GATE = GateSettings(path=PATH)
 
 
 def deployment(name: str, replicas: int) -> dict[str, Any]:
@@ -62,7 +66,7 @@ def routes(**replicas: int) -> tuple[list[str], str]:
     held = Held(replicas)
     workloads = [Workload(namespace="n", name=name) for name in replicas]
     made = Routes(
-        cast("Cluster", held), cast("Informer", held), workloads, PATH, on_silence=pytest.fail
+        cast("Cluster", held), cast("Informer", held), workloads, GATE, on_silence=pytest.fail
     )
     found, why = made.of_services()
     return [it.name for it in found], why
@@ -79,6 +83,120 @@ def test_where_no_pods_are_to_run_nothing_is_probed_and_it_is_said() -> None:
 
 def test_what_is_turned_off_keeps_nothing_else_from_being_probed() -> None:
     assert routes(web=0, api=1) == (["through the API server"], "")
+
+
+HTTP = External(
+    kind=HTTP_ROUTE,
+    namespace="n",
+    name="r",
+    hosts=("a.example.com",),
+    services=("web",),
+    parents=(Parent(namespace="g", name="p"),),
+)
+
+
+@dataclass
+class Outside(Held):
+    """The same with a way in."""
+
+    route: dict[str, Any] | ApiError = field(default_factory=dict)
+    gateway: dict[str, Any] | ApiError = field(default_factory=dict)
+
+    def get(self, path: str) -> dict[str, Any]:
+        if "gateway.networking" not in path:
+            return super().get(path)
+        found = self.gateway if "/gateways/" in path else self.route
+        if isinstance(found, ApiError):
+            raise found
+        return found
+
+    def routes(self, *external: External, through: str = INGRESS) -> Routes:
+        gate = GateSettings(path=PATH, through=through)
+        cluster, informer = cast("Cluster", self), cast("Informer", self)
+        workloads = [Workload(namespace="n", name=it) for it in self.replicas]
+        return Routes(cluster, informer, workloads, gate, external=external, on_silence=pytest.fail)
+
+
+class TestFromOutside:
+    """The way in is taken where the gate says so, and has to be in effect in any case."""
+
+    GATEWAY: ClassVar = {
+        "kind": "Gateway",
+        "metadata": {"namespace": "g", "name": "p"},
+        "spec": {"listeners": [{"name": "web", "protocol": "HTTP", "port": 80}]},
+        "status": {"addresses": [{"value": "198.51.100.1"}]},
+    }
+    ACCEPTED: ClassVar = {
+        "metadata": {"namespace": "n", "name": "r", "generation": 1},
+        "spec": {"parentRefs": [{"namespace": "g", "name": "p"}]},
+        "status": {
+            "parents": [
+                {
+                    "parentRef": {"namespace": "g", "name": "p"},
+                    "conditions": [
+                        {"type": it, "status": "True", "observedGeneration": 1}
+                        for it in ("Accepted", "ResolvedRefs")
+                    ],
+                }
+            ]
+        },
+    }
+
+    def outside(self, **more: Any) -> Outside:
+        return Outside({"web": 1}, route=self.ACCEPTED, gateway=more.pop("gateway", self.GATEWAY))
+
+    def test_a_service_is_asked_by_its_host(self) -> None:
+        made = self.outside().routes(HTTP)
+        (route,), why = made.of_services()
+        assert route.name == "as http://a.example.com by 198.51.100.1:80 (HTTPRoute n/r)"
+        assert (why, made.notes) == ("", [])
+
+    def test_a_service_that_nothing_leads_to_is_asked_straight_and_it_is_said(self) -> None:
+        made = self.outside().routes()
+        (route,), _ = made.of_services()
+        assert route.name == "through the API server"
+        assert made.notes == [
+            "Service web from outside: no Ingress or HTTPRoute leads to it",
+        ]
+
+    def test_a_service_is_asked_straight_unless_it_is_said(self) -> None:
+        (route,), _ = self.outside().routes(HTTP, through=SERVICE).of_services()
+        assert route.name == "through the API server"
+
+    @pytest.mark.parametrize("gateway", [ApiError(404, "gone"), ApiError(403, "you may not")])
+    def test_a_way_that_cannot_be_found_is_no_way(self, gateway: ApiError) -> None:
+        with pytest.raises(NoServiceError, match="the way in cannot be"):
+            self.outside(gateway=gateway).routes(HTTP).of_services()
+
+    def test_what_is_taken_is_in_effect(self) -> None:
+        assert self.outside().routes(HTTP).not_in_effect() == ""
+        assert self.outside().routes(HTTP, through=SERVICE).not_in_effect() == ""
+
+    def test_what_is_not_taken_yet_is_not(self) -> None:
+        held = self.outside()
+        held.route = {**self.ACCEPTED, "status": {}}
+        assert held.routes(HTTP, through=SERVICE).not_in_effect() == (
+            "HTTPRoute n/r is not in effect: Gateway g/p has said nothing of it"
+        )
+        held.route = ApiError(404, "no route")
+        assert held.routes(HTTP).not_in_effect() == "HTTPRoute n/r: no route"
+
+    def test_what_has_no_address_yet_is_not_where_it_is_to_be_probed(self) -> None:
+        held = self.outside(gateway={**self.GATEWAY, "status": {}})
+        assert "has no address yet" in held.routes(HTTP).not_in_effect()
+        assert held.routes(HTTP, through=SERVICE).not_in_effect() == ""
+
+    def test_what_may_not_be_looked_at_is_not_waited_for(self) -> None:
+        held = self.outside()
+        held.route = ApiError(403, "you may not")
+        made = held.routes(HTTP, through=SERVICE)
+        assert [made.not_in_effect(), made.not_in_effect()] == ["", ""]
+        assert made.notes == ["whether HTTPRoute n/r is in effect: you may not"]
+
+    def test_what_is_in_another_cluster_is_not_looked_at(self) -> None:
+        held = self.outside()
+        held.route = ApiError(404, "no route")
+        assert held.routes(replace(HTTP, cluster="west")).not_in_effect() == ""
 
 
 @dataclass
@@ -119,7 +237,7 @@ class Beside:
     def routes(self, kind: str = "StatefulSet") -> Routes:
         workloads = [Workload(namespace="n", name="db", kind=kind)]
         cluster, informer = cast("Cluster", self), cast("Informer", self)
-        return Routes(cluster, informer, workloads, PATH, on_silence=pytest.fail)
+        return Routes(cluster, informer, workloads, GATE, on_silence=pytest.fail)
 
     def asks_for(self, kind: str = "StatefulSet") -> tuple[list[str], str, list[str]]:
         """What a probe is sent to, why none is, and what is said of it."""
@@ -207,7 +325,7 @@ def test_probes_go_through_each_ones_own_api_server(answering: int) -> None:
         at(apis),
         cast("Informer", Copy()),
         [workload("east"), workload("west")],
-        "/readyz",
+        GATE,
         on_silence=pytest.fail,
     )
     ways, why = routes.of_services()
@@ -218,7 +336,7 @@ def test_probes_go_through_each_ones_own_api_server(answering: int) -> None:
         at(apis),
         cast("Informer", Copy()),
         [workload("east")],
-        "/readyz",
+        GATE,
         on_silence=pytest.fail,
     ).of_services()[0]
     assert alone.name == f"directly to http://127.0.0.1:{answering}"

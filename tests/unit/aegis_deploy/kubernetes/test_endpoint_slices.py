@@ -11,6 +11,7 @@ from aegis_deploy.gate.routes import Routes
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.kubernetes.endpoint_slices import behind
 from aegis_deploy.kubernetes.informer import Informer
+from aegis_deploy.model.gate_settings import UNSET
 from aegis_deploy.model.rollout import Snapshot, Workload
 
 WEB = Workload(namespace="team", name="web")
@@ -140,7 +141,7 @@ def ways(
         cast("Cluster", api),
         cast("Informer", Copy(labels, status)),
         [workload],
-        "",
+        UNSET,
         on_silence=lambda: None,
     )
 

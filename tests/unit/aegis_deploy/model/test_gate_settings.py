@@ -39,6 +39,12 @@ WRONG = [
     ('{"data": {}}', "has neither read nor write"),
     ('{"data": {"reed": "/a"}}', "has the unknown member reed"),
     ('{"data": {"read": "/a", "write": "b c"}}', "has 'b c' for write, which is not a path"),
+    ('{"through": "door"}', "through: 'door' is not one of them"),
+    ('{"address": "https://lb.test"}', "is not an address"),
+    ('{"address": "lb.test:0"}', "is not an address"),
+    ('{"address": "2001:db8::1"}', "is not an address"),
+    ('{"ca": "ca.pem"}', "is no certificate in PEM"),
+    ('{"ca": "-----BEGIN CERTIFICATE-----"}', "is no certificate in PEM"),
     ('{"data": {"read": 5}}', "has 5 for read, which is not a path"),
 ]
 

@@ -11,6 +11,7 @@ import pytest
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model.events import Changes, Step, Violation
+from aegis_deploy.model.route_findings import Fault, RouteFindings
 from aegis_deploy.model.schema import CodeSchema, DatabaseSchema
 from aegis_deploy.model.schema_plan import Foreseen, PendingRevision
 from aegis_deploy.report.preview_summary import (
@@ -296,3 +297,32 @@ class TestMigrates:
         found = StackPreview(stack="s", changes=self.CHANGES, database=database)
         assert found.as_json()["migrates"] is None
         assert "migrates" not in markdown([found]) + "".join(lines(found)[:1])
+
+
+class TestTheWayIn:
+    """What would lead nowhere from outside is told first, and makes a preview no good."""
+
+    FAULT = Fault(why=f"Ingress n/a: there is no IngressClass {HOSTILE}", next="set another")
+
+    def test_a_fault_is_told_with_what_mends_it(self) -> None:
+        found = StackPreview(
+            stack="s", changes=Changes(), routes=RouteFindings(faults=(self.FAULT,))
+        )
+        assert not found.good
+        assert [f"  UNREACHABLE  {self.FAULT.why}", "    set another"] == lines(found)[1:3]
+        assert found.as_json()["routes"] == {
+            "faults": [{"why": self.FAULT.why, "next": "set another"}],
+            "warnings": [],
+        }
+        said = markdown([found])
+        assert "**s** would not be reached from outside:" in said
+        assert not tags(said)
+
+    def test_a_warning_leaves_it_good(self) -> None:
+        found = StackPreview(
+            stack="s", changes=Changes(), routes=RouteFindings(warnings=("soon over",))
+        )
+        assert found.good
+        assert "  warning: soon over" in lines(found)
+        assert "> - soon over" in markdown([found])
+        assert "from outside" not in markdown([StackPreview(stack="s", changes=Changes())])
