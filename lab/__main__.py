@@ -14,12 +14,16 @@ from typer.main import get_command
 
 from lab import (
     choices,
+    contour,
+    contour_manifests,
     database,
     images,
+    ingress,
     lifecycle,
     node_commands,
     outage,
     packages,
+    pki,
     plugin_cache,
     settings,
     stacks,
@@ -68,6 +72,14 @@ def up(
         str | None,
         typer.Option(help="How many nodes; as many as there are unless given, at first one."),
     ] = None,
+    way_in: Annotated[
+        str | None,
+        typer.Option(
+            "--ingress",
+            help="`contour`: an ingress controller and a Gateway; `none`: takes them away. As it "
+            "is unless given, at first none.",
+        ),
+    ] = None,
 ) -> None:
     """Bring the lab up and deploy the development stack; quick when it is up already.
 
@@ -78,6 +90,9 @@ def up(
     wanted = settings.node_count(nodes, "nodes=")
     if wanted is not None:
         lab_settings = replace(lab_settings, nodes=wanted)
+    controller = choices.ingress(way_in, "ingress")
+    if controller is not None:
+        lab_settings = replace(lab_settings, ingress=controller)
     with lifecycle.exclusive(lab_settings):
         running = lifecycle.up(lab_settings, asked, deploy=deploy)
     if not deploy:
@@ -212,8 +227,20 @@ def status() -> None:
             f"{name:<36}{f'runs ({pid})' if pid else 'ended; ' + str(supervisor.log_of(name))}"
         )
     is_up = lifecycle.is_up(lab_settings)
+    if ingress.is_there(lab_settings):
+        pods = contour.ready(lab_settings) if is_up else 0
+        typer.echo(f"{'ingress controller':<36}{_how_to_come_in(lab_settings, pods)}")
     typer.echo(f"The lab is {'up' if is_up else 'down'}.")
     raise typer.Exit(EXIT_OK if is_up else EXIT_FAILED)
+
+
+def _how_to_come_in(lab_settings: settings.LabSettings, pods: int) -> str:
+    if not pods:
+        return f"{contour_manifests.NAME} is not ready"
+    return (
+        f"{contour_manifests.NAME} answers at {lab_settings.addresses.ingress}, for "
+        f"*.{ingress.DOMAIN} with a certificate of {pki.authority_file(lab_settings)}"
+    )
 
 
 def main() -> None:

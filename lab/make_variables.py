@@ -83,6 +83,7 @@ _KNOWN: Mapping[str, Callable[[str, str], object]] = {
     "args": _free,
     "before": _free,
     "e2e": _flag,
+    "ingress": lambda name, value: choices.ingress(value, name),
     "name": _free,
     "nodes": lambda name, value: settings.node_count(value, f"{name}="),
     "plugins": lambda _, value: choices.plugins(value),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from lab import plugin_cache, releases
+from lab import ingress, plugin_cache, releases
 from lab.choices import Plugins, Tools
 from lab.download import Refusal
 from lab.errors import EXIT_REFUSED, LabError
@@ -103,7 +103,7 @@ def to_build(settings: LabSettings, choices: Choices, coming: Collection[Release
 
     return [
         tool
-        for tool in (PULUMI, KUBE, COREDNS, STORAGE, POLICIES)
+        for tool in (PULUMI, KUBE, COREDNS, STORAGE, POLICIES, *ingress.tools(settings))
         if not toolchain.is_built(tool) and not is_had(tool)
     ]
 

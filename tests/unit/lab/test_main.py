@@ -26,6 +26,7 @@ def _lab_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "AEGIS_LAB_DIR",
         "AEGIS_LAB_NETWORK",
         "AEGIS_LAB_NODES",
+        "AEGIS_LAB_INGRESS",
         "XDG_STATE_HOME",
         "XDG_CACHE_HOME",
     ):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lab import settings
-from lab.errors import EXIT_REFUSED, LabError
+from lab.choices import Ingress
+from lab.errors import EXIT_REFUSED, EXIT_USAGE, LabError
 
 CHECKOUT = Path("/src/aegis")
 HOME = {"HOME": "/home/ada"}
@@ -130,6 +131,8 @@ class TestNetwork:
         assert not any(a.overlaps(b) for a in parts for b in parts if a is not b)
         assert plan.kubernetes_service in plan.services
         assert plan.dns in plan.services
+        assert plan.ingress in plan.services
+        assert len({plan.kubernetes_service, plan.dns, plan.ingress}) == 3
         assert plan.host in plan.link
         assert plan.node in plan.link
 
@@ -151,6 +154,26 @@ class TestNumberOfNodes:
         assert caught.value.what == f"AEGIS_LAB_NODES={text} cannot be used"
         assert "1 to 9" in caught.value.why
         assert caught.value.next == "make up nodes=3"
+
+
+class TestIngress:
+    """Whether there is a way in; nobody need say it."""
+
+    @pytest.mark.parametrize(
+        ("text", "wanted"),
+        [("contour", Ingress.CONTOUR), ("none", Ingress.NONE), ("", None)],
+    )
+    def test_is_a_name_or_as_it_is(self, text: str, wanted: Ingress | None) -> None:
+        assert settings.load({**HOME, "AEGIS_LAB_INGRESS": text}, CHECKOUT).ingress is wanted
+        assert settings.load(HOME, CHECKOUT).ingress is None
+
+    @pytest.mark.parametrize("text", ["nginx", "Contour", "1", "contour "])
+    def test_is_refused_with_what_is_allowed(self, text: str) -> None:
+        with pytest.raises(LabError) as caught:
+            settings.load({**HOME, "AEGIS_LAB_INGRESS": text}, CHECKOUT)
+        assert caught.value.code == EXIT_USAGE
+        assert caught.value.what == f"AEGIS_LAB_INGRESS={text} cannot be used"
+        assert "AEGIS_LAB_INGRESS=contour" in caught.value.next
 
 
 class TestReleaseSites:
