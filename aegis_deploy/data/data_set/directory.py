@@ -292,6 +292,8 @@ def finish(draft: Draft, manifest: Manifest) -> None:
 def read(where: Path | Storage, tick: Callable[[str], None] = lambda _: None) -> Manifest:
     """Read what a data set says of itself, after every file was compared with its checksum.
 
+    Asked again of the same place, a file is not read again: it can only be opened as it was then.
+
     Args:
         where: Where it is.
         tick: Told which file is read.
@@ -323,11 +325,16 @@ def read(where: Path | Storage, tick: Callable[[str], None] = lambda _: None) ->
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             wrong.append(f"{name} lies outside it")
             continue
+        if place.compared.get(name) == digest:
+            continue
         tick(name)
         try:
             with place.open(name) as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:  # type: ignore[arg-type]
-                    wrong.append(f"{name} is not what its checksum was made of")
+                found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            if found == digest:
+                place.compared[name] = digest
+            else:
+                wrong.append(f"{name} is not what its checksum was made of")
         except OSError as error:
             wrong.append(f"{name}: {error.strerror}")
     try:

@@ -15,6 +15,7 @@ from aegis_deploy.data.catalog import TableName
 from aegis_deploy.data.data_set import copy_text
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.manifest import Manifest, TableRows, described, differences
+from aegis_deploy.data.data_set.on_disk import Directory
 from aegis_deploy.data.selection.closure import Places, Taken
 from aegis_deploy.data.selection.picture import mermaid
 from tests.unit.aegis_deploy.data.schemas import catalog, column, name, reference, table
@@ -103,6 +104,55 @@ class TestTheManifest:
             "t.y: nothing in the data set, text in the database",
             "u is not in the data set",
         ]
+
+
+class TestADirectory:
+    """It is compared once, and then it has to stay what it was."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Directory:
+        place = Directory(tmp_path / "set")
+        with place.being_written() as draft:
+            with data_set.row_file(draft, "rows/1", compress=False) as file:
+                file.add(b"a\n")
+            rows = TableRows(name("t"), "rows/1", ("x",), file.rows, file.digest.hex)
+            data_set.finish(draft, manifest(tables=(rows,), has_schema=False))
+        return place
+
+    def read(self, place: Directory) -> list[str]:
+        """Read it; return which files were read to compare them."""
+        files = list[str]()
+        data_set.read(place, files.append)
+        return files
+
+    def test_no_file_is_read_a_second_time_to_compare_it(self, place: Directory) -> None:
+        all_files = ["load.sql", "manifest.json", "rows/1"]
+        assert self.read(place) == all_files
+        assert self.read(place) == []
+        assert self.read(Directory(place.path)) == all_files
+
+    @pytest.mark.parametrize("same_file", [True, False])
+    def test_what_was_compared_cannot_be_read_as_anything_else(
+        self, place: Directory, same_file: bool
+    ) -> None:
+        self.read(place)
+        rows = place.path / "rows/1"
+        if not same_file:
+            rows.unlink()
+        rows.write_bytes(b"b\n")
+        with pytest.raises(AegisError, match="is another file by now"), place.open("rows/1"):
+            raise AssertionError
+        with pytest.raises(AegisError, match="is another file by now"):
+            place.size("rows/1")
+
+    def test_what_is_changed_while_it_is_read_is_refused(self, place: Directory) -> None:
+        def run() -> None:
+            with place.open("rows/1") as file:
+                file.read()
+                (place.path / "rows/1").write_bytes(b"longer\n")
+
+        with pytest.raises(AegisError, match="is another file by now"):
+            run()
 
 
 @pytest.mark.parametrize(

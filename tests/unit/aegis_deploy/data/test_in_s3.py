@@ -14,12 +14,15 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 
 from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set import in_s3
 from aegis_deploy.data.data_set.directory import storage_at
 from aegis_deploy.data.data_set.in_s3 import S3Prefix
+from aegis_deploy.data.data_set.manifest import Manifest
 
 LONG = bytes(range(256)) * (1 << 16) + b"and a rest"
 """More than two parts, and not a whole number of them."""
+EMPTY = Manifest({}, (), 150004, "k", "r", "now", has_schema=False)
 
 
 class Stand:
@@ -161,6 +164,26 @@ class TestReading:
 
         with pytest.raises(AegisError, match="is another object by now"):
             run()
+
+    def test_what_was_compared_is_not_fetched_again_to_compare_it(
+        self, stand: Stand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = stand.prefix()
+        with place.being_written() as draft:
+            data_set.finish(draft, EMPTY)
+        fetched = list[str]()
+        ask = place._bucket.part
+
+        def part(key: str, *asked: Any) -> bytes:
+            fetched.append(key)
+            return ask(key, *asked)
+
+        monkeypatch.setattr(place._bucket, "part", part)
+        assert data_set.read(place) == EMPTY
+        assert sorted(set(fetched)) == ["SHA256SUMS", "load.sql", "manifest.json"]
+        fetched.clear()
+        assert data_set.read(place) == EMPTY
+        assert sorted(set(fetched)) == ["SHA256SUMS", "manifest.json"]
 
     def test_a_body_that_breaks_off_is_asked_for_again(
         self, stand: Stand, monkeypatch: pytest.MonkeyPatch
