@@ -20,7 +20,7 @@ from aegis_deploy.backend.cloud_bucket import Refusal
 from aegis_deploy.backend.object_store import Address, swap
 from aegis_deploy.backend.s3 import S3Bucket, code_of
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.data.data_set.storage import UNTOUCHED, Draft, another
+from aegis_deploy.data.data_set.storage import UNTOUCHED, Draft, Storage, another
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -244,6 +244,21 @@ class S3Prefix:
     def shown(self) -> str:
         """Its address, without options."""
         return self._bucket.place("").rstrip("/")
+
+    def below(self) -> list[Storage]:
+        """What lies one step below it and is not unfinished; not all of that need be data sets.
+
+        Raises:
+            AegisError: It cannot be reached.
+        """
+        keys = self._bucket.everything()
+        names = dict.fromkeys(it.partition("/")[0] for it in keys if "/" in it)
+        url, query, options = self._bucket.url.partition("?")
+        return [
+            S3Prefix.at(f"{url.rstrip('/')}/{it}{query}{options}")
+            for it in names
+            if f"{it}/{_MARK}" not in keys
+        ]
 
     def require_free(self) -> None:
         """Refuse it when something is there that is not a stopped run's.

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 
 from aegis_deploy.common import atomic_file
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.data.data_set.storage import Draft, another
+from aegis_deploy.data.data_set.storage import Draft, Storage, another
 
 _MARK = "INCOMPLETE"
 _MARKED = "A run of `aegis data sample` writes here, or was stopped. What is here is no data set.\n"
@@ -46,6 +46,10 @@ class Directory:
     @property
     def shown(self) -> str:  # noqa: D102 - see Storage, as for all that follows
         return str(self.path)
+
+    def below(self) -> list[Storage]:  # noqa: D102
+        found = [Directory(it) for it in self.path.iterdir() if it.is_dir()]
+        return [it for it in found if not it.is_unfinished()]
 
     def require_free(self) -> None:  # noqa: D102
         path = self.path

@@ -62,6 +62,14 @@ class Storage(Protocol):
     def shown(self) -> str:
         """It, for people."""
 
+    def below(self) -> list[Storage]:
+        """What lies one step below it and is not unfinished; not all of that need be data sets.
+
+        Raises:
+            OSError: There is nothing.
+            AegisError: It cannot be reached.
+        """
+
     def require_free(self) -> None:
         """Refuse it when something is there that is not a stopped run's.
 

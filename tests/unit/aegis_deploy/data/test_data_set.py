@@ -155,6 +155,42 @@ class TestADirectory:
             run()
 
 
+class TestTheNewest:
+    """Of the data sets below a place."""
+
+    def put(self, at: Path, made: object) -> None:
+        at.mkdir(parents=True)
+        (at / data_set.MANIFEST).write_text(json.dumps({"made": made}))
+
+    def test_is_the_one_that_was_made_last_and_is_whole(self, tmp_path: Path) -> None:
+        self.put(tmp_path / "b", "2026-11-28T23:00:00+00:00")
+        self.put(tmp_path / "a", "2026-11-29T01:00:00+02:00")
+        self.put(tmp_path / "c", "2026-11-28T22:00:00+00:00")
+        self.put(tmp_path / "unfinished", "2026-11-30T00:00:00+00:00")
+        (tmp_path / "unfinished" / "INCOMPLETE").touch()
+        (tmp_path / "another").mkdir()
+        (tmp_path / "file").touch()
+        self.put(tmp_path / "c" / "deeper", "2026-11-30T00:00:00+00:00")
+        assert data_set.newest_below(str(tmp_path)).shown in {f"{tmp_path}/a", f"{tmp_path}/b"}
+        self.put(tmp_path / "d", "2026-11-29T01:00:01+02:00")
+        assert data_set.newest_below(str(tmp_path)).shown == f"{tmp_path}/d"
+
+    def test_is_asked_for_where_there_is_none(self, tmp_path: Path) -> None:
+        with pytest.raises(AegisError, match="there is no data set below"):
+            data_set.newest_below(str(tmp_path))
+        with pytest.raises(AegisError, match="cannot be looked through"):
+            data_set.newest_below(str(tmp_path / "not there"))
+
+    @pytest.mark.parametrize("made", [None, "last week", 7])
+    def test_is_not_told_where_one_does_not_say_when_it_was_made(
+        self, tmp_path: Path, made: object
+    ) -> None:
+        self.put(tmp_path / "a", "2026-11-28T23:00:00+00:00")
+        self.put(tmp_path / "b", made)
+        with pytest.raises(AegisError, match="it says no time"):
+            data_set.newest_below(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "odd", [TableName("public", "a/../b"), TableName("s", "it's"), TableName("s", "뷰" * 63)]
 )

@@ -185,6 +185,15 @@ class TestReading:
         assert data_set.read(place) == EMPTY
         assert sorted(set(fetched)) == ["SHA256SUMS", "manifest.json"]
 
+    def test_the_newest_below_a_prefix_is_the_last_that_is_whole(self, stand: Stand) -> None:
+        for name, hour in (("run-1", 2), ("run-2", 3), ("run-3", 4)):
+            stand.put(f"set/{name}/manifest.json", f'{{"made": "2026-11-29T0{hour}:00Z"}}'.encode())
+        stand.put("set/run-3/INCOMPLETE")
+        stand.put("set/of-somebody")
+        assert data_set.newest_below(stand.url()).shown == "s3://rows/set/run-2"
+        with pytest.raises(AegisError, match="there is no data set below s3://rows/set/run-2"):
+            data_set.newest_below(stand.url("set/run-2"))
+
     def test_a_body_that_breaks_off_is_asked_for_again(
         self, stand: Stand, monkeypatch: pytest.MonkeyPatch
     ) -> None:
