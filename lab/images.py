@@ -40,6 +40,7 @@ BUILD_PACKAGES = (*RUNTIME_PACKAGES, "python3-pip", "python3-venv")
 POSTGRES = "15"
 """PostgreSQL of `SUITE`."""
 POSTGRES_PACKAGES = ("busybox-static", "libc-bin", "netbase", f"postgresql-{POSTGRES}")
+_DATA, _DATA_REQUIREMENTS = "data.Dockerfile", "requirements-data.txt"
 UNNEEDED = ("doc", "initramfs-tools", "lintian", "locale", "man", "perl5", "pixmaps")
 """Directories below usr/share that are cut out of the root file system."""
 
@@ -109,7 +110,7 @@ def push_base_images(settings: LabSettings) -> None:
             _build(client, images.runtime, {"rootfs.tar": runtime}, _RUNTIME)
         if not _in_registry(settings, images.build):
             build = _root_file_system(settings, BUILD_PACKAGES)
-            wheels = _wheels(settings)
+            wheels = _wheels(settings, _requirements(settings))
             files = {f"wheels/{wheel.name}": wheel for wheel in sorted(wheels.glob("*.whl"))}
             text = {"pip.conf": _PIP_CONF}
             _build(client, images.build, {"rootfs.tar": build, **files}, _BUILD, text)
@@ -145,6 +146,34 @@ def pushed_postgres_image(settings: LabSettings) -> str | None:
     """Return PostgreSQL's image by its digest; None before it was pushed as it is made now."""
     record = _pushed(settings)
     return record.read_text() if record.exists() else None
+
+
+def push_data_image(settings: LabSettings) -> str:
+    """Make the image that takes samples out of the checkout, and push it to the lab's registry.
+
+    Returns:
+        It by its digest.
+
+    Raises:
+        LabError: The lab is not up, a package cannot be had, or the Docker daemon refuses.
+    """
+    push_base_images(settings)
+    base, postgres = base_images(settings), push_postgres_image(settings)
+    registry, checkout = settings.addresses.registry, settings.checkout
+    wheels = _wheels(settings, checkout / _DATA_REQUIREMENTS)
+    files = {f"wheels/{it.name}": it for it in sorted(wheels.glob("*.whl"))}
+    package = sorted((checkout / "aegis_deploy").rglob("*"))
+    context = {
+        str(it.relative_to(checkout)): it
+        for it in [*package, checkout / _DATA_REQUIREMENTS]
+        if it.is_file() and it.suffix != ".pyc"
+    }
+    python, made = f"{registry}/aegis-lab/python-data:{PYTHON}", f"{registry}/aegis-data:lab"
+    arguments = {"BASE_IMAGE": python, "RUNTIME_IMAGE": base.runtime, "POSTGRES_IMAGE": postgres}
+    with docker_client(settings) as client, alone(settings.cache):
+        _build(client, python, files, f"FROM {base.build}\nCOPY wheels /opt/wheels\n")
+        _build(client, made, context, (checkout / _DATA).read_text(), arguments=arguments)
+    return f"{made.rpartition(':')[0]}@{_digest(settings, made)}"
 
 
 def _pushed(settings: LabSettings) -> Path:
@@ -205,6 +234,8 @@ def _build(
     files: dict[str, Path],
     dockerfile: str,
     texts: dict[str, str] | None = None,
+    *,
+    arguments: dict[str, str] | None = None,
 ) -> None:
     import docker.errors
 
@@ -218,7 +249,9 @@ def _build(
             tar.add(path, arcname=member)
     context.seek(0)
     try:
-        client.images.build(fileobj=context, custom_context=True, tag=name, rm=True)
+        client.images.build(
+            fileobj=context, custom_context=True, tag=name, rm=True, buildargs=arguments
+        )
         for line in client.images.push(name, stream=True, decode=True):
             if "error" in line:
                 raise _refused_by_docker(name, str(line["error"]))
@@ -332,8 +365,7 @@ def _requirements(settings: LabSettings) -> Path:
     return settings.checkout / "app" / "requirements.txt"
 
 
-def _wheels(settings: LabSettings) -> Path:
-    requirements = _requirements(settings)
+def _wheels(settings: LabSettings, requirements: Path) -> Path:
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     target = settings.cache / "wheels" / f"{PYTHON}-{digest}"
     if target.is_dir():
@@ -352,7 +384,7 @@ def _wheels(settings: LabSettings) -> Path:
             *("--implementation", "cp", "--python-version", PYTHON, *platforms),
             *("--requirement", str(requirements), "--dest", str(partial)),
         ],
-        what="download the wheels of the service's requirements",
+        what=f"download the wheels of {requirements.name}",
         timeout=600,
     )
     partial.rename(target)

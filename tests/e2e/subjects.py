@@ -80,6 +80,10 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "aegis_deploy/report/templates/",
         *_commands("deploy", "rollback", "report", "history", "config"),
     ),
+    "tests/e2e/test_sampling.py": (
+        *("data.Dockerfile", "requirements-data.txt", "data-rules.yaml", "lab/database.py"),
+        *_commands("data_sample", "data_load"),
+    ),
     "tests/e2e/test_schema_fit.py": _commands(
         "deploy", "rollback", "history", "status", "migrate", "drift", "preview"
     ),
