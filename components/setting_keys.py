@@ -349,7 +349,8 @@ SAMPLING = Key(
     what="what takes masked samples of the real data by a schedule, into a bucket; without it "
     "nothing does",
     form=_group(sampling_settings, SAMPLING_SCHEMA),
-    allowed="a group of settings, components/sampling_settings.py has them all; production alone",
+    allowed="a group of settings with image and to, components/sampling_settings.py has them all; "
+    "production alone",
     example=f"""'{{"image": "registry.example.com/aegis-data@sha256:{"0123456789abcdef" * 4}", """
     """"to": "s3://data-sets/shop?region=eu-west-1"}'""",
 )
@@ -374,7 +375,7 @@ SAMPLING_CREDENTIALS = Key(
     name="samplingCredentials",
     what="who writes to the bucket",
     form=_matching(r"[A-Za-z0-9_-]{4,128}:[!-~]{8,256}", "is no access key"),
-    allowed="<access key id>:<secret access key>, stored with --secret; beside sampling",
+    allowed="an access key's id, a colon and the key, stored with --secret; beside sampling",
     example="AKIA0123456789ABCDEF:SECRET-ACCESS-KEY",
     secret=True,
 )

@@ -91,7 +91,8 @@ def production(at: Stand) -> Iterator[Production]:
         with made.connect() as link:
             link.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
             link.execute(
-                f"CREATE ROLE {name}_reader LOGIN PASSWORD '{password}' IN ROLE pg_read_all_data".encode()
+                f"CREATE ROLE {name}_reader LOGIN PASSWORD '{password}'"
+                " IN ROLE pg_read_all_data".encode()
             )
             for it in (name, f"{name}_staging"):
                 link.execute(f"CREATE DATABASE {it} OWNER {name}".encode())
@@ -106,7 +107,7 @@ def production(at: Stand) -> Iterator[Production]:
         for key, value in {
             "database": made.server.url(name, name, password),
             "samplingSource": made.server.url(name, f"{name}_reader", password),
-            "samplingKey": secrets.token_urlsafe(32),
+            "samplingKey": secrets.token_hex(32),
             "samplingCredentials": ":".join(store.environment.values()),
         }.items():
             full = f"{PROJECT}:{key}"
