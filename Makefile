@@ -123,6 +123,7 @@ format: venv ## format the code
 requirements: venv ## pin anew what the requirements*.in files ask for
 	@$(PIP_COMPILE) --upgrade requirements-dev.in --output-file requirements-dev.txt
 	@$(PIP_COMPILE) --constraint requirements-dev.txt requirements.in --output-file requirements.txt
+	@$(PIP_COMPILE) --constraint requirements-dev.txt requirements-data.in --output-file requirements-data.txt
 	@$(PIP_COMPILE) --constraint requirements-dev.txt app/requirements.in --output-file app/requirements.txt
 	@$(PIP_COMPILE) --upgrade policy/requirements.in --output-file policy/requirements.txt
 	@$(PIP_COMPILE) --upgrade policy/requirements-checkov.in --output-file policy/requirements-checkov.txt

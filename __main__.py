@@ -11,9 +11,10 @@ from components.gate import gate_of
 from components.image import Image, ImageArgs
 from components.interruption import end_when_told
 from components.labels import SERVICE
-from components.namespace import Namespace
-from components.postgres import namespace_args, postgres_of
+from components.namespace import Namespace, namespace_args
+from components.postgres import postgres_of
 from components.release_config import ReleaseConfig
+from components.sampling import sampling_of
 from components.settings import settings_or_exit
 
 end_when_told()
@@ -30,6 +31,7 @@ in_cluster = pulumi.ResourceOptions(providers=[cluster])
 
 namespace = Namespace(settings.namespace, namespace_args(settings), in_cluster)
 postgres = postgres_of(settings, namespace, cluster)
+sampling_of(settings, namespace, cluster)
 
 image = Image(
     SERVICE,

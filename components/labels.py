@@ -7,6 +7,9 @@ SERVICE = "aegis-api"
 POSTGRES = "aegis-postgres"
 """The stack's own PostgreSQL: its objects and its DNS name."""
 
+SAMPLING = "aegis-sampling"
+"""What takes samples by a schedule: its objects."""
+
 
 def common() -> dict[str, str]:
     """The labels of every object of a stack."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_kubernetes.core.v1 as core
@@ -13,8 +14,13 @@ import pulumi_kubernetes.networking.v1 as networking
 from components.labels import common
 from components.sizing import PodResources, Size
 
+if TYPE_CHECKING:
+    from components.settings import Settings
+
 _POD_SECURITY_MODES = ("enforce", "audit", "warn")
 _NODE_LOCAL_DNS = "169.254.20.10/32"
+_PODS_OF_POSTGRES = 3
+"""The server, a backup, and a restore or another pod of somebody who looks around."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,3 +128,15 @@ def _to_dns() -> networking.NetworkPolicyEgressRuleArgs:
             for protocol in ("UDP", "TCP")
         ],
     )
+
+
+def namespace_args(settings: Settings) -> NamespaceArgs:
+    """Describe a stack's namespace, with room for what it has beside the service.
+
+    Args:
+        settings: The stack's settings.
+    """
+    own, sampling = settings.postgres, settings.sampling
+    beside = [] if own is None else [own.resources] * _PODS_OF_POSTGRES
+    beside += [] if sampling is None else [sampling.settings.resources]
+    return NamespaceArgs(size=settings.size, beside=beside, stays=own is not None and own.keep_data)

@@ -19,7 +19,7 @@ from aegis_deploy.model import dataset as datasets
 from components.database import PASSWORD_KEY, URL, USUAL_PORT, Database
 from components.labels import POSTGRES, SERVICE, of_service, selector
 from components.migration import egress_to, pods_of
-from components.namespace import Namespace, NamespaceArgs
+from components.namespace import Namespace
 from components.postgres_pods import (
     BACKUP,
     LOADER,
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from components.settings import Settings
 
 _PASSWORD_BYTES = 32
-_PODS_AT_MOST = 3
-"""The server, a backup, and a restore or another pod of somebody who looks around."""
 _JOB_SECONDS = 3600
 _NEVER = "0 0 31 2 *"
 _SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
@@ -260,20 +258,6 @@ class Postgres(pulumi.ComponentResource):
 
 def _loader_secret(server: str) -> str:
     return f"{server}-loader"
-
-
-def namespace_args(settings: Settings) -> NamespaceArgs:
-    """Describe the stack's namespace, with room for its own PostgreSQL if it has one.
-
-    Args:
-        settings: The stack's settings.
-    """
-    own = settings.postgres
-    if own is None:
-        return NamespaceArgs(size=settings.size)
-    return NamespaceArgs(
-        size=settings.size, beside=[own.resources] * _PODS_AT_MOST, stays=own.keep_data
-    )
 
 
 def postgres_of(

@@ -6,7 +6,7 @@ The table :data:`FIELDS` is documentation and schema.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,21 @@ from aegis_deploy.model.setting_forms import (
     read_group,
     whole_text,
 )
-from components.quantities import CPU_SCHEMA, MEMORY_SCHEMA, Cpu, Memory
+from components.group_forms import (
+    CPU,
+    IMAGE,
+    IMAGE_ALLOWED,
+    SCHEDULE,
+    SCHEDULE_ALLOWED,
+    matching,
+    text,
+)
+from components.quantities import MEMORY_SCHEMA, Cpu, Memory
 from components.sizing import PodResources
 
 IMAGE_VARIABLE = "AEGIS_POSTGRES_IMAGE"
 """The environment variable that names the image when the settings do not."""
 
-_IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,254}@sha256:[0-9a-f]{64}"
 _LEAST_MEMORY = Memory(128)
 
 
@@ -68,31 +76,6 @@ class PostgresSettings:
         )
 
 
-def image_by_digest(text: str) -> str:
-    """Read the reference of an image; return it.
-
-    Raises:
-        ValueError: It is none with a digest; the message is worded to follow the value.
-    """
-    if re.fullmatch(_IMAGE, text) is None:
-        raise ValueError("is not an image by digest")
-    return text
-
-
-def _text(parse: Callable[[str], Any], schema: Schema) -> Form[Any]:
-    # Of `cpuRequest: 1` the configuration makes a number.
-    return Form(lambda value: parse("" if isinstance(value, bool) else str(value)), schema)
-
-
-def _matching(pattern: str, why: str) -> Form[Any]:
-    def parse(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise ValueError(why)
-        return text
-
-    return _text(parse, exactly(pattern))
-
-
 def _count(text: str) -> int:
     if re.fullmatch(r"[0-9]{1,9}", text) is None:
         raise ValueError("is not a whole number")
@@ -115,16 +98,15 @@ def _boolean(text: str) -> bool:
 
 
 _MOST_BACKUPS = 1000
-_STORAGE = _text(Memory.parse, MEMORY_SCHEMA)
-_CPU = _text(Cpu.parse, CPU_SCHEMA)
+_STORAGE = text(Memory.parse, MEMORY_SCHEMA)
 _SIZE = "a size such as 1Gi or 500Mi; the class may have it grow, never shrink"
 
 FIELDS: Mapping[str, Field] = {
     "image": Field(
         attribute="image",
         what=f"the official PostgreSQL image, 14 or newer; without it {IMAGE_VARIABLE}'s",
-        form=_text(image_by_digest, exactly(_IMAGE)),
-        allowed="an image reference with its digest, <repository>@sha256:<digest>",
+        form=IMAGE,
+        allowed=IMAGE_ALLOWED,
     ),
     "storage": Field(
         attribute="storage", what="how large its volume is", form=_STORAGE, allowed=_SIZE
@@ -138,37 +120,37 @@ FIELDS: Mapping[str, Field] = {
     "storageClass": Field(
         attribute="storage_class",
         what="the class of both volumes; without it the cluster's default",
-        form=_matching(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "is not a StorageClass's name"),
+        form=matching(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "is not a StorageClass's name"),
         allowed="the name of a StorageClass of the cluster",
     ),
     "cpuRequest": Field(
         attribute="cpu_request",
         what="the CPU that it asks the scheduler for",
-        form=_CPU,
+        form=CPU,
         allowed="CPU such as 100m, 0.5 or 1, at most cpuLimit",
     ),
     "cpuLimit": Field(
         attribute="cpu_limit",
         what="the CPU that it may use at most",
-        form=_CPU,
+        form=CPU,
         allowed="CPU such as 500m or 1, at least cpuRequest",
     ),
     "memory": Field(
         attribute="memory",
         what="the memory that it asks for and may use, a quarter of it for its cache",
-        form=_text(_memory, MEMORY_SCHEMA),
+        form=text(_memory, MEMORY_SCHEMA),
         allowed=f"memory such as 256Mi or 1Gi, at least {_LEAST_MEMORY}",
     ),
     "backupAt": Field(
         attribute="backup_at",
         what="when it is backed up",
-        form=_matching(r"[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}", "is not a schedule"),
-        allowed="minute, hour, day, month and weekday as cron has them, in UTC",
+        form=SCHEDULE,
+        allowed=SCHEDULE_ALLOWED,
     ),
     "keepBackups": Field(
         attribute="keep_backups",
         what="how many backups are kept",
-        form=_text(
+        form=text(
             _count,
             {
                 "anyOf": [

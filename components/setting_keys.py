@@ -32,6 +32,8 @@ from components.external_route import (
 from components.postgres_settings import SCHEMA as POSTGRES_SCHEMA
 from components.postgres_settings import postgres_settings
 from components.quantities import CPU_SCHEMA, MEMORY_SCHEMA, Cpu, Memory
+from components.sampling_settings import SCHEMA as SAMPLING_SCHEMA
+from components.sampling_settings import sampling_settings
 from components.sizing import AUTOSCALE_CPU_PERCENT, SCALE_SCHEMA, Scale
 from components.source import VERSION_TEXT
 
@@ -382,6 +384,43 @@ DATASET = Key(
     "beside postgres",
     example="0123456789abcdef" * 4,
 )
+SAMPLING = Key(
+    name="sampling",
+    what="what takes masked samples of the real data by a schedule, into a bucket; without it "
+    "nothing does",
+    form=_group(sampling_settings, SAMPLING_SCHEMA),
+    allowed="a group of settings with image and to, components/sampling_settings.py has them all; "
+    "production alone",
+    example=f"""'{{"image": "registry.example.com/aegis-data@sha256:{"0123456789abcdef" * 4}", """
+    """"to": "s3://data-sets/shop?region=eu-west-1"}'""",
+)
+SAMPLING_SOURCE = Key(
+    name="samplingSource",
+    what="where samples are taken of, as a role that can only read",
+    form=Form(parse_address, {"type": "string", "pattern": r"^postgres(ql)?://"}),
+    allowed="postgresql://user:password@host:port/name, stored with --secret; beside sampling",
+    example="postgresql://reader:PASSWORD@db.example.com:5432/aegis",
+    secret=True,
+)
+SAMPLING_KEY = Key(
+    name="samplingKey",
+    what="what rows are chosen and values masked by",
+    form=_matching(r"[!-~]{32,512}", "is shorter than 32 characters, or has others than ASCII's"),
+    allowed="32 to 512 printable ASCII characters without spaces, stored with --secret; beside "
+    "sampling",
+    example='"$(openssl rand -hex 32)"',
+    secret=True,
+)
+SAMPLING_CREDENTIALS = Key(
+    name="samplingCredentials",
+    what="who writes to the bucket",
+    form=_matching(r"[A-Za-z0-9_-]{4,128}:[!-~]{8,256}", "is no access key"),
+    allowed="an access key's id, a colon and the key, stored with --secret; beside sampling",
+    example="AKIA0123456789ABCDEF:SECRET-ACCESS-KEY",
+    secret=True,
+)
+SAMPLING_SECRETS = (SAMPLING_SOURCE, SAMPLING_KEY, SAMPLING_CREDENTIALS)
+"""What a sampling needs and nobody may read."""
 SCHEMA = Key(
     name="schema",
     what="the database's revisions that imageDigest's code works with: newest/least, and the "

@@ -21,8 +21,10 @@ from aegis_deploy.model.schema import CodeSchema
 from components import setting_keys as keys
 from components.database import Database, own_database, read_authority
 from components.external_route import TLS_SECRET, ExternalRoute
+from components.group_forms import IMAGE
 from components.interruption import SAID_WHAT_IS_WRONG
-from components.postgres_settings import IMAGE_VARIABLE, PostgresSettings, image_by_digest
+from components.postgres_settings import IMAGE_VARIABLE, PostgresSettings
+from components.sampling_settings import Sampling, SamplingSettings
 from components.setting_errors import (
     Problem,
     SettingsError,
@@ -71,6 +73,7 @@ class Settings:
         database: The database that the service reads and writes; None means none.
         postgres: The same as the stack's own server is to be, with its image; None means none.
         dataset: The data set that the service works on; None means what its database has.
+        sampling: What takes masked samples of real data by a schedule; None means nothing.
         cluster_identifier: Which cluster the stack is in; another one means to move it.
         kube_context: The kubeconfig's context to use; None means its current one.
         kubeconfig: A kubeconfig or its path; None means the usual places.
@@ -97,6 +100,7 @@ class Settings:
     database: Database | None = field(repr=False)
     postgres: PostgresSettings | None
     dataset: str | None
+    sampling: Sampling | None
     cluster_identifier: str
     kube_context: str | None
     kubeconfig: str | None = field(repr=False)
@@ -203,6 +207,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     postgres = _postgres(reader)
     dataset = _dataset(reader, data_profile, own=postgres is not None)
     database = _database(reader, root, schema, dataset, own=postgres is not None)
+    sampling = _sampling(reader, root, data_profile)
     mock_rows = _mock_rows(reader, data_profile, served=database is None)
     # `aegis` reads it; what is wrong with it is told before anything runs.
     contract_after = reader.optional(keys.CONTRACT_AFTER)
@@ -239,6 +244,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         database=database,
         postgres=postgres,
         dataset=dataset,
+        sampling=sampling,
         cluster_identifier=kubernetes.get("clusterIdentifier") or f"{PROJECT}-{environment}",
         kube_context=kubernetes.get("context"),
         kubeconfig=kubernetes.get("kubeconfig"),
@@ -502,7 +508,7 @@ def _postgres(reader: _Reader) -> PostgresSettings | None:
         )
     elif found.image is None:
         try:
-            return replace(found, image=image_by_digest(reader.environ.get(IMAGE_VARIABLE, "")))
+            return replace(found, image=IMAGE.parse(reader.environ.get(IMAGE_VARIABLE, "")))
         except ValueError:
             reader.refuse(
                 keys.POSTGRES,
@@ -532,6 +538,57 @@ def _dataset(reader: _Reader, data_profile: str, *, own: bool) -> str | None:
             fix=f"pulumi config rm --stack {reader.environment} {keys.DATASET.full_name}",
         )
     return found
+
+
+def _sampling(reader: _Reader, root: Path, data_profile: str) -> Sampling | None:
+    found = reader.optional(keys.SAMPLING)
+    away = f"pulumi config rm --stack {reader.environment}"
+    secrets = [(key, reader.optional(key)) for key in keys.SAMPLING_SECRETS]
+    if found is None:
+        for key, given in secrets:
+            if given is not None and reader.right(keys.SAMPLING, key):
+                why = f"has no effect without {keys.SAMPLING.full_name}"
+                reader.refuse(key, "set", why, fix=f"{away} {key.full_name}")
+        return None
+    if reader.right(keys.DATA_PROFILE) and data_profile != "real":
+        reader.refuse(
+            keys.SAMPLING,
+            "set",
+            f"takes samples of real data, and the stack serves {data_profile} data",
+            allowed="production, which others are given samples of",
+            fix=f"{away} {keys.SAMPLING.full_name}",
+        )
+        return None
+    for key, given in secrets:
+        if given is None and reader.right(key):
+            reader.refuse(key, "nothing", f"is needed beside {keys.SAMPLING.full_name}")
+    try:
+        rules = _rules(root, found)
+    except ValueError as error:
+        reader.refuse(keys.SAMPLING, "set", str(error))
+        return None
+    file = reader.optional(keys.DATABASE_CA)
+    try:
+        authority = None if file is None else read_authority(root / file)
+    except ValueError:
+        return None  # Told where the database is read.
+    source, mask_key, credentials = (given or "" for _, given in secrets)
+    return Sampling(
+        settings=found,
+        source=source,
+        key=mask_key,
+        credentials=credentials,
+        authority=authority,
+        rules=rules,
+    )
+
+
+def _rules(root: Path, found: SamplingSettings) -> str:
+    try:
+        return (root / found.rules).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise ValueError(f"names rules that cannot be read: {found.rules}: {why}") from None
 
 
 def _database(

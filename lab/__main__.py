@@ -171,6 +171,12 @@ def postgres_image() -> None:
     typer.echo(images.push_postgres_image(settings.load(os.environ, settings.CHECKOUT)))
 
 
+@app.command("data-image")
+def data_image() -> None:
+    """Make the image that takes samples, push it to the lab's registry, print it by its digest."""
+    typer.echo(images.push_data_image(settings.load(os.environ, settings.CHECKOUT)))
+
+
 @app.command("database")
 def start_database(
     stop: Annotated[bool, typer.Option(help="End it instead; its data stay.")] = False,

@@ -43,6 +43,7 @@ POSTGRES = "15"
 POSTGRES_PACKAGES = ("busybox-static", "libc-bin", "netbase", f"postgresql-{POSTGRES}")
 ENVOY_PACKAGES = ("busybox-static", "libc6")
 """What the program out of the wheel links, and what a person looks around with."""
+_DATA, _DATA_REQUIREMENTS = "data.Dockerfile", "requirements-data.txt"
 UNNEEDED = ("doc", "initramfs-tools", "lintian", "locale", "man", "perl5", "pixmaps")
 """Directories below usr/share that are cut out of the root file system."""
 
@@ -70,7 +71,7 @@ def coredns_image(settings: LabSettings) -> str:
 def base_images(settings: LabSettings) -> BaseImages:
     """Return the names, whose tags change when what is in the images changes."""
     registry = settings.addresses.registry
-    build, runtime = _key(BUILD_PACKAGES), _key(RUNTIME_PACKAGES)
+    build, runtime = _key(BUILD_PACKAGES, _PYTHON_HOOK), _key(RUNTIME_PACKAGES, _PYTHON_HOOK)
     requirements = _requirements(settings).read_bytes()
     wheels = hashlib.sha256(requirements).hexdigest()[:8]
     return BaseImages(
@@ -108,10 +109,10 @@ def push_base_images(settings: LabSettings) -> None:
     images = base_images(settings)
     with docker_client(settings) as client:
         if not _in_registry(settings, images.runtime):
-            runtime = _root_file_system(settings, RUNTIME_PACKAGES)
+            runtime = _root_file_system(settings, RUNTIME_PACKAGES, _PYTHON_HOOK)
             _build(client, images.runtime, {"rootfs.tar": runtime}, _RUNTIME)
         if not _in_registry(settings, images.build):
-            build = _root_file_system(settings, BUILD_PACKAGES)
+            build = _root_file_system(settings, BUILD_PACKAGES, _PYTHON_HOOK)
             wheels = _wheels(settings, _requirements(settings))
             files = {f"wheels/{wheel.name}": wheel for wheel in sorted(wheels.glob("*.whl"))}
             text = {"pip.conf": _PIP_CONF}
@@ -188,6 +189,34 @@ def _envoy(wheels: Path) -> Path:
     return program
 
 
+def push_data_image(settings: LabSettings) -> str:
+    """Make the image that takes samples out of the checkout, and push it to the lab's registry.
+
+    Returns:
+        It by its digest.
+
+    Raises:
+        LabError: The lab is not up, a package cannot be had, or the Docker daemon refuses.
+    """
+    push_base_images(settings)
+    base, postgres = base_images(settings), push_postgres_image(settings)
+    registry, checkout = settings.addresses.registry, settings.checkout
+    wheels = _wheels(settings, checkout / _DATA_REQUIREMENTS)
+    files = {f"wheels/{it.name}": it for it in sorted(wheels.glob("*.whl"))}
+    package = sorted((checkout / "aegis_deploy").rglob("*"))
+    context = {
+        str(it.relative_to(checkout)): it
+        for it in [*package, checkout / _DATA_REQUIREMENTS]
+        if it.is_file() and it.suffix != ".pyc"
+    }
+    python, made = f"{registry}/aegis-lab/python-data:{PYTHON}", f"{registry}/aegis-data:lab"
+    arguments = {"BASE_IMAGE": python, "RUNTIME_IMAGE": base.runtime, "POSTGRES_IMAGE": postgres}
+    with docker_client(settings) as client, alone(settings.cache):
+        _build(client, python, files, f"FROM {base.build}\nCOPY wheels /opt/wheels\n")
+        _build(client, made, context, (checkout / _DATA).read_text(), arguments=arguments)
+    return f"{made.rpartition(':')[0]}@{_digest(settings, made)}"
+
+
 def _pushed(settings: LabSettings) -> Path:
     return settings.state / postgres_image(settings).rpartition("/")[2].replace(":", "-")
 
@@ -253,6 +282,8 @@ def _build(
     files: dict[str, Path],
     dockerfile: str,
     texts: dict[str, str] | None = None,
+    *,
+    arguments: dict[str, str] | None = None,
 ) -> None:
     import docker.errors
 
@@ -266,7 +297,9 @@ def _build(
             tar.add(path, arcname=member)
     context.seek(0)
     try:
-        client.images.build(fileobj=context, custom_context=True, tag=name, rm=True)
+        client.images.build(
+            fileobj=context, custom_context=True, tag=name, rm=True, buildargs=arguments
+        )
         for line in client.images.push(name, stream=True, decode=True):
             if "error" in line:
                 raise _refused_by_docker(name, str(line["error"]))
@@ -320,7 +353,6 @@ def _key(package_names: tuple[str, ...], *more: str) -> str:
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
 
-_COMPILE = "usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash"
 _HOOK = "; ".join(
     [
         "set -e",
@@ -331,9 +363,12 @@ _HOOK = "; ".join(
         "echo 'aegis:x:65532:65532:aegis:/nonexistent:/usr/sbin/nologin' >> etc/passwd",
         "printf 'root:x:0:\\naegis:x:65532:\\n' > etc/group",
         "for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done",
-        # A Debian package's script would do it. Without, each container compiles what it imports.
-        f"chroot . {_COMPILE} -x /test/ usr/lib/python{PYTHON}",
     ]
+)
+_PYTHON_HOOK = (
+    # A Debian package's script would do it. Without, each container compiles what it imports.
+    f"{_HOOK}; chroot . usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash"
+    f" -x /test/ usr/lib/python{PYTHON}"
 )
 
 
@@ -359,7 +394,7 @@ _POSTGRES_HOOK = "; ".join(
 def _root_file_system(
     settings: LabSettings, package_names: tuple[str, ...], hook: str = _HOOK
 ) -> Path:
-    key = _key(package_names, *([] if hook == _HOOK else [hook]))
+    key = _key(package_names, hook)
     target = settings.cache / "images" / f"rootfs-{key}.tar"
     if target.exists():
         return target
@@ -402,7 +437,7 @@ def _wheels(settings: LabSettings, requirements: Path) -> Path:
             *("--implementation", "cp", "--python-version", PYTHON, *platforms),
             *("--requirement", str(requirements), "--dest", str(partial)),
         ],
-        what=f"download the wheels that {requirements.relative_to(settings.checkout)} asks for",
+        what=f"download the wheels of {requirements.name}",
         timeout=600,
     )
     partial.rename(target)

@@ -27,6 +27,7 @@ import yaml
 from pulumi.runtime import mocks, rpc, stack
 from pulumi.runtime.settings import get_root_resource
 
+from components.setting_keys import API_TOKEN, KEYS
 from components.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -230,11 +231,12 @@ def _render(name: str, token: str | None, changes: tuple[tuple[str, str | None],
             config.pop(full, None)
         else:
             config[full] = value
-    secrets = ["aegis:database"] if "aegis:database" in config else []
+    # A token that is given as any other setting is to be seen as one in plain text.
+    secrets = [it.full_name for it in KEYS if it.secret and it is not API_TOKEN]
     if token is not None:
-        config["aegis:apiToken"] = token
-        secrets.append("aegis:apiToken")
-    return contextvars.Context().run(_run, name, config, secrets)
+        config[API_TOKEN.full_name] = token
+        secrets.append(API_TOKEN.full_name)
+    return contextvars.Context().run(_run, name, config, [it for it in secrets if it in config])
 
 
 def _run(name: str, config: dict[str, str], secrets: list[str]) -> Rendering:

@@ -25,6 +25,8 @@ LEAST_VERSION = 140000
 """The oldest server that is read or loaded; the project supports each major for five years
 (https://www.postgresql.org/support/versioning/)."""
 
+_TIMED_FROM = 170000
+"""From this version on a transaction may be told how long it lasts; a snapshot is held by one."""
 _SETTINGS = {
     # Nothing is found by a name that somebody put before another.
     "search_path": "",
@@ -348,6 +350,8 @@ def connect(address: Address, *, read_only: bool) -> Connection:
         try:
             require_version(connection, address.shown)
             settings = {**_SETTINGS, "default_transaction_read_only": "on" if read_only else "off"}
+            if connection.info.server_version >= _TIMED_FROM:
+                settings["transaction_timeout"] = "0"
             one = "pg_catalog.set_config(%s, %s, false)"
             connection.execute(
                 f"SELECT {', '.join([one] * len(settings))}".encode(),

@@ -18,23 +18,13 @@ from math import prod
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data import rules
 from aegis_deploy.data.catalog import Catalog, Column, Key, Reference, Table, TableName
+from aegis_deploy.data.mock_orders import RowOrders
 from aegis_deploy.data.values import spread
-from aegis_deploy.data.values.bounds import Bounds, Limit, bounds_of, pairs_of
+from aegis_deploy.data.values.bounds import pairs_of
 from aegis_deploy.data.values.made import Refused, Settings, Unique, made_column, room_of
-from aegis_deploy.data.values.ordered import (
-    Order,
-    differing,
-    fitted,
-    following,
-    limit,
-    orders,
-    step,
-    written,
-)
+from aegis_deploy.data.values.ordered import Made, differing
 from aegis_deploy.data.values.spread import Rows
 
-Made = Callable[[Rows], Sequence[str | None]]
-"""Gives a column's values of some rows."""
 _NULLS, _NULLS_OF_SELF = 0.1, 0.3
 """Which share of a column that takes NULL is NULL, unless the settings say."""
 
@@ -119,7 +109,8 @@ class _Table:
         slot_of: The one that decides a column.
         unique: The columns that hold the row's number.
         joint: Parts of a key, slots and columns of few values, of which each combination is once.
-        orders: The columns that follow from others of their row, as checks have it.
+        orders: The columns that follow from others of their row, as checks have it; known once the
+            slots are.
     """
 
     table: Table
@@ -130,7 +121,7 @@ class _Table:
     slot_of: dict[str, _Slot] = field(default_factory=dict)
     unique: set[str] = field(default_factory=set)
     joint: list[list[_Slot | str]] = field(default_factory=list)
-    orders: dict[str, list[Order]] = field(default_factory=dict)
+    orders: RowOrders = field(init=False)
 
     def column(self, name: str) -> rules.MockColumn:
         """How a column's values are spread."""
@@ -227,48 +218,7 @@ class _Plan:
 
     def _choose_orders(self, of: _Table) -> None:
         """Decide which column follows from which, where checks compare two."""
-        columns = {it.name: it for it in of.table.columns}
-        keyed = {name for key in of.table.keys for name in key.columns}
-
-        def free(name: str) -> bool:
-            said, column = of.column(name), columns[name]
-            decided = (said.fixed, said.choice, said.pattern, said.fake)
-            return not (
-                name in of.slot_of
-                or name in keyed
-                or column.counted
-                or column.generated
-                or any(it is not None for it in decided)
-                or bounds_of(of.table, column).values is not None
-            )
-
-        of.orders = orders(pairs_of(of.table), columns, free)
-
-    def _end(self, of: _Table, name: str, *, up: bool) -> Decimal | None:
-        """The least (up) or the greatest that a column takes, those that follow from it in mind."""
-        column, said = of.table.column(name), of.column(name).between
-        bounds = bounds_of(of.table, column)
-        given = bounds.low if up else bounds.high
-        if said is not None:
-            given = Limit(said[0 if up else 1], inclusive=True)
-        ends = [limit(column, given, up=up)]
-        for other, bases in of.orders.items():
-            for it in bases:
-                end = self._end(of, other, up=up) if it.base == name else None
-                if end is not None and it.rises is not up:
-                    apart = step(of.table.column(other)) if it.apart else 0
-                    ends.append(fitted(column, end + (apart if up else -apart), up=up))
-        known = [it for it in ends if it is not None]
-        return (max(known) if up else min(known)) if known else None
-
-    def _limits(self, of: _Table, column: Column) -> Bounds:
-        if not any(it.base == column.name for bases in of.orders.values() for it in bases):
-            return Bounds()
-        ends = [self._end(of, column.name, up=it) for it in (True, False)]
-        low, high = (
-            None if it is None else Limit(written(column, it), inclusive=True) for it in ends
-        )
-        return Bounds(low=low, high=high)
+        of.orders = RowOrders.chosen(of.table, of.column, of.slot_of)
 
     def _share(self, of: _Table, it: Reference, own: Sequence[str]) -> float:
         loose = [name for name in own if of.table.column(name).nullable]
@@ -388,7 +338,7 @@ class _Plan:
     def _settings_of(self, of: _Table, column: Column, unique: Unique | None) -> Settings:
         said = of.column(column.name)
         locale = said.locale or self._given.locale
-        limits = self._limits(of, column)
+        limits = of.orders.limits(column)
         return Settings(of.table, column, said, self._seed, locale, unique, limits)
 
     def _column(self, of: _Table, name: str) -> Made:
@@ -436,11 +386,9 @@ class _Plan:
         if kinds and of.column(name).choice is None:
             return spread.picked(kinds, spread.below(self._draw(of, name), len(kinds)))
         made = made_column(settings)
-        if name in of.orders:
-            bases = [(it, of.table.column(it.base), self._column(of, it.base))
-                     for it in of.orders[name]]  # fmt: skip
-            ends = self._end(of, name, up=True), self._end(of, name, up=False)
-            made = following(column, bases, made, self._draw(of, name, "behind"), ends)
+        made = of.orders.behind(
+            column, made, partial(self._column, of), self._draw(of, name, "behind")
+        )
         return self._with_nulls(of, column, made)
 
     def _with_nulls(self, of: _Table, column: Column, made: Made) -> Made:

@@ -9,7 +9,7 @@ value held against another, is not in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import ceil
@@ -153,12 +153,15 @@ def read_group(
     return found
 
 
-def group_schema(fields: Mapping[str, Field], defaults: object) -> Schema:
+def group_schema(
+    fields: Mapping[str, Field], defaults: object, required: Sequence[str] = ()
+) -> Schema:
     """Return the JSON schema of what :func:`read_group` reads.
 
     Args:
         fields: The group's members.
         defaults: Has the attributes' values where nothing is given; None means that there is none.
+        required: The members without which there is no group.
     """
     return {
         "type": "object",
@@ -171,6 +174,7 @@ def group_schema(fields: Mapping[str, Field], defaults: object) -> Schema:
             for name, field in fields.items()
         },
         "additionalProperties": False,
+        **({"required": list(required)} if required else {}),
     }
 
 

@@ -79,6 +79,10 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
             *("deploy", "rollback", "history", "status", "show", "diff", "gate", "config", "report")
         ),
     ),
+    "tests/e2e/test_sampling.py": (
+        *("data.Dockerfile", "requirements-data.txt", "data-rules.yaml", "lab/database.py"),
+        *_commands("data_sample", "data_load"),
+    ),
     "tests/e2e/test_schema_fit.py": _commands(
         "deploy", "rollback", "history", "status", "migrate", "drift", "preview"
     ),

@@ -98,14 +98,18 @@ def postgres() -> Iterator[Server]:
 
 
 @contextmanager
-def s3() -> Iterator[Server]:
-    """S3, as moto stands in for it."""
+def s3(host: str = "127.0.0.1") -> Iterator[Server]:
+    """S3, as moto stands in for it.
+
+    Args:
+        host: The address of this machine's that it listens on.
+    """
     with tempfile.TemporaryDirectory(prefix="aegis-s3-") as name:
         root = Path(name)
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+        command = [sys.executable, "-m", "moto.server", "-H", host, "-p", "0"]
         with _running(command, directory=root) as process:
-            port = _said_port(process, root / "log")
-            at = f"127.0.0.1:{port}"
+            port = _said_port(process, root / "log", host)
+            at = f"{host}:{port}"
             for bucket in ("state", "other"):
                 request = urllib.request.Request(f"http://{at}/{bucket}", method="PUT")
                 urllib.request.urlopen(request, timeout=SECONDS).close()  # noqa: S310
@@ -213,11 +217,11 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
     return process.poll() is None
 
 
-def _said_port(process: subprocess.Popen[bytes], log: Path) -> int:
+def _said_port(process: subprocess.Popen[bytes], log: Path, host: str) -> int:
     """The port that a server has chosen and logged once it listens."""
 
     def found() -> re.Match[str] | None:
-        return re.search(r"Running on http://127\.0\.0\.1:(\d+)", log.read_text())
+        return re.search(rf"Running on http://{re.escape(host)}:(\d+)", log.read_text())
 
     wait_until(lambda: found() is not None or process.poll() is not None, "the server said no port")
     said = found()

@@ -120,6 +120,24 @@ def test_contracts_wait_for_deploys_and_run_only_what_is_due() -> None:
     assert "migrate contract" not in others
 
 
+def test_a_refresh_waits_for_staging_s_deploys_and_knows_nothing_of_production() -> None:
+    [path] = [it for it in WORKFLOWS if it.name == "data-refresh.yaml"]
+    workflow = yaml.safe_load(path.read_text())
+    job, deploy = workflow["jobs"]["refresh"], _job("deploy-staging")
+    assert (job["environment"], job["concurrency"]) == ("staging", deploy["concurrency"])
+    assert workflow[True]["schedule"]
+    # It writes into a file of the branch that staging is deployed from.
+    (checkout,) = [it for it in job["steps"] if "actions/checkout" in it.get("uses", "")]
+    assert deploy["if"] == f"github.ref == 'refs/heads/{checkout['with']['ref']}'"
+    (refresh,) = [it for it in job["steps"] if "aegis data refresh" in it.get("run", "")]
+    assert "--newest --yes" in refresh["run"]
+    assert "--policy-pack policy" in refresh["run"]
+    # Only this step may read where data sets are, and nobody the database that they are of.
+    holders = [it for it in job["steps"] if "secrets.DATA_SETS" in str(it)]
+    assert holders == [refresh]
+    assert "production" not in str(workflow).lower()
+
+
 @pytest.mark.parametrize("stack", ["staging", "production"])
 def test_a_deploy_is_judged_by_the_policies_and_guarded_by_its_environment(stack: str) -> None:
     job = _job(f"deploy-{stack}")

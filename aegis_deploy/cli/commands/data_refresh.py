@@ -37,6 +37,13 @@ def refresh(
             show_default=False,
         ),
     ] = None,
+    newest: Annotated[
+        bool,
+        typer.Option(
+            "--newest",
+            help="Of the data sets that lie one step below --from take the one made last.",
+        ),
+    ] = False,
     load_only: Annotated[
         bool,
         typer.Option("--load-only", help="Load it, and leave what runs with the data set it has."),
@@ -64,16 +71,23 @@ def refresh(
     A rolling update behind the gate changes over, and a rollback goes back to the data set before.
     Data sets that no release works on any more are dropped. Never for a stack with real data.
     """
-    from aegis_deploy.data.data_set.directory import storage_at
+    from aegis_deploy.data.data_set.directory import newest_below, storage_at
     from aegis_deploy.flows.refresh import RefreshRequest
     from aegis_deploy.flows.refresh import refresh as run
     from aegis_deploy.model.dataset import short
 
     if load_only and (source is None or keep is not None):
         raise typer.BadParameter("--load-only needs --from, and drops nothing: no --keep")
+    if newest and source is None:
+        raise typer.BadParameter("--newest needs --from, below which data sets lie")
     out = output_of(context)
+    place = None
+    if source is not None:
+        place = newest_below(source) if newest else storage_at(source)
+    if place is not None and newest:
+        out.show(f"the newest data set is in {place.shown}")
     request = RefreshRequest(
-        source=None if source is None else storage_at(source),
+        source=place,
         load_only=load_only,
         keep=keep,
         yes=yes,

@@ -13,7 +13,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
@@ -98,6 +98,49 @@ def storage_at(where: str | Path | Storage) -> Storage:
     from aegis_deploy.data.data_set.in_s3 import S3Prefix
 
     return S3Prefix.at(str(where))
+
+
+def newest_below(where: str) -> Storage:
+    """Return the data set that was made last of those that lie one step below a place.
+
+    Args:
+        where: As :func:`storage_at` takes it.
+
+    Raises:
+        AegisError: There is none, or nobody can tell of one when it was made.
+    """
+    place, made = storage_at(where), list[tuple[str, Storage]]()
+    try:
+        for it in place.below():
+            with suppress(FileNotFoundError):
+                made.append((_made(it), it))
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+        raise AegisError(
+            what=f"{place.shown} cannot be looked through", why=why, next="correct the address"
+        ) from None
+    if not made:
+        raise AegisError(
+            what=f"there is no data set below {place.shown}",
+            why="nothing one step below it has a manifest, or the run that writes it is not done",
+            next="name what data sets lie below of, or take one: aegis data sample",
+        )
+    return max(made, key=lambda it: it[0])[1]
+
+
+def _made(place: Storage) -> str:
+    """When a data set was made.
+
+    Raises:
+        FileNotFoundError: It is none.
+        AegisError: It does not say.
+    """
+    try:
+        with place.open(MANIFEST) as file:
+            said = json.loads(file.read())["made"]
+            return datetime.fromisoformat(said).astimezone(UTC).isoformat()
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(place, [f"{MANIFEST}: {type(error).__name__}, it says no time"]) from None
 
 
 class RowDigest:
@@ -292,6 +335,8 @@ def finish(draft: Draft, manifest: Manifest) -> None:
 def read(where: Path | Storage, tick: Callable[[str], None] = lambda _: None) -> Manifest:
     """Read what a data set says of itself, after every file was compared with its checksum.
 
+    Asked again of the same place, a file is not read again: it can only be opened as it was then.
+
     Args:
         where: Where it is.
         tick: Told which file is read.
@@ -323,11 +368,16 @@ def read(where: Path | Storage, tick: Callable[[str], None] = lambda _: None) ->
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             wrong.append(f"{name} lies outside it")
             continue
+        if place.compared.get(name) == digest:
+            continue
         tick(name)
         try:
             with place.open(name) as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:  # type: ignore[arg-type]
-                    wrong.append(f"{name} is not what its checksum was made of")
+                found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            if found == digest:
+                place.compared[name] = digest
+            else:
+                wrong.append(f"{name} is not what its checksum was made of")
         except OSError as error:
             wrong.append(f"{name}: {error.strerror}")
     try:

@@ -20,7 +20,7 @@ from aegis_deploy.backend.cloud_bucket import Refusal
 from aegis_deploy.backend.object_store import Address, swap
 from aegis_deploy.backend.s3 import S3Bucket, code_of
 from aegis_deploy.common.errors import AegisError, ExitCode
-from aegis_deploy.data.data_set.storage import Draft
+from aegis_deploy.data.data_set.storage import UNTOUCHED, Draft, Storage, another
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -33,7 +33,6 @@ _AGAIN = 5
 _READS = "s3:ListBucket and s3:GetObject"
 _WRITES = f"{_READS}, and to write s3:PutObject, s3:DeleteObject, "
 _WRITES += "s3:AbortMultipartUpload, s3:ListBucketMultipartUploads"
-_STATE = "no database was changed, and no data set was written"
 _NO_BUCKET = "NoSuchBucket"
 _REFUSED = frozenset(
     {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch",
@@ -131,7 +130,7 @@ class _Objects(S3Bucket):
         else:
             then = "see that it answers, then run it again"
         return AegisError(
-            what=f"{self.place('').rstrip('/')} cannot be used", why=why, state=_STATE, next=then
+            what=f"{self.place('').rstrip('/')} cannot be used", why=why, state=UNTOUCHED, next=then
         )
 
 
@@ -210,9 +209,14 @@ class _Download(io.RawIOBase):
 
 
 class S3Prefix:
-    """What begins alike in a bucket."""
+    """What begins alike in a bucket.
+
+    Attributes:
+        compared: The SHA-256 of each file that was compared with its checksum.
+    """
 
     def __init__(self, bucket: _Objects) -> None:
+        self.compared: dict[str, str] = {}
         self._bucket = bucket
         self._tags: dict[str, tuple[int, str]] = {}
 
@@ -240,6 +244,21 @@ class S3Prefix:
     def shown(self) -> str:
         """Its address, without options."""
         return self._bucket.place("").rstrip("/")
+
+    def below(self) -> list[Storage]:
+        """What lies one step below it and is not unfinished; not all of that need be data sets.
+
+        Raises:
+            AegisError: It cannot be reached.
+        """
+        keys = self._bucket.everything()
+        names = dict.fromkeys(it.partition("/")[0] for it in keys if "/" in it)
+        url, query, options = self._bucket.url.partition("?")
+        return [
+            S3Prefix.at(f"{url.rstrip('/')}/{it}{query}{options}")
+            for it in names
+            if f"{it}/{_MARK}" not in keys
+        ]
 
     def require_free(self) -> None:
         """Refuse it when something is there that is not a stopped run's.
@@ -314,12 +333,7 @@ class S3Prefix:
                 with io.BufferedReader(asked, _PART) as file:
                     yield file
             except FileExistsError:
-                raise AegisError(
-                    what=f"{place} is another object by now",
-                    why="it was written anew while it was read",
-                    state=_STATE,
-                    next="see who writes there, then run it again",
-                ) from None
+                raise another(place, "object") from None
 
     def size(self, name: str) -> int:
         """Return how large a file is, in bytes; from then on it has to stay the same.
@@ -357,6 +371,6 @@ class S3Prefix:
             raise AegisError(
                 what=f"{self.shown} is being written by another run",
                 why=otherwise,
-                state=_STATE,
+                state=UNTOUCHED,
                 next="wait until that one is done, or name another prefix",
             )

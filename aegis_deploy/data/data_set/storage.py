@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
+from aegis_deploy.common.errors import AegisError
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+UNTOUCHED = "no database was changed, and no data set was written"
 _BUFFER = 1 << 18
 
 
@@ -46,11 +49,26 @@ class Draft:
 
 
 class Storage(Protocol):
-    """A place for one data set. Reading never creates anything."""
+    """A place for one data set. Reading never creates anything.
+
+    From the first time that a file is opened or measured on, it has to stay the same one.
+    """
+
+    @property
+    def compared(self) -> dict[str, str]:
+        """The SHA-256 of each file that was compared with its checksum: it need not be again."""
 
     @property
     def shown(self) -> str:
         """It, for people."""
+
+    def below(self) -> list[Storage]:
+        """What lies one step below it and is not unfinished; not all of that need be data sets.
+
+        Raises:
+            OSError: There is nothing.
+            AegisError: It cannot be reached.
+        """
 
     def require_free(self) -> None:
         """Refuse it when something is there that is not a stopped run's.
@@ -81,7 +99,7 @@ class Storage(Protocol):
 
         Raises:
             OSError: There is none, or it cannot be read.
-            AegisError: It cannot be reached.
+            AegisError: It cannot be reached, or is another one by now.
         """
 
     def size(self, name: str) -> int:
@@ -94,6 +112,21 @@ class Storage(Protocol):
             OSError: There is none.
             AegisError: It cannot be reached.
         """
+
+
+def another(place: str, kind: str) -> AegisError:
+    """Say that a file is not the one that it was.
+
+    Args:
+        place: Where it is.
+        kind: What it is called there: a file, an object.
+    """
+    return AegisError(
+        what=f"{place} is another {kind} by now",
+        why="it was written anew while it was read",
+        state=UNTOUCHED,
+        next="see who writes there, then run it again",
+    )
 
 
 class _Summed(io.RawIOBase):

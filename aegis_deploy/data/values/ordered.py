@@ -16,6 +16,7 @@ from aegis_deploy.data.values.bounds import Limit, Pair, kind_of
 from aegis_deploy.data.values.spread import DAY_SECONDS, Draw, Rows
 
 Made = Callable[[Rows], Sequence[str | None]]
+"""Gives a column's values of some rows."""
 _REACH = {"day": Decimal(30 * DAY_SECONDS), "number": Decimal(100)}
 """How far behind the one the other lies at most, in seconds or as numbers are."""
 _SCALE = 2

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from aegis_deploy.model.data_probes import of_template
 from aegis_deploy.model.schema import (
@@ -29,6 +23,7 @@ from components.database import Database, parse_address
 from components.setting_errors import SettingsError
 from components.source import SCHEMA_FILE, SourceError, read_schema
 from tests.rendering import ROOT, Rendering, render
+from tests.unit.components.authority import certificate
 
 _said = read_schema(ROOT)
 assert _said is not None
@@ -36,37 +31,6 @@ CODE = _said
 PASSWORD = "a-password-of-a-test"
 ADDRESS = f"postgresql://aegis:{PASSWORD}@db.example.com:6432/records"
 DIGEST = f"sha256:{'a' * 64}"
-
-
-@cache
-def certificate() -> str:
-    """A certificate that signed itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of a test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(serialization.Encoding.PEM).decode()
-
-
-@pytest.fixture
-def authority(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The file of an authority's certificate, which is in the checkout meanwhile."""
-    read = Path.read_text
-
-    def read_text(path: Path, *args: Any, **more: Any) -> str:
-        return certificate() if path.name == "of-a-test.pem" else read(path, *args, **more)
-
-    monkeypatch.setattr(Path, "read_text", read_text)
-    return "of-a-test.pem"
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from jsonschema import Draft7Validator, ValidationError, validators
 from aegis_deploy.model.gate_settings import FIELDS
 from aegis_deploy.model.setting_forms import OTHERWISE
 from components.postgres_settings import FIELDS as POSTGRES_FIELDS
+from components.sampling_settings import FIELDS as SAMPLING_FIELDS
 from components.setting_errors import SettingsError
 from components.setting_keys import (
     API_TOKEN,
@@ -25,13 +26,20 @@ from components.setting_keys import (
     KEYS,
     POSTGRES,
     PROVIDER_KEYS,
+    SAMPLING,
     Key,
 )
 from components.settings_schema import FILE, schema
 from tests.rendering import ROOT, passed_on, render
 
 SCHEMA = schema()
-PLAIN = [key for key in KEYS if not key.secret and key not in (GATE, POSTGRES)]
+PLAIN = [key for key in KEYS if not key.secret and key not in (GATE, POSTGRES, SAMPLING)]
+NEEDED = {"image": f"registry.example.com/data@sha256:{'a' * 64}", "to": "s3://bucket/prefix"}
+GROUPS = {
+    POSTGRES.full_name: (POSTGRES_FIELDS, {}),
+    SAMPLING.full_name: (SAMPLING_FIELDS, NEEDED),
+}
+"""The members of each group, and what there is no group without."""
 SECRET = {"secure": "v1:abcdefgh:0123"}
 
 
@@ -145,14 +153,17 @@ class TestAValue:
         assert key.allowed in described["description"]
 
 
-@pytest.mark.parametrize("name", POSTGRES_FIELDS)
-class TestADatabaseOfItsOwn:
-    """A member of ``aegis:postgres`` by itself."""
+@pytest.mark.parametrize(
+    ("key", "name"), [(key, it) for key, (of, _) in GROUPS.items() for it in of]
+)
+class TestAMember:
+    """A member of ``aegis:postgres`` or ``aegis:sampling`` by itself."""
 
     @settings(max_examples=50, deadline=None)
     @given(data=st.data())
-    def test_is_refused_where_the_program_refuses_it(self, name: str, data: Any) -> None:
-        field = POSTGRES_FIELDS[name]
+    def test_is_refused_where_the_program_refuses_it(self, key: str, name: str, data: Any) -> None:
+        fields, needed = GROUPS[key]
+        field = fields[name]
         fitting = [st.from_regex(it) for it in sorted(patterns_of(dict(field.form.schema)))]
         value = data.draw(st.one_of(TEXTS, st.booleans(), *fitting))
         try:
@@ -161,20 +172,26 @@ class TestADatabaseOfItsOwn:
             right = False
         else:
             right = True
-        said = accepted({POSTGRES.full_name: {name: value}})
+        said = accepted({key: {**needed, name: value}})
         # How much memory is enough a schema cannot tell.
         assert said == right or (name == "memory" and said)
 
-    def test_may_be_a_secret(self, name: str) -> None:
-        assert accepted({POSTGRES.full_name: {name: SECRET}})
+    def test_may_be_a_secret(self, key: str, name: str) -> None:
+        assert accepted({key: {**GROUPS[key][1], name: SECRET}})
 
-    def test_is_described_with_its_default(self, name: str) -> None:
-        group = SCHEMA["properties"]["config"]["properties"][POSTGRES.full_name]["anyOf"][0]
+    def test_is_described_with_its_default(self, key: str, name: str) -> None:
+        fields, needed = GROUPS[key]
+        group = SCHEMA["properties"]["config"]["properties"][key]["anyOf"][0]
         described = group["properties"][name]
-        assert POSTGRES_FIELDS[name].what in described["description"]
+        assert fields[name].what in described["description"]
         if "default" in described:
-            assert accepted({POSTGRES.full_name: {name: described["default"]}})
-            POSTGRES_FIELDS[name].form.parse(described["default"])
+            assert accepted({key: {**needed, name: described["default"]}})
+            fields[name].form.parse(described["default"])
+
+    def test_that_is_needed_is_asked_for(self, key: str, name: str) -> None:
+        needed = GROUPS[key][1]
+        without = {it: value for it, value in needed.items() if it != name}
+        assert accepted({key: without}) == (name not in needed)
 
 
 MEMBERS = st.one_of(

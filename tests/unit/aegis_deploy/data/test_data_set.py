@@ -15,6 +15,7 @@ from aegis_deploy.data.catalog import TableName
 from aegis_deploy.data.data_set import copy_text
 from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set.manifest import Manifest, TableRows, described, differences
+from aegis_deploy.data.data_set.on_disk import Directory
 from aegis_deploy.data.selection.closure import Places, Taken
 from aegis_deploy.data.selection.picture import mermaid
 from tests.unit.aegis_deploy.data.schemas import catalog, column, name, reference, table
@@ -103,6 +104,91 @@ class TestTheManifest:
             "t.y: nothing in the data set, text in the database",
             "u is not in the data set",
         ]
+
+
+class TestADirectory:
+    """It is compared once, and then it has to stay what it was."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Directory:
+        place = Directory(tmp_path / "set")
+        with place.being_written() as draft:
+            with data_set.row_file(draft, "rows/1", compress=False) as file:
+                file.add(b"a\n")
+            rows = TableRows(name("t"), "rows/1", ("x",), file.rows, file.digest.hex)
+            data_set.finish(draft, manifest(tables=(rows,), has_schema=False))
+        return place
+
+    def read(self, place: Directory) -> list[str]:
+        """Read it; return which files were read to compare them."""
+        files = list[str]()
+        data_set.read(place, files.append)
+        return files
+
+    def test_no_file_is_read_a_second_time_to_compare_it(self, place: Directory) -> None:
+        all_files = ["load.sql", "manifest.json", "rows/1"]
+        assert self.read(place) == all_files
+        assert self.read(place) == []
+        assert self.read(Directory(place.path)) == all_files
+
+    @pytest.mark.parametrize("same_file", [True, False])
+    def test_what_was_compared_cannot_be_read_as_anything_else(
+        self, place: Directory, same_file: bool
+    ) -> None:
+        self.read(place)
+        rows = place.path / "rows/1"
+        if not same_file:
+            rows.unlink()
+        rows.write_bytes(b"b\n")
+        with pytest.raises(AegisError, match="is another file by now"), place.open("rows/1"):
+            raise AssertionError
+        with pytest.raises(AegisError, match="is another file by now"):
+            place.size("rows/1")
+
+    def test_what_is_changed_while_it_is_read_is_refused(self, place: Directory) -> None:
+        def run() -> None:
+            with place.open("rows/1") as file:
+                file.read()
+                (place.path / "rows/1").write_bytes(b"longer\n")
+
+        with pytest.raises(AegisError, match="is another file by now"):
+            run()
+
+
+class TestTheNewest:
+    """Of the data sets below a place."""
+
+    def put(self, at: Path, made: object) -> None:
+        at.mkdir(parents=True)
+        (at / data_set.MANIFEST).write_text(json.dumps({"made": made}))
+
+    def test_is_the_one_that_was_made_last_and_is_whole(self, tmp_path: Path) -> None:
+        self.put(tmp_path / "b", "2026-11-28T23:00:00+00:00")
+        self.put(tmp_path / "a", "2026-11-29T01:00:00+02:00")
+        self.put(tmp_path / "c", "2026-11-28T22:00:00+00:00")
+        self.put(tmp_path / "unfinished", "2026-11-30T00:00:00+00:00")
+        (tmp_path / "unfinished" / "INCOMPLETE").touch()
+        (tmp_path / "another").mkdir()
+        (tmp_path / "file").touch()
+        self.put(tmp_path / "c" / "deeper", "2026-11-30T00:00:00+00:00")
+        assert data_set.newest_below(str(tmp_path)).shown in {f"{tmp_path}/a", f"{tmp_path}/b"}
+        self.put(tmp_path / "d", "2026-11-29T01:00:01+02:00")
+        assert data_set.newest_below(str(tmp_path)).shown == f"{tmp_path}/d"
+
+    def test_is_asked_for_where_there_is_none(self, tmp_path: Path) -> None:
+        with pytest.raises(AegisError, match="there is no data set below"):
+            data_set.newest_below(str(tmp_path))
+        with pytest.raises(AegisError, match="cannot be looked through"):
+            data_set.newest_below(str(tmp_path / "not there"))
+
+    @pytest.mark.parametrize("made", [None, "last week", 7])
+    def test_is_not_told_where_one_does_not_say_when_it_was_made(
+        self, tmp_path: Path, made: object
+    ) -> None:
+        self.put(tmp_path / "a", "2026-11-28T23:00:00+00:00")
+        self.put(tmp_path / "b", made)
+        with pytest.raises(AegisError, match="it says no time"):
+            data_set.newest_below(str(tmp_path))
 
 
 @pytest.mark.parametrize(

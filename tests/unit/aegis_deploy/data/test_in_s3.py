@@ -14,12 +14,15 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 
 from aegis_deploy.common.errors import AegisError, ExitCode
+from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.data_set import in_s3
 from aegis_deploy.data.data_set.directory import storage_at
 from aegis_deploy.data.data_set.in_s3 import S3Prefix
+from aegis_deploy.data.data_set.manifest import Manifest
 
 LONG = bytes(range(256)) * (1 << 16) + b"and a rest"
 """More than two parts, and not a whole number of them."""
+EMPTY = Manifest({}, (), 150004, "k", "r", "now", has_schema=False)
 
 
 class Stand:
@@ -161,6 +164,35 @@ class TestReading:
 
         with pytest.raises(AegisError, match="is another object by now"):
             run()
+
+    def test_what_was_compared_is_not_fetched_again_to_compare_it(
+        self, stand: Stand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = stand.prefix()
+        with place.being_written() as draft:
+            data_set.finish(draft, EMPTY)
+        fetched = list[str]()
+        ask = place._bucket.part
+
+        def part(key: str, *asked: Any) -> bytes:
+            fetched.append(key)
+            return ask(key, *asked)
+
+        monkeypatch.setattr(place._bucket, "part", part)
+        assert data_set.read(place) == EMPTY
+        assert sorted(set(fetched)) == ["SHA256SUMS", "load.sql", "manifest.json"]
+        fetched.clear()
+        assert data_set.read(place) == EMPTY
+        assert sorted(set(fetched)) == ["SHA256SUMS", "manifest.json"]
+
+    def test_the_newest_below_a_prefix_is_the_last_that_is_whole(self, stand: Stand) -> None:
+        for name, hour in (("run-1", 2), ("run-2", 3), ("run-3", 4)):
+            stand.put(f"set/{name}/manifest.json", f'{{"made": "2026-11-29T0{hour}:00Z"}}'.encode())
+        stand.put("set/run-3/INCOMPLETE")
+        stand.put("set/of-somebody")
+        assert data_set.newest_below(stand.url()).shown == "s3://rows/set/run-2"
+        with pytest.raises(AegisError, match="there is no data set below s3://rows/set/run-2"):
+            data_set.newest_below(stand.url("set/run-2"))
 
     def test_a_body_that_breaks_off_is_asked_for_again(
         self, stand: Stand, monkeypatch: pytest.MonkeyPatch
