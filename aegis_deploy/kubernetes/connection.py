@@ -1,37 +1,21 @@
 """Connections to API servers, with the credentials that a kubeconfig or a pod's account has.
 
-Where a kubeconfig has certificates or a token, TLS needs no more than them. What runs a plugin,
-refreshes a token, goes through a proxy or has anything else in it is the official client's, whose
-import takes half a second: with all that it does for itself, it is not wanted for the rest.
+Those of certificates or a token are made by :mod:`kubernetes.plain_connection`, all others by the
+official client.
 """
 
 from __future__ import annotations
 
-import base64
-import ssl
-import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from aegis_deploy.common import temp_dir
 from aegis_deploy.kubernetes import kubeconfig as kubeconfigs
+from aegis_deploy.kubernetes import plain_connection
 
 _CONNECTIONS = 64
-_PLACE = frozenset(
-    {
-        *("server", "certificate-authority", "certificate-authority-data", "extensions"),
-        *("insecure-skip-tls-verify", "tls-server-name"),
-    }
-)
-_USER = frozenset(
-    {
-        *("client-certificate", "client-certificate-data", "client-key", "client-key-data"),
-        "token",
-    }
-)
+"""So many are kept open to a server."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +61,16 @@ def connected(context: str | None, kubeconfig: str | None, cluster: str | None) 
         ImportError: The official client is wanted and not installed.
         Exception: There is no usable kubeconfig.
     """
-    plain = _plain(context, kubeconfig, cluster)
-    return _official(context, kubeconfig, cluster) if plain is None else plain
+    found = kubeconfigs.alone(kubeconfig)
+    made = found and plain_connection.connected(
+        found, context, cluster, temp_dir.directory(), _CONNECTIONS
+    )
+    if not made:
+        return _official(context, kubeconfig, cluster)
+    host, pool, headers = made
+    return Connection(
+        host, pool, lambda: headers, lambda: _configuration(context, kubeconfig, cluster)
+    )
 
 
 def _official(context: str | None, kubeconfig: str | None, cluster: str | None) -> Connection:
@@ -117,76 +109,3 @@ def _configuration(context: str | None, kubeconfig: str | None, cluster: str | N
         temp_file_path=str(temp_dir.directory()),
     )
     return settings
-
-
-def _plain(context: str | None, kubeconfig: str | None, cluster: str | None) -> Connection | None:
-    """Connect by certificates or a token alone; None where more is wanted, or anything is wrong.
-
-    What is wrong is found again by the official client, which says it.
-    """
-    import urllib3
-
-    with suppress(AttributeError, LookupError, OSError, TypeError, ValueError):
-        found = None if urllib.request.getproxies() else kubeconfigs.alone(kubeconfig)
-        if found is None or not _unambiguous(found):
-            return None
-        place, user = kubeconfigs.chosen(found, context, cluster)
-        if not (place["server"] and _PLACE.issuperset(place) and _USER.issuperset(user)):
-            return None
-        token = user.get("token")
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        tls = _tls(place, user)
-        return Connection(
-            str(place["server"]).rstrip("/"),
-            urllib3.PoolManager(
-                maxsize=_CONNECTIONS,
-                ssl_context=tls,
-                cert_reqs=tls.verify_mode,
-                server_hostname=place.get("tls-server-name") or None,
-            ),
-            lambda: headers,
-            lambda: _configuration(context, kubeconfig, cluster),
-        )
-    return None
-
-
-def _unambiguous(document: Mapping[str, Any]) -> bool:
-    """Whether each name that a kubeconfig has is there once."""
-    names = [[it["name"] for it in document[key]] for key in ("clusters", "contexts", "users")]
-    return all(len(it) == len(set(it)) for it in names)
-
-
-def _tls(place: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
-    """Return what is trusted, and who asks; made once for all connections.
-
-    Raises:
-        ValueError: A certificate or a key is none; OSError says so as well.
-    """
-    from urllib3.util import create_urllib3_context
-
-    context = create_urllib3_context()
-    # The standard library takes who asks from files alone. They are their owner's, and go at once.
-    with temp_dir.temporary() as directory:
-        authority = _file(place, "certificate-authority", directory)
-        if authority is None:
-            context.load_default_certs()
-        else:
-            context.load_verify_locations(authority)
-        certificate = _file(user, "client-certificate", directory)
-        if certificate is not None:
-            key = _file(user, "client-key", directory)
-            # Without a password it would ask the terminal for that of a key which has one.
-            context.load_cert_chain(certificate, key, password="")
-    if place.get("insecure-skip-tls-verify"):
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
-def _file(entry: Mapping[str, Any], name: str, directory: Path) -> Path | None:
-    """Return the file that a kubeconfig names, or one with what it gives itself."""
-    given = entry.get(f"{name}-data")
-    if not given:
-        return Path(entry[name]) if entry.get(name) else None
-    made = directory / name
-    made.write_bytes(base64.standard_b64decode(given))
-    return made

@@ -38,7 +38,8 @@ def alone(given: str | None) -> dict[str, Any] | None:
         return None
     for section in ("clusters", "users"):
         for item in found.get(section) or ():
-            _whole_paths(item.get(section[:-1]) or {}, there[0])
+            if isinstance(item, dict):
+                _whole_paths(item.get(section[:-1]) or {}, there[0])
     return found
 
 
