@@ -350,7 +350,7 @@ class Clusters:
             return self._made[way]
 
     def _destination(self, way: Way) -> str:
-        from aegis_deploy.kubernetes.client import destination
+        from aegis_deploy.kubernetes.kubeconfig import destination
 
         if way not in self._keys:
             try:

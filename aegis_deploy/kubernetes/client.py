@@ -1,9 +1,4 @@
-"""The cluster: the only module of the package that uses the Kubernetes client.
-
-Owns the connection (kubeconfig with its plugins, or a pod's own account) and the few requests that
-watching a rollout needs, as plain JSON. The client's import alone takes half a second, so it is
-made on first use.
-"""
+"""The cluster, talked to as plain JSON: the few requests that watching a rollout needs."""
 
 from __future__ import annotations
 
@@ -12,12 +7,12 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from aegis_deploy.common import temp_dir
 from aegis_deploy.common.errors import AegisError
+from aegis_deploy.kubernetes import connection
+from aegis_deploy.kubernetes import kubeconfig as kubeconfigs
 
 Object = dict[str, Any]
 """An object of the cluster, as JSON."""
@@ -26,8 +21,6 @@ CONNECT_SECONDS = 4.0
 READ_SECONDS = 15.0
 _WATCH_SECONDS = 300
 _FIRST_ERROR, _FAULT = 400, 500
-_FILES = frozenset({"certificate-authority", "client-certificate", "client-key", "tokenFile"})
-"""Where a kubeconfig names files, relative to itself."""
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE = 401, 403, 404, 409, 410
 
 
@@ -51,14 +44,13 @@ class ApiError(Exception):
 class Cluster:
     """A cluster that is talked to as JSON; safe to use from several threads."""
 
-    def __init__(self, api: Any) -> None:  # noqa: ANN401
-        self._api = api
-        self._pool = api.rest_client.pool_manager
+    def __init__(self, way: connection.Connection) -> None:
+        self._connection = way
 
     @property
     def address(self) -> str:
         """The API server's address, for messages."""
-        return str(self._api.configuration.host)
+        return self._connection.host
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
         """Read an object or a list.
@@ -222,12 +214,9 @@ class Cluster:
         Raises:
             ApiError: It may not be opened, or the server does not answer.
         """
-        from kubernetes.stream import ws_client
-
         headers = {**self.headers(), "sec-websocket-protocol": protocol}
-        address = ws_client.get_websocket_url(self.address + path, list(query.items()))
         try:
-            return ws_client.create_websocket(self._api.configuration, address, headers)
+            return self._connection.websocket(path, query, headers)
         # Its library's own errors, and those of the socket and of TLS.
         except Exception as error:
             code = int(getattr(error, "status_code", 0) or 0)
@@ -251,9 +240,7 @@ class Cluster:
 
     def headers(self) -> dict[str, str]:
         """Return what authenticates a request, a fresh token included."""
-        headers: dict[str, str] = {"Accept": "application/json"}
-        self._api.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
-        return headers
+        return {"Accept": "application/json", **self._connection.authorization()}
 
     def _send(
         self,
@@ -270,7 +257,7 @@ class Cluster:
 
         asked = f"?{urlencode(query)}" if query else ""
         try:
-            return self._pool.request(
+            return self._connection.pool.request(
                 method,
                 self.address + path + asked,
                 body=body,
@@ -305,130 +292,19 @@ def connect(
         AegisError: There is no usable kubeconfig, or no client.
     """
     try:
-        from kubernetes import client, config
+        return Cluster(connection.connected(context, kubeconfig, cluster))
     except ImportError as error:
         raise AegisError(
             what="the cluster cannot be reached: the Kubernetes client is not installed",
             why=str(error),
             next="pulumi install",
         ) from error
-
-    settings = client.Configuration()
-    settings.retries = False
-    settings.connection_pool_maxsize = 64
-    try:
-        found = _kubeconfig(kubeconfig, required=bool(kubeconfig or context or cluster))
-        if found is None:
-            config.load_incluster_config(client_configuration=settings)
-        else:
-            if cluster:
-                _redirect(found, context, cluster)
-            config.load_kube_config_from_dict(
-                found,
-                context=context,
-                client_configuration=settings,
-                temp_file_path=str(temp_dir.directory()),
-            )
     except Exception as error:
         raise AegisError(
             what="the cluster cannot be reached: there is no usable kubeconfig",
-            why=_unusable(error),
+            why=kubeconfigs.unusable(error),
             next="kubectl config get-contexts",
         ) from error
-    return Cluster(client.ApiClient(settings))
-
-
-def destination(
-    context: str | None = None, kubeconfig: str | None = None, cluster: str | None = None
-) -> str:
-    """Say where a connection leads and as whom, the same for all that lead there so.
-
-    It holds credentials: it is to be compared, not shown. Nothing is sent.
-
-    Args:
-        context: As `connect` takes it.
-        kubeconfig: Likewise.
-        cluster: Likewise.
-
-    Raises:
-        ValueError: There is no usable kubeconfig.
-    """
-    try:
-        found = _kubeconfig(kubeconfig, required=bool(kubeconfig or context or cluster))
-        if found is None:
-            return "the account of the pod this runs in"
-        document = _inside(found)
-        chosen = _entry(document, "contexts", context or document.get("current-context"))
-        place = _entry(document, "clusters", cluster or chosen.get("cluster"))
-        user = _entry(document, "users", chosen["user"]) if chosen.get("user") else {}
-    except Exception as error:
-        raise ValueError(_unusable(error)) from error
-    place["server"] = str(place.get("server") or "").rstrip("/")
-    return json.dumps([place, user], sort_keys=True, default=str)
-
-
-def _kubeconfig(given: str | None, *, required: bool) -> Any:  # noqa: ANN401 - the client's own
-    """Read a kubeconfig, or all those that count as one; None where there is none.
-
-    Raises:
-        ValueError: There is none, and it is required.
-    """
-    from kubernetes.config import kube_config
-
-    if given and not _is_path(given):
-        import yaml
-
-        return yaml.safe_load(given)
-    # Several may be named in the variable, of which some may not be there.
-    places = given or kube_config.KUBE_CONFIG_DEFAULT_LOCATION
-    found = kube_config.KubeConfigMerger(places).config
-    if found is None and required:
-        raise ValueError(f"{places} is not there")
-    return found
-
-
-def _inside(node: Any) -> Any:  # noqa: ANN401
-    return getattr(node, "value", node)
-
-
-def _item(document: Mapping[str, Any], section: str, name: object) -> Any:  # noqa: ANN401
-    items = document.get(section) or ()
-    found = next((it for it in items if _inside(it).get("name") == name), None)
-    if found is None:
-        raise ValueError(f"the kubeconfig has no {section[:-1]} {name}")
-    return found
-
-
-def _entry(document: Mapping[str, Any], section: str, name: object) -> Object:
-    """What a section has under a name; files that it names, by their whole paths."""
-    found = _item(document, section, name)
-    entry = dict(_inside(found).get(section[:-1]) or {})
-    place = getattr(found, "path", None)
-    for key in _FILES & entry.keys() if place else ():
-        entry[key] = str(Path(str(place)).parent / str(entry[key]))
-    return entry
-
-
-def _redirect(found: Any, context: str | None, cluster: str) -> None:  # noqa: ANN401
-    """Have a context lead to another of the kubeconfig's clusters, in memory."""
-    document = _inside(found)
-    _item(document, "clusters", cluster)
-    chosen = _inside(_item(document, "contexts", context or document.get("current-context")))
-    chosen["context"] = {**(chosen.get("context") or {}), "cluster": cluster}
-
-
-def _unusable(error: Exception) -> str:
-    """Say why a kubeconfig cannot be used, without a word of what is in it."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return str(error)
-    return f"line {mark.line + 1} of it is no YAML: {getattr(error, 'problem', None)}"
-
-
-def _is_path(kubeconfig: str) -> bool:
-    """Whether a kubeconfig is given by where it is, rather than itself."""
-    # A whole one on one line is no name of a file, being too long for one.
-    return "\n" not in kubeconfig and not kubeconfig.lstrip().startswith("{")
 
 
 def require_answer(cluster: Cluster, stack: str) -> None:

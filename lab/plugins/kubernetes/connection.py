@@ -1,18 +1,20 @@
-"""Connecting to an API server with the official Python client's own loading of credentials.
+"""Connecting to an API server, by certificates or a token alone where a kubeconfig has only them.
 
-Of that client only the configuration and the connection pool are imported: the package itself
-imports its informers, streams and generated interfaces, which take three quarters of the time, and
-the engine waits for it before it reads the first object.
+All else is loaded by the official Python client. Of that only the configuration and the connection
+pool are imported: the package itself imports its informers, streams and generated interfaces, which
+take three quarters of the time, and the engine waits for it before it reads the first object.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from aegis_deploy.kubernetes import plain_connection
 from lab.plugins.kubernetes.kubeconfig import Kubeconfig
 from lab.plugins.light import bare
 
@@ -22,9 +24,20 @@ _PACKAGES = ("kubernetes", "kubernetes.client")
 class Connection:
     """A pool of connections to one API server."""
 
-    def __init__(self, configuration: Any, pool: Any) -> None:  # noqa: ANN401 - the client's
-        """Take what the client has made; nothing is sent yet."""
-        self._configuration, self._pool = configuration, pool
+    def __init__(
+        self,
+        host: str,
+        pool: Any,  # noqa: ANN401 - urllib3's
+        authorization: Callable[[], Mapping[str, str]],
+    ) -> None:
+        """Take what was made; nothing is sent yet.
+
+        Args:
+            host: The server's address.
+            pool: Its connections.
+            authorization: Returns the headers that say who asks.
+        """
+        self._host, self._pool, self._authorization = host, pool, authorization
 
     def send(
         self,
@@ -48,14 +61,12 @@ class Connection:
         """
         import urllib3
 
-        setting = self._configuration.auth_settings().get("BearerToken")
-        own = {setting["key"]: setting["value"]} if setting else {}
         asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
         return self._pool.request(
             method,
-            f"{self._configuration.host}{path}{asked}",
+            f"{self._host}{path}{asked}",
             body=body,
-            headers={**own, **headers},
+            headers={**self._authorization(), **headers},
             timeout=urllib3.Timeout(connect=seconds[0], read=seconds[1]),
             retries=False,
             preload_content=False,
@@ -73,6 +84,12 @@ def connect(config: Kubeconfig, credentials: str, connections: int) -> Connectio
     Raises:
         ValueError: It cannot be used; so says OSError.
     """
+    plain = plain_connection.connected(
+        config.document, config.context, None, Path(credentials), connections
+    )
+    if plain is not None:
+        host, pool, headers = plain
+        return Connection(host, pool, lambda: headers)
     with _light() as (configuration, rest):
         from kubernetes.config.config_exception import ConfigException
         from kubernetes.config.kube_config import load_kube_config_from_dict
@@ -88,7 +105,7 @@ def connect(config: Kubeconfig, credentials: str, connections: int) -> Connectio
         )
     except ConfigException as error:
         raise ValueError(str(error)) from error
-    return Connection(configuration, rest.RESTClientObject(configuration).pool_manager)
+    return _official(configuration, rest)
 
 
 def connect_inside(connections: int) -> Connection:
@@ -109,7 +126,16 @@ def connect_inside(connections: int) -> Connection:
         load_incluster_config(client_configuration=configuration)
     except ConfigException as error:
         raise ValueError(str(error)) from error
-    return Connection(configuration, rest.RESTClientObject(configuration).pool_manager)
+    return _official(configuration, rest)
+
+
+def _official(configuration: Any, rest: Any) -> Connection:  # noqa: ANN401 - the client's
+    def authorization() -> Mapping[str, str]:
+        setting = configuration.auth_settings().get("BearerToken")
+        return {setting["key"]: setting["value"]} if setting else {}
+
+    pool = rest.RESTClientObject(configuration).pool_manager
+    return Connection(configuration.host, pool, authorization)
 
 
 @contextlib.contextmanager

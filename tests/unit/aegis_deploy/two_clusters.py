@@ -202,7 +202,7 @@ class Stack:
             return str(context)
 
         self.monkeypatch.setattr("aegis_deploy.kubernetes.client.connect", connect)
-        self.monkeypatch.setattr("aegis_deploy.kubernetes.client.destination", destination)
+        self.monkeypatch.setattr("aegis_deploy.kubernetes.kubeconfig.destination", destination)
         self.streams = _Streams()
         self.session = Session(self.raw)
         self.monkeypatch.setattr(stack_history, "reading", lambda _: [release(1)])

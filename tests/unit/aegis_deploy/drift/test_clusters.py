@@ -155,7 +155,7 @@ class TestOneCluster:
         self, stand: Stand, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            "aegis_deploy.kubernetes.client.destination", lambda *_: pytest.fail("it was read")
+            "aegis_deploy.kubernetes.kubeconfig.destination", lambda *_: pytest.fail("it was read")
         )
         hidden = provider("east", kubeconfig=closed("v1:x"))
         assert [it.cluster for it in stand.sees(hidden, web(hidden), web(hidden, "api"))] == [

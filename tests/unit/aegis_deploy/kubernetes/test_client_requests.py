@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from aegis_deploy.kubernetes.client import CONFLICT, FORBIDDEN, ApiError, Cluster
+from aegis_deploy.kubernetes.connection import Connection
 
 
 @dataclass
@@ -25,12 +26,7 @@ class Pool:
 
 
 def cluster(pool: Pool) -> Cluster:
-    api = SimpleNamespace(
-        rest_client=SimpleNamespace(pool_manager=pool),
-        configuration=SimpleNamespace(host="https://api"),
-        update_params_for_auth=lambda *_: None,
-    )
-    return Cluster(cast("Any", api))
+    return Cluster(Connection("https://api", pool, dict, SimpleNamespace))
 
 
 def test_a_deletion_names_the_very_object_that_is_to_go() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import config
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.kubernetes.client import connect
@@ -46,8 +45,7 @@ def test_of_several_places_those_that_are_there_count(
     places = [str(tmp_path / "none")]
     places.insert(place, str(tmp_path / "config"))
     text = os.pathsep.join(places)
-    monkeypatch.setattr(config, "KUBE_CONFIG_DEFAULT_LOCATION", text)
-    monkeypatch.setattr(config.kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", text)
+    monkeypatch.setenv("KUBECONFIG", text)
     assert connect().address == "https://there:6443"
 
 
@@ -55,3 +53,13 @@ def test_one_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(AegisError) as refused:
         connect(kubeconfig=str(tmp_path / "none"))
     assert "kubeconfig" in refused.value.what
+
+
+def test_of_several_that_are_there_the_first_of_a_name_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).write_text(json.dumps(kubeconfig(f"https://{name}:6443")))
+    places = os.pathsep.join(str(tmp_path / name) for name in ("first", "second"))
+    monkeypatch.setenv("KUBECONFIG", places)
+    assert connect().address == "https://first:6443"
