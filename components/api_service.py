@@ -303,7 +303,11 @@ class ApiService(pulumi.ComponentResource):
                 _SERVICE_PORT,
                 drain_seconds=self._args.timings.drain,
             ),
-            opts=self._child,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # A share of the requests must not go where no pod is ready yet.
+                depends_on=None if canary is None else [canary.passed],
+            ),
         )
 
     def _shares(

@@ -8,7 +8,7 @@ leaves none behind; a release that goes on to all pods went to these first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,14 @@ import pulumi_kubernetes.policy.v1 as policy
 
 from components.api_pod import PodArgs
 from components.labels import of_service, selector
-from components.rollout import WAITED_FOR_BY_GATE, passed_marker, rollout_spec
+from components.rollout import passed_marker, rollout_spec
 
 if TYPE_CHECKING:
     from aegis_deploy.program.hooks import GateHook
+
+_READY: Mapping[str, str] = {"pulumi.com/waitFor": "jsonpath={.status.readyReplicas}"}
+"""The provider waits for the first pod there ever is, and leaves the rest to the gate: the route
+must not lead there before, in a rollback neither, which runs no hooks."""
 
 _WAIVED = {
     f"policy.aegis/{rule}": "a canary's pods are as many as its share of requests asks for"
@@ -91,7 +95,7 @@ class Canary(pulumi.ComponentResource):
         timeout = f"{args.pod.timings.rollout_timeout(args.replicas)}s"
         deployment = apps.Deployment(
             name,
-            metadata=metadata({**WAITED_FOR_BY_GATE, **_WAIVED}),
+            metadata=metadata({**_READY, **_WAIVED}),
             spec=rollout_spec(name, args.replicas, 1, args.pod),
             opts=pulumi.ResourceOptions(
                 parent=self,

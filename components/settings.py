@@ -420,7 +420,8 @@ def _gate_of_route(reader: _Reader, gate: GateSettings | None, route: ExternalRo
             fix=f"pulumi config set --stack {stack} --path {name}.bakeSeconds 15",
         )
     for member, value in (("address", gate.address), ("ca", gate.ca)):
-        if value is not None and gate.through != INGRESS:
+        # Requests that count a share come from outside as well.
+        if value is not None and gate.through != INGRESS and share is None:
             reader.refuse(
                 keys.GATE,
                 f"{member} ...",

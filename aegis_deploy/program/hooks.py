@@ -233,7 +233,8 @@ class GateHook:
         from aegis_deploy.kubernetes.client import connect
 
         cluster = connect(self.context, self.kubeconfig)
-        # Straight, or of few requests nobody would see that they fail.
+        # Straight, or of few requests nobody would see that they fail. The route that gives it its
+        # share need not be there yet: where there were no such pods, it comes after them.
         settings = replace(self.settings, through=SERVICE)
         with Exposure(cluster, self.external, self.settings, self.expected or {}) as exposure:
             verdict = judge(
@@ -241,7 +242,6 @@ class GateHook:
                 [self._workload],
                 settings,
                 expected=self.expected,
-                external=self.external,
                 on_progress=exposure.hear,
                 stop=stop,
             )

@@ -131,6 +131,14 @@ class TestTheOrder:
         assert passed.urn in rest.dependencies
         assert rendering.one("Deployment", CANARY).urn in passed.dependencies
 
+    def test_no_request_goes_there_before_a_pod_is_ready(self, rendering: Rendering) -> None:
+        (passed,) = [
+            it for it in rendering.of_type("pulumi:index:Stash") if it.name == f"{CANARY}-gate"
+        ]
+        assert passed.urn in rendering.one("HTTPRoute").dependencies
+        annotations = rendering.one("Deployment", CANARY).manifest["metadata"]["annotations"]
+        assert annotations["pulumi.com/waitFor"] == "jsonpath={.status.readyReplicas}"
+
     def test_its_pods_wait_for_their_guards(self, rendering: Rendering) -> None:
         guard = rendering.one("ResourceQuota").urn
         assert guard in rendering.one("Deployment", CANARY).dependencies
