@@ -53,6 +53,7 @@ LONGEST_FIRST = (
     "test_added",
     "test_replay",
     "test_autoscale",
+    "test_external_route",
     "test_sets",
     "test_autoscaled",
     "test_guard",
