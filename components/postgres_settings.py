@@ -20,16 +20,17 @@ from aegis_deploy.model.setting_forms import (
     whole_text,
 )
 from components.group_forms import (
-    CPU,
+    CPU_FIELDS,
     IMAGE,
     IMAGE_ALLOWED,
     SCHEDULE,
     SCHEDULE_ALLOWED,
+    OnePod,
     matching,
+    memory_from,
     text,
 )
-from components.quantities import MEMORY_SCHEMA, Cpu, Memory
-from components.sizing import PodResources
+from components.quantities import MEMORY_SCHEMA, Memory
 
 IMAGE_VARIABLE = "AEGIS_POSTGRES_IMAGE"
 """The environment variable that names the image when the settings do not."""
@@ -38,7 +39,7 @@ _LEAST_MEMORY = Memory(128)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostgresSettings:
+class PostgresSettings(OnePod):
     """What a stack's own PostgreSQL is like.
 
     Attributes:
@@ -46,9 +47,6 @@ class PostgresSettings:
         storage: How large its volume is.
         backup_storage: How large the volume of its backups is.
         storage_class: The class of both volumes; None means the cluster's default.
-        cpu_request: The CPU that it asks the scheduler for.
-        cpu_limit: The CPU that it may use at most.
-        memory: The memory that it has, no less and no more.
         backup_at: When it is backed up, as a CronJob has it.
         keep_backups: How many backups are kept.
         keep_data: Whether its volumes outlive the stack.
@@ -58,22 +56,9 @@ class PostgresSettings:
     storage: Memory = Memory(1024)  # noqa: RUF009 - frozen
     backup_storage: Memory = Memory(1024)  # noqa: RUF009
     storage_class: str | None = None
-    cpu_request: Cpu = Cpu(100)  # noqa: RUF009
-    cpu_limit: Cpu = Cpu(1000)  # noqa: RUF009
-    memory: Memory = Memory(256)  # noqa: RUF009
     backup_at: str = "17 2 * * *"
     keep_backups: int = 7
     keep_data: bool = True
-
-    @property
-    def resources(self) -> PodResources:
-        """What its pod asks for and may use."""
-        return PodResources(
-            cpu_request=self.cpu_request,
-            cpu_limit=self.cpu_limit,
-            memory_request=self.memory,
-            memory_limit=self.memory,
-        )
 
 
 def _count(text: str) -> int:
@@ -82,13 +67,6 @@ def _count(text: str) -> int:
     if not 1 <= int(text) <= _MOST_BACKUPS:
         raise ValueError("is out of range")
     return int(text)
-
-
-def _memory(text: str) -> Memory:
-    amount = Memory.parse(text)
-    if amount < _LEAST_MEMORY:
-        raise ValueError("is less than PostgreSQL starts with")
-    return amount
 
 
 def _boolean(text: str) -> bool:
@@ -123,22 +101,11 @@ FIELDS: Mapping[str, Field] = {
         form=matching(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "is not a StorageClass's name"),
         allowed="the name of a StorageClass of the cluster",
     ),
-    "cpuRequest": Field(
-        attribute="cpu_request",
-        what="the CPU that it asks the scheduler for",
-        form=CPU,
-        allowed="CPU such as 100m, 0.5 or 1, at most cpuLimit",
-    ),
-    "cpuLimit": Field(
-        attribute="cpu_limit",
-        what="the CPU that it may use at most",
-        form=CPU,
-        allowed="CPU such as 500m or 1, at least cpuRequest",
-    ),
+    **CPU_FIELDS,
     "memory": Field(
         attribute="memory",
         what="the memory that it asks for and may use, a quarter of it for its cache",
-        form=text(_memory, MEMORY_SCHEMA),
+        form=memory_from(_LEAST_MEMORY, "is less than PostgreSQL starts with"),
         allowed=f"memory such as 256Mi or 1Gi, at least {_LEAST_MEMORY}",
     ),
     "backupAt": Field(
@@ -188,6 +155,5 @@ def postgres_settings(value: str | Mapping[str, Any]) -> PostgresSettings:
             the value.
     """
     found = PostgresSettings(**read_group(value, FIELDS, whose="the database"))
-    if found.cpu_request > found.cpu_limit:
-        raise ValueError(f"has a cpuRequest above its cpuLimit, which is {found.cpu_limit}")
+    found.require_room()
     return found

@@ -12,16 +12,16 @@ from urllib.parse import parse_qs, urlsplit
 
 from aegis_deploy.model.setting_forms import Field, Schema, group_schema, read_group
 from components.group_forms import (
-    CPU,
+    CPU_FIELDS,
     IMAGE,
     IMAGE_ALLOWED,
     SCHEDULE,
     SCHEDULE_ALLOWED,
+    OnePod,
     matching,
-    text,
+    memory_from,
 )
-from components.quantities import MEMORY_SCHEMA, Cpu, Memory
-from components.sizing import PodResources
+from components.quantities import Cpu, Memory
 
 _PLACE = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+)+(\?[A-Za-z0-9._~:/%&=-]+)?"
 _NEEDED = ("image", "to")
@@ -30,7 +30,7 @@ _HTTPS, _HTTP = 443, 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingSettings:
+class SamplingSettings(OnePod):
     """What takes samples, and when.
 
     Attributes:
@@ -47,19 +47,8 @@ class SamplingSettings:
     to: str | None = None
     at: str = "37 1 * * 0"
     rules: str = "data-rules.yaml"
-    cpu_request: Cpu = Cpu(100)  # noqa: RUF009 - frozen
     cpu_limit: Cpu = Cpu(2000)  # noqa: RUF009
     memory: Memory = Memory(512)  # noqa: RUF009
-
-    @property
-    def resources(self) -> PodResources:
-        """What its pod asks for and may use."""
-        return PodResources(
-            cpu_request=self.cpu_request,
-            cpu_limit=self.cpu_limit,
-            memory_request=self.memory,
-            memory_limit=self.memory,
-        )
 
     @property
     def store_port(self) -> int:
@@ -100,13 +89,6 @@ class Sampling:
     rules: str = field(repr=False)
 
 
-def _memory(given: str) -> Memory:
-    amount = Memory.parse(given)
-    if amount < _LEAST_MEMORY:
-        raise ValueError("is less than a sample takes")
-    return amount
-
-
 FIELDS: Mapping[str, Field] = {
     "image": Field(
         attribute="image",
@@ -129,22 +111,11 @@ FIELDS: Mapping[str, Field] = {
         ),
         allowed="a file of the checkout",
     ),
-    "cpuRequest": Field(
-        attribute="cpu_request",
-        what="the CPU that it asks the scheduler for",
-        form=CPU,
-        allowed="CPU such as 100m, 0.5 or 1, at most cpuLimit",
-    ),
-    "cpuLimit": Field(
-        attribute="cpu_limit",
-        what="the CPU that it may use at most",
-        form=CPU,
-        allowed="CPU such as 500m or 1, at least cpuRequest",
-    ),
+    **CPU_FIELDS,
     "memory": Field(
         attribute="memory",
         what="the memory that it asks for and may use",
-        form=text(_memory, MEMORY_SCHEMA),
+        form=memory_from(_LEAST_MEMORY, "is less than a sample takes"),
         allowed=f"memory such as 512Mi or 1Gi, at least {_LEAST_MEMORY}",
     ),
 }
@@ -168,6 +139,5 @@ def sampling_settings(value: str | Mapping[str, Any]) -> SamplingSettings:
     lacks = [it for it in _NEEDED if getattr(found, it) is None]
     if lacks:
         raise ValueError(f"has no {' and no '.join(lacks)}")
-    if found.cpu_request > found.cpu_limit:
-        raise ValueError(f"has a cpuRequest above its cpuLimit, which is {found.cpu_limit}")
+    found.require_room()
     return found

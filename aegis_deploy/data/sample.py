@@ -387,7 +387,10 @@ def _select(held: Snapshot, source: Source, out: Output) -> Selection:
     take = wanted(held.catalog, source.rules)
     with out.progress("choosing rows"):
         key = derived(source.key, "rows")
-        return select(held, held.catalog, take, key, out.status)
+        selection = select(held, held.catalog, take, key, out.status)
+    for it in selection.dangling:
+        out.warn(str(it))
+    return selection
 
 
 def _target(share: Share | str) -> Target:

@@ -15,7 +15,14 @@ import yaml
 from aegis_deploy.cli.main import main
 from aegis_deploy.common.console import Output
 from tests.integration.databases import PASSWORD, Database, PostgresServer
+from tests.integration.servers import Server
 
+CLIENT_OF_S3 = {
+    "region_name": "us-east-1",
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "of-a-test",
+}
+"""What `boto3.client` is told beside where the server is."""
 KEY = "a key that only tests have, of 32 bytes and more"
 READER = "reader"
 
@@ -67,6 +74,11 @@ class Data:
     def set(self, name: str, value: str) -> None:
         """Set an environment variable."""
         self._patch.setenv(name, value)
+
+    def knows(self, store: Server) -> None:
+        """Set what whoever uses a store of objects needs in the environment."""
+        for name, value in store.environment.items():
+            self.set(name, value)
 
     def address(self, database: Database, role: str | None = None) -> str:
         """A database's address, for its owner or another role."""

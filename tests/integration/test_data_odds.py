@@ -121,7 +121,7 @@ TRIPS = {
         CREATE TABLE b (number text, other int, id int, FOREIGN KEY (id, number) REFERENCES a);
         INSERT INTO a SELECT i, 'number ' || i FROM generate_series(1, 60) i;
         INSERT INTO b SELECT 'number ' || i, 0, i FROM generate_series(1, 60) i;""",
-    # pg_sample #66.
+    # pg_sample #66, and Greenmask #329, for there is no circle.
     "rows that are needed by rows that are needed": """
         CREATE TABLE a (id int PRIMARY KEY);
         CREATE TABLE b (id int PRIMARY KEY, a int NOT NULL REFERENCES a);

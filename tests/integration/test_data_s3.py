@@ -12,7 +12,7 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 
 from tests.integration import servers
-from tests.integration.data_commands import Data
+from tests.integration.data_commands import CLIENT_OF_S3, Data
 from tests.integration.databases import PostgresServer
 from tests.integration.servers import Server
 
@@ -37,8 +37,7 @@ def data(
     server: PostgresServer, s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Data:
     made = Data(server, tmp_path, monkeypatch)
-    for name, value in s3.environment.items():
-        made.set(name, value)
+    made.knows(s3)
     made.production.execute(SCHEMA)
     tables = {
         "people": {"id": "keep", "post": "email"},
@@ -50,10 +49,7 @@ def data(
 
 def objects(s3: Server) -> Any:
     endpoint = s3.url.partition("endpoint=")[2].partition("&")[0]
-    return boto3.client(
-        "s3", endpoint_url=endpoint, region_name="us-east-1",
-        aws_access_key_id="test", aws_secret_access_key="of-a-test",
-    )  # fmt: skip
+    return boto3.client("s3", endpoint_url=endpoint, **CLIENT_OF_S3)
 
 
 @contextmanager

@@ -128,6 +128,25 @@ class TestWhatIsTaken:
         )
         assert row == (30, 30, 30)
 
+    def test_declared_references_are_held_against_the_rows_before_any_is_copied(
+        self, data: Data
+    ) -> None:
+        way = {"table": "notes", "columns": ["subject"], "to": "orders", "to_columns": ["id"]}
+        orders = {**way, "where": {"subject_kind": "order"}}
+        data.rules(sample={"percent": 10}, tables=TABLES, references=[orders])
+        assert "refer to nothing" not in data.sample("whole").told
+        data.production.execute("UPDATE notes SET subject = 9999 WHERE subject < 100")
+        taken = data.sample("set")
+        assert taken.code == 0
+        assert "notes.subject -> orders.id: 24 of 200 rows refer to nothing" in taken.told
+        data.production.execute("UPDATE notes SET subject = 9999 WHERE subject_kind = 'order'")
+        for word in ("plan", "sample"):
+            to = ["--to", str(data.directory / "refused")] if word == "sample" else []
+            refused = data.run(word, *data.source(), *to)
+            assert refused.code == 3
+            assert "declare references that no row bears out" in refused.told
+        assert left(data) == ["set", "whole"]
+
     def test_the_same_rows_come_again_when_others_were_added_and_others_by_another_key(
         self, data: Data
     ) -> None:

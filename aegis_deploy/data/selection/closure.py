@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data.catalog import Catalog, Reference, Table, TableName
 from aegis_deploy.data.connection import worded
 from aegis_deploy.data.selection.row_choice import (
@@ -161,6 +162,27 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Dangling:
+    """Rows that refer to what is not there, by a reference that no constraint holds.
+
+    Attributes:
+        reference: The reference, as the rules declare it.
+        rows: How many rows refer by it.
+        lost: How many of them to nothing.
+    """
+
+    reference: Reference
+    rows: int
+    lost: int
+
+    def __str__(self) -> str:
+        """Say it, without a value."""
+        way = self.reference
+        told = f"{way.table}.{','.join(way.columns)} -> {way.to}.{','.join(way.to_columns)}"
+        return f"{told}: {self.lost:,} of {self.rows:,} rows refer to nothing"
+
+
+@dataclass(frozen=True)
 class Selection:
     """The rows of a sample.
 
@@ -169,12 +191,14 @@ class Selection:
         taken: Of each table what is taken, parents first.
         places: The rows beside.
         relations: The oid of each relation that rows lie in.
+        dangling: What the rules declare and not every row bears out.
     """
 
     sql: RowSql
     taken: tuple[Taken, ...]
     places: Places
     relations: Mapping[TableName, int]
+    dangling: tuple[Dangling, ...] = ()
 
 
 def select(
@@ -194,9 +218,12 @@ def select(
         said: Told what is being looked for.
 
     Raises:
-        AegisError: The server refused or was lost.
+        AegisError: The rules declare a reference that no row bears out, or the server refused or
+            was lost.
     """
     sql = RowSql(catalog, key)
+    said("looking at declared references")
+    dangling = _dangling(snapshot, sql)
     said("counting rows")
     names = sorted(catalog.tables)
     rows = dict(zip(names, snapshot.numbers([sql.rows(it) for it in names]), strict=True))
@@ -219,7 +246,27 @@ def select(
         )
         for it in parents_first(names, edges)
     )
-    return Selection(sql, taken, pulling.places, relations)
+    return Selection(sql, taken, pulling.places, relations, dangling)
+
+
+def _dangling(snapshot: Snapshot, sql: RowSql) -> tuple[Dangling, ...]:
+    """Hold what the rules declare against the rows, for no constraint does.
+
+    Raises:
+        AegisError: No row bears out one of them: it is another one that is meant.
+    """
+    declared = [it for it in sql.catalog.references if it.declared]
+    rows = snapshot.numbers([sql.referring(it) for it in declared])
+    lost = snapshot.numbers([sql.referring(it, to_nothing=True) for it in declared])
+    found = [Dangling(*it) for it in zip(declared, rows, lost, strict=True) if it[2]]
+    wrong = [str(it) for it in found if it.lost == it.rows]
+    if wrong:
+        raise AegisError(
+            what="the rules declare references that no row bears out",
+            why="\n".join(wrong),
+            next="correct them under references: in the rules, or leave them out",
+        )
+    return tuple(found)
 
 
 def _comes_along(wanted: Wanted, table: TableName) -> bool:

@@ -331,6 +331,24 @@ class RowSql:
         """Return the query for how many rows a table has."""
         return f"SELECT count(*) FROM {self.source(table)} AS t"  # noqa: S608
 
+    def referring(self, reference: Reference, *, to_nothing: bool = False) -> str:
+        """Return the query for how many rows refer to a row, or to one that is not there.
+
+        Args:
+            reference: By which reference.
+            to_nothing: Whether only those are wanted whose row is not there.
+        """
+        terms = [f"c.{quoted(it)} IS NOT NULL" for it in reference.columns]
+        if reference.only_where:
+            column, value = reference.only_where
+            terms.append(f"c.{quoted(column)}::text = {literal(value)}")
+        if to_nothing:
+            match, to = self.match(reference, "c", "p"), self.source(reference.to)
+            terms.append(f"NOT EXISTS (SELECT FROM {to} AS p WHERE {match})")
+        return (
+            f"SELECT count(*) FROM {self.source(reference.table)} AS c WHERE {' AND '.join(terms)}"  # noqa: S608
+        )
+
     def rows_led(self, table: TableName, choice: Choice) -> str:
         """Return the query for how many rows' leading parent is taken."""
         joins, led = self.led(choice, "t")
