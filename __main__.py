@@ -7,7 +7,7 @@ import pulumi
 from components.api_service import ApiService, ApiServiceArgs
 from components.cluster import cluster_provider
 from components.environment import release_environment
-from components.gate import gate_of
+from components.gate import canary_gate_of, gate_of
 from components.image import Image, ImageArgs
 from components.interruption import end_when_told
 from components.labels import SERVICE
@@ -57,6 +57,7 @@ service = ApiService(
         route=settings.route,
         client_namespaces=settings.client_namespaces,
         gate=gate_of(settings),
+        canary_gate=canary_gate_of(settings),
         guards=[namespace, *postgres],
         database=settings.database,
     ),

@@ -13,12 +13,13 @@ import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 import pulumi_kubernetes.policy.v1 as policy
-from pulumi.stash import StashArgs
 from pulumi_kubernetes import apiextensions
 
 from aegis_deploy.model.external_routes import GATEWAY_API, HTTP_ROUTE
-from components.api_pod import PORT, PORT_NAME, PodArgs, pod_template
+from aegis_deploy.model.gate_settings import WHOLE
+from components.api_pod import PORT, PORT_NAME, PodArgs
 from components.autoscaling import LEFT_TO_IT, autoscaler_spec
+from components.canary import Canary, CanaryArgs
 from components.database import Database
 from components.external_route import (
     ExternalRoute,
@@ -27,8 +28,9 @@ from components.external_route import (
     issuer_annotations,
     peers,
 )
-from components.labels import of_service, selector
+from components.labels import CANARY, of_service, selector
 from components.migration import Migration, MigrationArgs, egress_to
+from components.rollout import WAITED_FOR_BY_GATE, passed_marker, rollout_spec
 from components.sizing import Size
 from components.timings import Timings
 
@@ -36,15 +38,7 @@ if TYPE_CHECKING:
     from aegis_deploy.program.hooks import GateHook
 
 _SERVICE_PORT = 80
-_WAIT_FOR = "pulumi.com/waitFor"
-_THERE = "jsonpath={.metadata.uid}"
-"""True as soon as the object is. Other than skipAwait it leaves the wait at its deletion alone."""
-
 _SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
-
-_KEPT_REVISIONS = 2
-"""For a person with kubectl. An older release's ConfigMap is gone, so its ReplicaSet is of no use;
-rolling back is what the stack's history is for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +56,8 @@ class ApiServiceArgs:
         route: How it is reached from outside; None means not at all.
         client_namespaces: The namespaces whose pods may reach it; none means all.
         gate: What judges a release while it is rolled out; None means nothing does.
+        canary_gate: What judges a release by a share of the requests, before it goes on to the
+            rest; None means that it goes to all at once.
         guards: What is there before the first pod and stays until the last one is gone.
         database: The database it reads and writes, when there is one.
     """
@@ -76,6 +72,7 @@ class ApiServiceArgs:
     route: ExternalRoute | None = None
     client_namespaces: Sequence[str] = ()
     gate: GateHook | None = None
+    canary_gate: GateHook | None = None
     guards: Sequence[pulumi.Resource] = ()
     database: Database | None = None
 
@@ -98,10 +95,15 @@ class ApiService(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self._network_policy()
         self._disruption_budget()
-        self._deployment(self._service_account(), self._autoscaler())
+        pod = self._pod(self._service_account())
+        migration = self._migration()
+        canary = self._canary(pod, migration)
+        # What passes among a share of the requests goes on to the rest.
+        before = migration if canary is None else [canary.passed]
+        self._deployment(pod, before, self._autoscaler())
         service = self._service()
         if args.route is not None:
-            self._route(service, args.route)
+            self._route(service, args.route, canary)
         self.url = pulumi.Output.concat(
             "http://", service.metadata.name, ".", args.namespace, ".svc.cluster.local"
         )
@@ -118,6 +120,16 @@ class ApiService(pulumi.ComponentResource):
     def _pods(self) -> meta.LabelSelectorArgs:
         return meta.LabelSelectorArgs(match_labels=selector(self._name))
 
+    def _every_pod(self) -> meta.LabelSelectorArgs:
+        """Those of the canary, too."""
+        if not self._args.size.canaries:
+            return self._pods()
+        (key,) = selector(self._name)
+        both = meta.LabelSelectorRequirementArgs(
+            key=key, operator="In", values=[self._name, CANARY]
+        )
+        return meta.LabelSelectorArgs(match_expressions=[both])
+
     def _service_account(self) -> pulumi.Output[str]:
         account = core.ServiceAccount(
             self._name,
@@ -133,7 +145,7 @@ class ApiService(pulumi.ComponentResource):
             self._name,
             metadata=self._metadata(),
             spec=networking.NetworkPolicySpecArgs(
-                pod_selector=self._pods(),
+                pod_selector=self._every_pod(),
                 policy_types=["Ingress"],
                 ingress=[
                     networking.NetworkPolicyIngressRuleArgs(
@@ -151,7 +163,7 @@ class ApiService(pulumi.ComponentResource):
                 metadata=meta.ObjectMetaArgs(
                     name=name, namespace=self._args.namespace, labels=of_service(self._name)
                 ),
-                spec=egress_to(self._args.database, self._name),
+                spec=egress_to(self._args.database, self._every_pod()),
                 opts=self._child,
             )
 
@@ -181,48 +193,51 @@ class ApiService(pulumi.ComponentResource):
             )
         ]
 
+    def _pod(self, service_account: pulumi.Output[str]) -> PodArgs:
+        args = self._args
+        return PodArgs(
+            image=args.image,
+            version=args.version,
+            resources=args.size.pod,
+            timings=args.timings,
+            config_map=args.config_map,
+            secret=args.secret,
+            service_account=service_account,
+            database=args.database,
+        )
+
+    def _canary(self, pod: PodArgs, migration: Sequence[pulumi.Resource]) -> Canary | None:
+        if self._args.canary_gate is None:
+            return None
+        args = CanaryArgs(
+            namespace=self._args.namespace,
+            replicas=self._args.size.canaries,
+            pod=pod,
+            service=self._service_spec(CANARY),
+            gate=self._args.canary_gate,
+            depends_on=[*self._args.guards, *migration],
+        )
+        return Canary(CANARY, args, pulumi.ResourceOptions(parent=self))
+
     def _deployment(
-        self, service_account: pulumi.Output[str], autoscaler: Sequence[pulumi.Resource]
+        self,
+        pod: PodArgs,
+        before: Sequence[pulumi.Resource],
+        autoscaler: Sequence[pulumi.Resource],
     ) -> None:
         size, timings, gate = self._args.size, self._args.timings, self._args.gate
         hooks, marker_hooks = (None, None) if gate is None else gate.bound()
-        canary = gate is not None and gate.settings.canary > 0
+        one_by_one = gate is not None and gate.settings.canary_seconds > 0
         timeout = f"{timings.rollout_timeout(size.rollout_steps)}s"
         deployment = apps.Deployment(
             self._name,
-            # The gate does the waiting: it sees at once when a rollout cannot succeed.
-            metadata=self._metadata(None if gate is None else {_WAIT_FOR: _THERE}),
-            spec=apps.DeploymentSpecArgs(
-                replicas=size.replicas,
-                revision_history_limit=_KEPT_REVISIONS,
-                min_ready_seconds=timings.min_ready,
-                progress_deadline_seconds=timings.progress_deadline,
-                strategy=apps.DeploymentStrategyArgs(
-                    type="RollingUpdate",
-                    rolling_update=apps.RollingUpdateDeploymentArgs(
-                        max_unavailable=0, max_surge=1 if canary else size.max_surge
-                    ),
-                ),
-                selector=self._pods(),
-                template=pod_template(
-                    self._name,
-                    PodArgs(
-                        image=self._args.image,
-                        version=self._args.version,
-                        resources=size.pod,
-                        timings=timings,
-                        config_map=self._args.config_map,
-                        secret=self._args.secret,
-                        service_account=service_account,
-                        database=self._args.database,
-                    ),
-                ),
-            ),
+            metadata=self._metadata(None if gate is None else dict(WAITED_FOR_BY_GATE)),
+            spec=rollout_spec(self._name, size.replicas, 1 if one_by_one else size.max_surge, pod),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 # The pods alone wait for their guards; the rest is made meanwhile. Whoever judges
                 # the number of pods has to know the autoscaler by then: it alone has it.
-                depends_on=[*self._args.guards, *autoscaler, *self._migration()],
+                depends_on=[*self._args.guards, *autoscaler, *before],
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
                 hooks=hooks,
                 ignore_changes=LEFT_TO_IT if autoscaler else None,
@@ -230,7 +245,7 @@ class ApiService(pulumi.ComponentResource):
         )
         if gate is not None:
             gate.preview(self._args.image)
-            self._passed_marker(deployment, marker_hooks)
+            passed_marker(self._name, pod, deployment, marker_hooks, self)
 
     def _migration(self) -> list[pulumi.Resource]:
         """Bring the database to the release's schema before any of its pods runs."""
@@ -248,42 +263,24 @@ class ApiService(pulumi.ComponentResource):
         opts = pulumi.ResourceOptions(parent=self, depends_on=self._args.guards)
         return [Migration(self._name, args, opts).job]
 
-    def _passed_marker(
-        self, deployment: apps.Deployment, hooks: pulumi.ResourceHookBinding | None
-    ) -> None:
-        """Note in the state which release was the last one to pass its gate."""
-        pulumi.Stash(
-            f"{self._name}-gate",
-            StashArgs(
-                input={
-                    "image": self._args.image,
-                    "version": self._args.version,
-                    "configMap": self._args.config_map,
-                    "secret": self._args.secret,
-                }
-            ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment], hooks=hooks),
-        )
-
     def _service(self) -> core.Service:
         return core.Service(
             self._name,
             # The provider would wait ten seconds for the endpoints to settle, at every update.
             # The Deployment's own wait has already seen every pod ready.
             metadata=self._metadata(_SKIP_AWAIT),
-            spec=core.ServiceSpecArgs(
-                type="ClusterIP",
-                selector=selector(self._name),
-                ports=[
-                    core.ServicePortArgs(
-                        name=PORT_NAME, port=_SERVICE_PORT, target_port=PORT_NAME, protocol="TCP"
-                    )
-                ],
-            ),
+            spec=self._service_spec(self._name),
             opts=self._child,
         )
 
-    def _route(self, service: core.Service, route: ExternalRoute) -> None:
+    @staticmethod
+    def _service_spec(name: str) -> core.ServiceSpecArgs:
+        port = core.ServicePortArgs(
+            name=PORT_NAME, port=_SERVICE_PORT, target_port=PORT_NAME, protocol="TCP"
+        )
+        return core.ServiceSpecArgs(type="ClusterIP", selector=selector(name), ports=[port])
+
+    def _route(self, service: core.Service, route: ExternalRoute, canary: Canary | None) -> None:
         if route.gateway is None:
             networking.Ingress(
                 self._name,
@@ -302,9 +299,23 @@ class ApiService(pulumi.ComponentResource):
             spec=http_route_spec(
                 route.host,
                 route.gateway,
-                service.metadata.name,
+                self._shares(service, canary),
                 _SERVICE_PORT,
                 drain_seconds=self._args.timings.drain,
             ),
-            opts=self._child,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # A share of the requests must not go where no pod is ready yet.
+                depends_on=None if canary is None else [canary.passed],
+            ),
         )
+
+    def _shares(
+        self, service: core.Service, canary: Canary | None
+    ) -> list[tuple[pulumi.Input[str], int]]:
+        gate = self._args.canary_gate
+        share = None if gate is None else gate.share
+        if canary is None or share is None:
+            return [(service.metadata.name, 1)]
+        of_all = share.hundredths
+        return [(service.metadata.name, WHOLE - of_all), (canary.service, of_all)]

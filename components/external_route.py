@@ -160,7 +160,12 @@ def ingress_spec(
 
 
 def http_route_spec(
-    host: str, gateway: Gateway, service: pulumi.Input[str], port: int, *, drain_seconds: int
+    host: str,
+    gateway: Gateway,
+    services: Sequence[tuple[pulumi.Input[str], int]],
+    port: int,
+    *,
+    drain_seconds: int,
 ) -> dict[str, Any]:
     """Describe the HTTPRoute.
 
@@ -170,8 +175,8 @@ def http_route_spec(
     Args:
         host: The host name.
         gateway: The Gateway it attaches to.
-        service: The Service's name.
-        port: The number of its port.
+        services: The names of the Services, each with what it gets of the requests: its weight.
+        port: The number of their port.
         drain_seconds: How long a request may go on at a pod that ends, which so is the most that
             any may take: one that is longer would be cut by each rollout.
     """
@@ -184,21 +189,25 @@ def http_route_spec(
     if gateway.section is not None:
         parent["sectionName"] = gateway.section
     # The definition's defaults are said: what is left out would be the server's to choose.
-    backend = {"group": "", "kind": "Service", "name": service, "port": port, "weight": 1}
+    backends = [
+        {"group": "", "kind": "Service", "name": name, "port": port, "weight": weight}
+        for name, weight in services
+    ]
     rule = {
         "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
         "timeouts": {"request": f"{drain_seconds}s"},
-        "backendRefs": [backend],
+        "backendRefs": backends,
     }
     return {"parentRefs": [parent], "hostnames": [host], "rules": [rule]}
 
 
-def declared(route: ExternalRoute, namespace: str) -> Route:
+def declared(route: ExternalRoute, namespace: str, *services: str) -> Route:
     """Return the route as the gate looks for it.
 
     Args:
         route: How the service is reached.
         namespace: The stack's namespace.
+        services: The names of the Services that it leads to.
     """
     gateway, secret = route.gateway, route.tls_secret
     return Route(
@@ -206,7 +215,7 @@ def declared(route: ExternalRoute, namespace: str) -> Route:
         namespace=namespace,
         name=SERVICE,
         hosts=(route.host,),
-        services=(SERVICE,),
+        services=services,
         parents=()
         if gateway is None
         else (

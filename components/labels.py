@@ -4,6 +4,8 @@ from __future__ import annotations
 
 SERVICE = "aegis-api"
 """The service's name: of its objects, its container and its DNS name."""
+CANARY = f"{SERVICE}-canary"
+"""What of the service gets a share of the requests first: the name of its objects."""
 POSTGRES = "aegis-postgres"
 """The stack's own PostgreSQL: its objects and its DNS name."""
 

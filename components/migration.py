@@ -96,7 +96,7 @@ class Migration(pulumi.ComponentResource):
         policy = networking.NetworkPolicy(
             name,
             metadata=meta.ObjectMetaArgs(name=name, namespace=args.namespace, labels=labels),
-            spec=egress_to(args.database, called),
+            spec=egress_to(args.database, meta.LabelSelectorArgs(match_labels=selector(called))),
             opts=child,
         )
         self.job = batch.Job(
@@ -173,21 +173,21 @@ def pods_of(service: str) -> str:
     return f"{service}-migrate"
 
 
-def egress_to(database: Database, name: str) -> networking.NetworkPolicySpecArgs:
+def egress_to(database: Database, pods: meta.LabelSelectorArgs) -> networking.NetworkPolicySpecArgs:
     """Describe what lets pods out to a database.
 
     To the pods of the stack's own; else to any host's port, for its host may be a name.
 
     Args:
         database: The database.
-        name: What the pods are called by the label that selects them.
+        pods: Which pods.
     """
     server = None
     if database.server is not None:
-        pods = meta.LabelSelectorArgs(match_labels=selector(database.server))
-        server = [networking.NetworkPolicyPeerArgs(pod_selector=pods)]
+        own = meta.LabelSelectorArgs(match_labels=selector(database.server))
+        server = [networking.NetworkPolicyPeerArgs(pod_selector=own)]
     return networking.NetworkPolicySpecArgs(
-        pod_selector=meta.LabelSelectorArgs(match_labels=selector(name)),
+        pod_selector=pods,
         policy_types=["Egress"],
         egress=[
             networking.NetworkPolicyEgressRuleArgs(

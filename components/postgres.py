@@ -17,7 +17,7 @@ import pulumi_kubernetes.networking.v1 as networking
 
 from aegis_deploy.model import dataset as datasets
 from components.database import PASSWORD_KEY, URL, USUAL_PORT, Database
-from components.labels import POSTGRES, SERVICE, of_service, selector
+from components.labels import CANARY, POSTGRES, SERVICE, of_service, selector
 from components.migration import egress_to, pods_of
 from components.namespace import Namespace, NamespaceArgs
 from components.postgres_pods import (
@@ -175,7 +175,9 @@ class Postgres(pulumi.ComponentResource):
         networking.NetworkPolicy(
             self._jobs,
             metadata=self._metadata(self._jobs),
-            spec=egress_to(self._args.database, self._jobs),
+            spec=egress_to(
+                self._args.database, meta.LabelSelectorArgs(match_labels=selector(self._jobs))
+            ),
             opts=self._child,
         )
 
@@ -292,7 +294,7 @@ def postgres_of(
         namespace=namespace.name,
         settings=settings.postgres,
         database=settings.database,
-        clients=(SERVICE, pods_of(SERVICE)),
+        clients=(SERVICE, *([CANARY] if settings.size.canaries else []), pods_of(SERVICE)),
     )
     opts = pulumi.ResourceOptions(providers=[cluster], depends_on=[namespace])
     return [Postgres(POSTGRES, args, opts)]

@@ -38,6 +38,7 @@ from components.sizing import (
     PodResources,
     Size,
     size_of_stack,
+    with_canary,
 )
 from components.source import SCHEMA_FILE, Source, SourceError, read_schema, read_source
 from components.timings import Timings
@@ -193,6 +194,8 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     data_profile = _data_profile(reader)
     route = _route(reader)
     _gate_of_route(reader, gate, route)
+    if gate is not None and gate.canary_share is not None:
+        size = with_canary(size, gate.canary_share)
     client_namespaces = reader.optional(keys.CLIENT_NAMESPACES) or ()
     registry = reader.value(keys.REGISTRY)
     log_level = reader.value(keys.LOG_LEVEL)
@@ -333,7 +336,9 @@ def _timings(reader: _Reader, gate: GateSettings | None) -> Timings:
         pre_stop=reader.value(keys.PRE_STOP_SECONDS),
         drain=reader.value(keys.DRAIN_SECONDS),
         # A canary step is a rollout that stays a while at each new pod.
-        min_ready=max(reader.value(keys.MIN_READY_SECONDS), 0 if gate is None else gate.canary),
+        min_ready=max(
+            reader.value(keys.MIN_READY_SECONDS), 0 if gate is None else gate.canary_seconds
+        ),
         progress_deadline=reader.value(keys.PROGRESS_DEADLINE_SECONDS),
     )
     are_right = reader.right(keys.MIN_READY_SECONDS, keys.PROGRESS_DEADLINE_SECONDS)
@@ -399,8 +404,24 @@ def _gate_of_route(reader: _Reader, gate: GateSettings | None, route: ExternalRo
             "is to probe the way in, and there is none without aegis:host",
             fix=f"pulumi config rm --stack {stack} --path {by}",
         )
+    share = gate.canary_share
+    if share is not None and (route is None or route.gateway is None) and reader.right(keys.HOST):
+        reader.refuse(
+            keys.GATE,
+            f"canary {share}",
+            "is a share of requests, which only an HTTPRoute can give",
+            fix=f"pulumi config set --stack {stack} aegis:gateway {keys.GATEWAY.example}",
+        )
+    if share is not None and gate.bake_seconds <= 0:
+        reader.refuse(
+            keys.GATE,
+            f"canary {share}",
+            "would be over at once: it lasts for bakeSeconds, which is 0",
+            fix=f"pulumi config set --stack {stack} --path {name}.bakeSeconds 15",
+        )
     for member, value in (("address", gate.address), ("ca", gate.ca)):
-        if value is not None and gate.through != INGRESS:
+        # Requests that count a share come from outside as well.
+        if value is not None and gate.through != INGRESS and share is None:
             reader.refuse(
                 keys.GATE,
                 f"{member} ...",

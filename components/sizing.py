@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
+from aegis_deploy.model.gate_settings import Share
 from aegis_deploy.model.setting_forms import OTHERWISE, exactly, number_text
 from components.quantities import Cpu, Memory
 
@@ -105,11 +106,13 @@ class Size:
         replicas: How many pods; beside an autoscaler, how many at least.
         pod: What one of them takes.
         autoscale: How many more there may be under load; None means no autoscaler.
+        canaries: How many pods there are beside them that a release comes to first.
     """
 
     replicas: int
     pod: PodResources
     autoscale: Autoscale | None = None
+    canaries: int = 0
 
     @property
     def most_replicas(self) -> int:
@@ -151,7 +154,9 @@ class Size:
         drain, and when draining outlasts starting these may be all the old ones. One more is
         spare, for a job or for somebody who looks around.
         """
-        return 2 * self.most_replicas + self.surge + _SPARE_PODS
+        # Those of a canary are replaced one by one, and may all still drain as well.
+        beside = 2 * self.canaries + 1 if self.canaries else 0
+        return 2 * self.most_replicas + self.surge + beside + _SPARE_PODS
 
     def quota(self, beside: Sequence[PodResources] = ()) -> dict[str, str]:
         """The hard limits of the namespace's ResourceQuota.
@@ -179,6 +184,18 @@ class Size:
             "cpu": str(max(it.cpu_limit for it in pods)),
             "memory": str(max(it.memory_limit for it in pods)),
         }
+
+
+def with_canary(size: Size, share: Share) -> Size:
+    """Return a size with the pods of a canary beside the others.
+
+    As many as its share of requests asks for, so that none of them gets more than any other.
+
+    Args:
+        size: How many others there are.
+        share: The share of requests that goes to the canary.
+    """
+    return replace(size, canaries=ceil(share.of_all * size.most_replicas))
 
 
 def size_of_stack(production: Size, scale: Scale) -> Size:

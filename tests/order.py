@@ -52,6 +52,7 @@ LONGEST_FIRST = (
     "test_added",
     "test_replay",
     "test_autoscale",
+    "test_external_route",
     "test_rollback_report",
     "test_sets",
     "test_autoscaled",

@@ -133,7 +133,7 @@ def judge(
             stop=stop,
         )
         try:
-            gate.roll_out(canary=settings.canary > 0)
+            gate.roll_out(canary=settings.canary_seconds > 0)
             if not rollout_only:
                 gate.await_routes()
             figures = None if rollout_only else gate.bake()
@@ -223,7 +223,7 @@ class _Gate:
                     figures, self.data = prober.figures(), data.figures(Prober.figures)
                     self._shortcoming(
                         figures,
-                        lambda rate: round(self.settings.canary * rate),
+                        lambda rate: round(self.settings.canary_seconds * rate),
                         "while new pods were probed one by one: ",
                     )
                 phase = "canary" if figures is not None and figures.total else "rollout"
@@ -280,7 +280,7 @@ class _Gate:
             self._note(note)
         if why and not any(ways.values()):
             self.notes.append(f"{why}, so no requests were sent")
-        self.via = ", ".join(route.name for route in routes)
+        self.via = ", ".join(dict.fromkeys(route.name for route in routes))
         self._enter(routes)
         prober, data = self._prober(lambda: routes), self._data_prober(lambda: ways)
         silent = self.informer.silent

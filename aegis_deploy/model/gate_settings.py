@@ -60,6 +60,29 @@ class DataPaths:
     write: str = ""
 
 
+@dataclass(frozen=True)
+class Share:
+    """A share of requests.
+
+    Attributes:
+        hundredths: It, in hundredths of a percent.
+    """
+
+    hundredths: int
+
+    @property
+    def of_all(self) -> float:
+        """It, where 1 is all."""
+        return self.hundredths / WHOLE
+
+    def __str__(self) -> str:
+        return f"{self.hundredths / 100:g}%"
+
+
+WHOLE = 10_000
+"""All requests, in what a `Share` counts in."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GateSettings:
     """What a release must show before it counts as good.
@@ -73,7 +96,8 @@ class GateSettings:
             pods' own readiness probe asks for, which says no version.
         version_check: Whether the answer must name the version that was deployed.
         canary: Seconds that every new pod must serve before the next old one goes; during them
-            the new pods are probed one by one. 0 means no canary step.
+            the new pods are probed one by one. 0 means no canary step. Or the share of requests
+            that new pods beside the old ones get first, for the bake time.
         crashes: How many ends of the new release's containers are evidence.
         unschedulable_seconds: How long a pod may find no node (an autoscaler needs minutes).
         unready_seconds: How long a started container may stay unready.
@@ -93,7 +117,7 @@ class GateSettings:
     probe_rate: float = 10.0
     path: str = "/version"
     version_check: bool = True
-    canary: int = 0
+    canary: int | Share = 0
     crashes: int = 1
     unschedulable_seconds: float = 30.0
     unready_seconds: float = 20.0
@@ -103,6 +127,16 @@ class GateSettings:
     through: str = SERVICE
     address: str | None = None
     ca: str | None = None
+
+    @property
+    def canary_seconds(self) -> int:
+        """How long every new pod must serve before the next old one goes."""
+        return 0 if isinstance(self.canary, Share) else self.canary
+
+    @property
+    def canary_share(self) -> Share | None:
+        """The share of requests that new pods get first; None where it is no such canary step."""
+        return self.canary if isinstance(self.canary, Share) else None
 
 
 UNSET = GateSettings(path="")
@@ -185,6 +219,15 @@ def _data(value: Any) -> DataPaths:  # noqa: ANN401
     return DataPaths(**value)
 
 
+def _canary(value: Any) -> int | Share:  # noqa: ANN401
+    if isinstance(value, str) and value.endswith("%"):
+        if re.fullmatch(_SHARE, value) is None:
+            raise ValueError("is no such share")
+        return Share(round(100 * float(value.removesuffix("%"))))
+    seconds: int = _SECONDS_OF_CANARY.parse(value)
+    return seconds
+
+
 def _through(value: Any) -> str:  # noqa: ANN401
     if value not in (SERVICE, INGRESS):
         raise ValueError("is not one of them")
@@ -239,6 +282,11 @@ _DATA_PATHS: dict[str, Any] = {
     "additionalProperties": False,
 }
 
+_SECONDS_OF_CANARY = _from_to(0, 300, whole=True)
+_SHARE = (
+    r"50%|(?:[1-4]?[1-9]|[1-4]0)(?:\.[0-9]{1,2})?%|0\.(?:0[1-9]|[1-9][0-9]?)%"  # Above 0, up to 50.
+)
+
 FIELDS: Mapping[str, Field] = {
     "bakeSeconds": Field(
         attribute="bake_seconds",
@@ -278,9 +326,10 @@ FIELDS: Mapping[str, Field] = {
     ),
     "canary": Field(
         attribute="canary",
-        what="how long each new pod must serve, probed by itself, before the next old goes",
-        form=_from_to(0, 300, whole=True),
-        allowed="whole seconds, 0 to 300",
+        what="how long each new pod must serve, probed by itself, before the next old goes; or the "
+        "share of requests that go to new pods first, for bakeSeconds",
+        form=Form(_canary, {"anyOf": [*_SECONDS_OF_CANARY.schema["anyOf"], exactly(_SHARE)]}),
+        allowed="whole seconds, 0 to 300; or, with a Gateway, a share from 0.01% to 50%",
     ),
     "crashes": Field(
         attribute="crashes",

@@ -16,6 +16,9 @@ tell whether it works with its data. What was before would be told no better."""
 
 AGAIN = "was rolled back before"
 """What is said of a release that is refused: words that a deployer recognises."""
+CANARY = "canary: "
+"""How what is said of a release that has a share of the requests begins: words that a deployer
+passes on."""
 
 
 @dataclass(frozen=True, kw_only=True)

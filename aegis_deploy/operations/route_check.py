@@ -67,6 +67,8 @@ def look(
     faults: list[Fault] = []
     warnings: list[str] = []
     for route, step in found:
+        where = within(route.cluster)
+        one: _Look | None = None
         try:
             one = _Look(clusters.at(route.provider), route, steps, stack)
             one.look()
@@ -74,9 +76,9 @@ def look(
                 one.reach(gate)
         except (ApiError, AegisError) as error:
             why = f"{error.what}: {error.why}" if isinstance(error, AegisError) else str(error)
-            warnings.append(f"whether {route.label} will lead anywhere is not known: {why}")
+            warnings.append(f"whether {route.label}{where} will lead anywhere is not known: {why}")
+        if one is None:
             continue
-        where = within(route.cluster)
         told = [Fault(why=f"{route.label}{where}: {it.why}", next=it.next) for it in one.faults]
         warnings += [f"{route.label}{where}: {it}" for it in one.warnings]
         if step.changes:

@@ -20,7 +20,7 @@ from aegis_deploy.model.fingerprint import called, is_shown
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.timeline import UPDATE
-from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.model.verdict import CANARY, Verdict
 from aegis_deploy.model.waits import Waits
 from aegis_deploy.operations.status_line import StatusLine
 from aegis_deploy.report import timeline_store
@@ -276,6 +276,9 @@ class UpdateRunner:
     def _tell(self, event: Event) -> None:
         self._waits.note(event)
         step = event.step
+        if event.message.startswith(CANARY):
+            for line in event.message.splitlines():
+                self._out.say(f"  {line}")
         if step is None or not is_shown(step):
             return
         self._recorder.step(f"{step.op} {step.urn}", called(step), event.kind)

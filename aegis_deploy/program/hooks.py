@@ -24,21 +24,23 @@ import asyncio
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pulumi
 
-from aegis_deploy.model.gate_settings import GateSettings
+from aegis_deploy.model.gate_settings import SERVICE, GateSettings
 from aegis_deploy.model.pod_images import images_of
-from aegis_deploy.model.verdict import AGAIN
+from aegis_deploy.model.verdict import AGAIN, CANARY
 from aegis_deploy.model.workload_kinds import DEPLOYMENT
 from aegis_deploy.program.verification import ProgramVerification
 
 if TYPE_CHECKING:
     from aegis_deploy.model.external_routes import Route
+    from aegis_deploy.model.gate_settings import Share
+    from aegis_deploy.model.rollout import Workload
     from aegis_deploy.model.verdict import Verdict
 
 GATE_VARIABLE = "AEGIS_GATE"
@@ -67,6 +69,9 @@ class GateHook:
         context: The kubeconfig's context.
         kubeconfig: A kubeconfig or its path.
         external: What leads to it from outside.
+        share: The share of requests that it has, of a release that goes on to the rest only once
+            it has passed here; None for the release as a whole. That is judged here, whoever judges
+            the whole.
     """
 
     stack: str
@@ -79,6 +84,7 @@ class GateHook:
     kubeconfig: str | None = field(default=None, repr=False)
     kind: str = DEPLOYMENT
     external: Sequence[Route] = ()
+    share: Share | None = None
     _passed: bool = field(default=False, init=False)
     _deployed: Sequence[str] = field(default=(), init=False)
 
@@ -190,33 +196,65 @@ class GateHook:
             )
 
     async def _judge(self) -> None:
-        by_deployer = self._by_deployer
-        if not by_deployer:
+        whole = self.share is None
+        rollout_only = whole and self._by_deployer
+        if not rollout_only:
             seconds = self.settings.bake_seconds
-            pulumi.log.info(f"gate: waiting for the rollout, then probing for {seconds:g} s")
+            what = "the rollout" if whole else f"the pods that get {self.share} of requests"
+            pulumi.log.info(f"gate: waiting for {what}, then probing for {seconds:g} s")
         stop = threading.Event()
         try:
             # In a thread: the program goes on to register the Service that is probed.
-            verdict = await asyncio.to_thread(self._run, rollout_only=by_deployer, stop=stop)
+            run = self._run if whole else self._run_share
+            verdict = await asyncio.to_thread(run, rollout_only=rollout_only, stop=stop)
         finally:
             stop.set()
         if not verdict.passed:
             raise GateError(self.message(verdict))
         self._passed = True
-        if not by_deployer:
+        if not whole:
+            pulumi.log.info("\n".join([f"{CANARY}{self.share} of requests", *verdict.lines()]))
+        elif not rollout_only:
             pulumi.log.info("\n".join(verdict.lines()))
             await self._write_down()
+
+    @property
+    def _workload(self) -> Workload:
+        from aegis_deploy.model.rollout import Workload
+
+        return Workload(
+            namespace=self.namespace, name=self.name, service=self.service, kind=self.kind
+        )
+
+    def _run_share(self, *, rollout_only: bool, stop: threading.Event) -> Verdict:  # noqa: ARG002
+        """Judge what has a share of the requests, straight; see meanwhile how many came to it."""
+        from aegis_deploy.gate.analysis import judge
+        from aegis_deploy.gate.exposure import Exposure
+        from aegis_deploy.kubernetes.client import connect
+
+        cluster = connect(self.context, self.kubeconfig)
+        # Straight, or of few requests nobody would see that they fail. The route that gives it its
+        # share need not be there yet: where there were no such pods, it comes after them.
+        settings = replace(self.settings, through=SERVICE)
+        with Exposure(cluster, self.external, self.settings, self.expected or {}) as exposure:
+            verdict = judge(
+                cluster,
+                [self._workload],
+                settings,
+                expected=self.expected,
+                on_progress=exposure.hear,
+                stop=stop,
+            )
+        # Whatever came of it, it says how many met the release.
+        return replace(verdict, evidence=(*verdict.evidence, *exposure.notes))
 
     def _run(self, *, rollout_only: bool, stop: threading.Event) -> Verdict:
         from aegis_deploy.gate.analysis import judge
         from aegis_deploy.kubernetes.client import connect
-        from aegis_deploy.model.rollout import Workload
         from aegis_deploy.model.timeline import GATE
         from aegis_deploy.report.recorder import Recorder
 
-        workload = Workload(
-            namespace=self.namespace, name=self.name, service=self.service, kind=self.kind
-        )
+        workload = self._workload
         cluster = connect(self.context, self.kubeconfig)
         if rollout_only:
             # A deployer records for itself.

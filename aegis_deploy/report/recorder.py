@@ -124,7 +124,7 @@ class Recorder:
             "successRatio": float(gate.success_ratio),
             "p99Ms": float(gate.p99_ms),
             "probeRate": float(gate.probe_rate),
-            "canary": float(gate.canary),
+            "canary": float(gate.canary_seconds),
         }
 
     def step(self, key: str, name: str, kind: str) -> None:

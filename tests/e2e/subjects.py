@@ -44,6 +44,10 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         *_commands("deploy", "status", "migrate", "recover", "github"),
     ),
     "tests/e2e/test_deploy.py": _STAND_INS,
+    "tests/e2e/test_external_route.py": (
+        *("lab/ingress.py", "lab/contour.py", "lab/contour_manifests.py"),
+        *_commands("deploy", "rollback", "recover", "drift"),
+    ),
     "tests/e2e/test_faults_by_hand.py": _commands("drift"),
     "tests/e2e/test_faults_cluster.py": ("lab/outage.py", "lab/network_policies.py"),
     "tests/e2e/test_gate.py": ("aegis_deploy/gate/analysis.py",),

@@ -151,13 +151,24 @@ class TestTheWayIn:
         ("gate", "why", "fix"),
         [
             ('{"through": "ingress"}', "there is none without aegis:host", "rm"),
+            (
+                '{"canary": "10%"}',
+                "is a share of requests, which only an HTTPRoute can give",
+                "set",
+            ),
             ('{"address": "lb.test"}', "has no effect without aegis:gate.through ingress", "set"),
         ],
     )
     def test_a_gate_that_cannot_take_it_is_refused(self, gate: str, why: str, fix: str) -> None:
         message = refusal("staging", gate=gate)
         assert why in message
-        assert f"pulumi config {fix} --stack staging --path aegis:gate.through" in message
+        assert f"pulumi config {fix} --stack staging " in message
+
+    def test_a_share_lasts_for_a_while(self) -> None:
+        both = {"host": "a.example.com", "gateway": "gateways/public"}
+        message = refusal("staging", gate='{"canary": "10%", "bakeSeconds": 0}', **both)
+        assert "would be over at once" in message
+        assert "pulumi config set --stack staging --path aegis:gate.bakeSeconds 15" in message
 
     def test_a_gate_may_take_it(self) -> None:
         gate = '{"through": "ingress", "address": "lb.test:30443"}'

@@ -12,6 +12,7 @@ from aegis_deploy.model.gate_settings import (
     DataPaths,
     GateSettings,
     Prometheus,
+    Share,
     gate_settings,
 )
 
@@ -39,6 +40,11 @@ WRONG = [
     ('{"data": {}}', "has neither read nor write"),
     ('{"data": {"reed": "/a"}}', "has the unknown member reed"),
     ('{"data": {"read": "/a", "write": "b c"}}', "has 'b c' for write, which is not a path"),
+    ('{"canary": "0%"}', "is no such share"),
+    ('{"canary": "0.001%"}', "is no such share"),
+    ('{"canary": "50.01%"}', "is no such share"),
+    ('{"canary": "99%"}', "is no such share"),
+    ('{"canary": " 5%"}', "is no such share"),
     ('{"through": "door"}', "through: 'door' is not one of them"),
     ('{"address": "https://lb.test"}', "is not an address"),
     ('{"address": "lb.test:0"}', "is not an address"),
@@ -100,3 +106,19 @@ def test_paths_to_data_are_read_and_can_be_turned_off(given: object, read: DataP
 def test_every_setting_can_be_set() -> None:
     attributes = {field.name for field in dataclasses.fields(GateSettings)}
     assert {field.attribute for field in FIELDS.values()} == attributes
+
+
+@pytest.mark.parametrize(
+    ("text", "hundredths"),
+    [("1%", 100), ("10%", 1000), ("49.99%", 4999), ("50%", 5000), ("0.01%", 1), ("0.5%", 50)],
+)
+def test_a_canary_may_be_a_share_of_requests(text: str, hundredths: int) -> None:
+    read = gate_settings({"canary": text})
+    assert read.canary_share == Share(hundredths)
+    assert str(read.canary_share) == text
+    assert read.canary_seconds == 0
+
+
+def test_a_canary_may_be_seconds() -> None:
+    read = gate_settings({"canary": "30"})
+    assert (read.canary_seconds, read.canary_share) == (30, None)

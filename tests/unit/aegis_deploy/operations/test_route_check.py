@@ -281,6 +281,14 @@ def test_what_is_refused_says_what_why_state_and_what_to_type() -> None:
     assert found(IN).refusal("staging") is None
 
 
+def test_what_was_found_is_told_though_not_all_could_be_looked_at() -> None:
+    findings = found(IN, but={SECRET: None, INGRESSES: ApiError(0, "no answer")})
+    assert [it.why for it in findings.faults] == ["Ingress shop/api: Secret shop/own is not there"]
+    assert findings.warnings == (
+        "whether Ingress shop/api will lead anywhere is not known: no answer",
+    )
+
+
 class TestAGateFromOutside:
     """A gate that is to come by the way in has to reach it from here."""
 
