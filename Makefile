@@ -19,6 +19,8 @@ PLUGINS = $(if $(plugins),--plugins='$(plugins)')
 # Only who types `make up` asks for plugins to be downloaded: tests run on those the machine has.
 BROUGHT_UP = $(PLUGINS)
 test everything deaths faults e2e affected: BROUGHT_UP = --plugins='$(if $(filter standin,$(plugins)),standin,found)'
+# What users outside see is in the long series.
+everything: BROUGHT_UP += --ingress=contour
 WHOLE = tests/ -v --cov=app $(COVERAGE) $(PARALLEL) $(args)
 
 .DEFAULT_GOAL := help

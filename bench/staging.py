@@ -41,7 +41,7 @@ class Staging:
         at.pulumi("stack", "init", "staging")
         at.stacks.append("staging")
         self.change(SETTINGS, GATE)
-        at.pulumi("config", "set", "--secret", "aegis:apiToken", TOKEN, *STACK)
+        at.pulumi("config", "set", "--secret", f"{at.project}:apiToken", TOKEN, *STACK)
         self.aegis("deploy", "--yes")
         built = str(at.outputs("staging")["imageDigest"])
         self.good = push_release(at.environment, built, GOOD)
@@ -65,12 +65,15 @@ class Staging:
     def change(
         self, settings: Mapping[str, object], gate: Mapping[str, object] | None = None
     ) -> None:
-        """Edit the stack's file."""
+        """Edit the stack's file; a setting that is None is left out of it."""
         path = self.at.directory / "Pulumi.staging.yaml"
         content = yaml.safe_load(path.read_text())
-        config = content["config"]
-        config.update({f"aegis:{key}": value for key, value in settings.items()})
-        config["aegis:gate"] = {**config.get("aegis:gate", {}), **(gate or {})}
+        config, project = content["config"], self.at.project
+        for key, value in settings.items():
+            config[f"{project}:{key}"] = value
+            if value is None:
+                del config[f"{project}:{key}"]
+        config[f"{project}:gate"] = {**config.get(f"{project}:gate", {}), **(gate or {})}
         path.write_text(yaml.safe_dump(content))
 
     def image(self, digest: str) -> str:

@@ -1,10 +1,12 @@
 """Every healthy way to change what runs, under a steady load: how many requests fail.
 
     python -m lab exec -- python -m bench.zero_downtime --requests 200000 --rate 600
+    python -m lab exec -- python -m bench.zero_downtime --through gateway
 
 Staging is deployed on the lab; then the scenarios follow each other, round after round, until as
 many requests were sent as asked for. Each request of each scenario counts, those of the slow kind
-and on kept connections too. A request fails when it is not answered, or not with status 200.
+and on kept connections too. A request fails when it is not answered, or not with status 200. They
+are sent to the Service, or through the lab's ingress controller with TLS.
 """
 
 from __future__ import annotations
@@ -22,12 +24,18 @@ from functools import partial
 from itertools import count, cycle
 
 from bench.crash import RESULTS
-from bench.staging import BAD, GOOD, NAMESPACE, STACK, TOKEN, Staging, staging
+from bench.staging import BAD, GOOD, STACK, TOKEN, Staging, staging
+from lab.command import wait_until
 from lab.toolchain import VEGETA_VERSION
+from tests.e2e import entrances
 from tests.e2e.releases import REFUSED_LOG_LEVEL, push_release
-from tests.e2e.traffic import MOST_PER_SECOND, Answer, percentile, traffic
+from tests.e2e.traffic import MOST_PER_SECOND, Answer, Entrance, percentile, traffic
 
+SERVICE = "service"
 _MINUTES = 60.0
+_PODS = ("--selector", "app.kubernetes.io/name=aegis-api")
+_EVICTION = {"apiVersion": "policy/v1", "kind": "Eviction"}
+_EVICTED_SECONDS = 120
 GATE = {"p99Ms": 20_000}
 """Whether requests fail is the question; so many make a small machine slow."""
 
@@ -96,6 +104,7 @@ class Scenarios:
             "a setting": lambda: self._deploy(logLevel=next(self._levels)),
             "a secret": self.secret,
             "rollback by hand": self.back,
+            "pods evicted": self.evict,
             **{
                 f"automated rollback: {name}": partial(self.bad, settings)
                 for name, settings in self._failing().items()
@@ -110,13 +119,36 @@ class Scenarios:
     def secret(self) -> None:
         """Rotate the secret."""
         at = self.stack.at
-        at.pulumi("config", "set", "--secret", "aegis:apiToken", next(self._secrets), *STACK)
+        key = f"{at.project}:apiToken"
+        at.pulumi("config", "set", "--secret", key, next(self._secrets), *STACK)
         self._deploy()
 
     def back(self) -> None:
         """Go back to the release before."""
         self.stack.report("rollback", "--yes")
         self.stack.aegis("config", "restore")
+
+    def evict(self) -> None:
+        """Have each pod go, as a drain of its node does, until it is gone and another is there."""
+        at = self.stack.at
+        where = ("--namespace", at.namespace("staging"))
+        shown = at.kubectl(*where, "get", "pods", *_PODS, "--output=name").standard_output
+        pods = shown.split()
+        for name in (row.partition("/")[2] for row in pods):
+            body = at.directory / "eviction.json"
+            body.write_text(json.dumps({**_EVICTION, "metadata": {"name": name}}))
+            path = f"/api/v1/namespaces/{where[1]}/pods/{name}/eviction"
+
+            def gone(path: str = path, body: str = str(body)) -> bool:
+                done = at.kubectl("create", "--raw", path, "--filename", body, expect=None)
+                budget = "disruption budget" in done.output
+                assert done.code == 0 or budget, done.output
+                return done.code == 0
+
+            wait_until(gone, what=f"{name} to be evicted", timeout=_EVICTED_SECONDS, interval=0.5)
+        timeout = f"--timeout={_EVICTED_SECONDS}s"
+        at.kubectl(*where, "wait", "--for=delete", *pods, timeout)
+        at.kubectl(*where, "rollout", "status", "deployment/aegis-api", timeout)
 
     def bad(self, settings: Mapping[str, object]) -> None:
         """Deploy a release that never serves, and be rolled back.
@@ -149,8 +181,33 @@ class Scenarios:
         self.stack.report("deploy", "--yes", "--force")
 
 
-def play(stack: Staging, least: int, rate: int, seconds: float) -> Iterator[tuple[Row, Row]]:
+def way_in(stack: Staging, through: str) -> str | Entrance:
+    """Return where to send requests, and have the stack be reached there.
+
+    Args:
+        stack: The stack.
+        through: `SERVICE`, or one of `entrances.Kind`.
+    """
+    at = stack.at
+    if through == SERVICE:
+        return at.address(at.namespace("staging"))
+    entrances.put_certificate(at, at.namespace("staging"))
+    stack.change(entrances.settings(at, entrances.Kind(through)))
+    stack.aegis("deploy", "--yes")
+    return entrances.entrance(at)
+
+
+def play(
+    stack: Staging, asked: str | Entrance, least: int, rate: int, seconds: float
+) -> Iterator[tuple[Row, Row]]:
     """Play the scenarios in turn until enough requests were sent or the time is over.
+
+    Args:
+        stack: The stack.
+        asked: Where requests are sent.
+        least: How many requests to send at least.
+        rate: Short requests a second, in all.
+        seconds: When to stop at the latest.
 
     Yields:
         The row of the scenario that was just played, as a whole and for this round alone.
@@ -160,9 +217,7 @@ def play(stack: Staging, least: int, rate: int, seconds: float) -> Iterator[tupl
     end = time.monotonic() + seconds
     for name in cycle(scenarios):
         began = time.monotonic()
-        with traffic(
-            stack.at.address(NAMESPACE), watched="version", slow=True, per_second=rate
-        ) as seen:
+        with traffic(asked, watched="version", slow=True, per_second=rate) as seen:
             scenarios[name]()
         took = time.monotonic() - began
         rows[name].rounds += 1
@@ -199,13 +254,18 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=200_000)
     parser.add_argument("--rate", type=int, default=600, help="short requests a second, in all")
     parser.add_argument("--seconds", type=float, default=20 * _MINUTES, help="stop after so long")
+    kinds = [SERVICE, *(it.value for it in entrances.Kind)]
+    parser.add_argument("--through", choices=kinds, default=SERVICE, help="where they are sent")
     asked = parser.parse_args()
+    if asked.through != SERVICE and not entrances.is_there():
+        parser.error(f"--through {asked.through}: {entrances.MISSING}")
     if not 1 <= asked.rate <= MOST_PER_SECOND:
         parser.error(f"--rate: 1 to {MOST_PER_SECOND}")
     rows: dict[str, Row] = {}
     with staging() as stack:
         stack.change({}, GATE)
-        for row, now in play(stack, asked.requests, asked.rate, asked.seconds):
+        where = way_in(stack, asked.through)
+        for row, now in play(stack, where, asked.requests, asked.rate, asked.seconds):
             rows[row.scenario] = row
             print(json.dumps(now.as_json()), flush=True)
     found = list(rows.values())
@@ -219,6 +279,7 @@ def main() -> int:
                 "vegeta": VEGETA_VERSION,
                 "processors": os.cpu_count(),
                 "rate": asked.rate,
+                "through": asked.through,
                 "scenarios": [row.as_json() for row in found],
                 "all": _all(found).as_json(),
             },

@@ -8,6 +8,7 @@ import json
 import yaml
 
 from lab import files, images, ingress, nodes, objects, pki
+from lab.command import wait_until
 from lab.contour_manifests import CERTIFICATE, GATEWAY_API, NAME, certificate, manifests, namespace
 from lab.ingress import CLASS, GATEWAY, NAMESPACE
 from lab.settings import LabSettings
@@ -49,12 +50,11 @@ def start(settings: LabSettings) -> None:
         objects.apply(settings, [certificate(settings)], what="the Gateway's certificate")
     own = manifests(settings, image, replicas=min(2, nodes.count(settings)))
     objects.apply(settings, own, what="the ingress controller")
-    objects.kubectl(
-        settings,
-        *("--namespace", NAMESPACE, "rollout", "status", "deployment", NAME),
-        f"--timeout={SECONDS}s",
-        what="wait for the ingress controller",
-        timeout=SECONDS + 10,
+    wait_until(
+        lambda: _is_rolled_out(settings),
+        what=f"the ingress controller {NAME} to be ready",
+        timeout=SECONDS,
+        detail=lambda: _own(settings, "get", "pods,events", what="list its pods and events"),
     )
     _wait(settings, "gateway", GATEWAY, condition="Programmed")
 
@@ -78,16 +78,25 @@ def remove(settings: LabSettings) -> None:
 
 def ready(settings: LabSettings) -> int:
     """Return how many of its pods are ready."""
-    words = ("--namespace", NAMESPACE, "get", "deployment", NAME, "--ignore-not-found")
+    words = ("get", "deployment", NAME, "--ignore-not-found")
     path = "jsonpath={.status.readyReplicas}"
-    return int(objects.kubectl(settings, *words, "-o", path, what="look at it") or 0)
+    return int(_own(settings, *words, "-o", path, what="look at it") or 0)
+
+
+def _is_rolled_out(settings: LabSettings) -> bool:
+    words = ("rollout", "status", "deployment", NAME, "--watch=false")
+    return "successfully rolled out" in _own(settings, *words, what="look at its pods")
 
 
 def _wait(settings: LabSettings, kind: str, *names: str, condition: str) -> None:
-    words = ("--namespace", NAMESPACE, "wait", kind, *names, f"--for=condition={condition}")
+    words = ("wait", kind, *names, f"--for=condition={condition}", f"--timeout={SECONDS}s")
     what = f"wait until {', '.join(names)} is {condition.lower()}"
-    timeout = f"--timeout={SECONDS}s"
-    objects.kubectl(settings, *words, timeout, what=what, timeout=SECONDS + 10)
+    _own(settings, *words, what=what, timeout=SECONDS + 10)
+
+
+def _own(settings: LabSettings, *words: str, what: str, timeout: float = 120) -> str:
+    """Run kubectl in its namespace."""
+    return objects.kubectl(settings, "--namespace", NAMESPACE, *words, what=what, timeout=timeout)
 
 
 def _definitions(settings: LabSettings) -> list[objects.Object]:
@@ -107,7 +116,7 @@ def _definitions(settings: LabSettings) -> list[objects.Object]:
 
 def _has_certificate(settings: LabSettings) -> bool:
     """Return whether the Gateway has one of the authority that the lab has now."""
-    words = ("--namespace", NAMESPACE, "get", "secret", CERTIFICATE, "--ignore-not-found")
+    words = ("get", "secret", CERTIFICATE, "--ignore-not-found")
     path = r"jsonpath={.data.ca\.crt}"
-    found = objects.kubectl(settings, *words, "-o", path, what="look for the certificate")
+    found = _own(settings, *words, "-o", path, what="look for the certificate")
     return base64.b64decode(found) == pki.authority_file(settings).read_bytes()

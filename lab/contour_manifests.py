@@ -32,6 +32,8 @@ _ADMIN = "/admin/admin.sock"
 _START_SECONDS = 60
 _DRAIN_SECONDS = 60
 """How long a pod that goes may take to answer what it was asked."""
+_UNLED_SECONDS = 5
+"""How long it stays at least, until no connection is led to it any more."""
 _LEFT_OUT = ("extensionservices", "tlsroutes", "grpcroutes", "tcproutes", "backendtlspolicies")
 
 Object = dict[str, Any]
@@ -327,7 +329,8 @@ def _contour(settings: LabSettings, image: str) -> Object:
 
 
 def _envoy(image: str) -> Object:
-    drain = ["contour", "envoy", "shutdown", "--ready-file=/admin/drained", "--check-interval=1s"]
+    drain = ["contour", "envoy", "shutdown", f"--check-delay={_UNLED_SECONDS}s"]
+    drain += ["--check-interval=1s", "--ready-file=/admin/drained"]
     return _container(
         "envoy",
         image,

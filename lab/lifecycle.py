@@ -125,7 +125,9 @@ def up(settings: LabSettings, choices: Choices = LEFT_OUT, *, deploy: bool = Tru
     stacks.require_no_foreign_salt(settings)
     wanted = settings.nodes or nodes.count(settings)
     beside = wanted > 1 or nodes.count(settings) > 1
-    way_in = settings.ingress is not None or ingress.is_there(settings)
+    # Of one that was never there nothing has to be taken away: a new cluster does not even know
+    # the kinds of its objects.
+    way_in = ingress.wanted(settings) or ingress.is_there(settings)
     steps.count = FIXED_STEPS + beside + way_in
     _provide(settings, choices, steps, nodes_wanted=wanted)
     supervisor = Supervisor(settings)

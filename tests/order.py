@@ -39,6 +39,7 @@ TOGETHER = (
 """The integration files whose tests would disturb each other, or would start servers twice."""
 LONGEST_FIRST = (
     "test_database",
+    "test_way_in",
     "test_rollback",
     "test_gate",
     "test_nodes",

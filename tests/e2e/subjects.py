@@ -90,5 +90,10 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/test_sets.py": _commands("deploy", "rollback", "status"),
     "tests/e2e/test_two_clusters.py": _commands("deploy", "rollback", "drift", "status", "gate"),
     "tests/e2e/test_unhealthy_rollback.py": _commands("deploy", "rollback", "history"),
+    "tests/e2e/test_way_in.py": (
+        *("components/external_route.py", "lab/ingress.py", "lab/contour.py"),
+        *("lab/contour_manifests.py", "lab/tools/contour/", "lab/tools/requirements-envoy.txt"),
+        *_commands("deploy", "rollback", "config"),
+    ),
 }
 """File -> paths, and directories with a slash at their end."""

@@ -6,7 +6,9 @@ Three kinds of clients at once, each a stream of its own:
 - `kept`: vegeta on connections it keeps, as most clients do. Go's client quietly repeats a GET
   whose kept connection was closed before an answer began, so it would hide such a loss;
 - `strict`: a client of ours on kept connections that repeats nothing;
-- `slow`, on demand: vegeta, requests that take longer than the pod that got them has to live.
+- `slow`, on demand: vegeta, requests that take longer than the pod that got them has to live;
+- `http2`, through an entrance with TLS: vegeta, all on few connections of HTTP/2. The others speak
+  HTTP/1.1 there as well.
 
 Rates are fixed beforehand, so a service that stalls is not asked less. Addresses outside the lab's
 network are refused.
@@ -20,6 +22,7 @@ import ipaddress
 import json
 import os
 import signal
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -70,6 +73,67 @@ class Answer:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """A way in from outside the cluster: what is asked for there goes to a service by its host.
+
+    Attributes:
+        host: The host name.
+        address: Where it is, inside the lab.
+        authority: The file with the certificate of who signed its own; None where it has none.
+    """
+
+    host: str
+    address: str
+    authority: Path | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return 80 if self.authority is None else 443
+
+    @property
+    def url(self) -> str:
+        """How it is called from outside."""
+        return f"{'http' if self.authority is None else 'https'}://{self.host}"
+
+    def flags(self) -> list[str]:
+        """Return the flags by which vegeta finds it and knows it."""
+        there = f"{self.host}:{self.port}:{self.address}:{self.port}"
+        known = [] if self.authority is None else ["-root-certs", str(self.authority)]
+        return ["-connect-to", there, *known]
+
+    def client(self) -> httpx.Client:
+        """Return a client that finds it, knows it, and asks for its host by name."""
+        verify = self.authority is None or ssl.create_default_context(cafile=str(self.authority))
+        client = httpx.Client(verify=verify, trust_env=False, timeout=_TIMEOUT)
+
+        def find(request: httpx.Request) -> None:
+            request.headers["Host"] = self.host
+            request.extensions["sni_hostname"] = self.host
+            request.url = request.url.copy_with(host=self.address)
+
+        client.event_hooks["request"] = [find]
+        return client
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """What one of vegeta's clients does.
+
+    Attributes:
+        name: What its requests are called.
+        target: The URL.
+        rate: Requests a second.
+        flags: What it is told beside.
+    """
+
+    name: str
+    target: str
+    rate: int
+    flags: tuple[str, ...]
+
+
 @dataclass
 class Seen:
     """What the requests saw; complete when the traffic has ended."""
@@ -100,12 +164,16 @@ class Seen:
 
 @contextmanager
 def traffic(
-    url: str, *, watched: str = "gitSha", slow: bool = False, per_second: int = PER_SECOND
+    url: str | Entrance,
+    *,
+    watched: str = "gitSha",
+    slow: bool = False,
+    per_second: int = PER_SECOND,
 ) -> Iterator[Seen]:
     """Send requests to a service while the block runs.
 
     Args:
-        url: The service's URL, inside the lab.
+        url: The service's URL, inside the lab; or the way in to it.
         watched: The field of `/version`'s answer whose values are collected.
         slow: Whether to ask for slow answers, too; the service needs `/slow?seconds=`.
         per_second: The rate of all short requests together.
@@ -113,20 +181,18 @@ def traffic(
     Yields:
         What was seen; filled when the block has ended.
     """
-    require_inside(url)
+    entrance = url if isinstance(url, Entrance) else None
+    root = url.url if isinstance(url, Entrance) else url
+    require_inside(root if entrance is None else f"//{entrance.address}")
     assert per_second <= MOST_PER_SECOND
     seen = Seen()
     strict = min(per_second / 4, 20)
-    rate = round((per_second - strict) / 2)
-    streams = [("new", f"{url}/version", rate, False), ("kept", f"{url}/version", rate, True)]
-    if slow:
-        streams.append(("slow", f"{url}/slow?seconds={SLOW_SECONDS}", SLOW_PER_SECOND, False))
     found: list[Answer] = []
     try:
         with ExitStack() as stack:
-            for name, target, often, keep in streams:
-                stack.enter_context(_vegeta(name, target, often, keep, watched, found))
-            stack.enter_context(_strict(f"{url}/version", strict, watched, found))
+            for stream in _streams(root, entrance, per_second - strict, slow=slow):
+                stack.enter_context(_vegeta(stream, watched, found))
+            stack.enter_context(_strict(f"{root}/version", entrance, strict, watched, found))
             yield seen
     finally:
         seen.requests[:] = sorted(found, key=lambda it: it.at)
@@ -145,16 +211,31 @@ def vegeta() -> str:
     return str(Toolchain(lab).build(VEGETA, Step("build vegeta")))
 
 
+def _streams(
+    root: str, entrance: Entrance | None, per_second: float, *, slow: bool
+) -> Iterator[_Stream]:
+    """Return what is sent beside the strict clients' requests."""
+    flags = () if entrance is None else tuple(entrance.flags())
+    encrypted = entrance is not None and entrance.authority is not None
+    old = ("-http2=false", *flags)
+    kinds = {"new": ("-keepalive=false", *old), "kept": ("-keepalive=true", *old)}
+    if encrypted:
+        kinds["http2"] = ("-keepalive=true", "-http2=true", *flags)
+    for name, told in kinds.items():
+        yield _Stream(name, f"{root}/version", round(per_second / len(kinds)), told)
+    if slow:
+        target = f"{root}/slow?seconds={SLOW_SECONDS}"
+        yield _Stream("slow", target, SLOW_PER_SECOND, kinds["new"])
+
+
 @contextmanager
-def _vegeta(  # noqa: PLR0917 - one stream's whole description
-    stream: str, target: str, rate: int, keep: bool, watched: str, found: list[Answer]
-) -> Iterator[None]:
+def _vegeta(stream: _Stream, watched: str, found: list[Answer]) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as directory:
         results = Path(directory) / "results.bin"
         argv = [
-            *(vegeta(), "attack", "-rate", f"{rate}/1s", "-duration", f"{MOST_SECONDS}s"),
+            *(vegeta(), "attack", "-rate", f"{stream.rate}/1s", "-duration", f"{MOST_SECONDS}s"),
             *("-timeout", f"{_TIMEOUT}s", "-redirects", "-1", "-max-workers", "200"),
-            *(f"-keepalive={str(keep).lower()}", "-max-body", "1024", "-output", str(results)),
+            *(*stream.flags, "-max-body", "1024", "-output", str(results)),
         ]
         process = subprocess.Popen(
             argv,
@@ -165,7 +246,7 @@ def _vegeta(  # noqa: PLR0917 - one stream's whole description
             env={"PATH": os.environ["PATH"]},
         )
         assert process.stdin is not None
-        process.stdin.write(f"GET {target}\n".encode())
+        process.stdin.write(f"GET {stream.target}\n".encode())
         process.stdin.close()
         process.stdin = None
         try:
@@ -177,7 +258,7 @@ def _vegeta(  # noqa: PLR0917 - one stream's whole description
             _, said = process.communicate(timeout=_TIMEOUT + 20)
             assert not early, f"vegeta ended before its time: {said.decode()}"
             assert process.returncode == 0, said.decode()
-            found += _read(stream, results, watched)
+            found += _read(stream.name, results, watched)
 
 
 def _read(stream: str, results: Path, watched: str) -> Iterator[Answer]:
@@ -198,11 +279,18 @@ def _read(stream: str, results: Path, watched: str) -> Iterator[Answer]:
 
 
 @contextmanager
-def _strict(url: str, rate: float, watched: str, found: list[Answer]) -> Iterator[None]:
+def _strict(
+    url: str, entrance: Entrance | None, rate: float, watched: str, found: list[Answer]
+) -> Iterator[None]:
     stop = threading.Event()
 
+    def connected() -> httpx.Client:
+        if entrance is not None:
+            return entrance.client()
+        return httpx.Client(timeout=_TIMEOUT, trust_env=False)
+
     def work() -> None:
-        with httpx.Client(timeout=_TIMEOUT, trust_env=False) as client:
+        with connected() as client:
             due, end = time.monotonic(), time.monotonic() + MOST_SECONDS
             while not stop.wait(max(0.0, due - time.monotonic())) and due < end:
                 at, began = time.time(), time.monotonic()

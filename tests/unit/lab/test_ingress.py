@@ -253,6 +253,62 @@ class TestObjects:
         assert {it["allowedRoutes"]["namespaces"]["from"] for it in (http, https)} == {"All"}
 
 
+class TestStart:
+    """What is there is left alone, and what does not become ready says why."""
+
+    @pytest.fixture
+    def said(self, with_keys: LabSettings, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+        """What kubectl answers, by its first word, in a cluster that has all of it."""
+        ours = base64.b64encode(pki.authority_file(with_keys).read_bytes()).decode()
+        answers = {"rollout": 'deployment "contour" successfully rolled out', "get": ours}
+
+        def kubectl(_: LabSettings, *words: str, **__: object) -> str:
+            own = words[2:] if words[0] == "--namespace" else words
+            return "0/1 ImagePullBackOff" if "pods,events" in own else answers.get(own[0], "")
+
+        monkeypatch.setattr(objects, "kubectl", kubectl)
+        monkeypatch.setattr(images, "push_contour_image", lambda _: "image:1")
+        monkeypatch.setattr(contour, "_definitions", lambda _: [])
+        return answers
+
+    @pytest.fixture
+    def applied(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The kinds of what was applied."""
+        found: list[str] = []
+
+        def apply(_: LabSettings, them: list[dict[str, str]], *, what: str) -> None:
+            assert what
+            found.extend(it["kind"] for it in them)
+
+        monkeypatch.setattr(objects, "apply", apply)
+        return found
+
+    @pytest.mark.parametrize(("known", "makes"), [(True, False), (False, True)])
+    def test_keeps_the_certificate_that_is_there(
+        self,
+        with_keys: LabSettings,
+        said: dict[str, str],
+        applied: list[str],
+        known: bool,
+        makes: bool,
+    ) -> None:
+        said["get"] = said["get"] if known else ""
+        contour.start(with_keys)
+        assert ("Secret" in applied) is makes
+        assert applied[0] == "Namespace"
+        assert ingress.is_there(with_keys)
+
+    @pytest.mark.usefixtures("applied")
+    def test_that_fails_quotes_pods_and_events(
+        self, with_keys: LabSettings, said: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said["rollout"] = "Waiting for deployment"
+        monkeypatch.setattr(contour, "SECONDS", 0)
+        with pytest.raises(LabError, match="ImagePullBackOff") as caught:
+            contour.start(with_keys)
+        assert "contour to be ready" in caught.value.what
+
+
 class TestRemoval:
     """The definitions stay, or every stack's routes would go."""
 

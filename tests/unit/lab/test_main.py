@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from lab import __main__ as entry
 from lab import bootstrap, lifecycle, nodes
+from lab.choices import Ingress
 from lab.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, LabError
 from lab.node import Node, first, further
 from lab.settings import LabSettings
@@ -360,3 +361,42 @@ class TestNodes:
             ["aegis-lab-3", "lab-c", "198.18.1.14", "not heard of, link cut, takes no new pods"],
             ["aegis-lab-4", "lab-a", "198.18.1.18", "not in the cluster"],
         ]
+
+
+class TestIngress:
+    """`make up ingress=`: what is typed counts, and a slip is said before anything is begun."""
+
+    def test_a_word_that_is_none_is_a_usage_error(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(lifecycle, "up", lambda *_, **__: pytest.fail("it was started"))
+        assert ended(monkeypatch, "up", "--ingress=nginx") == EXIT_USAGE
+        assert "error: ingress=nginx cannot be used\n" in capsys.readouterr().err
+        assert not (tmp_path / "it is home").exists()
+
+    @pytest.mark.parametrize(
+        ("words", "variable", "wanted"),
+        [
+            ((), "", None),
+            ((), "contour", Ingress.CONTOUR),
+            (("--ingress=none",), "contour", Ingress.NONE),
+            (("--ingress=contour",), "", Ingress.CONTOUR),
+        ],
+    )
+    def test_what_is_typed_goes_before_the_environment(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        words: tuple[str, ...],
+        variable: str,
+        wanted: Ingress | None,
+    ) -> None:
+        seen: list[Ingress | None] = []
+
+        def up(settings: LabSettings, *_: object, **__: object) -> lifecycle.Running:
+            seen.append(settings.ingress)
+            return lifecycle.Running("", [], {}, 0.0)
+
+        monkeypatch.setenv("AEGIS_LAB_INGRESS", variable)
+        monkeypatch.setattr(lifecycle, "up", up)
+        assert ended(monkeypatch, "up", "--no-deploy", *words) == 0
+        assert seen == [wanted]
