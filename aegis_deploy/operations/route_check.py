@@ -115,9 +115,14 @@ class _Look:
     def reach(self, gate: GateSettings) -> None:
         """See that a gate can come by it: where it cannot, a good release would be held to be bad.
 
+        Only where it is in effect already: there are Gateways that listen nowhere before.
+
         Args:
             gate: Its settings.
         """
+        live = self._read(self.route.path)
+        if live is None or (self.route.kind == HTTP_ROUTE and gateways.route_fault(live)):
+            return
         try:
             way = way_in(self.cluster, self.route, gate)
         except NoWayError:

@@ -1,7 +1,7 @@
 """A service behind the lab's Gateway: what is refused, judged and lost on the way in from outside.
 
 The tests of this file run in order on one stack. Requests name the host and check the certificate,
-as users' do. Without a way in (`make up ingress=contour`) there is nothing to try.
+as users' do.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 from aegis_deploy.gate.external_way import ExternalWay
 from aegis_deploy.gate.prober import Prober
 from aegis_deploy.model.external_routes import HTTP_ROUTE, Route
+from tests.e2e import entrances
 from tests.e2e.releases import push_release
 from tests.e2e.running import begin
 from tests.e2e.stand import SECONDS, Finished, Stand, execute
@@ -31,7 +32,7 @@ GATEWAY = os.environ.get("AEGIS_GATEWAY", "")
 PER_SECOND = 40
 SHARE = 0.1
 
-pytestmark = pytest.mark.skipif(not ADDRESS, reason="no way in: make up ingress=contour")
+pytestmark = [every, pytest.mark.skipif(not entrances.is_there(), reason=entrances.MISSING)]
 
 
 def aegis(at: Stand, *words: str, expect: int | None = 0) -> Finished:
@@ -107,7 +108,6 @@ def images(at: Stand) -> set[str]:
     return {container["image"].rpartition("@")[2] for (container,) in templates}
 
 
-@every
 def test_a_bad_release_gets_its_share_and_no_more(at: Stand, first: str, good: str) -> None:
     bad = push_release(at.environment, first, "3.0.0", "errors")
     at.configure(STACK, "version", "3.0.0")
@@ -123,7 +123,6 @@ def test_a_bad_release_gets_its_share_and_no_more(at: Stand, first: str, good: s
     assert seen.versions.get("3.0.0", 0) <= 2 * SHARE * seen.total, str(seen)
 
 
-@every
 def test_a_deployer_that_dies_meanwhile_leaves_no_share_to_it(
     at: Stand, first: str, good: str
 ) -> None:

@@ -14,7 +14,7 @@ from lab.command import wait_until
 from lab.contour_manifests import NAME
 from tests.e2e import entrances
 from tests.e2e.entrances import Kind
-from tests.e2e.knock import CLOSED, OPEN, knock_at_all
+from tests.e2e.knock import CLOSED, OPEN, knock, knock_at_all
 from tests.e2e.stand import Stand
 from tests.e2e.traffic import traffic
 from tests.series import every
@@ -52,6 +52,22 @@ def test_the_controller_itself_is_replaced_with_no_request_lost(stack: Staging) 
         wait_until(lambda: len(_addresses(at)) == 1, what="the one of before to go", timeout=180)
     assert seen.failures == []
     assert set(seen.answers) == {200}
+
+
+def test_its_namespace_may_be_the_only_one_that_reaches_the_service(stack: Staging) -> None:
+    way_in(stack, Kind.GATEWAY)
+    stack.change({"clientNamespaces": ingress.NAMESPACE})
+    stack.aegis("deploy", "--yes")
+    name = ("aegis-api", stack.at.namespace("staging"))
+    service = stack.at.live("service", *name)["spec"]["clusterIP"]
+    wait_until(
+        lambda: knock(service, 80, "TCP", 5.0) == CLOSED,
+        what="the service to be closed to this machine",
+        timeout=180,
+    )
+    asked = entrances.entrance(stack.at)
+    with asked.client() as client:
+        assert client.get(f"{asked.url}/version").status_code == 200
 
 
 def test_nobody_hears_what_contour_says_to_envoy(at: Stand) -> None:

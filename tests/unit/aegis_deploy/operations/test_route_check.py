@@ -289,13 +289,31 @@ def test_what_was_found_is_told_though_not_all_could_be_looked_at() -> None:
     )
 
 
+IN_EFFECT: dict[str, Any] = {
+    "metadata": {"namespace": "shop", "name": "api", "generation": 1},
+    "spec": {"parentRefs": [{"namespace": "gateways", "name": "public"}]},
+    "status": {
+        "parents": [
+            {
+                "parentRef": {"namespace": "gateways", "name": "public"},
+                "conditions": [
+                    {"type": it, "status": "True"} for it in ("Accepted", "ResolvedRefs")
+                ],
+            }
+        ]
+    },
+}
+
+
 class TestAGateFromOutside:
     """A gate that is to come by the way in has to reach it from here."""
 
-    def at(self, port: int, gate: GateSettings | None) -> RouteFindings:
+    def at(
+        self, port: int, gate: GateSettings | None, live: dict[str, Any] | None = IN_EFFECT
+    ) -> RouteFindings:
         own = {**gateway(port=port), "status": {**gateway()["status"]}}
         own["status"]["addresses"] = [{"value": "127.0.0.1"}]
-        return found(HTTP, but={GATEWAY: own}, gate=gate)
+        return found(HTTP, but={GATEWAY: own, HTTP.path: live}, gate=gate)
 
     def test_reaches_it(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -310,5 +328,14 @@ class TestAGateFromOutside:
         assert not self.at(closed, GateSettings())
         assert not self.at(closed, None)
 
+    @pytest.mark.parametrize("live", [None, {**IN_EFFECT, "status": {}}])
+    def test_where_it_is_not_in_effect_yet_nobody_can_tell(
+        self, live: dict[str, Any] | None
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            closed = server.getsockname()[1]
+        assert not self.at(closed, GateSettings(through=INGRESS_WAY), live)
+
     def test_what_has_no_address_yet_may_get_one(self) -> None:
-        assert not found(HTTP, gate=GateSettings(through=INGRESS_WAY))
+        there = {HTTP.path: IN_EFFECT}
+        assert not found(HTTP, but=there, gate=GateSettings(through=INGRESS_WAY))
