@@ -26,6 +26,7 @@ def carry_out(
     replay: Replay,
     *,
     message: str,
+    refresh: bool,
     settle: Callable[[], str | None],
     on_event: OnEvent,
     on_cleared: Callable[[], None],
@@ -37,6 +38,7 @@ def carry_out(
         session: The stack.
         replay: The replay.
         message: What history says about it.
+        refresh: Whether the live objects are to be read first.
         settle: Waits until what was registered serves; returns why it never will.
         on_event: Told everything as it happens, on another thread.
         on_cleared: Called each time that something of what goes first is gone.
@@ -66,7 +68,7 @@ def carry_out(
             session.update(
                 program=registering(replay, settle),
                 message=message,
-                refresh=True,
+                refresh=refresh,
                 exclude=replay.exclude,
                 config=replay.settings,
                 on_event=on_event,
