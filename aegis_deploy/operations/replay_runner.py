@@ -49,13 +49,13 @@ class ReplayRunner:
 
     def preview(self, replay: Replay, target: Release) -> Changes:
         """Preview the restoring of a release."""
-        from aegis_deploy.replay.program import registering
+        from aegis_deploy.replay.apply import register
 
         stack = self._session.name
         with self._out.progress(f"previewing the rollback to release {target.number}"):
             try:
                 return self._session.preview(
-                    program=registering(replay),
+                    program=register(replay),
                     exclude=replay.preview_exclude,
                     refresh=True,
                     config=replay.settings,

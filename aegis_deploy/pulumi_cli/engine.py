@@ -94,6 +94,7 @@ class Engine:
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         feed: str | None = None,
+        inherited: Sequence[int] = (),
     ) -> Finished:
         """Run the CLI until it ends, and do not judge how.
 
@@ -103,6 +104,7 @@ class Engine:
             environment: Variables over the engine's own.
             directory: Where to run it instead of the project's directory.
             feed: What it reads from its standard input.
+            inherited: Open files of this process that it has, too.
 
         Raises:
             AegisError: One that is not interruptible took too long, and was ended.
@@ -125,6 +127,7 @@ class Engine:
                     stdout=out,
                     stderr=err,
                     start_new_session=interruptible,
+                    pass_fds=inherited,
                 )
 
             try:

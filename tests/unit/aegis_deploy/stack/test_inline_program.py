@@ -1,11 +1,9 @@
-"""What the Automation API needs of us to run several engines in one process."""
+"""What the SDK needs of us to run several engines in one process."""
 
 from __future__ import annotations
 
 import contextvars
 import socket
-import subprocess
-import sys
 from concurrent import futures
 from typing import Any
 
@@ -14,8 +12,7 @@ import pytest
 from pulumi.runtime import settings
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
-import aegis_deploy.stack.automation  # noqa: F401  imported for what it does to the SDK's connections
-from tests.rendering import ROOT
+import aegis_deploy.stack.inline_program  # noqa: F401  imported for what it does to the SDK's connections
 
 
 class _Engine(engine_pb2_grpc.EngineServicer):
@@ -48,18 +45,3 @@ def test_an_engine_on_the_port_of_a_dead_one_is_reached() -> None:
         assert _stub(port).GetRootResource(asked).urn == "of the new engine"
     finally:
         server.stop(0)
-
-
-def test_a_stream_of_events_that_is_cut_off_leaks_no_warning() -> None:
-    program = (
-        "import aegis_deploy.stack.automation\n"
-        "from pulumi.automation._stack import _EventsServicer\n"
-        "def events():\n"
-        "    raise RuntimeError('Exception iterating requests!')\n"
-        "    yield\n"
-        "_EventsServicer(None).StreamEvents(events(), None)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stderr == ""
