@@ -11,10 +11,9 @@ import json
 import os
 import selectors
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,26 +157,51 @@ def _tell(out: int, ended: threading.Event, recorder: EventCollector) -> None:
 
 @contextmanager
 def _served(program: Callable[[], Any]) -> Iterator[int]:
-    """Serve a program to the CLI while the block runs; yields the port it asks for it.
+    """Serve a program to the CLI while the block runs; yields the port that it asks for it.
 
-    The CLI is told the port when it is started, and takes longer to ask for its program than the
-    SDK takes to be imported: until then the port is only kept. One that asks before asks again.
+    The CLI is told the port when it is started, and asks once, at about the time at which the SDK
+    is imported. So who asks is taken at once, and handed on when there is somebody to answer.
     """
-    with socket.socket() as kept, ThreadPoolExecutor(1) as beside:
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        kept.bind(("127.0.0.1", 0))
-        port = int(kept.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as asked, ThreadPoolExecutor(1) as beside:
 
         def serve() -> Served:
             from aegis_deploy.stack import inline_program
 
-            return inline_program.serve(program, port)
+            return inline_program.serve(program)
 
         coming = beside.submit(serve)
-        if sys.platform != "linux":  # Elsewhere gRPC shares no port.
-            kept.close()
-            coming.result()
+        taking = threading.Thread(target=_take, args=(asked, coming), name="program")
+        taking.start()
         try:
-            yield port
+            yield int(asked.getsockname()[1])
         finally:
+            with suppress(OSError):  # Nobody need have asked.
+                asked.shutdown(socket.SHUT_RDWR)
+            taking.join()
             coming.result().stop()
+
+
+def _take(asked: socket.socket, coming: Future[Served]) -> None:
+    """Take connections until there are no more to come, and hand them on."""
+    with suppress(OSError):  # So it ends.
+        while True:
+            one, _ = asked.accept()
+            try:
+                other = socket.create_connection(("127.0.0.1", coming.result().port))
+            except BaseException:
+                one.close()
+                raise
+            for here, there in ((one, other), (other, one)):
+                # Both send small messages that the other waits for.
+                here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=_pass_on, args=(here, there), daemon=True).start()
+
+
+def _pass_on(here: socket.socket, there: socket.socket) -> None:
+    """Pass on what one side sends until it sends no more; then the other gets no more."""
+    with suppress(OSError):
+        while chunk := here.recv(_CHUNK):
+            there.sendall(chunk)
+    with suppress(OSError):
+        there.shutdown(socket.SHUT_RDWR)
+    here.close()

@@ -34,10 +34,12 @@ class Served:
 
     Attributes:
         server: What serves it.
+        port: Where on the loopback.
         loops: The event loops that it was run in.
     """
 
     server: grpc.Server
+    port: int
     loops: list[asyncio.AbstractEventLoop]
 
     def stop(self) -> None:
@@ -51,15 +53,11 @@ class Served:
                 loop.close()
 
 
-def serve(program: Callable[[], Any], port: int) -> Served:
+def serve(program: Callable[[], Any]) -> Served:
     """Serve a program.
 
     Args:
         program: What registers resources.
-        port: Where on the loopback.
-
-    Raises:
-        RuntimeError: The port is another's.
     """
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -69,6 +67,6 @@ def serve(program: Callable[[], Any], port: int) -> Served:
 
     server = grpc.server(ThreadPoolExecutor(_AT_ONCE), options=_grpc_settings._GRPC_CHANNEL_OPTIONS)
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageServer(noting), server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    return Served(server, loops)
+    return Served(server, port, loops)
