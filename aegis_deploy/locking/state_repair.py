@@ -281,6 +281,7 @@ def object_id(
     name, namespace = metadata.get("name"), metadata.get("namespace")
     if not isinstance(name, str) or not name:
         return None
-    if in_no_namespace(kind, resources):
+    said = namespace if isinstance(namespace, str) else ""
+    if in_no_namespace(kind, () if said else resources):
         return name
-    return f"{namespace if isinstance(namespace, str) and namespace else 'default'}/{name}"
+    return f"{said or 'default'}/{name}"

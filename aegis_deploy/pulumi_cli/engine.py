@@ -113,7 +113,7 @@ class Engine:
         if interruptible and sys.platform == "linux":
             prefix = [sys.executable, "-I", "-S", "-c", _STOP_WITH_PARENT, str(os.getpid())]
             command = [*prefix, *command]
-        with _nameless() as out, _nameless() as err, _nameless() as into:
+        with nameless() as out, nameless() as err, nameless() as into:
             into.write((feed or "").encode())
             into.seek(0)
             variables = {**({} if interruptible else _SHORT_RUN), **self.environment}
@@ -233,7 +233,7 @@ class Engine:
                 _interrupt(process)
 
 
-def _nameless() -> IO[bytes]:
+def nameless() -> IO[bytes]:
     """A file without a name, in memory where the system has such."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("aegis"), "w+b")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.model.events import EventCollector
 from aegis_deploy.pulumi_cli.cli_errors import Finished
-from aegis_deploy.pulumi_cli.engine import Engine
+from aegis_deploy.pulumi_cli.engine import Engine, nameless
 
 if TYPE_CHECKING:
     from aegis_deploy.stack.inline_program import Served
@@ -49,8 +48,8 @@ it. The provider's documentation of ``enablePatchForce`` names the variable; a s
 option itself decides itself.
 """
 _CHUNK = 1 << 16
-_LOOK_SECONDS = 0.1
-"""So long it may take to find that the CLI has ended while a plugin of its holds the pipe."""
+_LOOK_SECONDS = 0.03
+"""How often it is looked for further events."""
 
 
 class Runner:
@@ -114,45 +113,35 @@ def _flags(options: Mapping[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def _told(recorder: EventCollector) -> Iterator[int]:
-    """Tell the events that come through a pipe while the block runs; yields where they go in.
+    """Tell the events that come into a file while the block runs; yields the file.
 
-    Should this process die, the CLI's events go nowhere, which it takes no notice of.
+    It has no name and holds up nobody: should this process die, the CLI goes on to its clean end.
     """
-    out, into = os.pipe()
-    os.set_blocking(out, False)
-    ended = threading.Event()
-    telling = threading.Thread(target=_tell, args=(out, ended, recorder), name="events")
-    telling.start()
-    try:
-        yield into
-    finally:
-        ended.set()
-        os.close(into)
-        telling.join()
-        os.close(out)
+    with nameless() as file, ThreadPoolExecutor(1) as beside:
+        ended = threading.Event()
+        telling = beside.submit(_tell, file.fileno(), ended, recorder)
+        try:
+            yield file.fileno()
+        finally:
+            ended.set()
+            telling.result()
 
 
-def _tell(out: int, ended: threading.Event, recorder: EventCollector) -> None:
+def _tell(file: int, ended: threading.Event, recorder: EventCollector) -> None:
     """Tell events until there are no more; what a CLI that was killed broke off is none."""
-    rest = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(out, selectors.EVENT_READ)
-        while True:
-            # Plugins that outlive the CLI hold the pipe, and write nothing.
-            over = ended.is_set()
-            selector.select(0 if over else _LOOK_SECONDS)
-            try:
-                chunk = os.read(out, _CHUNK)
-            except BlockingIOError:
-                if over:
-                    return
-                continue
-            if not chunk:
-                return
+    told, rest = 0, b""
+    while True:
+        over = ended.is_set()
+        # The CLI writes where it is, and this process reads where it is.
+        while chunk := os.pread(file, _CHUNK, told):
+            told += len(chunk)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 with suppress(json.JSONDecodeError):
                     recorder(json.loads(line))
+        if over:
+            return
+        ended.wait(_LOOK_SECONDS)
 
 
 @contextmanager
@@ -186,11 +175,10 @@ def _take(asked: socket.socket, coming: Future[Served]) -> None:
     with suppress(OSError):  # So it ends.
         while True:
             one, _ = asked.accept()
-            try:
-                other = socket.create_connection(("127.0.0.1", coming.result().port))
-            except BaseException:
+            if coming.exception() is not None:  # Who waits for it is told.
                 one.close()
-                raise
+                return
+            other = socket.create_connection(("127.0.0.1", coming.result().port))
             for here, there in ((one, other), (other, one)):
                 # Both send small messages that the other waits for.
                 here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -170,6 +170,12 @@ class TestCustomKinds:
     def test_another_object_of_it_tells(self, there: str, name: str) -> None:
         assert self.entered(resource("s", type=TENANT, id=there)) == name
 
+    def test_one_that_names_a_namespace_is_in_it_whatever_another_is_called(self) -> None:
+        begun = operation("creating", "t", type=TENANT)
+        there = resource("s", type=TENANT, id="s")
+        repair = settle_operations({"resources": [there], "pending_operations": [begun]})
+        assert repair.deployment["resources"][-1]["id"] == "shop/t"
+
     def test_one_that_is_there_is_not_entered_as_another(self) -> None:
         there = resource("t", type=TENANT, id="t", inputs={"metadata": {"name": "t"}})
         begun = {"type": "creating", "resource": {k: v for k, v in there.items() if k != "id"}}

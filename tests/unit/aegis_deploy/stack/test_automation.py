@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -121,17 +122,16 @@ class TestEvents:
 
         assert [it.message for it in ran(_Engine(breaks_off)).said] == ["whole"]
 
-    def test_a_plugin_that_outlives_it_holds_up_nobody(self) -> None:
-        held: list[int] = []
+    def test_they_are_told_while_it_runs(self) -> None:
+        heard = threading.Event()
 
-        def leaves_open(_: list[str], into: int) -> None:
-            os.write(into, said("whole"))
-            held.append(os.dup(into))
+        def waits(_: list[str], into: int) -> None:
+            os.write(into, said("one"))
+            assert heard.wait(30)
 
-        try:
-            assert [it.message for it in ran(_Engine(leaves_open)).said] == ["whole"]
-        finally:
-            os.close(held[0])
+        recorder = EventCollector(lambda _: heard.set())
+        Runner(cast("Any", _Engine(waits)), "s", Path("/shop")).run("up", recorder)
+        assert [it.message for it in recorder.said] == ["one"]
 
 
 class TestAProgramOfThisProcess:
@@ -166,5 +166,11 @@ class TestAProgramOfThisProcess:
             raise ImportError("no SDK")
 
         monkeypatch.setattr(inline_program, "serve", broken)
-        with pytest.raises(ImportError, match="no SDK"):
-            ran(_Engine(), program=lambda: None)
+
+        def asks_in_vain(words: list[str], _: int) -> None:
+            with pytest.raises(grpc.RpcError):
+                self.asks(words, _)
+
+        for engine in (_Engine(), _Engine(asks_in_vain)):
+            with pytest.raises(ImportError, match="no SDK"):
+                ran(engine, program=lambda: None)
