@@ -35,7 +35,6 @@ from aegis_deploy.model import declared
 from aegis_deploy.model.fingerprint import fingerprint, images_of_state
 from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.verdict import Verdict
-from aegis_deploy.operations import warm_up
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay import choices as replay_choices
 from aegis_deploy.report import timeline_store
@@ -126,8 +125,6 @@ def roll_back(
         releases, to, interrupted=flow.takeover.cut_short, misfit=flow.schema_reader.misfit
     )
     deployed = stack_history.deployed(flow.session, target)
-    # Not before: the imports would hold up what the CLI is started for.
-    warm_up.begin(flow.session, flow.clusters)
     with ThreadPoolExecutor(1) as beside:
         asked = beside.submit(flow.look_up_images, deployed.images)
         replay = flow.replay_planner.plan(target, request.choices)

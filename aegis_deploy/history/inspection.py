@@ -70,7 +70,8 @@ def inspect(session: Session, number: int) -> Shown:
     Raises:
         AegisError: There is no such release.
     """
-    releases = stack_history.reading(session)
+    tags = session.tags()
+    releases = stack_history.reading(session, tags)
     release = find(releases, number)
     damage, deployment = "", None
     try:
@@ -82,7 +83,7 @@ def inspect(session: Session, number: int) -> Shown:
         deployed = stack_history.describe(deployment, succeeded=release.succeeded)
     return Shown(
         stack=session.name,
-        entry=entry_of(releases, release, deployed, schema_store.read(session)),
+        entry=entry_of(releases, release, deployed, schema_store.parse(tags)),
         settings={key: release.config[key].shown for key in sorted(release.config)},
         images=deployed.images,
         resources=tuple(

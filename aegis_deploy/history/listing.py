@@ -125,17 +125,17 @@ def collect(session: Session, *, limit: int | None) -> Listing:
         limit: How many releases; None for all. No other is read.
     """
     # One more than is listed: a rollback at the end of the list took its place.
-    found, unmarked = stack_history.legible(session, limit=None if limit is None else limit + 1)
+    tags, fault = stack_history.legible_tags(session)
+    found = stack_history.listed(session, tags, limit=None if limit is None else limit + 1)
     replaced = relations(found)
     replacing = {old: new for new, old in replaced.items()}
     unreadable = [item.message for item in found if item.result == UNREADABLE]
-    if unmarked is not None:
-        unreadable.append(f"which releases are verified is not known: {told(unmarked)}")
-    databases = None
-    try:
-        databases = schema_store.read(session)
-    except AegisError as error:
-        unreadable.append(f"which releases fit the database is not known: {told(error)}")
+    databases = None if fault else schema_store.parse(tags)
+    if fault is not None:
+        unreadable += (
+            f"which releases are verified is not known: {told(fault)}",
+            f"which releases fit the database is not known: {told(fault)}",
+        )
     entries = []
     for release in found[:limit]:
         deployed = Deployed()

@@ -41,13 +41,17 @@ def releases(session: Session, *, limit: int | None = None) -> list[Release]:
     return _marked(session, verification_store.read(session), limit)
 
 
-def reading(session: Session) -> Sequence[Release]:
+def reading(session: Session, tags: Mapping[str, str] | None = None) -> Sequence[Release]:
     """The stack's releases, newest first, each read when it is looked at.
 
     Going back needs the last few of thousands. A store that cannot say how many there are is read
     as a whole.
+
+    Args:
+        session: The stack.
+        tags: Its tags; None where nobody has read them yet.
     """
-    return _reading(session, verification_store.read(session))
+    return _reading(session, verification_store.parse(session.tags() if tags is None else tags))
 
 
 def _reading(session: Session, book: verification_store.Verifications) -> Sequence[Release]:
@@ -72,13 +76,30 @@ def legible(
         session: The stack.
         limit: How many; None for all, each of which is then read when it is looked at.
     """
-    fault = None
+    tags, fault = legible_tags(session)
+    return listed(session, tags, limit=limit), fault
+
+
+def legible_tags(session: Session) -> tuple[Mapping[str, str], AegisError | None]:
+    """The stack's tags, none of them when they cannot be read, and why they cannot."""
     try:
-        book = verification_store.read(session)
+        return session.tags(), None
     except AegisError as error:
-        book, fault = verification_store.parse({}), error
-    found = _reading(session, book) if limit is None else _marked(session, book, limit)
-    return found, fault
+        return {}, error
+
+
+def listed(
+    session: Session, tags: Mapping[str, str], *, limit: int | None = None
+) -> Sequence[Release]:
+    """The releases with the marks that some tags say.
+
+    Args:
+        session: The stack.
+        tags: The tags.
+        limit: As `legible` takes it.
+    """
+    book = verification_store.parse(tags)
+    return _reading(session, book) if limit is None else _marked(session, book, limit)
 
 
 def _marked(

@@ -6,7 +6,7 @@ state it was left in, and what is to be done, says `diagnosis`; restoring a rele
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from aegis_deploy.locking.pending_creates import KEPT as _KEPT
 from aegis_deploy.locking.pending_creates import judge_entered
 from aegis_deploy.locking.reconnect import reconnected
 from aegis_deploy.locking.refreshed import as_before
-from aegis_deploy.model.cluster_scoped import CLUSTER_SCOPED
+from aegis_deploy.model.cluster_scoped import in_no_namespace
 from aegis_deploy.model.predecessor import Name
 from aegis_deploy.pulumi_cli import left_providers
 from aegis_deploy.stack import integrity
@@ -245,7 +245,7 @@ def settle_operations(deployment: Mapping[str, Any]) -> Repair:
         if pending.type != "creating" or not resource.get("custom"):
             repair.forgotten.append(pending)
             continue
-        name = object_id(resource)
+        name = object_id(resource, resources)
         if name is None:
             repair.unknown.append(pending)
         elif (pending.urn, name) in known:
@@ -265,8 +265,15 @@ def settle_operations(deployment: Mapping[str, Any]) -> Repair:
     return repair
 
 
-def object_id(resource: Mapping[str, Any]) -> str | None:
-    """The provider's name for an object of Kubernetes that was to be created; None for others."""
+def object_id(
+    resource: Mapping[str, Any], resources: Iterable[Mapping[str, Any]] = ()
+) -> str | None:
+    """The provider's name for an object of Kubernetes that was to be created; None for others.
+
+    Args:
+        resource: The resource.
+        resources: Those of the state, which may tell whether a custom kind is in no namespace.
+    """
     kind = str(resource["type"])
     metadata = (resource.get("inputs") or {}).get("metadata")
     if not kind.startswith("kubernetes:") or not isinstance(metadata, dict):
@@ -274,6 +281,7 @@ def object_id(resource: Mapping[str, Any]) -> str | None:
     name, namespace = metadata.get("name"), metadata.get("namespace")
     if not isinstance(name, str) or not name:
         return None
-    if kind.rpartition(":")[2] in CLUSTER_SCOPED:
+    said = namespace if isinstance(namespace, str) else ""
+    if in_no_namespace(kind, () if said else resources):
         return name
-    return f"{namespace if isinstance(namespace, str) and namespace else 'default'}/{name}"
+    return f"{said or 'default'}/{name}"

@@ -6,7 +6,6 @@ The engine's events are translated here once; nothing else knows their shape.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +25,7 @@ MASKED = "[secret]"
 _HOOK = re.compile(r'^(?:before|after) hook "[^"]*" failed: (?:error: )?')
 """The engine's words before the error of a program's hook, which says itself what is wrong."""
 _INLINE = "python inline source runtime error: "
+_OF_STEPS = {"resourcePreEvent": "begins", "resOutputsEvent": "ends", "resOpFailedEvent": "fails"}
 
 
 @dataclass(frozen=True)
@@ -231,25 +231,23 @@ class Outcome:
         return self.killed or any(step.type.startswith("kubernetes:") for step in self.steps)
 
 
-def _value(raw: Any) -> str:  # noqa: ANN401 - an enum's member or its text
-    return str(getattr(raw, "value", raw) or "")
-
-
-def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
-    paths = metadata.detailed_diff or {}
-    state = metadata.new or metadata.old
-    inputs = (state.inputs if state is not None else None) or {}
-    before = (metadata.old.inputs if metadata.old is not None else None) or {}
+def _step(metadata: Mapping[str, Any]) -> Step:
+    """Read what the engine says of a step."""
+    old, new = metadata.get("old") or {}, metadata.get("new") or {}
+    state = new or old
+    inputs, before = state.get("inputs") or {}, old.get("inputs") or {}
+    urn, kind = str(metadata.get("urn") or ""), str(metadata.get("type") or "")
+    paths: Mapping[str, Mapping[str, Any]] = metadata.get("detailedDiff") or {}
     return Step(
-        op=_value(metadata.op),
-        urn=str(metadata.urn),
-        type=str(metadata.type),
-        name=str(metadata.urn).rpartition("::")[2],
-        keys=tuple(metadata.keys or ()),
-        diffs=tuple(metadata.diffs or ()),
-        paths={path: _value(difference.diff_kind) for path, difference in paths.items()},
-        protect=bool(state is not None and state.protect),
-        custom=bool(state is None or state.custom),
+        op=str(metadata.get("op") or ""),
+        urn=urn,
+        type=kind,
+        name=urn.rpartition("::")[2],
+        keys=tuple(metadata.get("keys") or ()),
+        diffs=tuple(metadata.get("diffs") or ()),
+        paths={path: str(it.get("diffKind") or "") for path, it in paths.items()},
+        protect=bool(state.get("protect")),
+        custom=not state or bool(state.get("custom")),
         namespace=_known(_at(inputs, "metadata", "namespace")),
         object=_known(_at(inputs, "metadata", "name")),
         images=_images(inputs),
@@ -257,16 +255,16 @@ def _step(metadata: Any) -> Step:  # noqa: ANN401 - the Automation API's event
         replicas=_count(_at(inputs, "spec", "replicas")),
         replicas_before=_count(_at(before, "spec", "replicas")),
         strategy=_known(_at(inputs, "spec", "strategy", "type")),
-        declared=declared.digest(str(metadata.type), inputs),
+        declared=declared.digest(kind, inputs),
         schema=schemas.of_templates([inputs]),
         migrates=schemas.JOB in schemas.annotations_of(inputs),
         dataset=datasets.of_manifest(inputs),
         revisions_command=schemas.words_of(schemas.annotations_of(inputs).get(schemas.REVISIONS))
         or (),
-        route=external_routes.of_resource(str(metadata.type), inputs),
-        parent=str(getattr(state, "parent", "") or ""),
-        provider=str(getattr(metadata, "provider", "") or "").rpartition("::")[0],
-        connects=inputs if str(metadata.type) == KUBERNETES_PROVIDER else {},
+        route=external_routes.of_resource(kind, inputs),
+        parent=str(state.get("parent") or ""),
+        provider=str(metadata.get("provider") or "").rpartition("::")[0],
+        connects=inputs if kind == KUBERNETES_PROVIDER else {},
     )
 
 
@@ -290,31 +288,31 @@ def _known(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return "" if hidden else str(value)
 
 
-def translate(event: Any) -> Event | None:  # noqa: ANN401 - the Automation API's event
-    """Translate an engine event; None for those that say nothing of use."""
-    for kind, source in (
-        ("begins", event.resource_pre_event),
-        ("ends", event.res_outputs_event),
-        ("fails", event.res_op_failed_event),
-    ):
-        if source is not None:
-            step = _step(source.metadata)
+def translate(event: Mapping[str, Any]) -> Event | None:
+    """Translate an engine event; None for those that say nothing of use.
+
+    Args:
+        event: As the CLI writes it, the ``EngineEvent`` of ``sdk/go/common/apitype/events.go``.
+    """
+    for name, kind in _OF_STEPS.items():
+        if (said := event.get(name)) is not None:
+            step = _step(said.get("metadata") or {})
             return Event(kind, step=step, urn=step.urn)
-    if event.diagnostic_event is not None:
-        said = event.diagnostic_event
-        if said.severity == "debug":
+    if (said := event.get("diagnosticEvent")) is not None:
+        severity = str(said.get("severity") or "")
+        if severity == "debug":
             # The language SDK's debug messages hold secrets in plain text.
             return None
         return Event(
             "says",
-            urn=said.urn or "",
-            message=_without_traceback(_plain(said.message)),
-            severity=said.severity,
-            ephemeral=bool(said.ephemeral),
+            urn=said.get("urn") or "",
+            message=_without_traceback(_plain(str(said.get("message") or ""))),
+            severity=severity,
+            ephemeral=bool(said.get("ephemeral")),
         )
-    if event.summary_event is not None:
-        counts = event.summary_event.resource_changes or {}
-        return Event("summary", changes={_value(op): int(n) for op, n in counts.items()})
+    if (said := event.get("summaryEvent")) is not None:
+        counts = said.get("resourceChanges") or {}
+        return Event("summary", changes={op: int(n) for op, n in counts.items()})
     return None
 
 
@@ -348,20 +346,15 @@ class EventCollector:
     summary: Mapping[str, int] = field(default_factory=dict)
     failed: list[Step] = field(default_factory=list)
     error: Exception | None = None
-    began: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
     violations: list[Violation] = field(default_factory=list)
 
-    def __call__(self, raw: Any) -> None:  # noqa: ANN401 - the Automation API's event
-        """Take one of the engine's events.
+    def __call__(self, raw: Mapping[str, Any]) -> None:
+        """Take one of the engine's events, as `translate` does.
 
         What the listener raises is kept, not thrown: the caller is the engine's thread.
         """
-        self.began.set()
-        if raw.cancel_event is not None:
-            self.ended.set()
-        if raw.policy_event is not None:
-            self.violations.append(_violation(raw.policy_event))
+        if (broken := raw.get("policyEvent")) is not None:
+            self.violations.append(_violation(broken))
         event = translate(raw)
         if event is None:
             return
@@ -399,13 +392,13 @@ class EventCollector:
         return tuple(event.message for event in self.said if event.severity == "warning")
 
 
-def _violation(said: Any) -> Violation:  # noqa: ANN401 - the Automation API's event
+def _violation(said: Mapping[str, Any]) -> Violation:
     # The engine's own text has the pack's name and colours around the rule's message.
     return Violation(
-        rule=str(said.policy_name),
-        message=_plain(str(said.message)),
-        urn=str(said.resource_urn or ""),
-        mandatory=said.enforcement_level == "mandatory",
+        rule=str(said.get("policyName") or ""),
+        message=_plain(str(said.get("message") or "")),
+        urn=str(said.get("resourceUrn") or ""),
+        mandatory=said.get("enforcementLevel") == "mandatory",
     )
 
 

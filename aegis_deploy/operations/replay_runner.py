@@ -49,13 +49,13 @@ class ReplayRunner:
 
     def preview(self, replay: Replay, target: Release) -> Changes:
         """Preview the restoring of a release."""
-        from aegis_deploy.replay.program import registering
+        from aegis_deploy.replay.apply import register
 
         stack = self._session.name
         with self._out.progress(f"previewing the rollback to release {target.number}"):
             try:
                 return self._session.preview(
-                    program=registering(replay),
+                    program=register(replay),
                     exclude=replay.preview_exclude,
                     refresh=True,
                     config=replay.settings,
@@ -81,7 +81,8 @@ class ReplayRunner:
         """Restore a release as a new update, watching its rollouts.
 
         The update ends, and deletes what the release does not have, once they are complete; but
-        what could block it goes first.
+        what could block it goes first. It reads the live objects first, unless all of them are as
+        the state records them.
         """
         from aegis_deploy.kubernetes.rollout_monitor import LOST_SECONDS
         from aegis_deploy.replay.apply import carry_out
@@ -94,6 +95,7 @@ class ReplayRunner:
             self._out.say(f"taken back into the state: {', '.join(replay.adopted)}")
         if replay.prepares:
             self._session.import_state(replay.prepare(before))
+        refresh = self._has_to_be_refreshed(replay)
         ended = threading.Event()
 
         def cleared() -> None:
@@ -108,6 +110,7 @@ class ReplayRunner:
                 self._session,
                 replay,
                 message=message,
+                refresh=refresh,
                 settle=settle,
                 on_event=on_event,
                 on_cleared=cleared,
@@ -141,6 +144,16 @@ class ReplayRunner:
         if ran.outcome.succeeded and (replay.owned or replay.freed):
             self._tell_declared(replay)
         return ran
+
+    def _has_to_be_refreshed(self, replay: Replay) -> bool:
+        """Whether the engine has to read the live objects before it changes them."""
+        from aegis_deploy.drift.as_recorded import is_as_recorded
+        from aegis_deploy.stack import checkpoint
+
+        # After an update of what goes first the state is another.
+        if replay.prepares or replay.first.goes:
+            return True
+        return not is_as_recorded(checkpoint.current(self._session), self._clusters)
 
     def _tell_declared(self, replay: Replay) -> None:
         """See to what of a release was left to control loops while it was restored."""

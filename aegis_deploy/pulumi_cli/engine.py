@@ -94,6 +94,7 @@ class Engine:
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         feed: str | None = None,
+        inherited: Sequence[int] = (),
     ) -> Finished:
         """Run the CLI until it ends, and do not judge how.
 
@@ -103,6 +104,7 @@ class Engine:
             environment: Variables over the engine's own.
             directory: Where to run it instead of the project's directory.
             feed: What it reads from its standard input.
+            inherited: Open files of this process that it has, too.
 
         Raises:
             AegisError: One that is not interruptible took too long, and was ended.
@@ -111,7 +113,7 @@ class Engine:
         if interruptible and sys.platform == "linux":
             prefix = [sys.executable, "-I", "-S", "-c", _STOP_WITH_PARENT, str(os.getpid())]
             command = [*prefix, *command]
-        with _nameless() as out, _nameless() as err, _nameless() as into:
+        with nameless() as out, nameless() as err, nameless() as into:
             into.write((feed or "").encode())
             into.seek(0)
             variables = {**({} if interruptible else _SHORT_RUN), **self.environment}
@@ -125,6 +127,7 @@ class Engine:
                     stdout=out,
                     stderr=err,
                     start_new_session=interruptible,
+                    pass_fds=inherited,
                 )
 
             try:
@@ -230,7 +233,7 @@ class Engine:
                 _interrupt(process)
 
 
-def _nameless() -> IO[bytes]:
+def nameless() -> IO[bytes]:
     """A file without a name, in memory where the system has such."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("aegis"), "w+b")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.model.events import Outcome, UpdateFailure
 from aegis_deploy.model.release import beginning
-from aegis_deploy.replay.program import clearing, registering
 
 if TYPE_CHECKING:
     from aegis_deploy.model.events import OnEvent
@@ -21,11 +20,43 @@ if TYPE_CHECKING:
     from aegis_deploy.stack.session import Session
 
 
+def register(replay: Replay, settle: Callable[[], str | None] | None = None) -> Callable[[], Any]:
+    """The program `replay.program.registering`; Pulumi's SDK is imported once it is run.
+
+    Args:
+        replay: The replay.
+        settle: Waits until what was registered serves; returns why it never will.
+    """
+
+    def run() -> Any:  # noqa: ANN401 - whatever the program returns
+        from aegis_deploy.replay.program import registering
+
+        return registering(replay, settle)()
+
+    return run
+
+
+def clear(replay: Replay) -> Callable[[], Any]:
+    """The program `replay.program.clearing`, likewise.
+
+    Args:
+        replay: The replay.
+    """
+
+    def run() -> Any:  # noqa: ANN401 - whatever the program returns
+        from aegis_deploy.replay.program import clearing
+
+        return clearing(replay)()
+
+    return run
+
+
 def carry_out(
     session: Session,
     replay: Replay,
     *,
     message: str,
+    refresh: bool,
     settle: Callable[[], str | None],
     on_event: OnEvent,
     on_cleared: Callable[[], None],
@@ -37,6 +68,7 @@ def carry_out(
         session: The stack.
         replay: The replay.
         message: What history says about it.
+        refresh: Whether the live objects are to be read first.
         settle: Waits until what was registered serves; returns why it never will.
         on_event: Told everything as it happens, on another thread.
         on_cleared: Called each time that something of what goes first is gone.
@@ -50,7 +82,7 @@ def carry_out(
         for several in replay.first.goes:
             named = ", ".join(item.label for item in several)
             outcome = session.update(
-                program=clearing(replay),
+                program=clear(replay),
                 message=beginning(message, f"{named} goes before the rest"),
                 targets=[item.urn for item in several],
                 config=replay.settings,
@@ -64,9 +96,9 @@ def carry_out(
                 return _cut_off(_together(done))
         done.append(
             session.update(
-                program=registering(replay, settle),
+                program=register(replay, settle),
                 message=message,
-                refresh=True,
+                refresh=refresh,
                 exclude=replay.exclude,
                 config=replay.settings,
                 on_event=on_event,

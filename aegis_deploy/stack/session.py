@@ -1,8 +1,4 @@
-"""A stack that is open: its previews, updates, state, settings and tags.
-
-The only importer of Pulumi's Automation API, and that only once an update or a preview is wanted:
-it takes 0.3 s to import, which reading history or printing help need not pay.
-"""
+"""A stack that is open: its previews, updates, state, settings and tags."""
 
 from __future__ import annotations
 
@@ -11,12 +7,11 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -53,6 +48,7 @@ from aegis_deploy.pulumi_cli.project import (
     stack_settings,
 )
 from aegis_deploy.stack import temp_config
+from aegis_deploy.stack.automation import Runner
 from aegis_deploy.stack.passphrase_cipher import (
     PassphraseCipher,
     UnreadableError,
@@ -60,9 +56,6 @@ from aegis_deploy.stack.passphrase_cipher import (
     present_passphrase,
 )
 from aegis_deploy.stack.passphrases import former_passphrases, with_any_passphrase
-
-if TYPE_CHECKING:
-    from aegis_deploy.stack.automation import Runner
 
 Program = Callable[[], None]
 _SCRATCH = "encrypted"
@@ -96,7 +89,6 @@ class Session:
     engine: Engine
     store: Store
     _runner: Runner | None = field(default=None, repr=False)
-    _coming: Future[Runner] | None = field(default=None, repr=False)
     _stopped: bool = field(default=False, repr=False)
 
     @classmethod
@@ -151,11 +143,6 @@ class Session:
     def config_file(self) -> Path:
         """The stack's config file, whether or not it exists."""
         return self.settings_directory / f"Pulumi.{self.name}.yaml"
-
-    def warm(self) -> None:
-        """Begin to import what a preview or an update needs, beside what is read before it."""
-        if self._runner is None and self._coming is None:
-            self._coming = ThreadPoolExecutor(1).submit(_runner, self)
 
     def preview(
         self,
@@ -449,7 +436,8 @@ class Session:
         self._stopped = False
         self.engine.arm()
         if self._runner is None:
-            self._runner = _runner(self) if self._coming is None else self._coming.result()
+            self.engine.version()  # One that is too old is refused.
+            self._runner = Runner(self.engine, self.reference, self.directory)
         done = self._runner.run(command, recorder, **options)
         if recorder.error is not None:
             raise recorder.error
@@ -477,12 +465,3 @@ def _selected(engine: Engine) -> str:
             next="name one with --stack; `pulumi stack ls` lists them",
         )
     return done.stdout.strip()
-
-
-def _runner(session: Session) -> Runner:
-    # The CLI says its version while the Automation API is being imported: 0.3 s each.
-    with ThreadPoolExecutor(1) as pool:
-        version = pool.submit(session.engine.version)
-        from aegis_deploy.stack.automation import Runner
-
-        return Runner(session.engine, session.reference, session.directory, version.result())

@@ -399,14 +399,6 @@ def test_an_unprotected_release_does_not_hide_that_something_is_protected(stack:
     assert kept["protect"] is True
 
 
-def test_what_an_update_needs_may_be_imported_before_it(stack: Stack) -> None:
-    stack.session.warm()
-    stack.session.warm()
-    stack.deploy(lambda: pulumi.export("word", "said"))
-    words = ("stack", "output", "--json", "--stack", stack.session.reference)
-    assert stack.session.engine.expect_json(*words) == {"word": "said"}
-
-
 def test_a_renamed_resource_keeps_its_object(stack: Stack) -> None:
     first = stack.deploy(lambda: (_thing("old", {"data": 1}), None)[1])
     recorded = json.dumps(stack.state(), sort_keys=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aegis_deploy.history.inspection import inspect
 from aegis_deploy.history.listing import collect, entry_of
 from aegis_deploy.model.release import beginning
 from aegis_deploy.report import gathering
+from aegis_deploy.stack.session import Session
 from tests.unit.aegis_deploy.made_backend import MadeBackend, deployment
 
 
@@ -37,6 +39,25 @@ class Written:
     @property
     def lines(self) -> list[str]:
         return self.results.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    "look", [lambda it: collect(it, limit=None), lambda it: inspect(it, 1)], ids=["list", "show"]
+)
+def test_the_tags_are_read_once(
+    backend: MadeBackend, monkeypatch: pytest.MonkeyPatch, look: Callable[[Session], object]
+) -> None:
+    backend.update()
+    read: list[int] = []
+    really = Session.tags
+
+    def tags(session: Session) -> Mapping[str, str]:
+        read.append(1)
+        return really(session)
+
+    monkeypatch.setattr(Session, "tags", tags)
+    look(backend.session())
+    assert read == [1]
 
 
 class TestHistory:

@@ -132,3 +132,52 @@ def test_the_providers_name_of_an_object(
     kind: str, metadata: Mapping[str, Any] | None, name: str | None
 ) -> None:
     assert object_id({"type": kind, "inputs": {"metadata": metadata}}) == name
+
+
+TENANT = "kubernetes:example.com/v1:Tenant"
+
+
+def definition(scope: str, kind: str = "Tenant", group: str = "example.com") -> dict[str, Any]:
+    """What defines a custom kind."""
+    return {
+        "urn": urn("kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition", kind),
+        "type": "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition",
+        "custom": True,
+        "id": f"{kind.lower()}s.{group}",
+        "inputs": {"spec": {"group": group, "names": {"kind": kind}, "scope": scope}},
+    }
+
+
+class TestCustomKinds:
+    """Whether one has a namespace, the state says, where it can."""
+
+    def entered(self, *resources: dict[str, Any]) -> str:
+        tenant = operation("creating", "t", type=TENANT, inputs={"metadata": {"name": "t"}})
+        found = settle_operations({"resources": list(resources), "pending_operations": [tenant]})
+        return str(found.deployment["resources"][-1]["id"])
+
+    @pytest.mark.parametrize(("scope", "name"), [("Cluster", "t"), ("Namespaced", "default/t")])
+    def test_its_definition_tells(self, scope: str, name: str) -> None:
+        assert self.entered(definition(scope)) == name
+
+    @pytest.mark.parametrize(
+        "other", [{"kind": "Queue"}, {"group": "another.com"}], ids=lambda it: next(iter(it))
+    )
+    def test_that_of_another_tells_nothing(self, other: dict[str, str]) -> None:
+        assert self.entered(definition("Cluster", **other)) == "default/t"
+
+    @pytest.mark.parametrize(("there", "name"), [("s", "t"), ("shop/s", "default/t")])
+    def test_another_object_of_it_tells(self, there: str, name: str) -> None:
+        assert self.entered(resource("s", type=TENANT, id=there)) == name
+
+    def test_one_that_names_a_namespace_is_in_it_whatever_another_is_called(self) -> None:
+        begun = operation("creating", "t", type=TENANT)
+        there = resource("s", type=TENANT, id="s")
+        repair = settle_operations({"resources": [there], "pending_operations": [begun]})
+        assert repair.deployment["resources"][-1]["id"] == "shop/t"
+
+    def test_one_that_is_there_is_not_entered_as_another(self) -> None:
+        there = resource("t", type=TENANT, id="t", inputs={"metadata": {"name": "t"}})
+        begun = {"type": "creating", "resource": {k: v for k, v in there.items() if k != "id"}}
+        repair = settle_operations({"resources": [there], "pending_operations": [begun]})
+        assert repair.deployment["resources"] == [there]

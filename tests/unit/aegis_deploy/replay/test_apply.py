@@ -42,13 +42,14 @@ class Session:
         return found
 
 
-def carried(session: Session, *, stops: bool = False) -> tuple[Outcome, int]:
+def carried(session: Session, *, stops: bool = False, refresh: bool = True) -> tuple[Outcome, int]:
     """Carry a replay out; return what it came to, and how often something was cleared."""
     cleared: list[int] = []
     done = carry_out(
         cast("Any", session),
         plan(made(WEB), made(GUARD, LIMIT, WEB)),
         message=MESSAGE,
+        refresh=refresh,
         settle=lambda: None,
         on_event=lambda _: None,
         on_cleared=lambda: cleared.append(1),
@@ -71,6 +72,12 @@ def test_what_goes_first_goes_alone_and_all_of_it_counts_as_one() -> None:
     assert [it.get("refresh", False) for it in session.updates] == [False, False, True]
     assert (done.recorded, done.steps, done.duration) == ("c", tuple(steps), 4.5)
     assert cleared == 2
+
+
+def test_what_is_as_it_was_recorded_is_not_read_once_more() -> None:
+    session = Session([outcome()] * 3)
+    carried(session, refresh=False)
+    assert [it.get("refresh", False) for it in session.updates] == [False, False, False]
 
 
 def test_a_pod_in_the_way_is_looked_for_only_once_what_keeps_others_from_coming_is_gone() -> None:
@@ -109,6 +116,7 @@ def test_a_pod_in_the_way_is_looked_for_only_once_what_keeps_others_from_coming_
         cast("Any", session),
         plan(made(DATABASE), now),
         message=MESSAGE,
+        refresh=True,
         settle=lambda: None,
         on_event=lambda _: None,
         on_cleared=lambda: None,
