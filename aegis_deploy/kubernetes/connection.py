@@ -52,10 +52,9 @@ def connected(context: str | None, kubeconfig: str | None, cluster: str | None) 
     """Make a connection; nothing is sent yet.
 
     Args:
-        context: The kubeconfig's context; None means its current one.
-        kubeconfig: A kubeconfig or its path; None means ``KUBECONFIG``, the home directory's, or
-            the account of the pod this runs in.
-        cluster: The name of the kubeconfig's cluster; None means the one that the context names.
+        context: As `client.connect` takes it.
+        kubeconfig: Likewise.
+        cluster: Likewise.
 
     Raises:
         ImportError: The official client is wanted and not installed.

@@ -148,11 +148,14 @@ class ReplayRunner:
     def _has_to_be_refreshed(self, replay: Replay) -> bool:
         """Whether the engine has to read the live objects before it changes them."""
         from aegis_deploy.drift.as_recorded import is_as_recorded
-        from aegis_deploy.stack import checkpoint
+        from aegis_deploy.stack import checkpoint, decryption, temp_config
 
         # After an update of what goes first the state is another.
         if replay.prepares or replay.first.goes:
             return True
+        how = self._session.export()["deployment"].get(decryption.PROVIDER) or {}
+        if self._session.cipher(temp_config.encryption_of(how), former=True) is None:
+            return True  # A further run of the CLI, to decrypt, would take what it spares.
         return not is_as_recorded(checkpoint.current(self._session), self._clusters)
 
     def _tell_declared(self, replay: Replay) -> None:
