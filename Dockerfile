@@ -35,7 +35,7 @@ COPY --from=build /opt/aegis/app ./app
 # Python's own modules as source only, and a pod can keep nothing: each would compile them at its
 # start. So what the service imports of them is compiled here, and nothing else.
 RUN ["python3", "-c", "import sys; sys.dont_write_bytecode = False; \
-     import app.__main__, app.server, app.service, app.migrate, app.database.records, app.database.watch"]
+     import app.logs, app.server, app.service, app.migrate, app.database.records, app.database.watch"]
 USER 65532:65532
 EXPOSE 8000
 STOPSIGNAL SIGTERM

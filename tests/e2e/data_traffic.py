@@ -16,7 +16,7 @@ import httpx
 
 from tests.e2e.traffic import MOST_SECONDS, require_inside
 
-WRITERS = 4
+WRITERS = 2
 PER_SECOND = 5
 """Of each writer, a create and a read of what it created."""
 AWAY = "urn:aegis:problem:database-away"
