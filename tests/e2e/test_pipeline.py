@@ -179,7 +179,7 @@ def test_a_pull_request_gets_one_comment_that_is_edited_in_place(
     for label, fewer in ((name, kept), ('"selected-by"', "max_unavailable=1")):
         with (
             edited(shop, Path("components", "labels.py"), name, label),
-            edited(shop, Path("components", "api_service.py"), kept, fewer),
+            edited(shop, Path("components", "rollout.py"), kept, fewer),
         ):
             played = pull.play(tmp_path)
         # development has no stack on this backend: that is said, and fails the check.

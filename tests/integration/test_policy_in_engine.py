@@ -13,6 +13,7 @@ PACK = ROOT / "policy"
 PASSED = "✅ aegis@v"
 SERVICE = Path("components", "api_service.py")
 POD = Path("components", "api_pod.py")
+ROLLOUT = Path("components", "rollout.py")
 
 pytestmark = pytest.mark.skipif(
     not (PACK / ".venv" / "bin" / "python").exists(),
@@ -65,7 +66,7 @@ class TestABadProgram:
     """It is refused with the rule's name and what to do about it."""
 
     def test_is_refused_before_its_pods_are_made(self, project: Project) -> None:
-        edit(project, SERVICE, "max_unavailable=0", "max_unavailable=1")
+        edit(project, ROLLOUT, "max_unavailable=0", "max_unavailable=1")
         edit(project, POD, "read_only_root_filesystem=True", "read_only_root_filesystem=False")
         words = ("up", "--yes", "--skip-preview", "--stack", project.stack)
         done = project.pulumi(*words, "--policy-pack", str(PACK))
@@ -105,7 +106,7 @@ class TestAWaiver:
     """It lets the object pass, and is told in every preview; the pack's own settings work too."""
 
     def test_is_told_with_its_reason(self, project: Project, tmp_path: Path) -> None:
-        edit(project, SERVICE, "max_unavailable=0", "max_unavailable=1")
+        edit(project, ROLLOUT, "max_unavailable=0", "max_unavailable=1")
         waiver = '{"policy.aegis/rolling-update": "ticket 7: the quota has no room for a surge"}'
         before = "self._metadata(None if gate is None"
         edit(project, SERVICE, before, before.replace("None if", f"{waiver} if"))
