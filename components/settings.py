@@ -1,7 +1,8 @@
 """The stack's settings: read once, checked as a whole, frozen.
 
-The only module that reads ``pulumi.Config``. Nothing is registered before the settings are known
-to be right, and everything that is wrong with them is said at once.
+Nothing but this and its reader (:mod:`setting_reader`) reads ``pulumi.Config``. Nothing is
+registered before the settings are known to be right, and everything that is wrong with them is
+said at once.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pulumi
 from pulumi.runtime.config import CONFIG
 
-from aegis_deploy.model.gate_settings import INGRESS, GateSettings
+from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.schema import CodeSchema
 from components import setting_keys as keys
 from components.database import Database, own_database, read_authority
-from components.external_route import TLS_SECRET, ExternalRoute
+from components.external_route import ExternalRoute
 from components.group_forms import IMAGE
 from components.interruption import SAID_WHAT_IS_WRONG
 from components.postgres_settings import IMAGE_VARIABLE, PostgresSettings
+from components.route_settings import check_gate_of_route, route_of
 from components.sampling_settings import Sampling, SamplingSettings
 from components.setting_errors import (
     Problem,
@@ -31,9 +32,9 @@ from components.setting_errors import (
     not_read,
     unknown_key,
     unknown_stack,
-    wrong_value,
 )
-from components.setting_keys import DATA_PROFILES, ENVIRONMENTS, KEYS, PROJECT, PROVIDER_KEYS, Key
+from components.setting_keys import DATA_PROFILES, ENVIRONMENTS, KEYS, PROJECT, PROVIDER_KEYS
+from components.setting_reader import Reader
 from components.sizing import (
     AUTOSCALE_CPU_PERCENT,
     Autoscale,
@@ -44,8 +45,6 @@ from components.sizing import (
 )
 from components.source import SCHEMA_FILE, Source, SourceError, read_schema, read_source
 from components.timings import Timings
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,71 +111,6 @@ class Settings:
         return "" if self.source is None else self.source.commit
 
 
-class _Reader:
-    """Reads values one by one and keeps what is wrong with them."""
-
-    def __init__(self, environment: str, environ: Mapping[str, str]) -> None:
-        self.environment = environment
-        self.environ = environ
-        self.problems: list[Problem] = []
-        self._config = pulumi.Config(PROJECT)
-        self._wrong: set[str] = set()
-
-    def optional(self, key: Key[T]) -> T | None:
-        """A setting's value, its default, or None; a wrong one is noted and counts as missing."""
-        text = self._config.get(key.name)
-        variable = None
-        if text is None and key.variable and self.environ.get(key.variable):
-            text, variable = self.environ[key.variable], key.variable
-        if text is None:
-            if key.required:
-                self._note(key, wrong_value(key, self.environment, None, "is not set"))
-            return key.default
-        if key.secret and not pulumi.runtime.is_config_secret(key.full_name):
-            self._note(key, wrong_value(key, self.environment, text, "is stored in plain text"))
-            return key.default
-        try:
-            return key.parse(text)
-        except ValueError as error:
-            self._note(key, wrong_value(key, self.environment, text, str(error), variable=variable))
-            return key.default
-
-    def value(self, key: Key[T]) -> T:
-        """A setting's value; a wrong or missing one is noted and something fitting stands in.
-
-        What stands in is never used: the reader's problems are raised before anything is made.
-        """
-        value = self.optional(key)
-        return key.parse(key.example_for(self.environment)) if value is None else value
-
-    def right(self, *read: Key[Any]) -> bool:
-        """Whether these settings, read before, have nothing wrong with them.
-
-        Asked before one value is held against another: what stands in must not be blamed.
-        """
-        return not any(key.name in self._wrong for key in read)
-
-    def refuse(
-        self,
-        key: Key[T],
-        value: object,
-        why: str,
-        *,
-        allowed: str | None = None,
-        better: str | None = None,
-        fix: str | None = None,
-    ) -> None:
-        """Note that a value, right by itself, does not go with another."""
-        problem = wrong_value(
-            key, self.environment, str(value), why, allowed=allowed, better=better, fix=fix
-        )
-        self._note(key, problem)
-
-    def _note(self, key: Key[T], problem: Problem) -> None:
-        self._wrong.add(key.name)
-        self.problems.append(problem)
-
-
 def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read and check the settings of the current stack.
 
@@ -190,14 +124,14 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     environment = pulumi.get_stack()
     if environment not in ENVIRONMENTS:
         raise SettingsError(environment, [unknown_stack(environment)])
-    reader = _Reader(environment, environ)
+    reader = Reader(environment, environ)
     reader.problems.extend(_unknown_keys(environment))
     size = _size(reader)
     gate = reader.optional(keys.GATE)
     timings = _timings(reader, gate)
     data_profile = _data_profile(reader)
-    route = _route(reader)
-    _gate_of_route(reader, gate, route)
+    route = route_of(reader)
+    check_gate_of_route(reader, gate, route)
     if gate is not None and gate.canary_share is not None:
         size = with_canary(size, gate.canary_share)
     client_namespaces = reader.optional(keys.CLIENT_NAMESPACES) or ()
@@ -283,7 +217,7 @@ def _unknown_keys(environment: str) -> list[Problem]:
     return problems
 
 
-def _size(reader: _Reader) -> Size:
+def _size(reader: Reader) -> Size:
     pod = PodResources(
         cpu_request=reader.value(keys.CPU_REQUEST),
         cpu_limit=reader.value(keys.CPU_LIMIT),
@@ -312,7 +246,7 @@ def _size(reader: _Reader) -> Size:
     return size_of_stack(production, reader.value(keys.SCALE))
 
 
-def _autoscale(reader: _Reader, replicas: int) -> Autoscale | None:
+def _autoscale(reader: Reader, replicas: int) -> Autoscale | None:
     maximum, percent = reader.optional(keys.AUTOSCALE), reader.optional(keys.AUTOSCALE_CPU)
     if not reader.right(keys.AUTOSCALE, keys.AUTOSCALE_CPU):
         return None
@@ -337,7 +271,7 @@ def _autoscale(reader: _Reader, replicas: int) -> Autoscale | None:
     return Autoscale(maximum=maximum, cpu_percent=percent or AUTOSCALE_CPU_PERCENT)
 
 
-def _timings(reader: _Reader, gate: GateSettings | None) -> Timings:
+def _timings(reader: Reader, gate: GateSettings | None) -> Timings:
     timings = Timings(
         pre_stop=reader.value(keys.PRE_STOP_SECONDS),
         drain=reader.value(keys.DRAIN_SECONDS),
@@ -359,84 +293,7 @@ def _timings(reader: _Reader, gate: GateSettings | None) -> Timings:
     return timings
 
 
-def _route(reader: _Reader) -> ExternalRoute | None:
-    host = reader.optional(keys.HOST)
-    gateway = reader.optional(keys.GATEWAY)
-    ingress_class = reader.optional(keys.INGRESS_CLASS)
-    tls_secret = reader.optional(keys.TLS_SECRET_NAME)
-    issuer = reader.optional(keys.TLS_ISSUER)
-    of_ingress: list[tuple[Key[Any], object]] = [
-        (keys.INGRESS_CLASS, ingress_class),
-        (keys.TLS_SECRET_NAME, tls_secret),
-        (keys.TLS_ISSUER, issuer),
-    ]
-    for key, value in [(keys.GATEWAY, gateway), *of_ingress] if reader.right(keys.HOST) else ():
-        if value is not None and host is None:
-            reader.refuse(
-                key,
-                value,
-                "has no effect without aegis:host",
-                fix=f"pulumi config set --stack {reader.environment} aegis:host "
-                f"{keys.HOST.example}",
-            )
-        elif value is not None and gateway is not None and key is not keys.GATEWAY:
-            reader.refuse(
-                key,
-                value,
-                "is an Ingress's, and aegis:gateway is set: class and certificate are the "
-                "Gateway's own",
-                fix=f"pulumi config rm --stack {reader.environment} {key.full_name}",
-            )
-    if host is None:
-        return None
-    return ExternalRoute(
-        host=host,
-        gateway=gateway,
-        ingress_class=ingress_class,
-        tls_secret=tls_secret or (None if issuer is None else TLS_SECRET),
-        issuer=issuer,
-    )
-
-
-def _gate_of_route(reader: _Reader, gate: GateSettings | None, route: ExternalRoute | None) -> None:
-    if gate is None:
-        return
-    stack, name = reader.environment, keys.GATE.full_name
-    by = f"{name}.through"
-    if gate.through == INGRESS and route is None and reader.right(keys.HOST):
-        reader.refuse(
-            keys.GATE,
-            f"through {gate.through}",
-            "is to probe the way in, and there is none without aegis:host",
-            fix=f"pulumi config rm --stack {stack} --path {by}",
-        )
-    share = gate.canary_share
-    if share is not None and (route is None or route.gateway is None) and reader.right(keys.HOST):
-        reader.refuse(
-            keys.GATE,
-            f"canary {share}",
-            "is a share of requests, which only an HTTPRoute can give",
-            fix=f"pulumi config set --stack {stack} aegis:gateway {keys.GATEWAY.example}",
-        )
-    if share is not None and gate.bake_seconds <= 0:
-        reader.refuse(
-            keys.GATE,
-            f"canary {share}",
-            "would be over at once: it lasts for bakeSeconds, which is 0",
-            fix=f"pulumi config set --stack {stack} --path {name}.bakeSeconds 15",
-        )
-    for member, value in (("address", gate.address), ("ca", gate.ca)):
-        # Requests that count a share come from outside as well.
-        if value is not None and gate.through != INGRESS and share is None:
-            reader.refuse(
-                keys.GATE,
-                f"{member} ...",
-                f"has no effect without {by} {INGRESS}",
-                fix=f"pulumi config set --stack {stack} --path {by} {INGRESS}",
-            )
-
-
-def _data_profile(reader: _Reader) -> str:
+def _data_profile(reader: Reader) -> str:
     profile = reader.value(keys.DATA_PROFILE)
     permitted = DATA_PROFILES[reader.environment]
     if profile not in permitted:
@@ -449,7 +306,7 @@ def _data_profile(reader: _Reader) -> str:
     return profile
 
 
-def _mock_rows(reader: _Reader, profile: str, *, served: bool) -> int | None:
+def _mock_rows(reader: Reader, profile: str, *, served: bool) -> int | None:
     rows = reader.optional(keys.MOCK_ROWS)
     are_right = reader.right(keys.DATA_PROFILE, keys.DATABASE, keys.POSTGRES)
     if rows is not None and are_right and not (profile == "mock" and served):
@@ -464,7 +321,7 @@ def _mock_rows(reader: _Reader, profile: str, *, served: bool) -> int | None:
     return rows
 
 
-def _release(reader: _Reader, root: Path) -> tuple[str | None, Source | None, str]:
+def _release(reader: Reader, root: Path) -> tuple[str | None, Source | None, str]:
     digest = reader.optional(keys.IMAGE_DIGEST)
     version = reader.optional(keys.VERSION)
     if digest is not None:
@@ -488,7 +345,7 @@ def _release(reader: _Reader, root: Path) -> tuple[str | None, Source | None, st
     return None, source, source.version
 
 
-def _schema(reader: _Reader, root: Path, digest: str | None) -> CodeSchema | None:
+def _schema(reader: Reader, root: Path, digest: str | None) -> CodeSchema | None:
     given = reader.optional(keys.SCHEMA)
     if digest is not None or not reader.right(keys.SCHEMA, keys.IMAGE_DIGEST):
         return given
@@ -509,7 +366,7 @@ def _schema(reader: _Reader, root: Path, digest: str | None) -> CodeSchema | Non
         return None
 
 
-def _postgres(reader: _Reader) -> PostgresSettings | None:
+def _postgres(reader: Reader) -> PostgresSettings | None:
     found = reader.optional(keys.POSTGRES)
     if found is None:
         return None
@@ -541,7 +398,7 @@ def _postgres(reader: _Reader) -> PostgresSettings | None:
     return found
 
 
-def _dataset(reader: _Reader, data_profile: str, *, own: bool) -> str | None:
+def _dataset(reader: Reader, data_profile: str, *, own: bool) -> str | None:
     found = reader.optional(keys.DATASET)
     if found is None or not reader.right(keys.DATA_PROFILE, keys.POSTGRES):
         return found
@@ -561,7 +418,7 @@ def _dataset(reader: _Reader, data_profile: str, *, own: bool) -> str | None:
     return found
 
 
-def _sampling(reader: _Reader, root: Path, data_profile: str) -> Sampling | None:
+def _sampling(reader: Reader, root: Path, data_profile: str) -> Sampling | None:
     found = reader.optional(keys.SAMPLING)
     away = f"pulumi config rm --stack {reader.environment}"
     secrets = [(key, reader.optional(key)) for key in keys.SAMPLING_SECRETS]
@@ -613,7 +470,7 @@ def _rules(root: Path, found: SamplingSettings) -> str:
 
 
 def _database(
-    reader: _Reader,
+    reader: Reader,
     root: Path,
     schema: CodeSchema | None,
     dataset: str | None,
@@ -651,7 +508,7 @@ def _database(
     return Database(address=address, authority=authority, schema=schema)
 
 
-def _build_args(reader: _Reader, source: Source | None) -> dict[str, str]:
+def _build_args(reader: Reader, source: Source | None) -> dict[str, str]:
     base_image = reader.optional(keys.BASE_IMAGE)
     runtime_image = reader.optional(keys.RUNTIME_IMAGE)
     if source is None:
