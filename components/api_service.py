@@ -30,7 +30,13 @@ from components.external_route import (
 )
 from components.labels import CANARY, of_service, selector
 from components.migration import Migration, MigrationArgs, egress_to
-from components.rollout import WAITED_FOR_BY_GATE, passed_marker, rollout_spec
+from components.rollout import (
+    SKIP_AWAIT,
+    WAITED_FOR_BY_GATE,
+    budget_spec,
+    passed_marker,
+    rollout_spec,
+)
 from components.sizing import Size
 from components.timings import Timings
 
@@ -38,7 +44,6 @@ if TYPE_CHECKING:
     from aegis_deploy.program.hooks import GateHook
 
 _SERVICE_PORT = 80
-_SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,12 +176,7 @@ class ApiService(pulumi.ComponentResource):
         policy.PodDisruptionBudget(
             self._name,
             metadata=self._metadata(),
-            spec=policy.PodDisruptionBudgetSpecArgs(
-                max_unavailable=self._args.size.disruptions,
-                selector=self._pods(),
-                # Pods that never became ready would otherwise hold a node for ever.
-                unhealthy_pod_eviction_policy="AlwaysAllow",
-            ),
+            spec=budget_spec(self._name, max_unavailable=self._args.size.disruptions),
             opts=self._child,
         )
 
@@ -268,7 +268,7 @@ class ApiService(pulumi.ComponentResource):
             self._name,
             # The provider would wait ten seconds for the endpoints to settle, at every update.
             # The Deployment's own wait has already seen every pod ready.
-            metadata=self._metadata(_SKIP_AWAIT),
+            metadata=self._metadata(dict(SKIP_AWAIT)),
             spec=self._service_spec(self._name),
             opts=self._child,
         )
@@ -285,7 +285,7 @@ class ApiService(pulumi.ComponentResource):
             networking.Ingress(
                 self._name,
                 # Not every controller reports an address, and waiting for one takes ten minutes.
-                metadata=self._metadata({**_SKIP_AWAIT, **issuer_annotations(route)}),
+                metadata=self._metadata({**SKIP_AWAIT, **issuer_annotations(route)}),
                 spec=ingress_spec(route, service.metadata.name, PORT_NAME),
                 opts=self._child,
             )
@@ -295,7 +295,7 @@ class ApiService(pulumi.ComponentResource):
             api_version=GATEWAY_API,
             kind=HTTP_ROUTE,
             # Whether a Gateway takes it is the gate's to see, of this very generation.
-            metadata=self._metadata(_SKIP_AWAIT),
+            metadata=self._metadata(dict(SKIP_AWAIT)),
             spec=http_route_spec(
                 route.host,
                 route.gateway,

@@ -8,7 +8,7 @@ leaves none behind; a release that goes on to all pods went to these first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,17 @@ import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.policy.v1 as policy
 
 from components.api_pod import PodArgs
-from components.labels import of_service, selector
-from components.rollout import passed_marker, rollout_spec
+from components.labels import of_service
+from components.rollout import (
+    SKIP_AWAIT,
+    WAITED_FOR_UNTIL_READY,
+    budget_spec,
+    passed_marker,
+    rollout_spec,
+)
 
 if TYPE_CHECKING:
     from aegis_deploy.program.hooks import GateHook
-
-_READY: Mapping[str, str] = {"pulumi.com/waitFor": "jsonpath={.status.readyReplicas}"}
-"""The provider waits for the first pod there ever is, and leaves the rest to the gate: the route
-must not lead there before, in a rollback neither, which runs no hooks."""
 
 _WAIVED = {
     f"policy.aegis/{rule}": "a canary's pods are as many as its share of requests asks for"
@@ -84,18 +86,15 @@ class Canary(pulumi.ComponentResource):
         policy.PodDisruptionBudget(
             name,
             metadata=metadata(),
-            spec=policy.PodDisruptionBudgetSpecArgs(
-                max_unavailable=1,
-                selector=meta.LabelSelectorArgs(match_labels=selector(name)),
-                unhealthy_pod_eviction_policy="AlwaysAllow",
-            ),
+            spec=budget_spec(name, max_unavailable=1),
             opts=child,
         )
         hooks, marker_hooks = args.gate.bound()
         timeout = f"{args.pod.timings.rollout_timeout(args.replicas)}s"
         deployment = apps.Deployment(
             name,
-            metadata=metadata({**_READY, **_WAIVED}),
+            # The route must not lead there before, in a rollback neither, which runs no hooks.
+            metadata=metadata({**WAITED_FOR_UNTIL_READY, **_WAIVED}),
             spec=rollout_spec(name, args.replicas, 1, args.pod),
             opts=pulumi.ResourceOptions(
                 parent=self,
@@ -106,7 +105,7 @@ class Canary(pulumi.ComponentResource):
         )
         self.passed = passed_marker(name, args.pod, deployment, marker_hooks, self)
         service = core.Service(
-            name, metadata=metadata({"pulumi.com/skipAwait": "true"}), spec=args.service, opts=child
+            name, metadata=metadata(dict(SKIP_AWAIT)), spec=args.service, opts=child
         )
         self.service = service.metadata.name
         self.register_outputs({"service": self.service})

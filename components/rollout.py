@@ -1,4 +1,4 @@
-"""What a Deployment of the service's pods is, and what notes that its gate has passed."""
+"""What a Deployment of the service's pods is, what keeps them, and what notes its gate's word."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 import pulumi_kubernetes.apps.v1 as apps
 import pulumi_kubernetes.meta.v1 as meta
+import pulumi_kubernetes.policy.v1 as policy
 from pulumi.stash import StashArgs
 
 from components.api_pod import PodArgs, pod_template
@@ -16,10 +17,16 @@ _KEPT_REVISIONS = 2
 """For a person with kubectl. An older release's ConfigMap is gone, so its ReplicaSet is of no use;
 rolling back is what the stack's history is for."""
 
-WAITED_FOR_BY_GATE: Mapping[str, str] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+_WAIT_FOR = "pulumi.com/waitFor"
+SKIP_AWAIT: Mapping[str, str] = {"pulumi.com/skipAwait": "true"}
+"""The annotation by which the provider waits for nothing."""
+WAITED_FOR_BY_GATE: Mapping[str, str] = {_WAIT_FOR: "jsonpath={.metadata.uid}"}
 """The annotation by which the provider leaves the waiting to the gate, which sees at once when a
 rollout cannot succeed. True as soon as the object is; other than skipAwait it leaves the wait at
 its deletion alone."""
+WAITED_FOR_UNTIL_READY: Mapping[str, str] = {_WAIT_FOR: "jsonpath={.status.readyReplicas}"}
+"""The annotation by which it waits for the first pod there ever is, and leaves the rest to the
+gate."""
 
 
 def rollout_spec(
@@ -44,6 +51,21 @@ def rollout_spec(
         ),
         selector=meta.LabelSelectorArgs(match_labels=selector(name)),
         template=pod_template(name, pod),
+    )
+
+
+def budget_spec(name: str, max_unavailable: int | str) -> policy.PodDisruptionBudgetSpecArgs:
+    """Describe how many pods may be taken away at once by who means to.
+
+    Args:
+        name: What they are called by the label that selects them.
+        max_unavailable: How many, or their share as Kubernetes has it.
+    """
+    return policy.PodDisruptionBudgetSpecArgs(
+        max_unavailable=max_unavailable,
+        selector=meta.LabelSelectorArgs(match_labels=selector(name)),
+        # Pods that never became ready would otherwise hold a node for ever.
+        unhealthy_pod_eviction_policy="AlwaysAllow",
     )
 
 

@@ -353,41 +353,38 @@ def _key(package_names: tuple[str, ...], *more: str) -> str:
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
 
-_HOOK = "; ".join(
-    [
+def _hook(*own: str) -> str:
+    """What is done to a root file system, no maintainer script being run, with steps of its own."""
+    steps = [
         "set -e",
         'cd "$1"',
         f"rm -rf {' '.join(f'usr/share/{name}' for name in UNNEEDED)} var/lib/apt var/cache/apt",
-        # The extract variant runs no maintainer scripts, so these two files are made here.
-        "echo 'root:x:0:0:root:/root:/bin/sh' > etc/passwd",
-        "echo 'aegis:x:65532:65532:aegis:/nonexistent:/usr/sbin/nologin' >> etc/passwd",
-        "printf 'root:x:0:\\naegis:x:65532:\\n' > etc/group",
+        *own,
         "for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done",
     ]
+    return "; ".join(steps)
+
+
+_HOOK = _hook(
+    "echo 'root:x:0:0:root:/root:/bin/sh' > etc/passwd",
+    "echo 'aegis:x:65532:65532:aegis:/nonexistent:/usr/sbin/nologin' >> etc/passwd",
+    "printf 'root:x:0:\\naegis:x:65532:\\n' > etc/group",
 )
 _PYTHON_HOOK = (
     # A Debian package's script would do it. Without, each container compiles what it imports.
     f"{_HOOK}; chroot . usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash"
     f" -x /test/ usr/lib/python{PYTHON}"
 )
-
-
-_POSTGRES_HOOK = "; ".join(
-    [
-        "set -e",
-        'cd "$1"',
-        f"rm -rf {' '.join(f'usr/share/{name}' for name in UNNEEDED)} var/lib/apt var/cache/apt",
-        # Compiling statements needs LLVM, which is as large as all the rest; without, it is off.
-        "rm -rf usr/lib/*/libLLVM* usr/lib/postgresql/*/lib/llvmjit.so",
-        "rm -rf usr/lib/postgresql/*/lib/bitcode usr/lib/*/perl* usr/share/perl*",
-        # No maintainer scripts are run. The account is the official image's.
-        "echo 'root:x:0:0:root:/root:/bin/sh' > etc/passwd",
-        "echo 'postgres:x:999:999::/var/lib/postgresql:/bin/sh' >> etc/passwd",
-        "printf 'root:x:0:\\npostgres:x:999:\\n' > etc/group",
-        "mkdir -p tmp run/postgresql var/lib/postgresql/data",
-        "[ -e var/run ] || ln -s /run var/run",
-        "for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done",
-    ]
+_POSTGRES_HOOK = _hook(
+    # Compiling statements needs LLVM, which is as large as all the rest; without, it is off.
+    "rm -rf usr/lib/*/libLLVM* usr/lib/postgresql/*/lib/llvmjit.so",
+    "rm -rf usr/lib/postgresql/*/lib/bitcode usr/lib/*/perl* usr/share/perl*",
+    # The account is the official image's.
+    "echo 'root:x:0:0:root:/root:/bin/sh' > etc/passwd",
+    "echo 'postgres:x:999:999::/var/lib/postgresql:/bin/sh' >> etc/passwd",
+    "printf 'root:x:0:\\npostgres:x:999:\\n' > etc/group",
+    "mkdir -p tmp run/postgresql var/lib/postgresql/data",
+    "[ -e var/run ] || ln -s /run var/run",
 )
 
 

@@ -108,11 +108,7 @@ def require_routes(flow: FlowContext, changes: Changes, gate: GateSettings, *, f
     Raises:
         AegisError: It will not.
     """
-    if all(it.route is None for it in changes.steps):
-        return
-    flow.clusters.see(flow.session.resources())
-    flow.clusters.expect(changes.steps)
-    found = route_check.look(flow.clusters, changes.steps, flow.session.name, gate)
+    found = route_check.look_at_update(flow.session, flow.clusters, changes.steps, gate)
     for it in found.warnings:
         flow.out.warn(it)
     refusal = found.refusal(flow.session.name)

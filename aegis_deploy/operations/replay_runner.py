@@ -95,7 +95,7 @@ class ReplayRunner:
             self._out.say(f"taken back into the state: {', '.join(replay.adopted)}")
         if replay.prepares:
             self._session.import_state(replay.prepare(before))
-        refresh = self._has_to_be_refreshed(replay)
+        refresh = self._has_to_be_refreshed(replay, before)
         ended = threading.Event()
 
         def cleared() -> None:
@@ -145,18 +145,17 @@ class ReplayRunner:
             self._tell_declared(replay)
         return ran
 
-    def _has_to_be_refreshed(self, replay: Replay) -> bool:
+    def _has_to_be_refreshed(self, replay: Replay, exported: Mapping[str, Any]) -> bool:
         """Whether the engine has to read the live objects before it changes them."""
         from aegis_deploy.drift.as_recorded import is_as_recorded
-        from aegis_deploy.stack import checkpoint, decryption, temp_config
+        from aegis_deploy.stack import checkpoint
 
-        # After an update of what goes first the state is another.
+        # The state was changed since, or is once what goes first is gone.
         if replay.prepares or replay.first.goes:
             return True
-        how = self._session.export()["deployment"].get(decryption.PROVIDER) or {}
-        if self._session.cipher(temp_config.encryption_of(how), former=True) is None:
-            return True  # A further run of the CLI, to decrypt, would take what it spares.
-        return not is_as_recorded(checkpoint.current(self._session), self._clusters)
+        # A further run of the CLI, to decrypt, would take what is spared.
+        state = checkpoint.without_cli(self._session, exported["deployment"])
+        return state is None or not is_as_recorded(state, self._clusters)
 
     def _tell_declared(self, replay: Replay) -> None:
         """See to what of a release was left to control loops while it was restored."""

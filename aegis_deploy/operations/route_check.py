@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from aegis_deploy.kubernetes.client import Cluster, Object
     from aegis_deploy.model.events import Step
     from aegis_deploy.model.gate_settings import GateSettings
+    from aegis_deploy.stack.session import Session
 
 _CLASSES = "/apis/networking.k8s.io/v1/ingressclasses"
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
@@ -50,6 +51,27 @@ _DEFINITION = "httproutes.gateway.networking.k8s.io"
 _CHART = "kubernetes:helm.sh/v3:Release"
 _MOST_NAMED = 5
 _CONNECT_SECONDS = 2.0
+
+
+def look_at_update(
+    session: Session,
+    clusters: Clusters,
+    steps: Sequence[Step],
+    gate: GateSettings | None = None,
+) -> RouteFindings:
+    """Look at what leads in from outside after an update; nothing is asked where nothing does.
+
+    Args:
+        session: The stack.
+        clusters: Its clusters.
+        steps: What the update's preview shows.
+        gate: As `look` takes it.
+    """
+    if all(it.route is None for it in steps):
+        return RouteFindings()
+    clusters.see(session.resources())
+    clusters.expect(steps)
+    return look(clusters, steps, session.name, gate)
 
 
 def look(

@@ -25,7 +25,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -205,8 +205,8 @@ class GateHook:
         stop = threading.Event()
         try:
             # In a thread: the program goes on to register the Service that is probed.
-            run = self._run if whole else self._run_share
-            verdict = await asyncio.to_thread(run, rollout_only=rollout_only, stop=stop)
+            run = partial(self._run, rollout_only=rollout_only) if whole else self._run_share
+            verdict = await asyncio.to_thread(run, stop=stop)
         finally:
             stop.set()
         if not verdict.passed:
@@ -226,7 +226,7 @@ class GateHook:
             namespace=self.namespace, name=self.name, service=self.service, kind=self.kind
         )
 
-    def _run_share(self, *, rollout_only: bool, stop: threading.Event) -> Verdict:  # noqa: ARG002
+    def _run_share(self, *, stop: threading.Event) -> Verdict:
         """Judge what has a share of the requests, straight; see meanwhile how many came to it."""
         from aegis_deploy.gate.analysis import judge
         from aegis_deploy.gate.exposure import Exposure

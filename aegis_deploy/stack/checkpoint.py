@@ -266,12 +266,25 @@ def current(session: Session) -> Checkpoint:
     Raises:
         AegisError: It cannot be read or decrypted.
     """
-    deployment = session.export()["deployment"]
+    found = without_cli(session, session.export()["deployment"])
+    return parse(session.export(show_secrets=True)["deployment"]) if found is None else found
+
+
+def without_cli(session: Session, deployment: Mapping[str, Any]) -> Checkpoint | None:
+    """Read the stack's state as it was exported; None where only the CLI can open its secrets.
+
+    Args:
+        session: The stack.
+        deployment: What the state deploys, its secrets encrypted.
+
+    Raises:
+        AegisError: It cannot be decrypted.
+    """
     if not _has_secrets(json.dumps(deployment)):
         return parse(deployment)
     encryption = encryption_of(deployment.get(decryption.PROVIDER) or {})
     if session.cipher(encryption, former=True) is None:
-        return parse(session.export(show_secrets=True)["deployment"])
+        return None
     what = f"the state of {session.name} cannot be read"
     return parse(decryption.decrypted(session, deployment, what=what)[0])
 

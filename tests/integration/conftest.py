@@ -22,11 +22,12 @@ from lab import plugin_cache
 from lab.plugin_cache import EXECUTOR, LANGUAGE, official_language
 from lab.settings import load
 from lab.toolchain import PULUMI, Toolchain
-from tests.integration import shop
+from tests.integration import servers, shop
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.databases import PostgresServer, postgres_server
 from tests.integration.isolation import environment_in, place_provider, write_program
 from tests.integration.prepared import copy, once
+from tests.integration.servers import Server
 from tests.integration.waiting import SECONDS, no_process_left
 from tests.rendering import ROOT, TOKEN
 
@@ -129,6 +130,13 @@ def server() -> Iterator[PostgresServer]:
     """A PostgreSQL that runs as long as a file's tests."""
     with postgres_server() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Server]:
+    """A server of S3, of a file's own."""
+    with servers.s3() as it:
+        yield it
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]
 import pytest
 
-from tests.integration import servers
 from tests.integration.data_commands import CLIENT_OF_S3, Data
 from tests.integration.databases import PostgresServer
 from tests.integration.servers import Server
@@ -32,12 +31,6 @@ RULES = {
     "people": {"id": "keep", "post": "email"},
     "letters": {"id": "keep", "words": "keep"},
 }
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Server]:
-    with servers.s3() as server:
-        yield server
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]
 import pytest
 
-from tests.integration import servers
 from tests.integration.data_commands import CLIENT_OF_S3, Data
 from tests.integration.databases import PostgresServer
 from tests.integration.servers import Server
@@ -24,12 +23,6 @@ INSERT INTO people SELECT i, 'person' || i || '@real.example' FROM generate_seri
 INSERT INTO letters SELECT i, 1 + i % 3000, repeat('secret ' || i, 9)
   FROM generate_series(1, 3000) AS i;
 """
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Server]:
-    with servers.s3() as server:
-        yield server
 
 
 @pytest.fixture

@@ -71,16 +71,11 @@ def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPrevi
 def _routes(session: Session, changes: Changes) -> RouteFindings:
     """Look at what leads in from outside, as a deploy does; a cluster may not answer here."""
     from aegis_deploy.drift.clusters import Clusters
-    from aegis_deploy.model.route_findings import RouteFindings
     from aegis_deploy.operations import route_check
     from aegis_deploy.operations.cluster_settings import ClusterSettings
 
-    if all(it.route is None for it in changes.steps):
-        return RouteFindings()
     clusters = Clusters(session, ClusterSettings(session).way)
-    clusters.see(session.resources())
-    clusters.expect(changes.steps)
-    return route_check.look(clusters, changes.steps, session.name)
+    return route_check.look_at_update(session, clusters, changes.steps)
 
 
 def render(previews: Sequence[StackPreview], out: Output, *, markdown: bool) -> None:

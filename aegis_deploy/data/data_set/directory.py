@@ -109,7 +109,8 @@ def newest_below(where: str) -> Storage:
     Raises:
         AegisError: There is none, or nobody can tell of one when it was made.
     """
-    place, made = storage_at(where), list[tuple[str, Storage]]()
+    place = storage_at(where)
+    made: list[tuple[datetime, Storage]] = []
     try:
         for it in place.below():
             with suppress(FileNotFoundError):
@@ -128,7 +129,7 @@ def newest_below(where: str) -> Storage:
     return max(made, key=lambda it: it[0])[1]
 
 
-def _made(place: Storage) -> str:
+def _made(place: Storage) -> datetime:
     """When a data set was made.
 
     Raises:
@@ -137,8 +138,7 @@ def _made(place: Storage) -> str:
     """
     try:
         with place.open(MANIFEST) as file:
-            said = json.loads(file.read())["made"]
-            return datetime.fromisoformat(said).astimezone(UTC).isoformat()
+            return datetime.fromisoformat(json.loads(file.read())["made"]).astimezone(UTC)
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(place, [f"{MANIFEST}: {type(error).__name__}, it says no time"]) from None
 
