@@ -35,12 +35,14 @@ class Project:
         directory: Where its Pulumi.yaml is.
         settings_directory: Where its stacks' config files are.
         backend_url: The backend it asks for, if it does.
+        runtime: What runs its program: a name, or a name with options.
     """
 
     name: str
     directory: Path
     settings_directory: Path
     backend_url: str | None = None
+    runtime: str | Mapping[str, Any] = ""
 
 
 def find_project(directory: Path) -> Project:
@@ -210,4 +212,5 @@ def _read_project(path: Path) -> Project:
         directory=directory,
         settings_directory=directory / own if own else directory,
         backend_url=(content.get("backend") or {}).get("url"),
+        runtime=content.get("runtime") or "",
     )

@@ -2,7 +2,8 @@
 
 They are run as Pulumi's Automation API runs them, but without it: its import takes a third of a
 second, and it has something to do only where the program is one of this process's
-(:mod:`stack.inline_program`). That is loaded while the CLI starts.
+(:mod:`stack.inline_program`). That is loaded while the CLI starts. The project's own program is run
+by a host of ours where that can be (:mod:`stack.program_host`), else by the CLI's.
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import cached_property, partial
+from typing import Any
 
 from aegis_deploy.model.events import EventCollector
 from aegis_deploy.pulumi_cli.cli_errors import Finished
 from aegis_deploy.pulumi_cli.engine import Engine, nameless
-
-if TYPE_CHECKING:
-    from aegis_deploy.stack.inline_program import Served
+from aegis_deploy.pulumi_cli.project import Project
+from aegis_deploy.stack.program_host import ProgramHost, host_of
 
 _COMMANDS = {
     "up": ("up", "--yes", "--skip-preview"),
@@ -30,6 +30,7 @@ _COMMANDS = {
     "preview_refresh": ("refresh", "--preview-only"),
     "refresh": ("refresh", "--yes", "--skip-preview"),
 }
+_RUN_PROGRAM = ("up", "preview")
 _FLAGS = {
     "config_file": "--config-file",
     "exclude": "--exclude",
@@ -58,11 +59,19 @@ class Runner:
     Args:
         engine: The CLI.
         stack: The stack's name, qualified where it has to be.
-        directory: The project's directory; its settings hold for inline programs too.
+        project: The project; its settings hold for inline programs too.
     """
 
-    def __init__(self, engine: Engine, stack: str, directory: Path) -> None:
-        self._engine, self._stack, self._directory = engine, stack, directory
+    def __init__(self, engine: Engine, stack: str, project: Project) -> None:
+        self._engine, self._stack, self._project = engine, stack, project
+
+    @cached_property
+    def _host(self) -> ProgramHost | None:
+        return host_of(self._project, self._engine.program, self._engine.environment)
+
+    def prepare(self) -> None:
+        """Get ready to run the project's program, which takes a second, beside what comes first."""
+        _ = self._host
 
     def run(
         self,
@@ -83,21 +92,25 @@ class Runner:
             **options: Its flags, by the names that the Automation API gives them.
         """
         words = [*_COMMANDS[command], *_flags(options), "--stack", self._stack]
-        variables = {**(environment or {}), **({} if program is None else _TAKE_OVER)}
+        own = program is None
+        variables = {**(environment or {}), **({} if own else _TAKE_OVER), **_AUTOMATION}
         with ExitStack() as around:
             if program is not None:
-                port = around.enter_context(_served(program))
-                words += ["--client", f"127.0.0.1:{port}"]
+                words += ["--client", around.enter_context(_served(_inline(program)))]
+            elif command in _RUN_PROGRAM and self._host is not None:
+                all_variables = {**self._engine.environment, **variables}
+                serving = partial(self._host.serve, all_variables)
+                words += ["--client", around.enter_context(_served(serving))]
             events = around.enter_context(_told(recorder))
             return self._engine.run(
                 [
                     *words,
-                    *("--exec-kind", "auto.local" if program is None else "auto.inline"),
+                    *("--exec-kind", "auto.local" if own else "auto.inline"),
                     *("--event-log", f"/dev/fd/{events}"),
                 ],
                 interruptible=True,
-                directory=self._directory,
-                environment={**variables, **_AUTOMATION},
+                directory=self._project.directory,
+                environment=variables,
                 inherited=(events,),
             )
 
@@ -144,33 +157,45 @@ def _tell(file: int, ended: threading.Event, recorder: EventCollector) -> None:
         ended.wait(_LOOK_SECONDS)
 
 
+def _inline(program: Callable[[], Any]) -> Callable[[], AbstractContextManager[int]]:
+    """Return what serves a program of this process's, once the SDK is loaded."""
+
+    def serve() -> AbstractContextManager[int]:
+        from aegis_deploy.stack import inline_program
+
+        return inline_program.serving(program)
+
+    return serve
+
+
 @contextmanager
-def _served(program: Callable[[], Any]) -> Iterator[int]:
-    """Serve a program to the CLI while the block runs; yields the port that it asks for it.
+def _served(serve: Callable[[], AbstractContextManager[int]]) -> Iterator[str]:
+    """Serve a program to the CLI while the block runs; yields the address to ask for it.
 
-    The CLI is told the port when it is started, and asks once, at about the time at which the SDK
-    is imported. So who asks is taken at once, and handed on when there is somebody to answer.
+    The CLI is told the address when it is started, and asks once, at about the time at which the
+    SDK is imported. So who asks is taken at once, and handed on when there is somebody to answer.
+
+    Args:
+        serve: Has it served on a port of the loopback; it may take a while.
     """
-    with socket.create_server(("127.0.0.1", 0)) as asked, ThreadPoolExecutor(1) as beside:
-
-        def serve() -> Served:
-            from aegis_deploy.stack import inline_program
-
-            return inline_program.serve(program)
-
-        coming = beside.submit(serve)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as asked,
+        ExitStack() as around,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        coming = beside.submit(lambda: around.enter_context(serve()))
         taking = threading.Thread(target=_take, args=(asked, coming), name="program")
         taking.start()
         try:
-            yield int(asked.getsockname()[1])
+            yield f"127.0.0.1:{asked.getsockname()[1]}"
         finally:
             with suppress(OSError):  # Nobody need have asked.
                 asked.shutdown(socket.SHUT_RDWR)
             taking.join()
-            coming.result().stop()
+            coming.result()
 
 
-def _take(asked: socket.socket, coming: Future[Served]) -> None:
+def _take(asked: socket.socket, coming: Future[int]) -> None:
     """Take connections until there are no more to come, and hand them on."""
     with suppress(OSError):  # So it ends.
         while True:
@@ -178,7 +203,7 @@ def _take(asked: socket.socket, coming: Future[Served]) -> None:
             if coming.exception() is not None:  # Who waits for it is told.
                 one.close()
                 return
-            other = socket.create_connection(("127.0.0.1", coming.result().port))
+            other = socket.create_connection(("127.0.0.1", coming.result()))
             for here, there in ((one, other), (other, one)):
                 # Both send small messages that the other waits for.
                 here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

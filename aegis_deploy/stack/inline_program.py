@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -28,33 +28,9 @@ if _OWN_CONNECTIONS not in _grpc_settings._GRPC_CHANNEL_OPTIONS:
     _grpc_settings._GRPC_CHANNEL_OPTIONS.append(_OWN_CONNECTIONS)
 
 
-@dataclass(frozen=True)
-class Served:
-    """A program that is served.
-
-    Attributes:
-        server: What serves it.
-        port: Where on the loopback.
-        loops: The event loops that it was run in.
-    """
-
-    server: grpc.Server
-    port: int
-    loops: list[asyncio.AbstractEventLoop]
-
-    def stop(self) -> None:
-        """Serve it no more; close the loops of runs that were cut short: the SDK leaves those."""
-        self.server.stop(0)
-        deadline = time.monotonic() + _END_SECONDS
-        for loop in self.loops:
-            while loop.is_running() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            if not loop.is_running():
-                loop.close()
-
-
-def serve(program: Callable[[], Any]) -> Served:
-    """Serve a program.
+@contextmanager
+def serving(program: Callable[[], Any]) -> Iterator[int]:
+    """Serve a program while the block runs; yields the port on the loopback.
 
     Args:
         program: What registers resources.
@@ -69,4 +45,18 @@ def serve(program: Callable[[], Any]) -> Served:
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageServer(noting), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    return Served(server, port, loops)
+    try:
+        yield port
+    finally:
+        server.stop(0)
+        _close(loops)
+
+
+def _close(loops: Iterable[asyncio.AbstractEventLoop]) -> None:
+    """Close the loops of runs that were cut short: the SDK leaves those."""
+    deadline = time.monotonic() + _END_SECONDS
+    for loop in loops:
+        while loop.is_running() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not loop.is_running():
+            loop.close()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class Session:
         pulumi_home: The CLI's own directory.
         engine: The CLI.
         store: The state and history, read directly where that can be.
+        runtime: What runs the project's program, as its Pulumi.yaml has it.
     """
 
     name: str
@@ -88,7 +90,7 @@ class Session:
     pulumi_home: Path
     engine: Engine
     store: Store
-    _runner: Runner | None = field(default=None, repr=False)
+    runtime: str | Mapping[str, Any] = ""
     _stopped: bool = field(default=False, repr=False)
 
     @classmethod
@@ -132,6 +134,7 @@ class Session:
             pulumi_home=home,
             engine=engine,
             store=store,
+            runtime=project.runtime,
         )
 
     @property
@@ -140,9 +143,22 @@ class Session:
         return self.engine.environment
 
     @property
+    def _place(self) -> Project:
+        return Project(self.project, self.directory, self.settings_directory, runtime=self.runtime)
+
+    @cached_property
+    def _runner(self) -> Runner:
+        self.engine.version()  # One that is too old is refused.
+        return Runner(self.engine, self.reference, self._place)
+
+    @property
     def config_file(self) -> Path:
         """The stack's config file, whether or not it exists."""
         return self.settings_directory / f"Pulumi.{self.name}.yaml"
+
+    def prepare_program(self) -> None:
+        """Get ready to run the project's program, which takes a second, beside what comes first."""
+        self._runner.prepare()
 
     def preview(
         self,
@@ -374,8 +390,7 @@ class Session:
 
     def settings(self) -> Mapping[str, ConfigValue]:
         """The settings the next update would record, as the files have them: secrets encrypted."""
-        place = Project(self.project, self.directory, self.settings_directory)
-        return stack_settings(place, self.name)
+        return stack_settings(self._place, self.name)
 
     def tags(self) -> Mapping[str, str]:
         """The stack's tags."""
@@ -435,9 +450,6 @@ class Session:
         """Run an operation of the engine; say also whether it got as far as a resource."""
         self._stopped = False
         self.engine.arm()
-        if self._runner is None:
-            self.engine.version()  # One that is too old is refused.
-            self._runner = Runner(self.engine, self.reference, self.directory)
         done = self._runner.run(command, recorder, **options)
         if recorder.error is not None:
             raise recorder.error

@@ -6,7 +6,6 @@ virtual environment. Starts nothing.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -15,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from aegis_deploy.pulumi_cli import sdk_packages
+from aegis_deploy.pulumi_cli.sdk_packages import SdkPlugin
+
 EXECUTOR: Final = "pulumi-language-python-exec"
 _PYTHONS: Final = ("python3", "python")
 _CHECKOUT: Final = Path(__file__).resolve().parents[3]
@@ -22,21 +24,6 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[3]
 
 class LanguageError(Exception):
     """The program cannot be run as things are; the message says why and what to type."""
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """A Pulumi plugin that an installed Python package needs.
-
-    Attributes:
-        name: The plugin's name, such as "kubernetes".
-        version: Its exact version, without the leading v.
-        server: Where it is downloaded from, "" for the default.
-    """
-
-    name: str
-    version: str
-    server: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,30 +54,12 @@ class Interpreter:
             environment["PATH"] = os.pathsep.join(part for part in search if part)
         return environment
 
-    def required_plugins(self) -> list[Plugin]:
+    def required_plugins(self) -> list[SdkPlugin]:
         """Return the resource plugins named by the packages in the virtual environment."""
         if self.virtualenv is None:
             return []
-        found = []
-        for manifest in sorted(self.virtualenv.glob("lib/python*/site-packages/*/")):
-            plugin = _plugin(manifest / "pulumi-plugin.json")
-            if plugin is not None:
-                found.append(plugin)
-        return found
-
-
-def _plugin(manifest: Path) -> Plugin | None:
-    try:
-        content: dict[str, Any] = json.loads(manifest.read_bytes())
-    except (OSError, ValueError):
-        return None
-    if not content.get("resource") or not content.get("name") or content.get("parameterization"):
-        return None
-    return Plugin(
-        name=str(content["name"]),
-        version=str(content.get("version", "")).removeprefix("v"),
-        server=str(content.get("server", "")),
-    )
+        found = sdk_packages.required_plugins(self.virtualenv)
+        return [it for it in found if not it.parameterized]
 
 
 def virtualenv_path(root: str, options: Mapping[str, Any]) -> Path | None:

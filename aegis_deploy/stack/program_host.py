@@ -1,0 +1,176 @@
+"""The project's own program, served to the CLI by a host that is ready before it is asked.
+
+The CLI starts a language host in each of its runs, and that one a Python, which takes a second to
+load Pulumi's SDK and a provider's package. Where the program is run by the interpreter that this
+process is run by, the host is one of ours (`language_host`): it loads them once, while everything
+else is looked at, for the preview and for the update. Any other program is left to the CLI.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from aegis_deploy.pulumi_cli.project import Project
+from aegis_deploy.pulumi_cli.sdk_packages import required_plugins
+from aegis_deploy.stack import language_host
+
+EXECUTOR = "pulumi-language-python-exec"
+_NAMED = "AEGIS_LANGUAGE_EXEC"
+_KNOWN = {"toolchain", "virtualenv"}
+_IMPORTED = re.compile(r"^(?:from|import)\s+(\w+(?:\.\w+)*)", re.MULTILINE)
+
+
+class ProgramHost:
+    """A host of a project's program.
+
+    Args:
+        directory: The project's directory.
+        executor: What runs a program.
+        environment: The whole environment of the CLI.
+    """
+
+    def __init__(self, directory: Path, executor: str, environment: Mapping[str, str]) -> None:
+        self._executor = executor
+        self._plugins = [
+            {"name": it.name, "version": it.version, "server": it.server}
+            for it in required_plugins(Path(sys.prefix))
+        ]
+        self._asking = threading.Lock()
+        here, there = socket.socketpair()
+        environment = in_virtualenv(environment)
+        with there:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-u", language_host.__file__),
+                    *(str(there.fileno()), *imported(directory)),
+                ],
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[there.fileno()],
+                # So that a terminal's Ctrl-C is the engine's to tell.
+                start_new_session=True,
+            )
+        self._control, self._answers = here, here.makefile("rb")
+        self._end = weakref.finalize(self, _end, here, self._process)
+
+    @contextmanager
+    def serve(self, environment: Mapping[str, str]) -> Iterator[int]:
+        """Serve the program for a run of the CLI while the block runs; yields the port.
+
+        Args:
+            environment: The whole environment of that run.
+
+        Raises:
+            OSError: The host is gone.
+        """
+        asked = {
+            "executor": self._executor,
+            "plugins": self._plugins,
+            "environment": in_virtualenv(environment),
+        }
+        with self._asking:
+            self._tell(asked)
+            answer = self._answers.readline()
+        if not answer:
+            raise OSError("the language host is gone")
+        try:
+            yield int(answer)
+        finally:
+            with self._asking, suppress(OSError):
+                self._tell({"over": int(answer)})
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        self._control.sendall(json.dumps(message).encode() + b"\n")
+
+    def stop(self) -> None:
+        """End it."""
+        self._end()
+
+
+def _end(control: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    control.close()
+    process.wait()
+
+
+def host_of(project: Project, cli: str, environment: Mapping[str, str]) -> ProgramHost | None:
+    """Start a host for a project's program; None: it is for the CLI to run.
+
+    Args:
+        project: The project.
+        cli: Where the CLI is.
+        environment: The whole environment of the CLI.
+    """
+    if not hasattr(os, "fork") or not is_run_here(project):
+        return None
+    executor = executor_of(cli, environment)
+    return None if executor is None else ProgramHost(project.directory, executor, environment)
+
+
+def is_run_here(project: Project) -> bool:
+    """Whether the interpreter of this process is the one that runs a project's program."""
+    if not isinstance(project.runtime, Mapping) or project.runtime.get("name") != "python":
+        return False
+    options = project.runtime.get("options") or {}
+    if not isinstance(options, Mapping) or set(options) - _KNOWN:
+        return False
+    virtualenv = options.get("virtualenv")
+    if options.get("toolchain", "pip") != "pip" or not virtualenv:
+        return False
+    place = Path(project.directory, str(virtualenv))
+    try:
+        same = place.samefile(sys.prefix)
+    except OSError:
+        return False
+    # What the parameter is, the CLI's host knows.
+    return same and not any(it.parameterized for it in required_plugins(place))
+
+
+def executor_of(cli: str, environment: Mapping[str, str]) -> str | None:
+    """Return what of the CLI's runs a program, None where there is none."""
+    named = environment.get(_NAMED)
+    if named and Path(named).is_file():
+        return named
+    beside = Path(cli).resolve().with_name(EXECUTOR)
+    return str(beside) if beside.is_file() else shutil.which(EXECUTOR, path=environment.get("PATH"))
+
+
+def in_virtualenv(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that a language host gives a program of this interpreter's."""
+    found = {name: value for name, value in environment.items() if name != "PYTHONHOME"}
+    search = [str(Path(sys.prefix) / "bin"), found.get("PATH", "")]
+    found["PATH"] = os.pathsep.join(part for part in search if part)
+    found["VIRTUAL_ENV"] = sys.prefix
+    return found
+
+
+def imported(directory: Path) -> Sequence[str]:
+    """Return which of Pulumi's packages the modules of a program import at their beginning.
+
+    They are found without running anything: one that is missed is loaded by the program itself.
+    """
+    found: dict[str, None] = {}
+    read: set[Path] = set()
+    rest = sorted(directory.glob("*.py"))
+    while rest:
+        path = rest.pop(0)
+        read.add(path)
+        with suppress(OSError, UnicodeError):
+            for name in _IMPORTED.findall(path.read_text()):
+                package = name.partition(".")[0]
+                if package.startswith("pulumi"):
+                    found[name] = None
+                rest += {*sorted((directory / package).glob("*.py"))} - read - {*rest}
+    return list(found)
