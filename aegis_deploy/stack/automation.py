@@ -73,6 +73,12 @@ class Runner:
         """Get ready to run the project's program, which takes a second, beside what comes first."""
         _ = self._host
 
+    def stop(self) -> None:
+        """Be ready no more."""
+        host = vars(self).get("_host")
+        if host is not None:
+            host.stop()
+
     def run(
         self,
         command: str,

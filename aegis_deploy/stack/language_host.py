@@ -104,7 +104,7 @@ def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
     os.chdir(request["directory"])
     executor, *arguments = request["command"]
     sys.argv = [executor, *arguments]
-    sys.path.insert(0, os.path.dirname(executor))
+    sys.path.insert(0, executor.rpartition(os.sep)[0])
     runpy.run_path(executor, run_name="__main__")
 
 
@@ -277,7 +277,7 @@ class _Serving:
 
 def _host(forker: _Forker, asked: Mapping[str, Any]) -> Any:
     import grpc
-    from google.protobuf.empty_pb2 import Empty
+    from google.protobuf import empty_pb2  # type: ignore[import-untyped,unused-ignore]
     from pulumi.runtime.proto import (
         engine_pb2,
         engine_pb2_grpc,
@@ -307,7 +307,7 @@ def _host(forker: _Forker, asked: Mapping[str, Any]) -> Any:
             self._cancelled = True
             for stop in self._stop:
                 stop()
-            return Empty()
+            return empty_pb2.Empty()
 
         def Run(self, request: Any, context: Any) -> Any:
             engine = request.args[0] if request.args else ""

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from aegis_deploy.common.errors import AegisError
 from aegis_deploy.pulumi_cli.project import Project
 from aegis_deploy.pulumi_cli.sdk_packages import required_plugins
 from aegis_deploy.stack import language_host
@@ -59,6 +60,9 @@ class ProgramHost:
                 cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
+                # What a program prints the engine shows; nobody else has anything to say.
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 pass_fds=[there.fileno()],
                 # So that a terminal's Ctrl-C is the engine's to tell.
                 start_new_session=True,
@@ -74,18 +78,24 @@ class ProgramHost:
             environment: The whole environment of that run.
 
         Raises:
-            OSError: The host is gone.
+            AegisError: The host is gone.
         """
         asked = {
             "executor": self._executor,
             "plugins": self._plugins,
             "environment": in_virtualenv(environment),
         }
-        with self._asking:
+        answer = b""
+        with self._asking, suppress(OSError):
             self._tell(asked)
             answer = self._answers.readline()
         if not answer:
-            raise OSError("the language host is gone")
+            raise AegisError(
+                what="the program could not be run",
+                why=f"its language host ended, with the exit code {self._process.wait()}",
+                state="it was not begun",
+                next="the same command again",
+            )
         try:
             yield int(answer)
         finally:

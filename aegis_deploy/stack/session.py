@@ -160,6 +160,11 @@ class Session:
         """Get ready to run the project's program, which takes a second, beside what comes first."""
         self._runner.prepare()
 
+    def close(self) -> None:
+        """Run no programs any more."""
+        if "_runner" in vars(self):
+            self._runner.stop()
+
     def preview(
         self,
         *,

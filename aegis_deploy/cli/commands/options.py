@@ -148,6 +148,7 @@ def open_flow(
     given = running(context)
     variables = {**os.environ, **_VERDICT_IS_OURS, **(_INSISTING if force else {})}
     session = Session.open(stack, directory, variables)
+    context.call_on_close(session.close)
     return FlowContext.of(session, given.out, given.signals)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +49,8 @@ def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPrevi
     try:
         session = Session.open(stack, directory)
         name = session.name
-        changes = session.preview(policy_packs=packs)
+        with closing(session):
+            changes = session.preview(policy_packs=packs)
         # Nobody is asked: a preview needs no cluster. A stack that was never made has no tags.
         database = None
         with suppress(AegisError):

@@ -17,7 +17,7 @@ def test_a_project_is_found_from_below_it(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text(PROJECT)
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
-    assert find_project(inner) == Project("shop", tmp_path, tmp_path)
+    assert find_project(inner) == Project("shop", tmp_path, tmp_path, runtime="python")
 
 
 def test_where_there_is_none_it_says_so(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +18,11 @@ from pulumi.runtime.proto import language_pb2_grpc
 
 from aegis_deploy.model.events import EventCollector
 from aegis_deploy.pulumi_cli.cli_errors import Finished
+from aegis_deploy.pulumi_cli.project import Project
 from aegis_deploy.stack import inline_program
 from aegis_deploy.stack.automation import Runner
+
+SHOP = Project("shop", Path("/shop"), Path("/shop"), runtime="nodejs")
 
 
 def said(message: str) -> bytes:
@@ -29,6 +33,8 @@ def said(message: str) -> bytes:
 
 class _Engine:
     """A CLI that does as it is told with what it was given."""
+
+    program = "/usr/bin/pulumi"
 
     def __init__(self, does: Callable[[list[str], int], None] = lambda *_: None) -> None:
         self.does = does
@@ -59,7 +65,7 @@ class _Engine:
 def ran(engine: _Engine, command: str = "up", **options: Any) -> EventCollector:
     """Run an operation; return what it told."""
     recorder = EventCollector()
-    runner = Runner(cast("Any", engine), "acme/shop/s", Path("/shop"))
+    runner = Runner(cast("Any", engine), "acme/shop/s", SHOP)
     assert runner.run(command, recorder, **options).code == 0
     return recorder
 
@@ -130,7 +136,7 @@ class TestEvents:
             assert heard.wait(30)
 
         recorder = EventCollector(lambda _: heard.set())
-        Runner(cast("Any", _Engine(waits)), "s", Path("/shop")).run("up", recorder)
+        Runner(cast("Any", _Engine(waits)), "s", SHOP).run("up", recorder)
         assert [it.message for it in recorder.said] == ["one"]
 
 
@@ -150,22 +156,22 @@ class TestAProgramOfThisProcess:
     def test_also_to_one_that_asks_before_there_is_anybody_to_answer(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        really = inline_program.serve
+        really = inline_program.serving
 
-        def late(program: Callable[[], Any]) -> inline_program.Served:
+        def late(program: Callable[[], Any]) -> AbstractContextManager[int]:
             time.sleep(0.5)  # It asks at once.
             return really(program)
 
-        monkeypatch.setattr(inline_program, "serve", late)
+        monkeypatch.setattr(inline_program, "serving", late)
         ran(_Engine(self.asks), program=lambda: None)
 
     def test_one_that_cannot_be_served_is_told_as_that(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def broken(_: Callable[[], Any]) -> inline_program.Served:
+        def broken(_: Callable[[], Any]) -> AbstractContextManager[int]:
             raise ImportError("no SDK")
 
-        monkeypatch.setattr(inline_program, "serve", broken)
+        monkeypatch.setattr(inline_program, "serving", broken)
 
         def asks_in_vain(words: list[str], _: int) -> None:
             with pytest.raises(grpc.RpcError):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from aegis_deploy.pulumi_cli.sdk_packages import SdkPlugin
 from lab.plugins.language import interpreter as subject
-from lab.plugins.language.interpreter import Interpreter, LanguageError, Plugin
+from lab.plugins.language.interpreter import Interpreter, LanguageError
 
 
 @pytest.fixture
@@ -82,8 +83,8 @@ def test_required_plugins_are_those_the_packages_name(virtualenv: Path) -> None:
         (packages / name / "pulumi-plugin.json").write_text(json.dumps(manifest))
     (packages / "pulumi_no" / "pulumi-plugin.json").write_text("{")
     assert Interpreter("", virtualenv).required_plugins() == [
-        Plugin("a", "1.0.0"),
-        Plugin("b", "2.0.0", "https://x"),
+        SdkPlugin("a", "1.0.0"),
+        SdkPlugin("b", "2.0.0", "https://x"),
     ]
     assert Interpreter("").required_plugins() == []
 
