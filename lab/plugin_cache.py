@@ -291,6 +291,8 @@ def _install_language(settings: LabSettings, plugin: Plugin) -> None:
     part = releases.program(settings, releases.PULUMI, EXECUTOR)
     executor = part or Toolchain(settings).language_executor()
     _write_program(settings, target, "lab.plugins.language", {"AEGIS_LANGUAGE_EXEC": str(executor)})
+    # Beside the host, as it is in the official archive: `aegis` looks for it there, too.
+    _replace_by_link(target.with_name(EXECUTOR), executor)
 
 
 def _install_provider(settings: LabSettings, provider: str, plugin: Plugin) -> None:

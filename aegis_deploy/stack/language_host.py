@@ -176,6 +176,12 @@ class _Forker:
     def __init__(self, asked: socket.socket) -> None:
         self._asked = asked
         self._one = threading.Lock()
+        self._running: _Program | None = None
+
+    def stop(self) -> None:
+        """End the program that runs."""
+        if self._running is not None:
+            self._running.stop()
 
     def run(
         self,
@@ -196,6 +202,7 @@ class _Forker:
             for it in shown:
                 it.begin()
             program = _Program(self._answer()["program"], threading.Event())
+            self._running = program
             if not tell(program.stop):
                 program.stop()
             try:
@@ -262,6 +269,7 @@ class _Serving:
             server, port = self._serve(asked)
             self._servers[port] = server
             self._control.sendall(f"{port}\n".encode())
+        self._forker.stop()
         os._exit(0)
 
     def _serve(self, asked: Mapping[str, Any]) -> tuple[Any, int]:

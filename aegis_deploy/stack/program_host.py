@@ -1,9 +1,9 @@
 """The project's own program, served to the CLI by a host that is ready before it is asked.
 
 The CLI starts a language host in each of its runs, and that one a Python, which takes a second to
-load Pulumi's SDK and a provider's package. Where the program is run by the interpreter that this
-process is run by, the host is one of ours (`language_host`): it loads them once, while everything
-else is looked at, for the preview and for the update. Any other program is left to the CLI.
+load Pulumi's SDK and a provider's package. Where the program is Python in a virtual environment,
+the host is one of ours (`language_host`): it loads them once, while everything else is looked at,
+for the preview and for the update. Any other program is left to the CLI.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +27,9 @@ from aegis_deploy.pulumi_cli.sdk_packages import required_plugins
 from aegis_deploy.stack import language_host
 
 EXECUTOR = "pulumi-language-python-exec"
-_NAMED = "AEGIS_LANGUAGE_EXEC"
+_HOST = "pulumi-language-python"
 _KNOWN = {"toolchain", "virtualenv"}
+_SDK = "lib/python*/site-packages/pulumi/runtime/__init__.py"
 _IMPORTED = re.compile(r"^(?:from|import)\s+(\w+(?:\.\w+)*)", re.MULTILINE)
 
 
@@ -38,27 +38,29 @@ class ProgramHost:
 
     Args:
         directory: The project's directory.
+        virtualenv: What the program is run in.
         executor: What runs a program.
         environment: The whole environment of the CLI.
     """
 
-    def __init__(self, directory: Path, executor: str, environment: Mapping[str, str]) -> None:
-        self._executor = executor
+    def __init__(
+        self, directory: Path, virtualenv: Path, executor: str, environment: Mapping[str, str]
+    ) -> None:
+        self._virtualenv, self._executor = virtualenv, executor
         self._plugins = [
             {"name": it.name, "version": it.version, "server": it.server}
-            for it in required_plugins(Path(sys.prefix))
+            for it in required_plugins(virtualenv)
         ]
         self._asking = threading.Lock()
         here, there = socket.socketpair()
-        environment = in_virtualenv(environment)
         with there:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-u", language_host.__file__),
+                    *(str(virtualenv / "bin" / "python"), "-u", language_host.__file__),
                     *(str(there.fileno()), *imported(directory)),
                 ],
                 cwd=directory,
-                env=environment,
+                env=in_virtualenv(virtualenv, environment),
                 stdin=subprocess.DEVNULL,
                 # What a program prints the engine shows; nobody else has anything to say.
                 stdout=subprocess.DEVNULL,
@@ -83,7 +85,7 @@ class ProgramHost:
         asked = {
             "executor": self._executor,
             "plugins": self._plugins,
-            "environment": in_virtualenv(environment),
+            "environment": in_virtualenv(self._virtualenv, environment),
         }
         answer = b""
         with self._asking, suppress(OSError):
@@ -111,6 +113,8 @@ class ProgramHost:
 
 
 def _end(control: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    with suppress(OSError):  # It may be gone.
+        control.shutdown(socket.SHUT_RDWR)
     control.close()
     process.wait()
 
@@ -123,46 +127,54 @@ def host_of(project: Project, cli: str, environment: Mapping[str, str]) -> Progr
         cli: Where the CLI is.
         environment: The whole environment of the CLI.
     """
-    if not hasattr(os, "fork") or not is_run_here(project):
-        return None
+    virtualenv = virtualenv_of(project)
     executor = executor_of(cli, environment)
-    return None if executor is None else ProgramHost(project.directory, executor, environment)
+    if virtualenv is None or executor is None or not hasattr(socket, "send_fds"):
+        return None
+    return ProgramHost(project.directory, virtualenv, executor, environment)
 
 
-def is_run_here(project: Project) -> bool:
-    """Whether the interpreter of this process is the one that runs a project's program."""
+def virtualenv_of(project: Project) -> Path | None:
+    """Return the virtual environment that a project's program is run in.
+
+    None where a host of ours cannot do what the official one does: another language, another
+    toolchain than pip, an option that is not known here, Pulumi's SDK missing (the official host
+    says what to do about it), a package that is made from a provider with a parameter.
+    """
     if not isinstance(project.runtime, Mapping) or project.runtime.get("name") != "python":
-        return False
-    options = project.runtime.get("options") or {}
-    if not isinstance(options, Mapping) or set(options) - _KNOWN:
-        return False
-    virtualenv = options.get("virtualenv")
-    if options.get("toolchain", "pip") != "pip" or not virtualenv:
-        return False
-    place = Path(project.directory, str(virtualenv))
-    try:
-        same = place.samefile(sys.prefix)
-    except OSError:
-        return False
-    # What the parameter is, the CLI's host knows.
-    return same and not any(it.parameterized for it in required_plugins(place))
+        return None
+    options = project.runtime.get("options")
+    if not isinstance(options, Mapping) or set(options) - _KNOWN or not options.get("virtualenv"):
+        return None
+    if options.get("toolchain", "pip") != "pip":
+        return None
+    place = Path(project.directory, str(options["virtualenv"]))
+    if not (place / "bin" / "python").is_file() or not any(place.glob(_SDK)):
+        return None
+    return None if any(it.parameterized for it in required_plugins(place)) else place
 
 
 def executor_of(cli: str, environment: Mapping[str, str]) -> str | None:
-    """Return what of the CLI's runs a program, None where there is none."""
-    named = environment.get(_NAMED)
-    if named and Path(named).is_file():
-        return named
-    beside = Path(cli).resolve().with_name(EXECUTOR)
-    return str(beside) if beside.is_file() else shutil.which(EXECUTOR, path=environment.get("PATH"))
+    """Return the SDK's program that runs a Pulumi program; None where it is not found.
+
+    It is where the official language host looks for it: on PATH, or beside that host.
+    """
+    path = environment.get("PATH")
+    beside = (
+        Path(program).resolve().with_name(EXECUTOR)
+        for program in (shutil.which(_HOST, path=path), cli)
+        if program
+    )
+    places = [*filter(None, [shutil.which(EXECUTOR, path=path)]), *beside]
+    return next((str(Path(it).resolve()) for it in places if Path(it).is_file()), None)
 
 
-def in_virtualenv(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment that a language host gives a program of this interpreter's."""
+def in_virtualenv(virtualenv: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that a language host gives a program in a virtual environment."""
     found = {name: value for name, value in environment.items() if name != "PYTHONHOME"}
-    search = [str(Path(sys.prefix) / "bin"), found.get("PATH", "")]
+    search = [str(virtualenv / "bin"), found.get("PATH", "")]
     found["PATH"] = os.pathsep.join(part for part in search if part)
-    found["VIRTUAL_ENV"] = sys.prefix
+    found["VIRTUAL_ENV"] = str(virtualenv)
     return found
 
 

@@ -162,6 +162,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory, cli: Path) -> Path:
     if not executor.exists():
         pytest.skip(f"no {LANGUAGE} on PATH, and the lab's stand-in has no {executor.name}")
     write_program(directory / LANGUAGE, "lab.plugins.language", AEGIS_LANGUAGE_EXEC=str(executor))
+    (directory / EXECUTOR).symlink_to(executor)
     return directory
 
 

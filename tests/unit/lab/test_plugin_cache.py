@@ -239,6 +239,7 @@ class TestReleases:
         host = plugin_cache.programs(cached) / plugin_cache.LANGUAGE
         executor = releases.directory(cached, releases.PULUMI) / plugin_cache.EXECUTOR
         assert f"AEGIS_LANGUAGE_EXEC={executor}\n" in host.read_text()
+        assert host.with_name(plugin_cache.EXECUTOR).resolve() == executor.resolve()
         plugin_cache.install(cached)
         assert all(plugin.official for plugin in plugin_cache.in_use(cached))
 
