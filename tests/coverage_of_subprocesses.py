@@ -25,7 +25,7 @@ import coverage.tracer
 import pytest
 from coverage.exceptions import CoverageException
 
-from tests.coverage_start import COMMAND, PROGRAM, SUFFIX, VARIABLE
+from tests.coverage_start import COMMAND, HOST, PROGRAM, SUFFIX, VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 START = ROOT / "tests" / "coverage_start.py"
@@ -56,7 +56,7 @@ def hooked() -> Iterator[None]:
     hook = _hook()
     line = LINE.format(
         variable=VARIABLE,
-        programs={*COMMAND, PROGRAM},
+        programs={*COMMAND, PROGRAM, HOST},
         start=str(START),
         checkout=str(ROOT),
         tracer=coverage.tracer.__file__,

@@ -19,6 +19,8 @@ from typing import Any
 VARIABLE = "AEGIS_COVERAGE"
 """Names the directory of what the processes leave; without it none is measured."""
 PROGRAM = "pulumi-language-python-exec"
+HOST = "language_host.py"
+"""What `aegis` has run programs; each of them begins as a copy of it."""
 COMMAND = ("aegis", "aegis_deploy.cli.main")
 ENTRY = "__main__.py"
 PARTS = ("aegis_deploy/", "components/", "app/", ENTRY)
@@ -47,7 +49,7 @@ def begin(checkout: str, tracer: str, argv: Sequence[str]) -> None:
         return
     setattr(sys, _BEGUN, True)
     places = [checkout]
-    if runs == PROGRAM:
+    if runs in (PROGRAM, HOST):
         if not _same(f"{checkout}/{ENTRY}", os.path.abspath(ENTRY)):
             return  # Another program, one of a test's own.
         places.append(os.getcwd())
@@ -62,7 +64,7 @@ def started(argv: Sequence[str]) -> str:
             return ""
         if word == "-m" or not word.startswith("-"):
             name = next(rest, "") if word == "-m" else os.path.basename(word)
-            return name if name in (*COMMAND, PROGRAM) else ""
+            return name if name in (*COMMAND, PROGRAM, HOST) else ""
     return ""
 
 

@@ -79,10 +79,11 @@ def _fork_programs(asked: socket.socket, packages: Sequence[str]) -> None:
             importlib.import_module(name)
     while (asking := _receive(asked)) is not None:
         request, files = asking
+        threads = threading.active_count()
         program = os.fork()
         if program == 0:
             asked.close()
-            _become(request, files)
+            _become(request, files, anew=threads > 1)
             return
         for it in files:
             os.close(it)
@@ -92,8 +93,15 @@ def _fork_programs(asked: socket.socket, packages: Sequence[str]) -> None:
     os._exit(0)
 
 
-def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
-    """Become what the official host starts: its executor, in a process group of its own."""
+def _become(request: Mapping[str, Any], files: Sequence[int], *, anew: bool) -> None:
+    """Become what the official host starts: its executor, in a process group of its own.
+
+    Args:
+        request: What to become.
+        files: What its standard output and its standard error go to.
+        anew: Whether to begin with nothing loaded: a package that has started threads as it was
+            loaded would not work without them, and a fork has none.
+    """
     _end_with_parent()
     os.setpgid(0, 0)
     for there, here in enumerate(files, 1):
@@ -103,6 +111,8 @@ def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["directory"])
     executor, *arguments = request["command"]
+    if anew:
+        os.execv(sys.executable, [sys.executable, "-u", executor, *arguments])  # noqa: S606
     sys.argv = [executor, *arguments]
     sys.path.insert(0, executor.rpartition(os.sep)[0])
     runpy.run_path(executor, run_name="__main__")

@@ -165,8 +165,9 @@ def executor_of(cli: str, environment: Mapping[str, str]) -> str | None:
         for program in (shutil.which(_HOST, path=path), cli)
         if program
     )
-    places = [*filter(None, [shutil.which(EXECUTOR, path=path)]), *beside]
-    return next((str(Path(it).resolve()) for it in places if Path(it).is_file()), None)
+    on_path = shutil.which(EXECUTOR, path=path)
+    places = [*([Path(on_path)] if on_path else []), *beside]
+    return next((str(it.resolve()) for it in places if it.is_file()), None)
 
 
 def in_virtualenv(virtualenv: Path, environment: Mapping[str, str]) -> dict[str, str]:

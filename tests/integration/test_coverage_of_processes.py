@@ -73,6 +73,13 @@ def test_the_program_and_the_command_count_and_the_stand_ins_do_not(
         assert max(lines(place, relative)) <= last
 
 
+def test_a_program_that_aegis_has_run_counts(project: Project, place: Path) -> None:
+    aegis(project, "preview")
+    assert line_of("__main__.py", "service = ApiService(") in lines(place, "__main__.py")
+    assert len(lines(place, "components/api_service.py")) > 20
+    assert len(lines(place, "aegis_deploy/cli/commands/preview.py")) > 10
+
+
 def test_a_program_that_is_not_the_checkouts_does_not_count(project: Project, place: Path) -> None:
     entry = project.directory / "__main__.py"
     entry.write_text(f"{entry.read_text()}\n# Of this test.\n")

@@ -113,6 +113,24 @@ def test_each_run_sees_the_program_of_now(hosted: Stand) -> None:
             assert outputs(session)["text"] == text
 
 
+def test_a_package_that_starts_threads_as_it_is_loaded_has_them(
+    hosted: Stand, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    packages = tmp_path_factory.mktemp("packages")
+    (packages / "pulumi_ticking.py").write_text(
+        "import threading\nthread = threading.Thread(target=threading.Event().wait, daemon=True)\n"
+        "thread.start()\n"
+    )
+    write(
+        hosted,
+        "import pulumi\nimport pulumi_ticking\n"
+        "pulumi.export('ticks', pulumi_ticking.thread.is_alive())\n",
+    )
+    with closing(hosted.open(PYTHONPATH=str(packages))) as session:
+        assert session.update(message="ticking").succeeded
+        assert outputs(session) == {"ticks": True}
+
+
 @pytest.mark.parametrize(
     ("program", "why"),
     [
