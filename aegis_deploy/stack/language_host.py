@@ -8,7 +8,8 @@ do: it becomes ``pulumi-language-python-exec`` with the same arguments, environm
     python -u language_host.py SOCKET PACKAGE...
 
 SOCKET is the number of an open socket over which `program_host` asks for programs to be served, a
-line of JSON each, and is told the port; when it closes, this process ends. PACKAGE is what to load.
+line of JSON each, and is told the port, or that one of before is served no more and has ended; when
+it closes, this process ends. PACKAGE is what to load.
 
 Three processes, because gRPC cannot be used in a process that forks: one serves the engine; one,
 forked off before gRPC is used, loads the packages and does nothing but fork; and the program.
@@ -104,6 +105,9 @@ def _become(request: Mapping[str, Any], files: Sequence[int], *, anew: bool) -> 
     """
     _end_with_parent()
     os.setpgid(0, 0)
+    # A shell starts what it puts in the background with interrupts ignored, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     for there, here in enumerate(files, 1):
         os.dup2(here, there)
         os.close(here)
@@ -275,6 +279,8 @@ class _Serving:
             asked = json.loads(line)
             if "over" in asked:
                 self._servers.pop(asked["over"]).stop(0)
+                self._forker.stop()
+                self._control.sendall(b"over\n")
                 continue
             server, port = self._serve(asked)
             self._servers[port] = server

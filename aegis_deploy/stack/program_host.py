@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.pulumi_cli.project import Project
@@ -70,7 +70,7 @@ class ProgramHost:
                 start_new_session=True,
             )
         self._control, self._answers = here, here.makefile("rb")
-        self._end = weakref.finalize(self, _end, here, self._process)
+        self._end = weakref.finalize(self, _end, self._control, self._answers, self._process)
 
     @contextmanager
     def serve(self, environment: Mapping[str, str]) -> Iterator[int]:
@@ -103,6 +103,7 @@ class ProgramHost:
         finally:
             with self._asking, suppress(OSError):
                 self._tell({"over": int(answer)})
+                self._answers.readline()
 
     def _tell(self, message: Mapping[str, Any]) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")
@@ -112,9 +113,10 @@ class ProgramHost:
         self._end()
 
 
-def _end(control: socket.socket, process: subprocess.Popen[bytes]) -> None:
-    with suppress(OSError):  # It may be gone.
-        control.shutdown(socket.SHUT_RDWR)
+def _end(control: socket.socket, answers: IO[bytes], process: subprocess.Popen[bytes]) -> None:
+    # It runs no program any more, and may take a while to hear of it: it may be loading.
+    process.kill()
+    answers.close()
     control.close()
     process.wait()
 

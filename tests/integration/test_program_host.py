@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -149,9 +149,9 @@ def test_what_goes_wrong_in_it_is_told(hosted: Stand, program: str, why: str) ->
     assert why in raised.value.why
 
 
-def _aegis(stand: Stand, *words: str) -> subprocess.Popen[str]:
+def _aegis(stand: Stand, *words: str, by: Sequence[str] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "aegis_deploy.cli.main", *words, "--stack", "one"],
+        [*by, sys.executable, "-m", "aegis_deploy.cli.main", *words, "--stack", "one"],
         cwd=stand.root / "project",
         env={**stand.environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -161,11 +161,21 @@ def _aegis(stand: Stand, *words: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_who_is_told_to_stop_tells_the_program(hosted: Stand, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "by"),
+    [
+        (signal.SIGINT, ()),
+        (signal.SIGTERM, ()),
+        # As a shell starts what it puts in the background.
+        (signal.SIGTERM, ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")),
+    ],
+)
+def test_who_is_told_to_stop_tells_the_program(
+    hosted: Stand, number: signal.Signals, by: Sequence[str]
+) -> None:
     write(hosted, WAITS)
     runs, told = (hosted.root / "project" / it for it in ("runs", "told"))
-    deploy = _aegis(hosted, "deploy", "--yes")
+    deploy = _aegis(hosted, "deploy", "--yes", by=by)
     wait_until(lambda: runs.exists() and len(runs.read_text().split()) == 2, "no program ran")
     # A terminal tells all of a session, a supervisor one.
     os.killpg(deploy.pid, number)
