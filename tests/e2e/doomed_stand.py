@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import settings
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.running import below, name_of
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import ROOT, Finished, execute
@@ -100,8 +101,7 @@ class Doomed:
 
     def live(self, kind: str) -> dict[str, dict[str, Any]]:
         """The namespace's objects of a kind, by name."""
-        where = ("--namespace", self.namespace, "get", kind, "--output", "json")
-        items = json.loads(self.run("kubectl", *where).standard_output)["items"]
+        items = live_cluster(self.environment).objects(kind, self.namespace)
         return {item["metadata"]["name"]: item for item in items}
 
     def die(self, words: Sequence[str], victim: str, number: signal.Signals, after: float) -> Death:

@@ -5,7 +5,6 @@ Stands on `doomed_stand`: a namespace and a state backend of its own, two Deploy
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from lab import outage, settings
 from lab.settings import LabSettings
 from tests.e2e.doomed_stand import STACK, Doomed, doomed
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.releases import push
 from tests.e2e.running import Running, begin
 from tests.e2e.stand import ROOT
@@ -87,8 +87,8 @@ class Faulty:
     def pods(self, version: str, *, ready: bool = False) -> int:
         """How many pods of a version there are, or are ready."""
         label = f"app.kubernetes.io/version={version}"
-        where = ("--namespace", self.stack.namespace, "get", "pods", "-l", label, "-o", "json")
-        items = json.loads(self.stack.run("kubectl", *where).standard_output)["items"]
+        cluster = live_cluster(self.stack.environment)
+        items = cluster.objects("pods", self.stack.namespace, label)
         # What is still ending is of the time before.
         items = [it for it in items if "deletionTimestamp" not in it["metadata"]]
         if not ready:

@@ -21,6 +21,7 @@ from aegis_deploy.replay.model import Replay
 from aegis_deploy.replay.program import registering
 from aegis_deploy.stack import checkpoint
 from aegis_deploy.stack.session import Session
+from tests.e2e.live_cluster import live_cluster
 from tests.evidence.plugin import keep
 from tests.languages.programs import Language
 
@@ -121,26 +122,20 @@ class Foreign:
 
     def live(self) -> dict[str, Any]:
         """The live objects, as far as the program declares them, byte for byte."""
-        shown = self.run(
-            *("kubectl", "--namespace", self.namespace, "get"),
-            ",".join((*KINDS, f"widgets.{self.namespace}.example.com")),
-            *("--output", "json"),
-        )
+        cluster = live_cluster(self.environment)
         return {
             f"{item['kind']} {item['metadata']['name']}": _declared(item)
-            for item in json.loads(shown)["items"]
+            for kind in (*KINDS, f"widgets.{self.namespace}.example.com")
+            for item in cluster.objects(kind, self.namespace)
             if item["metadata"]["name"] not in ("kube-root-ca.crt", "default")
         }
 
     def pods(self) -> set[str]:
         """The service's pods that are not being deleted."""
-        shown = self.run(
-            *("kubectl", "--namespace", self.namespace, "get", "pods", "-l", "app=web"),
-            *("--output", "json"),
-        )
+        found = live_cluster(self.environment).objects("pods", self.namespace, "app=web")
         return {
             item["metadata"]["name"]
-            for item in json.loads(shown)["items"]
+            for item in found
             if "deletionTimestamp" not in item["metadata"]
         }
 
@@ -149,7 +144,7 @@ class Foreign:
         deadline = time.monotonic() + SECONDS
         while not ready():
             assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
-            time.sleep(0.05)
+            time.sleep(0.1)
 
 
 def _declared(item: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.running import Running, begin
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import CPU_REQUEST, ROOT, Finished, execute
@@ -118,9 +119,7 @@ class Service:
 
     def live(self) -> dict[str, Any]:
         """The Deployment in the cluster."""
-        shown = self.run("kubectl", "-n", NAMESPACE, "get", "deployment", "web", "-o", "json")
-        found: dict[str, Any] = json.loads(shown.standard_output)
-        return found
+        return live_cluster(self.environment).get("deployment", "web", NAMESPACE)
 
     def serves(self) -> str:
         """The version that the Deployment asks for."""
@@ -130,14 +129,13 @@ class Service:
     def pods(self, version: str) -> int:
         """How many pods of a version there are."""
         label = f"app.kubernetes.io/version={version}"
-        shown = self.run("kubectl", "-n", NAMESPACE, "get", "pods", "-l", label, "-o", "name")
-        return len(shown.standard_output.split())
+        return len(live_cluster(self.environment).objects("pods", NAMESPACE, label))
 
     @property
     def url(self) -> str:
         """Where the service answers from this machine."""
-        shown = self.run("kubectl", "-n", NAMESPACE, "get", "service", "web", "-o", "json")
-        return f"http://{json.loads(shown.standard_output)['spec']['clusterIP']}"
+        web = live_cluster(self.environment).get("service", "web", NAMESPACE)
+        return f"http://{web['spec']['clusterIP']}"
 
     @property
     def guards(self) -> list[Path]:

@@ -104,9 +104,8 @@ class Nodes:
 
     def pods(self, version: str | None = None, *, ending: bool = False) -> list[dict[str, Any]]:
         """The service's pods, of all versions or of one; those that end only when asked for."""
-        words = ("get", "pods", "--selector", "app.kubernetes.io/name=aegis-api", "-o", "json")
-        shown = self.at.kubectl("--namespace", self.namespace, *words)
-        items = json.loads(shown.standard_output)["items"]
+        service = "app.kubernetes.io/name=aegis-api"
+        items = self.at.cluster.objects("pods", self.namespace, service)
         label = "app.kubernetes.io/version"
         return [
             it

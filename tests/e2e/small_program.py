@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.stand import ROOT, Finished, execute
 
 PROJECT = "shop"
@@ -85,9 +86,10 @@ class SmallProgram:
 
     def live(self, kind: str, name: str = "") -> Any:
         """Read a live object of the namespace, or all of a kind."""
-        words = ("get", kind, *filter(None, [name]), "--output", "json")
-        found = json.loads(self.kubectl(*words).standard_output)
-        return found if name else found["items"]
+        cluster = live_cluster(self.environment)
+        if name:
+            return cluster.get(kind, name, self.namespace)
+        return cluster.objects(kind, self.namespace)
 
     def leave(self, *objects: str) -> None:
         """Delete the namespace, and what is named.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.live_cluster import LiveCluster, live_cluster
 from tests.evidence.plugin import keep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +112,11 @@ class Stand:
         """Change a setting of a stack."""
         self.pulumi("config", "set", f"{self.project}:{key}", value, "--stack", stack)
 
+    @property
+    def cluster(self) -> LiveCluster:
+        """The lab's cluster, for what is only looked at."""
+        return live_cluster(self.environment)
+
     def kubectl(self, *words: str, expect: int | None = 0) -> Finished:
         """Run kubectl against the lab."""
         done = execute("kubectl", *words, cwd=self.directory, env=self.environment)
@@ -119,15 +125,15 @@ class Stand:
 
     def live(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
         """Return an object as the cluster has it."""
-        where = ("--namespace", namespace) if namespace else ()
-        shown = self.kubectl(*where, "get", kind, name, "--output", "json")
-        found: dict[str, Any] = json.loads(shown.standard_output)
-        return found
+        return self.cluster.get(kind, name, namespace)
+
+    def is_there(self, kind: str, name: str, namespace: str | None = None) -> bool:
+        """Return whether the cluster has an object."""
+        return self.cluster.find(kind, name, namespace) is not None
 
     def names(self, kind: str, namespace: str) -> set[str]:
         """Return the names of a namespace's objects of one kind."""
-        shown = self.kubectl("--namespace", namespace, "get", kind, "--output", "name")
-        return {line.partition("/")[2] for line in shown.standard_output.splitlines()}
+        return {it["metadata"]["name"] for it in self.cluster.objects(kind, namespace)}
 
     def address(self, namespace: str) -> str:
         """Return the URL at which a stack's service answers from this machine."""
@@ -235,8 +241,7 @@ def _clear(it: Stand) -> None:
 def require_free(it: Stand, stack: str) -> None:
     """Fail when the namespace that a test is to make is there already: it is a person's."""
     namespace = it.namespace(stack)
-    found = it.kubectl("get", "namespace", namespace, expect=None)
-    assert found.code != 0, (
+    assert not it.is_there("namespace", namespace), (
         f"the namespace {namespace} is in use on this lab; the tests deploy it themselves: "
         f"pulumi destroy --stack {stack}"
     )

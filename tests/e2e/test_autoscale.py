@@ -70,12 +70,11 @@ def _wait_for(at: Stand, replicas: int) -> None:
 @contextmanager
 def _never_below(at: Stand, least: int) -> Iterator[None]:
     """Require that no request is lost, and that there are never fewer pods asked for."""
-    generations = ("--namespace", NAMESPACE, "get", "replicasets", "--output", "json")
     with traffic(at.address(NAMESPACE), watched="version") as seen:
         yield
     assert seen.failures == []
     assert set(seen.answers) == {200}
-    sets = json.loads(at.kubectl(*generations).standard_output)["items"]
+    sets = at.cluster.objects("replicasets", NAMESPACE)
     wanted = "deployment.kubernetes.io/desired-replicas"
     assert min(int(it["metadata"]["annotations"][wanted]) for it in sets) >= least
 

@@ -46,14 +46,17 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
 
 def _pods(stored: Stored) -> dict[str, int]:
     """The service's pods by name, each with how often its containers started anew."""
-    which = ("--selector", "app.kubernetes.io/name=aegis-api", "--output", "json")
-    shown = stored.at.kubectl("--namespace", stored.namespace, "get", "pods", *which)
-    found = json.loads(shown.standard_output)["items"]
+    which = "app.kubernetes.io/name=aegis-api"
+    found = stored.at.cluster.objects("pods", stored.namespace, which)
     return {
         it["metadata"]["name"]: sum(c["restartCount"] for c in it["status"]["containerStatuses"])
         for it in found
         if "deletionTimestamp" not in it["metadata"]
     }
+
+
+def _deployment(stored: Stored) -> dict[str, Any]:
+    return stored.at.live("deployment", "aegis-api", stored.namespace)
 
 
 def test_a_database_that_cannot_be_reached_fails_the_first_deploy_and_the_next_goes_on(
@@ -141,9 +144,8 @@ def test_a_database_that_is_away_takes_no_pod_out_and_comes_back_by_itself(store
         database.stop(settings.load(os.environ, ROOT))
         try:
             wait_until(lambda: written.refused > 5, what="some refusals", timeout=SECONDS)
-            where = ("get", "deployment", "aegis-api", "-o", "jsonpath={.status.readyReplicas}")
-            ready = stored.at.kubectl("--namespace", stored.namespace, *where).standard_output
-            assert int(ready) == len(before), "all would go at once"
+            ready = _deployment(stored)["status"]["readyReplicas"]
+            assert ready == len(before), "all would go at once"
             assert stored.says()["version"], "what needs no data is answered"
         finally:
             database.start(settings.load(os.environ, ROOT))
@@ -234,16 +236,14 @@ def test_a_database_that_goes_in_the_middle_of_a_rollout_is_nobody_s_fault(
 
 def _is_first_ready(stored: Stored) -> bool:
     """Whether the pods of two releases are ready, the new one's not for long enough."""
-    where = ("--namespace", stored.namespace, "get", "deployment", "aegis-api", "--output", "json")
-    found = json.loads(stored.at.kubectl(*where).standard_output)
+    found = _deployment(stored)
     wanted, status = found["spec"]["replicas"], found["status"]
     return bool(status.get("updatedReplicas") == 1 and status.get("readyReplicas") == wanted + 1)
 
 
 def _rollout(stored: Stored, after: int = 0) -> tuple[int, bool]:
     """The Deployment's generation, and whether the rollout of one after another is complete."""
-    where = ("--namespace", stored.namespace, "get", "deployment", "aegis-api", "--output", "json")
-    found = json.loads(stored.at.kubectl(*where).standard_output)
+    found = _deployment(stored)
     generation, status = found["metadata"]["generation"], found["status"]
     wanted = {"updatedReplicas", "readyReplicas", "replicas"}
     counts = {status.get(it) for it in wanted}

@@ -201,4 +201,4 @@ def test_destroy_leaves_nothing(at: Stand) -> None:
     for stack, namespace in (("staging", NAMESPACE), ("production", PRODUCTION)):
         at.pulumi("destroy", "--stack", stack, "--yes", "--skip-preview")
         assert at.exported(stack) == []
-        assert at.kubectl("get", "namespace", namespace, expect=None).code != 0
+        assert not at.is_there("namespace", namespace)

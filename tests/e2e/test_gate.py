@@ -1,6 +1,6 @@
 """The gate on a real cluster: how soon and why a release that cannot become good is refused.
 
-A small server under a Deployment of two in a namespace of its own, changed with kubectl, so that
+A small server under a Deployment of two in a namespace of its own, changed by nobody else, so that
 what is judged is the gate and nothing else.
 """
 
@@ -12,7 +12,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, Queue
@@ -31,6 +31,7 @@ from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
 from aegis_deploy.model.gate_settings import GateSettings, Prometheus
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import UNTOLD, Verdict
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.prometheus_stand import newest, prometheus
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import CPU_REQUEST
@@ -103,10 +104,9 @@ def _deployment(
     }
 
 
-def _kubectl(*words: str, given: object = None) -> str:
+def _kubectl(*words: str) -> str:
     done = subprocess.run(
         ["kubectl", *words],
-        input=None if given is None else json.dumps(given),
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -116,8 +116,8 @@ def _kubectl(*words: str, given: object = None) -> str:
     return done.stdout
 
 
-def _apply(thing: object) -> None:
-    _kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", given=thing)
+def _apply(thing: Mapping[str, Any]) -> None:
+    live_cluster(os.environ).apply(thing)
 
 
 @pytest.fixture(scope="module")
@@ -159,13 +159,13 @@ def good(cluster: Cluster) -> Cluster:
     return cluster
 
 
-def _read(*what: str) -> dict[str, Any]:
-    shown = _kubectl("--namespace", NAMESPACE, "get", *what, "--output", "json")
-    return dict(json.loads(shown))
-
-
 def _url() -> str:
-    return f"http://{_read('service', 'web')['spec']['clusterIP']}"
+    web = live_cluster(os.environ).get("service", "web", NAMESPACE)
+    return f"http://{web['spec']['clusterIP']}"
+
+
+def _pods() -> list[dict[str, Any]]:
+    return live_cluster(os.environ).objects("pods", NAMESPACE)
 
 
 def _answers() -> bool:
@@ -224,10 +224,9 @@ def test_a_release_that_cannot_start_is_refused_while_the_old_one_serves(
 
 def test_the_verdict_comes_at_the_first_crash_and_quotes_the_log(good: Cluster) -> None:
     verdict = _judged(good, program=CRASHING)
-    pods = _read("pods")
     restarts = [
         status["restartCount"]
-        for pod in pods["items"]
+        for pod in _pods()
         for status in pod["status"].get("containerStatuses", ())
     ]
     # The kubelet starts it again at once the first time, the second time after 10 s, and goes on
@@ -450,14 +449,14 @@ def test_a_gate_can_be_stopped(good: Cluster) -> None:
 
 
 def _service() -> dict[str, Any]:
-    shown = _read("service", "web")
+    shown = live_cluster(os.environ).get("service", "web", NAMESPACE)
     del shown["metadata"]["resourceVersion"]
     return shown
 
 
 def test_a_service_that_is_left_behind_is_nudged_and_stays_as_it_was(good: Cluster) -> None:
     before = _service()
-    pods = _read("pods")
+    pods = _pods()
     gone = {"kind": "Pod", "namespace": NAMESPACE, "name": "web-of-before", "uid": "gone"}
     _apply(
         {
@@ -469,7 +468,7 @@ def test_a_service_that_is_left_behind_is_nudged_and_stays_as_it_was(good: Clust
                 "labels": {SERVICE_LABEL: "web"},
             },
             "addressType": "IPv4",
-            "endpoints": [{"addresses": [pods["items"][0]["status"]["podIP"]], "targetRef": gone}],
+            "endpoints": [{"addresses": [pods[0]["status"]["podIP"]], "targetRef": gone}],
             "ports": [{"name": "http", "port": 8000}],
         }
     )

@@ -83,7 +83,7 @@ def test_main_refuses_what_staging_has_not_verified(
     played = runner(shop, github, "ci-cd.yaml", TO_MAIN).play(tmp_path, built(NOBODY))
     assert results(played) == BAD_PUSH | {"deploy-production": "failure"}
     assert "nothing is deployed there" in played["deploy-production"].ran["Deploy to production"]
-    assert shop.kubectl("get", "namespace", "aegis-production", expect=None).code != 0
+    assert not shop.is_there("namespace", "aegis-production")
 
 
 def test_a_push_to_develop_builds_once_and_verifies_on_staging(

@@ -101,7 +101,7 @@ def refused(shop: Stand, job: Job, step: str, *words: str) -> None:
 def nothing_there(shop: Stand) -> None:
     """Assert that neither the cluster nor the state has anything of either stack."""
     for stack in ("staging", "production"):
-        assert shop.kubectl("get", "namespace", shop.namespace(stack), expect=None).code != 0
+        assert not shop.is_there("namespace", shop.namespace(stack))
         assert shop.exported(stack) == []
 
 

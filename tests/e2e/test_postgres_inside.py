@@ -173,10 +173,7 @@ def test_another_update_changes_nothing_of_it(inside: Stand) -> None:
 
 
 def test_no_password_is_in_the_state_in_plain_text(inside: Stand) -> None:
-    shown = inside.kubectl(
-        *IN_NAMESPACE, "get", "secret", "aegis-postgres", "--template", "{{.data.password}}"
-    )
-    encoded = shown.standard_output
+    encoded = inside.live("secret", "aegis-postgres", NAMESPACE)["data"]["password"]
     assert len(encoded) > 40
     assert encoded not in json.dumps(inside.exported(STACK))
 

@@ -79,17 +79,16 @@ def _picture(at: Stand) -> dict[str, Any]:
         "template": deployment["spec"]["template"],
     }
     for kind in ("configmap", "secret"):
-        for name in sorted(at.names(kind, NAMESPACE)):
+        for found in at.cluster.objects(kind, NAMESPACE):
+            name = found["metadata"]["name"]
             if name.startswith("aegis-api-"):
-                found = at.live(kind, name, NAMESPACE)
                 picture[f"{kind}/{name}"] = (found["data"], found["metadata"].get("labels"))
     return picture
 
 
 def _pods(at: Stand) -> set[str]:
     """The service's pods, without those that are ending."""
-    shown = at.kubectl("--namespace", NAMESPACE, "get", "pods", "--output", "json")
-    found = (it["metadata"] for it in json.loads(shown.standard_output)["items"])
+    found = (it["metadata"] for it in at.cluster.objects("pods", NAMESPACE))
     return {it["name"] for it in found if "deletionTimestamp" not in it}
 
 
@@ -432,4 +431,4 @@ def test_the_page_of_the_history_shows_the_four(
 def test_the_stack_can_be_destroyed_after_all_that(at: Stand) -> None:
     at.pulumi("destroy", *STACK, "--yes", "--skip-preview")
     assert at.exported("staging") == []
-    assert at.kubectl("get", "namespace", NAMESPACE, expect=None).code != 0
+    assert not at.is_there("namespace", NAMESPACE)
