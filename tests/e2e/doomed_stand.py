@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import settings
+from tests.e2e import stack_file
 from tests.e2e.live_cluster import live_cluster
 from tests.e2e.running import below, name_of
 from tests.e2e.server import GRACE_SECONDS, SERVER
@@ -87,7 +88,12 @@ class Doomed:
 
     def choose(self, version: str) -> None:
         """Choose the version that is deployed next."""
-        self.run("pulumi", "config", "set", "--stack", STACK, "version", version)
+        self.configure(version=version)
+
+    def configure(self, **values: str) -> None:
+        """Set settings; an empty one is taken away."""
+        chosen = {key: value or None for key, value in values.items()}
+        stack_file.change(self.directory, STACK, chosen)
 
     def history(self) -> list[dict[str, Any]]:
         """The releases, newest first."""
@@ -252,16 +258,16 @@ def doomed(directory: Path, name: str = "deaths") -> Iterator[Doomed]:
     }
     it = Doomed(program, environment, f"{name}-{secrets.token_hex(3)}")
     it.run("pulumi", "stack", "init", STACK)
-    for words in (
-        ("namespace", it.namespace),
-        ("grace", str(GRACE_SECONDS)),
-        ("--path", "doomed:gate.bakeSeconds", "1"),
-        ("--path", "doomed:gate.probeRate", "10"),
+    settings = {
+        "namespace": it.namespace,
+        "grace": str(GRACE_SECONDS),
+        "gate.bakeSeconds": "1",
+        "gate.probeRate": "10",
         # Death is the subject here, not how soon a busy machine starts a pod.
-        ("--path", "doomed:gate.unreadySeconds", "60"),
-        ("--path", "doomed:gate.p99Ms", "10000"),
-    ):
-        it.run("pulumi", "config", "set", "--stack", STACK, *words)
+        "gate.unreadySeconds": "60",
+        "gate.p99Ms": "10000",
+    }
+    stack_file.change(program, STACK, settings)
     try:
         yield it
     except Exception:

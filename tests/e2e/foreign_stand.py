@@ -21,6 +21,7 @@ from aegis_deploy.replay.model import Replay
 from aegis_deploy.replay.program import registering
 from aegis_deploy.stack import checkpoint
 from aegis_deploy.stack.session import Session
+from tests.e2e import stack_file
 from tests.e2e.live_cluster import live_cluster
 from tests.evidence.plugin import keep
 from tests.languages.programs import Language
@@ -63,7 +64,7 @@ class Foreign:
 
     def choose(self, version: str, password: str) -> None:
         """Choose the program's version and its secret."""
-        self.run("pulumi", "config", "set", "version", version, "--stack", STACK)
+        stack_file.change(self.directory, STACK, {"version": version})
         # Through a file's name, not through the process's arguments.
         subprocess.run(
             ["pulumi", "config", "set", "--secret", "password", "--stack", STACK],
@@ -195,9 +196,8 @@ def foreign(directory: Path, language: Language | None = None) -> Iterator[Forei
     }
     it = Foreign(directory, environment, f"replay-{secrets.token_hex(3)}")
     it.run("pulumi", "stack", "init", STACK)
-    it.run("pulumi", "config", "set", "namespace", it.namespace, "--stack", STACK)
-    image = os.environ["AEGIS_RUNTIME_IMAGE"]
-    it.run("pulumi", "config", "set", "image", image, "--stack", STACK)
+    settings = {"namespace": it.namespace, "image": os.environ["AEGIS_RUNTIME_IMAGE"]}
+    stack_file.change(directory, STACK, settings)
     try:
         yield it
     except Exception:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from tests.e2e import stack_file
 from tests.e2e.live_cluster import live_cluster
 from tests.e2e.running import Running, begin
 from tests.e2e.server import GRACE_SECONDS, SERVER
@@ -101,11 +102,9 @@ class Service:
 
     def choose(self, version: str, **environment: str) -> None:
         """Choose the version that is deployed next, and its pods' environment."""
-        self.run("pulumi", "config", "set", "--stack", STACK, "version", version)
-        self.run("pulumi", "config", "rm", "--stack", STACK, "environment", expect=None)
-        for name, value in environment.items():
-            path = f"environment.{name}"
-            self.run("pulumi", "config", "set", "--stack", STACK, "--path", path, value)
+        pods = {f"environment.{name}": value for name, value in environment.items()}
+        settings = {"version": version, "environment": None, **pods}
+        stack_file.change(self.directory, STACK, settings)
 
     def begin(self, *argv: str) -> Running:
         """Begin a command in a process group of its own."""
@@ -172,9 +171,8 @@ def service(directory: Path) -> Iterator[Service]:
     made.run("kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found")
     before = set(made.guards)
     made.run("pulumi", "stack", "init", STACK)
-    for name, value in (("bakeSeconds", "1"), ("unreadySeconds", "300"), ("p99Ms", "60000")):
-        path = f"shop:gate.{name}"
-        made.run("pulumi", "config", "set", "--stack", STACK, "--path", path, value)
+    gate = {"gate.bakeSeconds": "1", "gate.unreadySeconds": "300", "gate.p99Ms": "60000"}
+    stack_file.change(program, STACK, gate)
     try:
         made.choose("v1")
         made.run("aegis", "deploy", "--yes", "--stack", STACK)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.e2e import stack_file
 from tests.e2e.live_cluster import live_cluster
 from tests.e2e.stand import ROOT, Finished, execute
 
@@ -67,10 +68,9 @@ class SmallProgram:
 
     def configure(self, settings: Mapping[str, str]) -> None:
         """Change settings; one that is empty is taken away."""
-        for key, value in settings.items():
-            what = ("set", "--path", f"{PROJECT}:{key}", value) if value else ("rm", key)
-            # One that is not there cannot be taken away.
-            self.run("pulumi", "config", *what, *STACK, expect=0 if value else None)
+        stack_file.change(
+            self.directory, "far", {key: value or None for key, value in settings.items()}
+        )
 
     def aegis(self, *words: str, expect: int | None = 0) -> Finished:
         """Run `aegis` on the stack."""

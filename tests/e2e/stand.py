@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.e2e import stack_file
 from tests.e2e.live_cluster import LiveCluster, live_cluster
 from tests.evidence.plugin import keep
 
@@ -108,9 +109,9 @@ class Stand:
         resources: list[dict[str, Any]] = deployment.get("resources", [])
         return resources
 
-    def configure(self, stack: str, key: str, value: str) -> None:
-        """Change a setting of a stack."""
-        self.pulumi("config", "set", f"{self.project}:{key}", value, "--stack", stack)
+    def configure(self, stack: str, key: str, value: str | None) -> None:
+        """Change a setting of a stack; None takes it away."""
+        stack_file.change(self.directory, stack, {key: value})
 
     @property
     def cluster(self) -> LiveCluster:

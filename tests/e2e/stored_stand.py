@@ -131,8 +131,7 @@ class Stored:
 
     def asks(self, name: str, value: int) -> None:
         """Choose one of the stack's settings."""
-        path = f"{self.at.project}:{name}"
-        self.at.pulumi("config", "set", "--path", path, str(value), *STACK)
+        self.at.configure("staging", name, str(value))
 
     def commit(self) -> None:
         """Give the next image a tag of its own."""

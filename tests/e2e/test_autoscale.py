@@ -137,7 +137,7 @@ def test_it_goes_again_the_way_the_readme_says(at: Stand) -> None:
     with _never_below(at, LEAST):
         _deploys(at)
         _wait_for(at, LEAST)
-    at.pulumi("config", "rm", f"{PROJECT}:autoscale", *STACK)
+    at.configure("staging", "autoscale", None)
     at.configure("staging", "logLevel", "error")
     with _never_below(at, LEAST):
         _deploys(at)

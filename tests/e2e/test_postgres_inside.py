@@ -236,7 +236,7 @@ def test_a_refresh_and_the_way_back_lose_no_request(inside: Stand, taken: dict[s
     assert _datasets(inside)[:2] == [None, name]
     assert f"aegis_{short(name)}" in _databases(inside)
     # The settings have the one that was gone back from, as after any rollback.
-    inside.pulumi("config", "rm", f"{PROJECT}:dataset", "--stack", STACK)
+    inside.configure(STACK, "dataset", None)
 
 
 @every
@@ -271,7 +271,7 @@ def test_data_sets_follow_each_other_and_what_was_dropped_is_not_gone_back_to(
     _aegis(inside, *refresh, str(taken["one"]), "--load-only")
     _aegis(inside, *back)
     assert _records(inside) == one
-    inside.pulumi("config", "rm", f"{PROJECT}:dataset", "--stack", STACK)
+    inside.configure(STACK, "dataset", None)
     _aegis(inside, "deploy", "--stack", STACK, "--yes")
     assert _records(inside) == before
 
@@ -293,7 +293,7 @@ def test_a_bad_data_set_is_refused_and_nothing_of_it_is_served(
     inside.configure(STACK, "dataset", "ab" * 32)
     said = _aegis(inside, "deploy", "--stack", STACK, "--yes", expect=3).output
     assert "the data set abababababab is not on the server of staging" in said
-    inside.pulumi("config", "rm", f"{PROJECT}:dataset", "--stack", STACK)
+    inside.configure(STACK, "dataset", None)
     assert (_records(inside), _databases(inside)) == (before, there)
 
 

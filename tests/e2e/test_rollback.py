@@ -366,7 +366,7 @@ def test_a_plain_update_counts_as_verified_when_its_gate_passed(at: Stand) -> No
 def test_a_plain_update_without_a_gate_is_not_verified_and_rollback_says_so(at: Stand) -> None:
     path = at.directory / "Pulumi.staging.yaml"
     with_gate = path.read_text()
-    at.pulumi("config", "rm", f"{PROJECT}:gate", *STACK)
+    at.configure("staging", "gate", None)
     at.up("staging")
     plain = _newest(at, 1)[0]
     assert (plain["result"], plain["verified"]) == ("succeeded", False)
