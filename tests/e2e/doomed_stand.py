@@ -23,7 +23,7 @@ from tests.e2e.live_cluster import live_cluster
 from tests.e2e.running import below, name_of
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import ROOT, Finished, execute
-from tests.e2e.traffic import PER_SECOND, Seen, traffic
+from tests.e2e.traffic import Seen, traffic
 from tests.evidence.plugin import keep
 from tests.pulumi_plugins import named, outlive_their_engine
 
@@ -164,7 +164,7 @@ class Doomed:
             time.sleep(0.1)
 
     @contextmanager
-    def busy(self, per_second: int = PER_SECOND) -> Iterator[list[Seen]]:
+    def busy(self) -> Iterator[list[Seen]]:
         """Send both services requests while the block runs."""
         services = self.live("service")
         with ExitStack() as stack:
@@ -173,7 +173,6 @@ class Doomed:
                     traffic(
                         f"http://{services[name]['spec']['clusterIP']}",
                         watched="version",
-                        per_second=per_second,
                     )
                 )
                 for name in (WEB, PLAIN)

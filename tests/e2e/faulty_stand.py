@@ -23,7 +23,6 @@ from tests.e2e.traffic import Seen
 
 SECONDS = 900
 """A command that an outage befalls waits for all that waits for it."""
-PER_SECOND = 40
 WATCHERS = ("controller-manager", "scheduler", "kubelet", "proxy")
 DEPLOY, ROLLBACK = "deploy", "rollback"
 
@@ -126,7 +125,7 @@ class Faulty:
     @contextmanager
     def busy(self) -> Iterator[list[Seen]]:
         """Send both services requests while the block runs."""
-        with self.stack.busy(PER_SECOND) as seen:
+        with self.stack.busy() as seen:
             yield seen
 
     def kubectl(self, *words: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e import stack_file
+from tests.e2e import plain_http, stack_file
 from tests.e2e.live_cluster import live_cluster
 from tests.e2e.running import Running, begin
 from tests.e2e.server import GRACE_SECONDS, SERVER
@@ -189,6 +189,6 @@ def service(directory: Path) -> Iterator[Service]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/version", timeout=2, trust_env=False).status_code == 200
+        return plain_http.get(f"{url}/version", seconds=2).status_code == 200
     except httpx.HTTPError:
         return False

@@ -162,6 +162,7 @@ def stand(directory: Path, project: str = PROJECT) -> Iterator[Stand]:
         settings.write_text(re.sub(r"^( *)(bakeSeconds: \d+)$", _PATIENT, hurry, flags=re.M))
     (directory / ".venv").symlink_to(ROOT / ".venv")
     backend = Path(os.environ["AEGIS_LAB"]) / f"tests-of-{project}"
+    killed = backend.exists()
     backend.mkdir(exist_ok=True)
     environment = {
         **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
@@ -171,7 +172,8 @@ def stand(directory: Path, project: str = PROJECT) -> Iterator[Stand]:
         "AEGIS_GIT_SHA": "0" * 39 + "1",
     }
     it = Stand(directory, environment, project)
-    _clear(it)
+    if killed:
+        _clear(it)
     try:
         for stack in ("staging", "production"):
             require_free(it, stack)
@@ -224,19 +226,28 @@ def _rename(directory: Path, project: str) -> None:
 def _clear(it: Stand) -> None:
     """Destroy every stack of the tests' backend, also those of a run that was killed."""
     listed = it.pulumi("stack", "ls", "--json")
-    for stack in [row["name"] for row in json.loads(listed.standard_output)]:
-        it.pulumi("cancel", "--stack", stack, "--yes", expect=None)
-        it.pulumi("refresh", "--stack", stack, "--yes", "--clear-pending-creates", expect=None)
+    for row in json.loads(listed.standard_output):
+        stack = row["name"]
+        if _locked(it):
+            it.pulumi("cancel", "--stack", stack, "--yes", expect=None)
         destroy = ("destroy", "--stack", stack, "--yes", "--skip-preview")
-        if it.pulumi(*destroy, expect=None).code != 0:
-            # Something is protected, which the tests made themselves.
-            it.pulumi("state", "unprotect", "--all", "--stack", stack, "--yes")
+        if row.get("resourceCount") and it.pulumi(*destroy, expect=None).code != 0:
+            # A run was killed in the middle, or something is protected that the tests made.
+            it.pulumi("refresh", "--stack", stack, "--yes", "--clear-pending-creates", expect=None)
+            it.pulumi("state", "unprotect", "--all", "--stack", stack, "--yes", expect=None)
             it.pulumi(*destroy)
         # What is kept when it is destroyed keeps its namespace.
-        it.kubectl("delete", "namespace", it.namespace(stack), "--ignore-not-found")
+        if it.is_there("namespace", it.namespace(stack)):
+            it.kubectl("delete", "namespace", it.namespace(stack), "--ignore-not-found")
         # Not `destroy --remove`: that deletes Pulumi.<stack>.yaml, which the tests are to deploy.
         it.pulumi("stack", "rm", stack, "--yes", "--preserve-config")
         it.stacks[:] = [name for name in it.stacks if name != stack]
+
+
+def _locked(it: Stand) -> bool:
+    """Whether who held a stack of the tests' backend died with its lock."""
+    backend = Path(it.environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
+    return any((backend / ".pulumi" / "locks").rglob("*.json"))
 
 
 def require_free(it: Stand, stack: str) -> None:

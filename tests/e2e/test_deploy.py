@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
-
+from tests.e2e import plain_http
 from tests.e2e.releases import push
 from tests.e2e.stand import Stand
 from tests.e2e.traffic import traffic
@@ -53,7 +52,7 @@ def test_staging_is_deployed_at_half_of_productions_size(at: Stand) -> None:
 
 
 def test_the_service_answers_as_what_was_deployed(at: Stand) -> None:
-    answer = httpx.get(f"{at.address(NAMESPACE)}/version", trust_env=False).json()
+    answer = plain_http.get(f"{at.address(NAMESPACE)}/version").json()
     assert answer["environment"] == "staging"
     assert answer["dataProfile"] == "sample"
     assert answer["gitSha"] == at.environment["AEGIS_GIT_SHA"]
@@ -144,9 +143,9 @@ def test_a_secret_reaches_the_service_and_stays_out_of_what_is_printed(at: Stand
         shown = at.up("staging")
     assert seen.failures == []
     assert token not in shown.output
-    assert httpx.get(f"{url}/v1/records", trust_env=False).status_code == 401
+    assert plain_http.get(f"{url}/v1/records").status_code == 401
     allowed = {"Authorization": f"Bearer {token}"}
-    assert httpx.get(f"{url}/v1/records", headers=allowed, trust_env=False).status_code != 401
+    assert plain_http.get(f"{url}/v1/records", headers=allowed).status_code != 401
     assert token not in json.dumps(at.exported("staging"))
     at.pulumi("preview", "--stack", "staging", "--expect-no-changes")
 
@@ -161,7 +160,7 @@ def test_production_takes_stagings_image_by_digest_and_builds_nothing(at: Stand)
     assert outputs["imageDigest"] == digest
     assert outputs["replicas"] == 2 * at.outputs("staging")["replicas"]
     assert not [r for r in at.exported("production") if r["type"].startswith("docker:")]
-    answer = httpx.get(f"{at.address(PRODUCTION)}/version", trust_env=False).json()
+    answer = plain_http.get(f"{at.address(PRODUCTION)}/version").json()
     assert answer["gitSha"] == at.environment["AEGIS_GIT_SHA"]
 
 

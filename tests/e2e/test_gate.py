@@ -31,6 +31,7 @@ from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
 from aegis_deploy.model.gate_settings import GateSettings, Prometheus
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import UNTOLD, Verdict
+from tests.e2e import plain_http
 from tests.e2e.live_cluster import live_cluster
 from tests.e2e.prometheus_stand import newest, prometheus
 from tests.e2e.server import GRACE_SECONDS, SERVER
@@ -170,7 +171,7 @@ def _pods() -> list[dict[str, Any]]:
 
 def _answers() -> bool:
     try:
-        return httpx.get(f"{_url()}/version", timeout=2, trust_env=False).status_code == 200
+        return plain_http.get(f"{_url()}/version", seconds=2).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -19,6 +19,7 @@ from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.model.dataset import short
 from lab import images, settings
 from lab.command import wait_until
+from tests.e2e import plain_http
 from tests.e2e.data_traffic import reading
 from tests.e2e.stand import CPU_REQUEST, ROOT, Finished, Stand, execute
 from tests.integration import samples
@@ -81,7 +82,7 @@ def _databases(at: Stand) -> set[str]:
 
 
 def _http(at: Stand) -> httpx.Client:
-    return httpx.Client(base_url=at.address(NAMESPACE), trust_env=False, timeout=30)
+    return plain_http.client(at.address(NAMESPACE))
 
 
 def _create(at: Stand, key: str) -> str:

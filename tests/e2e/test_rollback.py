@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
+from tests.e2e import plain_http
 from tests.e2e.browser import Browser, browser
 from tests.e2e.comparison import unlike_release
 from tests.e2e.release_pages import SAID, require_history, require_release
@@ -93,7 +93,7 @@ def _pods(at: Stand) -> set[str]:
 
 
 def _version(at: Stand) -> str:
-    answer = httpx.get(f"{at.address(NAMESPACE)}/version", trust_env=False)
+    answer = plain_http.get(f"{at.address(NAMESPACE)}/version")
     return str(answer.json()["version"])
 
 
