@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import settings
-from tests.e2e import stack_file
+from tests.e2e import release_history, stack_file
 from tests.e2e.live_cluster import live_cluster
 from tests.e2e.running import below, name_of
 from tests.e2e.server import GRACE_SECONDS, SERVER
@@ -95,15 +95,9 @@ class Doomed:
         chosen = {key: value or None for key, value in values.items()}
         stack_file.change(self.directory, STACK, chosen)
 
-    def history(self) -> list[dict[str, Any]]:
-        """The releases, newest first."""
-        shown = self.aegis("history", "--json").standard_output
-        found: list[dict[str, Any]] = json.loads(shown)["releases"]
-        return found
-
     def current(self) -> dict[str, Any]:
         """What the history says is deployed."""
-        return next(it for it in self.history() if it["current"])
+        return release_history.current(self, STACK)
 
     def live(self, kind: str) -> dict[str, dict[str, Any]]:
         """The namespace's objects of a kind, by name."""

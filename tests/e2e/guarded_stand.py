@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e import plain_http, stack_file
+from tests.e2e import plain_http, release_history, stack_file
 from tests.e2e.live_cluster import live_cluster
 from tests.e2e.running import Running, begin
 from tests.e2e.server import GRACE_SECONDS, SERVER
@@ -110,11 +109,9 @@ class Service:
         """Begin a command in a process group of its own."""
         return begin(argv, self.directory, self.environment, SECONDS)
 
-    def history(self) -> list[dict[str, Any]]:
-        """The releases, newest first."""
-        shown = self.run("aegis", "history", "--stack", STACK, "--json")
-        found: list[dict[str, Any]] = json.loads(shown.standard_output)["releases"]
-        return found
+    def current(self) -> dict[str, Any]:
+        """What the history says is deployed."""
+        return release_history.current(self, STACK)
 
     def live(self) -> dict[str, Any]:
         """The Deployment in the cluster."""

@@ -23,7 +23,6 @@ from tests.e2e.pipeline_stand import (
     TO_MAIN,
     aegis,
     built,
-    current,
     image,
     passed,
     pipeline_stand,
@@ -32,6 +31,7 @@ from tests.e2e.pipeline_stand import (
     results,
     runner,
 )
+from tests.e2e.release_history import current
 from tests.e2e.releases import push_release
 from tests.e2e.stand import Stand
 from tests.e2e.traffic import traffic

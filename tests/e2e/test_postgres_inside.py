@@ -21,6 +21,7 @@ from lab import images, settings
 from lab.command import wait_until
 from tests.e2e import plain_http
 from tests.e2e.data_traffic import reading
+from tests.e2e.release_history import releases
 from tests.e2e.stand import CPU_REQUEST, ROOT, Finished, Stand, execute
 from tests.integration import samples
 from tests.integration.data_commands import Data
@@ -71,8 +72,7 @@ def _name(directory: Path) -> str:
 
 def _datasets(at: Stand) -> list[str | None]:
     """The data sets of the releases, the newest first."""
-    listed = _aegis(at, "history", "--stack", STACK, "--json", "--limit", "4")
-    return [it["dataset"] for it in json.loads(listed.standard_output)["releases"]]
+    return [it["dataset"] for it in releases(at, STACK, 4)]
 
 
 def _databases(at: Stand) -> set[str]:

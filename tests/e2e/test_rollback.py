@@ -20,6 +20,7 @@ import yaml
 from tests.e2e import plain_http
 from tests.e2e.browser import Browser, browser
 from tests.e2e.comparison import unlike_release
+from tests.e2e.release_history import releases
 from tests.e2e.release_pages import SAID, require_history, require_release
 from tests.e2e.releases import REFUSED_LOG_LEVEL, push_release
 from tests.e2e.stand import Finished, Stand, execute
@@ -57,8 +58,7 @@ def _json(at: Stand, *words: str, expect: int) -> dict[str, Any]:
 
 
 def _newest(at: Stand, count: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _json(at, "history", expect=0)["releases"]
-    return found[:count]
+    return releases(at, "staging")[:count]
 
 
 def _change(at: Stand, settings: Mapping[str, object], gate: Mapping[str, object]) -> None:
@@ -396,7 +396,7 @@ def test_the_page_of_a_release_shows_how_it_went(
 ) -> None:
     # The newest of each kind.
     found: dict[str, int] = {}
-    for it in reversed(_json(at, "history", "--all", expect=0)["releases"]):
+    for it in reversed(releases(at, "staging", None)):
         message = str(it["message"])
         if "automated rollback" in message and "ended with exit code" in message:
             found["failed"] = it["rolledBackFrom"]
