@@ -29,7 +29,7 @@ DEPLOY, ROLLBACK = "deploy", "rollback"
 
 @dataclass
 class Faulty:
-    """A stack two verified releases deep, and what is done to it.
+    """A stack with a verified release, and what is done to it.
 
     Attributes:
         stack: The program and its stack.
@@ -189,9 +189,8 @@ def require_served(seen: list[Seen], title: str) -> None:
 
 @contextmanager
 def faulty(directory: Path) -> Iterator[Faulty]:
-    """Deploy two versions, verified; take everything down at the end."""
+    """Deploy a version, verified; take everything down at the end."""
     with doomed(directory, "faults") as stack:
         it = Faulty(stack, settings.load(os.environ, ROOT))
         it.deploys("v0")
-        it.deploys(it.version())
         yield it

@@ -79,6 +79,7 @@ def _never_below(at: Stand, least: int) -> Iterator[None]:
     assert min(int(it["metadata"]["annotations"][wanted]) for it in sets) >= least
 
 
+@every
 def test_a_stack_that_gets_an_autoscaler_keeps_its_pods(at: Stand) -> None:
     at.pulumi("stack", "init", "staging")
     at.stacks.append("staging")

@@ -12,6 +12,7 @@ from tests.e2e import plain_http
 from tests.e2e.releases import push
 from tests.e2e.stand import Stand
 from tests.e2e.traffic import traffic
+from tests.series import every
 
 PROJECT = "deploys"
 NAMESPACE, PRODUCTION = f"{PROJECT}-staging", f"{PROJECT}-production"
@@ -117,11 +118,14 @@ def test_a_second_up_changes_nothing(at: Stand) -> None:
     assert _deployment(at)["metadata"]["resourceVersion"] == before
 
 
-def test_a_changed_setting_rolls_out_with_no_request_lost(at: Stand) -> None:
-    before = at.names("configmap", NAMESPACE)
-    at.configure("staging", "logLevel", "warning")
-    with traffic(at.address(NAMESPACE)) as seen:
-        at.up("staging")
+def test_a_changed_setting_and_secret_roll_out_with_no_request_lost(at: Stand) -> None:
+    before, token = at.names("configmap", NAMESPACE), "a-token-of-the-tests-0123456789"
+    at.pulumi("config", "set", f"{PROJECT}:logLevel", "warning", "--stack", "staging")
+    command = ("config", "set", "--secret", f"{PROJECT}:apiToken", token, "--stack", "staging")
+    at.pulumi(*command)
+    url = at.address(NAMESPACE)
+    with traffic(url) as seen:
+        shown = at.up("staging")
     assert seen.failures == []
     assert set(seen.answers) == {200}
     assert seen.total > 20
@@ -132,16 +136,7 @@ def test_a_changed_setting_rolls_out_with_no_request_lost(at: Stand) -> None:
     live = at.live("configmap", ours.pop(), NAMESPACE)
     assert live["immutable"] is True
     assert live["data"]["AEGIS_LOG_LEVEL"] == "warning"
-
-
-def test_a_secret_reaches_the_service_and_stays_out_of_what_is_printed(at: Stand) -> None:
-    token = "a-token-of-the-tests-0123456789"
-    command = ("config", "set", "--secret", f"{PROJECT}:apiToken", token, "--stack", "staging")
-    at.pulumi(*command)
-    url = at.address(NAMESPACE)
-    with traffic(url) as seen:
-        shown = at.up("staging")
-    assert seen.failures == []
+    # The secret reaches the service, and stays out of what is printed.
     assert token not in shown.output
     assert plain_http.get(f"{url}/v1/records").status_code == 401
     allowed = {"Authorization": f"Bearer {token}"}
@@ -164,6 +159,7 @@ def test_production_takes_stagings_image_by_digest_and_builds_nothing(at: Stand)
     assert answer["gitSha"] == at.environment["AEGIS_GIT_SHA"]
 
 
+@every
 def test_a_new_commit_rolls_out_with_no_request_lost(at: Stand) -> None:
     commit = "f" * 40
     with traffic(at.address(NAMESPACE)) as seen:

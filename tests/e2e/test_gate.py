@@ -37,6 +37,7 @@ from tests.e2e.prometheus_stand import newest, prometheus
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import CPU_REQUEST
 from tests.e2e.traffic import traffic
+from tests.series import every
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "gate-tests"
@@ -206,9 +207,14 @@ HANGS = [
     ),
     ("unschedulable", {"resources": {"requests": {"cpu": "100"}}}, "Insufficient cpu"),
 ]
+LONG_SERIES = ("configuration", "startup")
+"""Like `image` and like `unready`."""
 
 
-@pytest.mark.parametrize(("kind", "changes", "why"), HANGS, ids=[h[0] for h in HANGS])
+@pytest.mark.parametrize(
+    ("kind", "changes", "why"),
+    [pytest.param(*it, id=it[0], marks=every if it[0] in LONG_SERIES else ()) for it in HANGS],
+)
 def test_a_release_that_cannot_start_is_refused_while_the_old_one_serves(
     good: Cluster, kind: str, changes: dict[str, Any], why: str
 ) -> None:
@@ -267,7 +273,8 @@ def test_a_release_that_says_its_version_well_and_fails_all_that_needs_its_data_
     assert verdict.figures.failed == 0
 
 
-@pytest.mark.parametrize("routable", [True, False])
+# Writes by way of the API server are those of the account below, which may send them.
+@pytest.mark.parametrize("routable", [True, pytest.param(False, marks=every)])
 def test_a_release_whose_data_is_read_and_written_passes_whichever_way_probes_go(
     good: Cluster, monkeypatch: pytest.MonkeyPatch, routable: bool
 ) -> None:
@@ -360,6 +367,7 @@ def test_a_good_release_passes_and_no_request_is_lost(good: Cluster) -> None:
     assert seen.versions == ["1", "3"]
 
 
+@every
 def test_the_api_servers_proxy_will_do_where_no_address_is_routable(
     good: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,7 +388,11 @@ def test_a_container_that_is_killed_for_memory_in_the_bake_time_is_evidence(good
 
 
 def test_a_pod_that_outlasts_the_progress_deadline_is_named_with_its_log(cluster: Cluster) -> None:
-    waiting = "print('waiting for the db', flush=True); import time; time.sleep(600)"
+    # It ends when it is told to: whoever comes next waits for that.
+    waiting = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit());"
+        "print('waiting for the db', flush=True); time.sleep(600)"
+    )
     probe = {"tcpSocket": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 100}
     _apply(
         _deployment("5", spec={"progressDeadlineSeconds": 9}, program=waiting, startupProbe=probe)

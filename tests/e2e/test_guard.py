@@ -85,6 +85,7 @@ def test_of_two_deployers_one_waits_and_one_is_told_who_works(web: Service) -> N
     assert web.guards == logs, "the guard of a deploy that ended well leaves no trace"
 
 
+@every
 def test_a_deploy_is_told_of_a_plain_update_that_runs(web: Service) -> None:
     web.choose("v6")
     update = web.begin(*PLAIN)

@@ -77,6 +77,7 @@ def edited(shop: Stand, path: Path, before: str, after: str) -> Iterator[None]:
         (shop.directory / path).write_text(source)
 
 
+@every
 def test_main_refuses_what_staging_has_not_verified(
     shop: Stand, github: GitHubServer, tmp_path: Path
 ) -> None:

@@ -204,6 +204,7 @@ def test_a_backup_is_restored_with_all_that_it_had_and_nothing_else(inside: Stan
     assert _records(inside) == {*before, mistake}
 
 
+@every
 def test_a_rollback_keeps_its_password_and_its_records(inside: Stand) -> None:
     before, records = inside.live("secret", "aegis-postgres", NAMESPACE), _records(inside)
     pod = inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"]
@@ -222,6 +223,8 @@ def test_a_rollback_keeps_its_password_and_its_records(inside: Stand) -> None:
 
 def test_a_refresh_and_the_way_back_lose_no_request(inside: Stand, taken: dict[str, Path]) -> None:
     before, name = _records(inside), _name(taken["one"])
+    secret = inside.live("secret", "aegis-postgres", NAMESPACE)
+    pod = inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"]
     refresh = ("data", "refresh", "--stack", STACK, "--yes", "--from")
     with reading(inside.address(NAMESPACE)) as seen:
         said = _aegis(inside, *refresh, str(taken["one"])).output
@@ -234,6 +237,8 @@ def test_a_refresh_and_the_way_back_lose_no_request(inside: Stand, taken: dict[s
     assert sampled != before
     assert [set(it) for it in seen.lists] == [before, sampled]
     assert _records(inside) == before
+    assert inside.live("secret", "aegis-postgres", NAMESPACE) == secret
+    assert inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"] == pod
     assert _datasets(inside)[:2] == [None, name]
     assert f"aegis_{short(name)}" in _databases(inside)
     # The settings have the one that was gone back from, as after any rollback.

@@ -126,6 +126,7 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
     far.unchanged("v1", _FIRST)
 
 
+@every
 def test_what_was_deleted_for_its_replacement_is_made_again_and_stays(far: Foreign) -> None:
     far.up("v1", _FIRST)
     first = far.live()
