@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,13 +19,14 @@ from aegis_deploy.model.signatures import is_secret
 from aegis_deploy.stack import checkpoint
 from aegis_deploy.stack.checkpoint import Resource
 from aegis_deploy.stack.session import Session
+from tests.e2e.live_cluster import live_cluster
 
 Object = Mapping[str, Any]
 
-_SECONDS = 300
 _LEFT_OVER = (
-    "configmap,secret,deployment,replicaset,statefulset,daemonset,job,service,serviceaccount,"
-    "poddisruptionbudget,networkpolicy,resourcequota,limitrange"
+    *("configmap", "secret", "deployment", "replicaset", "statefulset", "daemonset", "job"),
+    *("service", "serviceaccount", "poddisruptionbudget", "networkpolicy", "resourcequota"),
+    "limitrange",
 )
 """The kinds of which a namespace may hold nothing but what the release has."""
 _MADE_BY_THE_CLUSTER = ("ConfigMap kube-root-ca.crt", "ServiceAccount default")
@@ -119,40 +119,24 @@ def live_objects(recorded: Iterable[Resource], environment: Mapping[str, str]) -
 
     Args:
         recorded: The checkpoint's resources.
-        environment: What kubectl runs with.
+        environment: Its `KUBECONFIG` leads to the cluster; an empty one means this process's.
     """
-    managed = list(_managed(recorded))
-    asked = [
-        {
-            "apiVersion": item.outputs["apiVersion"],
-            "kind": item.outputs["kind"],
-            "metadata": {
-                key: value
-                for key, value in item.outputs["metadata"].items()
-                if key in ("name", "namespace")
-            },
-        }
-        for item in managed
-    ]
+    cluster = live_cluster(environment or os.environ)
     found: dict[str, Object] = {}
-    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": asked})
-    runs = [(("-f", "-", "--ignore-not-found"), manifest)] if asked else []
-    namespaces = {item["metadata"].get("namespace") for item in asked} - {None}
-    runs += [((_LEFT_OVER, "--namespace", str(name)), "") for name in sorted(map(str, namespaces))]
-    for words, text in runs:
-        done = subprocess.run(
-            ["kubectl", "get", *words, "--output", "json"],
-            input=text,
-            env=dict(environment) or dict(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
+    namespaces = set()
+    for item in _managed(recorded):
+        group, _, version = str(item.outputs["apiVersion"]).rpartition("/")
+        metadata = item.outputs["metadata"]
+        namespace = metadata.get("namespace")
+        there = cluster.find(
+            f"{item.outputs['kind']}.{version}.{group}", metadata["name"], namespace
         )
-        assert done.returncode == 0, done.stderr
-        shown = json.loads(done.stdout) if done.stdout.strip() else {"items": []}
-        for item in shown.get("items", [shown]):
-            found[item["metadata"]["uid"]] = item
+        if there is not None:
+            found[there["metadata"]["uid"]] = there
+        namespaces |= {str(namespace)} if namespace else set()
+    for namespace in sorted(namespaces):
+        for kind in _LEFT_OVER:
+            found |= {it["metadata"]["uid"]: it for it in cluster.objects(kind, namespace)}
     return list(found.values())
 
 

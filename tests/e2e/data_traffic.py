@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from tests.e2e import plain_http
 from tests.e2e.traffic import MOST_SECONDS, require_inside
+from tests.series import ALL
 
 WRITERS = 2
-PER_SECOND = 5
-"""Of each writer, a create and a read of what it created."""
+PER_SECOND = 5 if ALL else 2
+"""Of each writer, a create and a read of what it created; `make everything` has more."""
 AWAY = "urn:aegis:problem:database-away"
 _TIMEOUT = 30
 _CREATED = 201
@@ -103,7 +105,7 @@ def _clients(url: str, work: Callable[[threading.Event, float], None]) -> Iterat
 
 
 def _list(url: str, found: Read, stop: threading.Event, end: float) -> None:
-    with httpx.Client(base_url=url, timeout=_TIMEOUT, trust_env=False) as client:
+    with plain_http.client(url, _TIMEOUT) as client:
         while not stop.wait(1 / PER_SECOND) and time.monotonic() < end:
             try:
                 answer = client.get("/v1/records")
@@ -120,7 +122,7 @@ def _list(url: str, found: Read, stop: threading.Event, end: float) -> None:
 
 
 def _write(url: str, found: Written, stop: threading.Event, end: float) -> None:
-    with httpx.Client(base_url=url, timeout=_TIMEOUT, trust_env=False) as client:
+    with plain_http.client(url, _TIMEOUT) as client:
         while not stop.wait(1 / PER_SECOND) and time.monotonic() < end:
             key = f"load-{secrets.token_hex(8)}"
             asked = client.build_request(

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from lab import settings
+from tests.e2e import release_history, stack_file
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.running import below, name_of
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import ROOT, Finished, execute
-from tests.e2e.traffic import PER_SECOND, Seen, traffic
+from tests.e2e.traffic import Seen, traffic
 from tests.evidence.plugin import keep
 from tests.pulumi_plugins import named, outlive_their_engine
 
@@ -86,22 +88,20 @@ class Doomed:
 
     def choose(self, version: str) -> None:
         """Choose the version that is deployed next."""
-        self.run("pulumi", "config", "set", "--stack", STACK, "version", version)
+        self.configure(version=version)
 
-    def history(self) -> list[dict[str, Any]]:
-        """The releases, newest first."""
-        shown = self.aegis("history", "--json").standard_output
-        found: list[dict[str, Any]] = json.loads(shown)["releases"]
-        return found
+    def configure(self, **values: str) -> None:
+        """Set settings; an empty one is taken away."""
+        chosen = {key: value or None for key, value in values.items()}
+        stack_file.change(self.directory, STACK, chosen)
 
     def current(self) -> dict[str, Any]:
         """What the history says is deployed."""
-        return next(it for it in self.history() if it["current"])
+        return release_history.current(self, STACK)
 
     def live(self, kind: str) -> dict[str, dict[str, Any]]:
         """The namespace's objects of a kind, by name."""
-        where = ("--namespace", self.namespace, "get", kind, "--output", "json")
-        items = json.loads(self.run("kubectl", *where).standard_output)["items"]
+        items = live_cluster(self.environment).objects(kind, self.namespace)
         return {item["metadata"]["name"]: item for item in items}
 
     def die(self, words: Sequence[str], victim: str, number: signal.Signals, after: float) -> Death:
@@ -158,7 +158,7 @@ class Doomed:
             time.sleep(0.1)
 
     @contextmanager
-    def busy(self, per_second: int = PER_SECOND) -> Iterator[list[Seen]]:
+    def busy(self) -> Iterator[list[Seen]]:
         """Send both services requests while the block runs."""
         services = self.live("service")
         with ExitStack() as stack:
@@ -167,7 +167,6 @@ class Doomed:
                     traffic(
                         f"http://{services[name]['spec']['clusterIP']}",
                         watched="version",
-                        per_second=per_second,
                     )
                 )
                 for name in (WEB, PLAIN)
@@ -252,16 +251,16 @@ def doomed(directory: Path, name: str = "deaths") -> Iterator[Doomed]:
     }
     it = Doomed(program, environment, f"{name}-{secrets.token_hex(3)}")
     it.run("pulumi", "stack", "init", STACK)
-    for words in (
-        ("namespace", it.namespace),
-        ("grace", str(GRACE_SECONDS)),
-        ("--path", "doomed:gate.bakeSeconds", "1"),
-        ("--path", "doomed:gate.probeRate", "10"),
+    settings = {
+        "namespace": it.namespace,
+        "grace": str(GRACE_SECONDS),
+        "gate.bakeSeconds": "1",
+        "gate.probeRate": "10",
         # Death is the subject here, not how soon a busy machine starts a pod.
-        ("--path", "doomed:gate.unreadySeconds", "60"),
-        ("--path", "doomed:gate.p99Ms", "10000"),
-    ):
-        it.run("pulumi", "config", "set", "--stack", STACK, *words)
+        "gate.unreadySeconds": "60",
+        "gate.p99Ms": "10000",
+    }
+    stack_file.change(program, STACK, settings)
     try:
         yield it
     except Exception:

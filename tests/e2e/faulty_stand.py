@@ -5,7 +5,6 @@ Stands on `doomed_stand`: a namespace and a state backend of its own, two Deploy
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from lab import outage, settings
 from lab.settings import LabSettings
 from tests.e2e.doomed_stand import STACK, Doomed, doomed
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.releases import push
 from tests.e2e.running import Running, begin
 from tests.e2e.stand import ROOT
@@ -23,14 +23,13 @@ from tests.e2e.traffic import Seen
 
 SECONDS = 900
 """A command that an outage befalls waits for all that waits for it."""
-PER_SECOND = 40
 WATCHERS = ("controller-manager", "scheduler", "kubelet", "proxy")
 DEPLOY, ROLLBACK = "deploy", "rollback"
 
 
 @dataclass
 class Faulty:
-    """A stack two verified releases deep, and what is done to it.
+    """A stack with a verified release, and what is done to it.
 
     Attributes:
         stack: The program and its stack.
@@ -65,10 +64,8 @@ class Faulty:
             self.before, self.good = self.good, version
 
     def configure(self, **values: str) -> None:
-        """Set settings; an empty one is removed."""
-        for name, value in values.items():
-            what = ("set", name, value) if value else ("rm", name)
-            self.stack.run("pulumi", "config", *what, "--stack", STACK, expect=None)
+        """Set settings; an empty one is taken away."""
+        self.stack.configure(**values)
 
     def image(self, tag: str) -> str:
         """Push an image that no node has, and return its reference."""
@@ -87,8 +84,8 @@ class Faulty:
     def pods(self, version: str, *, ready: bool = False) -> int:
         """How many pods of a version there are, or are ready."""
         label = f"app.kubernetes.io/version={version}"
-        where = ("--namespace", self.stack.namespace, "get", "pods", "-l", label, "-o", "json")
-        items = json.loads(self.stack.run("kubectl", *where).standard_output)["items"]
+        cluster = live_cluster(self.stack.environment)
+        items = cluster.objects("pods", self.stack.namespace, label)
         # What is still ending is of the time before.
         items = [it for it in items if "deletionTimestamp" not in it["metadata"]]
         if not ready:
@@ -128,7 +125,7 @@ class Faulty:
     @contextmanager
     def busy(self) -> Iterator[list[Seen]]:
         """Send both services requests while the block runs."""
-        with self.stack.busy(PER_SECOND) as seen:
+        with self.stack.busy() as seen:
             yield seen
 
     def kubectl(self, *words: str) -> None:
@@ -192,9 +189,8 @@ def require_served(seen: list[Seen], title: str) -> None:
 
 @contextmanager
 def faulty(directory: Path) -> Iterator[Faulty]:
-    """Deploy two versions, verified; take everything down at the end."""
+    """Deploy a version, verified; take everything down at the end."""
     with doomed(directory, "faults") as stack:
         it = Faulty(stack, settings.load(os.environ, ROOT))
         it.deploys("v0")
-        it.deploys(it.version())
         yield it

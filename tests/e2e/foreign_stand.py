@@ -21,6 +21,8 @@ from aegis_deploy.replay.model import Replay
 from aegis_deploy.replay.program import registering
 from aegis_deploy.stack import checkpoint
 from aegis_deploy.stack.session import Session
+from tests.e2e import stack_file
+from tests.e2e.live_cluster import live_cluster
 from tests.evidence.plugin import keep
 from tests.languages.programs import Language
 
@@ -62,7 +64,7 @@ class Foreign:
 
     def choose(self, version: str, password: str) -> None:
         """Choose the program's version and its secret."""
-        self.run("pulumi", "config", "set", "version", version, "--stack", STACK)
+        stack_file.change(self.directory, STACK, {"version": version})
         # Through a file's name, not through the process's arguments.
         subprocess.run(
             ["pulumi", "config", "set", "--secret", "password", "--stack", STACK],
@@ -121,26 +123,20 @@ class Foreign:
 
     def live(self) -> dict[str, Any]:
         """The live objects, as far as the program declares them, byte for byte."""
-        shown = self.run(
-            *("kubectl", "--namespace", self.namespace, "get"),
-            ",".join((*KINDS, f"widgets.{self.namespace}.example.com")),
-            *("--output", "json"),
-        )
+        cluster = live_cluster(self.environment)
         return {
             f"{item['kind']} {item['metadata']['name']}": _declared(item)
-            for item in json.loads(shown)["items"]
+            for kind in (*KINDS, f"widgets.{self.namespace}.example.com")
+            for item in cluster.objects(kind, self.namespace)
             if item["metadata"]["name"] not in ("kube-root-ca.crt", "default")
         }
 
     def pods(self) -> set[str]:
         """The service's pods that are not being deleted."""
-        shown = self.run(
-            *("kubectl", "--namespace", self.namespace, "get", "pods", "-l", "app=web"),
-            *("--output", "json"),
-        )
+        found = live_cluster(self.environment).objects("pods", self.namespace, "app=web")
         return {
             item["metadata"]["name"]
-            for item in json.loads(shown)["items"]
+            for item in found
             if "deletionTimestamp" not in item["metadata"]
         }
 
@@ -149,7 +145,7 @@ class Foreign:
         deadline = time.monotonic() + SECONDS
         while not ready():
             assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
-            time.sleep(0.05)
+            time.sleep(0.1)
 
 
 def _declared(item: Any) -> Any:
@@ -200,9 +196,8 @@ def foreign(directory: Path, language: Language | None = None) -> Iterator[Forei
     }
     it = Foreign(directory, environment, f"replay-{secrets.token_hex(3)}")
     it.run("pulumi", "stack", "init", STACK)
-    it.run("pulumi", "config", "set", "namespace", it.namespace, "--stack", STACK)
-    image = os.environ["AEGIS_RUNTIME_IMAGE"]
-    it.run("pulumi", "config", "set", "image", image, "--stack", STACK)
+    settings = {"namespace": it.namespace, "image": os.environ["AEGIS_RUNTIME_IMAGE"]}
+    stack_file.change(directory, STACK, settings)
     try:
         yield it
     except Exception:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,8 @@ from typing import Any
 
 import httpx
 
+from tests.e2e import plain_http, release_history, stack_file
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.running import Running, begin
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import CPU_REQUEST, ROOT, Finished, execute
@@ -100,27 +101,21 @@ class Service:
 
     def choose(self, version: str, **environment: str) -> None:
         """Choose the version that is deployed next, and its pods' environment."""
-        self.run("pulumi", "config", "set", "--stack", STACK, "version", version)
-        self.run("pulumi", "config", "rm", "--stack", STACK, "environment", expect=None)
-        for name, value in environment.items():
-            path = f"environment.{name}"
-            self.run("pulumi", "config", "set", "--stack", STACK, "--path", path, value)
+        pods = {f"environment.{name}": value for name, value in environment.items()}
+        settings = {"version": version, "environment": None, **pods}
+        stack_file.change(self.directory, STACK, settings)
 
     def begin(self, *argv: str) -> Running:
         """Begin a command in a process group of its own."""
         return begin(argv, self.directory, self.environment, SECONDS)
 
-    def history(self) -> list[dict[str, Any]]:
-        """The releases, newest first."""
-        shown = self.run("aegis", "history", "--stack", STACK, "--json")
-        found: list[dict[str, Any]] = json.loads(shown.standard_output)["releases"]
-        return found
+    def current(self) -> dict[str, Any]:
+        """What the history says is deployed."""
+        return release_history.current(self, STACK)
 
     def live(self) -> dict[str, Any]:
         """The Deployment in the cluster."""
-        shown = self.run("kubectl", "-n", NAMESPACE, "get", "deployment", "web", "-o", "json")
-        found: dict[str, Any] = json.loads(shown.standard_output)
-        return found
+        return live_cluster(self.environment).get("deployment", "web", NAMESPACE)
 
     def serves(self) -> str:
         """The version that the Deployment asks for."""
@@ -130,14 +125,13 @@ class Service:
     def pods(self, version: str) -> int:
         """How many pods of a version there are."""
         label = f"app.kubernetes.io/version={version}"
-        shown = self.run("kubectl", "-n", NAMESPACE, "get", "pods", "-l", label, "-o", "name")
-        return len(shown.standard_output.split())
+        return len(live_cluster(self.environment).objects("pods", NAMESPACE, label))
 
     @property
     def url(self) -> str:
         """Where the service answers from this machine."""
-        shown = self.run("kubectl", "-n", NAMESPACE, "get", "service", "web", "-o", "json")
-        return f"http://{json.loads(shown.standard_output)['spec']['clusterIP']}"
+        web = live_cluster(self.environment).get("service", "web", NAMESPACE)
+        return f"http://{web['spec']['clusterIP']}"
 
     @property
     def guards(self) -> list[Path]:
@@ -174,9 +168,8 @@ def service(directory: Path) -> Iterator[Service]:
     made.run("kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found")
     before = set(made.guards)
     made.run("pulumi", "stack", "init", STACK)
-    for name, value in (("bakeSeconds", "1"), ("unreadySeconds", "300"), ("p99Ms", "60000")):
-        path = f"shop:gate.{name}"
-        made.run("pulumi", "config", "set", "--stack", STACK, "--path", path, value)
+    gate = {"gate.bakeSeconds": "1", "gate.unreadySeconds": "300", "gate.p99Ms": "60000"}
+    stack_file.change(program, STACK, gate)
     try:
         made.choose("v1")
         made.run("aegis", "deploy", "--yes", "--stack", STACK)
@@ -193,6 +186,6 @@ def service(directory: Path) -> Iterator[Service]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/version", timeout=2, trust_env=False).status_code == 200
+        return plain_http.get(f"{url}/version", seconds=2).status_code == 200
     except httpx.HTTPError:
         return False

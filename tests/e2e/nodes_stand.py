@@ -24,6 +24,7 @@ from lab import nodes, settings
 from lab.daemon import Supervisor
 from lab.node import Node
 from lab.settings import LabSettings
+from tests.e2e import release_history
 from tests.e2e.releases import push_release
 from tests.e2e.running import Running, begin
 from tests.e2e.stand import ROOT, Finished, Stand, execute, stand
@@ -84,8 +85,7 @@ class Nodes:
 
     def current(self) -> dict[str, Any]:
         """What the history says is deployed."""
-        found: dict[str, Any] = next(it for it in self.told("history")["releases"] if it["current"])
-        return found
+        return release_history.current(self.at, STACK)
 
     def change(self, values: dict[str, object], gate: dict[str, object] | None = None) -> None:
         """Edit the stack's file, as a person does."""
@@ -104,9 +104,8 @@ class Nodes:
 
     def pods(self, version: str | None = None, *, ending: bool = False) -> list[dict[str, Any]]:
         """The service's pods, of all versions or of one; those that end only when asked for."""
-        words = ("get", "pods", "--selector", "app.kubernetes.io/name=aegis-api", "-o", "json")
-        shown = self.at.kubectl("--namespace", self.namespace, *words)
-        items = json.loads(shown.standard_output)["items"]
+        service = "app.kubernetes.io/name=aegis-api"
+        items = self.at.cluster.objects("pods", self.namespace, service)
         label = "app.kubernetes.io/version"
         return [
             it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,14 +117,6 @@ def results(played: Mapping[str, Job]) -> dict[str, str]:
 def aegis(shop: Stand, *words: str) -> Finished:
     """Run `aegis` as a person does."""
     return execute("aegis", *words, cwd=shop.directory, env=shop.environment)
-
-
-def current(shop: Stand, stack: str) -> dict[str, Any]:
-    """Return the release that a stack runs."""
-    done = aegis(shop, "history", "--stack", stack, "--json")
-    releases = json.loads(done.standard_output)["releases"]
-    found: dict[str, Any] = next(it for it in releases if it["current"])
-    return found
 
 
 def image(shop: Stand, stack: str) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.e2e import stack_file
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.stand import ROOT, Finished, execute
 
 PROJECT = "shop"
@@ -66,10 +68,9 @@ class SmallProgram:
 
     def configure(self, settings: Mapping[str, str]) -> None:
         """Change settings; one that is empty is taken away."""
-        for key, value in settings.items():
-            what = ("set", "--path", f"{PROJECT}:{key}", value) if value else ("rm", key)
-            # One that is not there cannot be taken away.
-            self.run("pulumi", "config", *what, *STACK, expect=0 if value else None)
+        stack_file.change(
+            self.directory, "far", {key: value or None for key, value in settings.items()}
+        )
 
     def aegis(self, *words: str, expect: int | None = 0) -> Finished:
         """Run `aegis` on the stack."""
@@ -85,9 +86,10 @@ class SmallProgram:
 
     def live(self, kind: str, name: str = "") -> Any:
         """Read a live object of the namespace, or all of a kind."""
-        words = ("get", kind, *filter(None, [name]), "--output", "json")
-        found = json.loads(self.kubectl(*words).standard_output)
-        return found if name else found["items"]
+        cluster = live_cluster(self.environment)
+        if name:
+            return cluster.get(kind, name, self.namespace)
+        return cluster.objects(kind, self.namespace)
 
     def leave(self, *objects: str) -> None:
         """Delete the namespace, and what is named.

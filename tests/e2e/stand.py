@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.e2e import stack_file
+from tests.e2e.live_cluster import LiveCluster, live_cluster
 from tests.evidence.plugin import keep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,9 +109,14 @@ class Stand:
         resources: list[dict[str, Any]] = deployment.get("resources", [])
         return resources
 
-    def configure(self, stack: str, key: str, value: str) -> None:
-        """Change a setting of a stack."""
-        self.pulumi("config", "set", f"{self.project}:{key}", value, "--stack", stack)
+    def configure(self, stack: str, key: str, value: str | None) -> None:
+        """Change a setting of a stack; None takes it away."""
+        stack_file.change(self.directory, stack, {key: value})
+
+    @property
+    def cluster(self) -> LiveCluster:
+        """The lab's cluster, for what is only looked at."""
+        return live_cluster(self.environment)
 
     def kubectl(self, *words: str, expect: int | None = 0) -> Finished:
         """Run kubectl against the lab."""
@@ -119,15 +126,15 @@ class Stand:
 
     def live(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
         """Return an object as the cluster has it."""
-        where = ("--namespace", namespace) if namespace else ()
-        shown = self.kubectl(*where, "get", kind, name, "--output", "json")
-        found: dict[str, Any] = json.loads(shown.standard_output)
-        return found
+        return self.cluster.get(kind, name, namespace)
+
+    def is_there(self, kind: str, name: str, namespace: str | None = None) -> bool:
+        """Return whether the cluster has an object."""
+        return self.cluster.find(kind, name, namespace) is not None
 
     def names(self, kind: str, namespace: str) -> set[str]:
         """Return the names of a namespace's objects of one kind."""
-        shown = self.kubectl("--namespace", namespace, "get", kind, "--output", "name")
-        return {line.partition("/")[2] for line in shown.standard_output.splitlines()}
+        return {it["metadata"]["name"] for it in self.cluster.objects(kind, namespace)}
 
     def address(self, namespace: str) -> str:
         """Return the URL at which a stack's service answers from this machine."""
@@ -155,6 +162,7 @@ def stand(directory: Path, project: str = PROJECT) -> Iterator[Stand]:
         settings.write_text(re.sub(r"^( *)(bakeSeconds: \d+)$", _PATIENT, hurry, flags=re.M))
     (directory / ".venv").symlink_to(ROOT / ".venv")
     backend = Path(os.environ["AEGIS_LAB"]) / f"tests-of-{project}"
+    killed = backend.exists()
     backend.mkdir(exist_ok=True)
     environment = {
         **{k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"},
@@ -164,7 +172,8 @@ def stand(directory: Path, project: str = PROJECT) -> Iterator[Stand]:
         "AEGIS_GIT_SHA": "0" * 39 + "1",
     }
     it = Stand(directory, environment, project)
-    _clear(it)
+    if killed:
+        _clear(it)
     try:
         for stack in ("staging", "production"):
             require_free(it, stack)
@@ -217,26 +226,34 @@ def _rename(directory: Path, project: str) -> None:
 def _clear(it: Stand) -> None:
     """Destroy every stack of the tests' backend, also those of a run that was killed."""
     listed = it.pulumi("stack", "ls", "--json")
-    for stack in [row["name"] for row in json.loads(listed.standard_output)]:
-        it.pulumi("cancel", "--stack", stack, "--yes", expect=None)
-        it.pulumi("refresh", "--stack", stack, "--yes", "--clear-pending-creates", expect=None)
+    for row in json.loads(listed.standard_output):
+        stack = row["name"]
+        if _locked(it):
+            it.pulumi("cancel", "--stack", stack, "--yes", expect=None)
         destroy = ("destroy", "--stack", stack, "--yes", "--skip-preview")
-        if it.pulumi(*destroy, expect=None).code != 0:
-            # Something is protected, which the tests made themselves.
-            it.pulumi("state", "unprotect", "--all", "--stack", stack, "--yes")
+        if row.get("resourceCount") and it.pulumi(*destroy, expect=None).code != 0:
+            # A run was killed in the middle, or something is protected that the tests made.
+            it.pulumi("refresh", "--stack", stack, "--yes", "--clear-pending-creates", expect=None)
+            it.pulumi("state", "unprotect", "--all", "--stack", stack, "--yes", expect=None)
             it.pulumi(*destroy)
         # What is kept when it is destroyed keeps its namespace.
-        it.kubectl("delete", "namespace", it.namespace(stack), "--ignore-not-found")
+        if it.is_there("namespace", it.namespace(stack)):
+            it.kubectl("delete", "namespace", it.namespace(stack), "--ignore-not-found")
         # Not `destroy --remove`: that deletes Pulumi.<stack>.yaml, which the tests are to deploy.
         it.pulumi("stack", "rm", stack, "--yes", "--preserve-config")
         it.stacks[:] = [name for name in it.stacks if name != stack]
 
 
+def _locked(it: Stand) -> bool:
+    """Whether who held a stack of the tests' backend died with its lock."""
+    backend = Path(it.environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
+    return any((backend / ".pulumi" / "locks").rglob("*.json"))
+
+
 def require_free(it: Stand, stack: str) -> None:
     """Fail when the namespace that a test is to make is there already: it is a person's."""
     namespace = it.namespace(stack)
-    found = it.kubectl("get", "namespace", namespace, expect=None)
-    assert found.code != 0, (
+    assert not it.is_there("namespace", namespace), (
         f"the namespace {namespace} is in use on this lab; the tests deploy it themselves: "
         f"pulumi destroy --stack {stack}"
     )

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import yaml
 
 from lab import database, settings
+from tests.e2e import plain_http
 from tests.e2e.data_traffic import Written, writing
 from tests.e2e.running import below
 from tests.e2e.stand import ROOT, Finished, Stand, execute, stand
@@ -131,8 +131,7 @@ class Stored:
 
     def asks(self, name: str, value: int) -> None:
         """Choose one of the stack's settings."""
-        path = f"{self.at.project}:{name}"
-        self.at.pulumi("config", "set", "--path", path, str(value), *STACK)
+        self.at.configure("staging", name, str(value))
 
     def commit(self) -> None:
         """Give the next image a tag of its own."""
@@ -140,7 +139,7 @@ class Stored:
 
     def says(self) -> dict[str, Any]:
         """What the service says of itself."""
-        found: dict[str, Any] = httpx.get(f"{self.url}/version", trust_env=False).json()
+        found: dict[str, Any] = plain_http.get(f"{self.url}/version").json()
         return found
 
     @property

@@ -23,13 +23,11 @@ def _commands(*names: str) -> tuple[str, ...]:
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "tests/e2e/stand.py": _PROGRAM,
-    "tests/e2e/doomed_stand.py": _commands("history"),
-    "tests/e2e/pipeline_stand.py": _commands("history"),
-    "tests/e2e/guarded_stand.py": _commands("deploy", "history"),
+    "tests/e2e/guarded_stand.py": _commands("deploy"),
     "tests/e2e/nodes_stand.py": (
         *_PROGRAM,
         "lab/nodes.py",
-        *_commands("deploy", "history", "drift"),
+        *_commands("deploy", "drift"),
     ),
     "tests/e2e/faulty_stand.py": _commands("deploy", "rollback", "recover"),
     "tests/languages/programs.py": ("tests/languages/",),

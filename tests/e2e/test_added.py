@@ -10,6 +10,7 @@ import pytest
 
 from aegis_deploy.history.verification_store import VERIFIED
 from aegis_deploy.stack.session import Session
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.small_program import STACK, SmallProgram
 from tests.series import every
 
@@ -205,14 +206,13 @@ class Shop(SmallProgram):
 
     def names(self, kind: str, namespace: str | None = None) -> list[str]:
         """The names of the live objects of a kind."""
-        where = ("--namespace", namespace or self.namespace)
-        found = self.run("kubectl", *where, "get", kind, "--output", "name").standard_output
-        return [line.partition("/")[2] for line in found.split()]
+        found = live_cluster(self.environment).objects(kind, namespace or self.namespace)
+        return [it["metadata"]["name"] for it in found]
 
     def served_by(self) -> str:
         """What the release that the Deployment is of had added."""
-        shown = ("--output", "jsonpath={.metadata.labels.adds} {.status.readyReplicas}")
-        return self.kubectl("get", "deployment", "web", *shown).standard_output
+        web = self.live("deployment", "web")
+        return f"{web['metadata']['labels']['adds']} {web['status'].get('readyReplicas')}"
 
 
 @pytest.fixture

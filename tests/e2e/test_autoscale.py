@@ -70,16 +70,16 @@ def _wait_for(at: Stand, replicas: int) -> None:
 @contextmanager
 def _never_below(at: Stand, least: int) -> Iterator[None]:
     """Require that no request is lost, and that there are never fewer pods asked for."""
-    generations = ("--namespace", NAMESPACE, "get", "replicasets", "--output", "json")
     with traffic(at.address(NAMESPACE), watched="version") as seen:
         yield
     assert seen.failures == []
     assert set(seen.answers) == {200}
-    sets = json.loads(at.kubectl(*generations).standard_output)["items"]
+    sets = at.cluster.objects("replicasets", NAMESPACE)
     wanted = "deployment.kubernetes.io/desired-replicas"
     assert min(int(it["metadata"]["annotations"][wanted]) for it in sets) >= least
 
 
+@every
 def test_a_stack_that_gets_an_autoscaler_keeps_its_pods(at: Stand) -> None:
     at.pulumi("stack", "init", "staging")
     at.stacks.append("staging")
@@ -138,7 +138,7 @@ def test_it_goes_again_the_way_the_readme_says(at: Stand) -> None:
     with _never_below(at, LEAST):
         _deploys(at)
         _wait_for(at, LEAST)
-    at.pulumi("config", "rm", f"{PROJECT}:autoscale", *STACK)
+    at.configure("staging", "autoscale", None)
     at.configure("staging", "logLevel", "error")
     with _never_below(at, LEAST):
         _deploys(at)

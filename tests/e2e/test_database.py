@@ -21,6 +21,7 @@ from lab.command import wait_until
 from tests.e2e import github_server
 from tests.e2e.data_traffic import writing
 from tests.e2e.pipeline_stand import KUBECONFIG, passed, pull_request, runner
+from tests.e2e.release_history import current
 from tests.e2e.stand import ROOT
 from tests.e2e.stored_stand import GATE, SHORT, STACK, Stored, stored_stand
 from tests.series import every
@@ -46,14 +47,17 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
 
 def _pods(stored: Stored) -> dict[str, int]:
     """The service's pods by name, each with how often its containers started anew."""
-    which = ("--selector", "app.kubernetes.io/name=aegis-api", "--output", "json")
-    shown = stored.at.kubectl("--namespace", stored.namespace, "get", "pods", *which)
-    found = json.loads(shown.standard_output)["items"]
+    which = "app.kubernetes.io/name=aegis-api"
+    found = stored.at.cluster.objects("pods", stored.namespace, which)
     return {
         it["metadata"]["name"]: sum(c["restartCount"] for c in it["status"]["containerStatuses"])
         for it in found
         if "deletionTimestamp" not in it["metadata"]
     }
+
+
+def _deployment(stored: Stored) -> dict[str, Any]:
+    return stored.at.live("deployment", "aegis-api", stored.namespace)
 
 
 def test_a_database_that_cannot_be_reached_fails_the_first_deploy_and_the_next_goes_on(
@@ -86,6 +90,7 @@ def test_the_service_serves_from_it_over_tls_and_says_which_schema_it_has(stored
     assert stored.password not in shown.output
 
 
+@every
 def test_an_expand_is_deployed_under_load_with_nothing_lost(stored: Stored) -> None:
     stored.adds(2, 'op.add_column("records", sa.Column("note", sa.Text))')
     stored.commit()
@@ -100,19 +105,20 @@ def test_a_bad_release_after_its_expand_goes_back_under_load_and_the_schema_stay
     stored: Stored,
 ) -> None:
     main = stored.at.directory / "app" / "__main__.py"
-    kept = main.read_bytes()
-    stored.adds(3, 'op.add_column("records", sa.Column("more", sa.Text))')
+    kept, before = main.read_bytes(), stored.says()["schema"]["head"]
+    stored.adds(before + 1, 'op.add_column("records", sa.Column("more", sa.Text))')
     main.write_bytes(b'raise SystemExit("boom: of a test")\n')
     stored.commit()
     with stored.loaded():
         failed = stored.told("deploy", "--yes", expect=4)
     main.write_bytes(kept)
     assert "boom: of a test" in failed["error"]["why"]
-    assert stored.schema() == (3, 0), "no downgrade is ever run"
-    assert stored.says()["schema"]["head"] == 2
-    assert stored.told("status")["database"] == {"revision": 3, "leastHead": 0}
+    assert stored.schema() == (before + 1, 0), "no downgrade is ever run"
+    assert stored.says()["schema"]["head"] == before
+    assert stored.told("status")["database"] == {"revision": before + 1, "leastHead": 0}
 
 
+@every
 def test_a_migration_that_fails_half_way_leaves_the_release_serving_and_the_next_goes_on(
     stored: Stored,
 ) -> None:
@@ -141,9 +147,8 @@ def test_a_database_that_is_away_takes_no_pod_out_and_comes_back_by_itself(store
         database.stop(settings.load(os.environ, ROOT))
         try:
             wait_until(lambda: written.refused > 5, what="some refusals", timeout=SECONDS)
-            where = ("get", "deployment", "aegis-api", "-o", "jsonpath={.status.readyReplicas}")
-            ready = stored.at.kubectl("--namespace", stored.namespace, *where).standard_output
-            assert int(ready) == len(before), "all would go at once"
+            ready = _deployment(stored)["status"]["readyReplicas"]
+            assert ready == len(before), "all would go at once"
             assert stored.says()["version"], "what needs no data is answered"
         finally:
             database.start(settings.load(os.environ, ROOT))
@@ -201,7 +206,9 @@ def test_recover_judges_what_the_gate_could_tell_nothing_of_once_the_database_is
 def test_a_database_that_goes_in_the_middle_of_a_rollout_is_nobody_s_fault(
     stored: Stored,
 ) -> None:
-    good, serving = stored.told("status")["release"]["number"], stored.says()["gitSha"]
+    before, serving = current(stored.at, "staging"), stored.says()["gitSha"]
+    # What a rollback brought back goes by the number that it had.
+    good = before["restores"] or before["number"]
     # The first new pod is to be ready, and every old one to be there still, when it goes.
     stored.asks("minReadySeconds", LATE_SECONDS)
     stored.asks("gate.unreadySeconds", LATE_SECONDS)
@@ -227,23 +234,21 @@ def test_a_database_that_goes_in_the_middle_of_a_rollout_is_nobody_s_fault(
     stored.asks("minReadySeconds", SHORT["minReadySeconds"])
     stored.asks("gate.unreadySeconds", GATE["unreadySeconds"])
     # None is held to be bad, so that nobody has to insist.
-    after = [it for it in stored.told("history")["releases"] if it["number"] > good]
+    after = [it for it in stored.told("history")["releases"] if it["number"] > before["number"]]
     assert after
     assert not [it for it in after if it["refused"]]
 
 
 def _is_first_ready(stored: Stored) -> bool:
     """Whether the pods of two releases are ready, the new one's not for long enough."""
-    where = ("--namespace", stored.namespace, "get", "deployment", "aegis-api", "--output", "json")
-    found = json.loads(stored.at.kubectl(*where).standard_output)
+    found = _deployment(stored)
     wanted, status = found["spec"]["replicas"], found["status"]
     return bool(status.get("updatedReplicas") == 1 and status.get("readyReplicas") == wanted + 1)
 
 
 def _rollout(stored: Stored, after: int = 0) -> tuple[int, bool]:
     """The Deployment's generation, and whether the rollout of one after another is complete."""
-    where = ("--namespace", stored.namespace, "get", "deployment", "aegis-api", "--output", "json")
-    found = json.loads(stored.at.kubectl(*where).standard_output)
+    found = _deployment(stored)
     generation, status = found["metadata"]["generation"], found["status"]
     wanted = {"updatedReplicas", "readyReplicas", "replicas"}
     counts = {status.get(it) for it in wanted}

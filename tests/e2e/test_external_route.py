@@ -70,7 +70,7 @@ def first(at: Stand) -> str:
     refused = aegis(at, "deploy", "--yes", expect=3).output
     assert "there is no Gateway nowhere/public" in refused
     assert f"aegis:gateway {GATEWAY}" in refused
-    assert NAMESPACE not in at.kubectl("get", "namespaces", "--output", "name").output
+    assert not at.is_there("namespace", NAMESPACE)
     at.configure(STACK, "gateway", GATEWAY)
     authority = Path(os.environ["AEGIS_INGRESS_AUTHORITY"]).read_text()
     set_gate(at, through="ingress", ca=authority)

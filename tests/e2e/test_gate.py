@@ -1,6 +1,6 @@
 """The gate on a real cluster: how soon and why a release that cannot become good is refused.
 
-A small server under a Deployment of two in a namespace of its own, changed with kubectl, so that
+A small server under a Deployment of two in a namespace of its own, changed by nobody else, so that
 what is judged is the gate and nothing else.
 """
 
@@ -12,7 +12,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, Queue
@@ -31,10 +31,13 @@ from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
 from aegis_deploy.model.gate_settings import GateSettings, Prometheus
 from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import UNTOLD, Verdict
+from tests.e2e import plain_http
+from tests.e2e.live_cluster import live_cluster
 from tests.e2e.prometheus_stand import newest, prometheus
 from tests.e2e.server import GRACE_SECONDS, SERVER
 from tests.e2e.stand import CPU_REQUEST
 from tests.e2e.traffic import traffic
+from tests.series import every
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "gate-tests"
@@ -103,10 +106,9 @@ def _deployment(
     }
 
 
-def _kubectl(*words: str, given: object = None) -> str:
+def _kubectl(*words: str) -> str:
     done = subprocess.run(
         ["kubectl", *words],
-        input=None if given is None else json.dumps(given),
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -116,8 +118,8 @@ def _kubectl(*words: str, given: object = None) -> str:
     return done.stdout
 
 
-def _apply(thing: object) -> None:
-    _kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", given=thing)
+def _apply(thing: Mapping[str, Any]) -> None:
+    live_cluster(os.environ).apply(thing)
 
 
 @pytest.fixture(scope="module")
@@ -159,18 +161,18 @@ def good(cluster: Cluster) -> Cluster:
     return cluster
 
 
-def _read(*what: str) -> dict[str, Any]:
-    shown = _kubectl("--namespace", NAMESPACE, "get", *what, "--output", "json")
-    return dict(json.loads(shown))
-
-
 def _url() -> str:
-    return f"http://{_read('service', 'web')['spec']['clusterIP']}"
+    web = live_cluster(os.environ).get("service", "web", NAMESPACE)
+    return f"http://{web['spec']['clusterIP']}"
+
+
+def _pods() -> list[dict[str, Any]]:
+    return live_cluster(os.environ).objects("pods", NAMESPACE)
 
 
 def _answers() -> bool:
     try:
-        return httpx.get(f"{_url()}/version", timeout=2, trust_env=False).status_code == 200
+        return plain_http.get(f"{_url()}/version", seconds=2).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -205,9 +207,14 @@ HANGS = [
     ),
     ("unschedulable", {"resources": {"requests": {"cpu": "100"}}}, "Insufficient cpu"),
 ]
+LONG_SERIES = ("configuration", "startup")
+"""Like `image` and like `unready`."""
 
 
-@pytest.mark.parametrize(("kind", "changes", "why"), HANGS, ids=[h[0] for h in HANGS])
+@pytest.mark.parametrize(
+    ("kind", "changes", "why"),
+    [pytest.param(*it, id=it[0], marks=every if it[0] in LONG_SERIES else ()) for it in HANGS],
+)
 def test_a_release_that_cannot_start_is_refused_while_the_old_one_serves(
     good: Cluster, kind: str, changes: dict[str, Any], why: str
 ) -> None:
@@ -224,10 +231,9 @@ def test_a_release_that_cannot_start_is_refused_while_the_old_one_serves(
 
 def test_the_verdict_comes_at_the_first_crash_and_quotes_the_log(good: Cluster) -> None:
     verdict = _judged(good, program=CRASHING)
-    pods = _read("pods")
     restarts = [
         status["restartCount"]
-        for pod in pods["items"]
+        for pod in _pods()
         for status in pod["status"].get("containerStatuses", ())
     ]
     # The kubelet starts it again at once the first time, the second time after 10 s, and goes on
@@ -267,7 +273,8 @@ def test_a_release_that_says_its_version_well_and_fails_all_that_needs_its_data_
     assert verdict.figures.failed == 0
 
 
-@pytest.mark.parametrize("routable", [True, False])
+# Writes by way of the API server are those of the account below, which may send them.
+@pytest.mark.parametrize("routable", [True, pytest.param(False, marks=every)])
 def test_a_release_whose_data_is_read_and_written_passes_whichever_way_probes_go(
     good: Cluster, monkeypatch: pytest.MonkeyPatch, routable: bool
 ) -> None:
@@ -360,6 +367,7 @@ def test_a_good_release_passes_and_no_request_is_lost(good: Cluster) -> None:
     assert seen.versions == ["1", "3"]
 
 
+@every
 def test_the_api_servers_proxy_will_do_where_no_address_is_routable(
     good: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,7 +388,11 @@ def test_a_container_that_is_killed_for_memory_in_the_bake_time_is_evidence(good
 
 
 def test_a_pod_that_outlasts_the_progress_deadline_is_named_with_its_log(cluster: Cluster) -> None:
-    waiting = "print('waiting for the db', flush=True); import time; time.sleep(600)"
+    # It ends when it is told to: whoever comes next waits for that.
+    waiting = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit());"
+        "print('waiting for the db', flush=True); time.sleep(600)"
+    )
     probe = {"tcpSocket": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 100}
     _apply(
         _deployment("5", spec={"progressDeadlineSeconds": 9}, program=waiting, startupProbe=probe)
@@ -450,14 +462,14 @@ def test_a_gate_can_be_stopped(good: Cluster) -> None:
 
 
 def _service() -> dict[str, Any]:
-    shown = _read("service", "web")
+    shown = live_cluster(os.environ).get("service", "web", NAMESPACE)
     del shown["metadata"]["resourceVersion"]
     return shown
 
 
 def test_a_service_that_is_left_behind_is_nudged_and_stays_as_it_was(good: Cluster) -> None:
     before = _service()
-    pods = _read("pods")
+    pods = _pods()
     gone = {"kind": "Pod", "namespace": NAMESPACE, "name": "web-of-before", "uid": "gone"}
     _apply(
         {
@@ -469,7 +481,7 @@ def test_a_service_that_is_left_behind_is_nudged_and_stays_as_it_was(good: Clust
                 "labels": {SERVICE_LABEL: "web"},
             },
             "addressType": "IPv4",
-            "endpoints": [{"addresses": [pods["items"][0]["status"]["podIP"]], "targetRef": gone}],
+            "endpoints": [{"addresses": [pods[0]["status"]["podIP"]], "targetRef": gone}],
             "ports": [{"name": "http", "port": 8000}],
         }
     )

@@ -33,7 +33,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def test_a_deployer_killed_in_the_middle_is_followed_by_its_guard(
     web: Service, version: str, environment: dict[str, str]
 ) -> None:
-    before = next(it for it in web.history() if it["current"])
+    before = web.current()
     web.choose(version, **environment)
     logs = set(web.guards)
     with traffic(web.url, watched="version") as seen:
@@ -46,7 +46,7 @@ def test_a_deployer_killed_in_the_middle_is_followed_by_its_guard(
     assert set(seen.answers) == {200}
     assert web.serves() == "v1"
     until(lambda: web.pods(version) == 0, "its last pod has ended")
-    newest = next(it for it in web.history() if it["current"])
+    newest = web.current()
     assert newest["number"] > before["number"]
     assert newest["verified"]
     assert "the guard, whose deployer died" in newest["message"]
@@ -60,7 +60,7 @@ def test_one_killed_before_the_verdict_is_judged_by_its_guard(web: Service) -> N
     until(lambda: "the gate judges" in deployer.text, "the gate", lambda: deployer.text)
     deployer.kill()
     _until_done(web, deployer, logs)
-    newest = next(it for it in web.history() if it["current"])
+    newest = web.current()
     assert (newest["verified"], newest["version"]) == (True, "v4")
     assert web.serves() == "v4"
 
@@ -85,6 +85,7 @@ def test_of_two_deployers_one_waits_and_one_is_told_who_works(web: Service) -> N
     assert web.guards == logs, "the guard of a deploy that ended well leaves no trace"
 
 
+@every
 def test_a_deploy_is_told_of_a_plain_update_that_runs(web: Service) -> None:
     web.choose("v6")
     update = web.begin(*PLAIN)

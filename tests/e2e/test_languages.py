@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aegis_deploy.common.errors import ExitCode
+from tests.e2e import stack_file
 from tests.e2e.comparison import unlike_release
 from tests.e2e.foreign_stand import SECONDS, STACK, foreign
 from tests.languages.programs import GO, TYPESCRIPT, Language
@@ -31,7 +32,7 @@ def test_a_release_is_restored_where_its_language_is_not(
     bare.mkdir()
     with foreign(program, language) as far:
         for name, value in {**_SEEN, "path": "/"}.items():
-            far.run("pulumi", "config", "set", "--path", f"gate.{name}", value, "--stack", STACK)
+            stack_file.change(far.directory, STACK, {f"gate.{name}": value})
         far.choose("v1", _FIRST)
         _aegis(program, far.environment, "deploy", "--yes")
         first = far.live()
@@ -64,7 +65,7 @@ def test_a_release_is_restored_where_its_language_is_not(
         else:
             far.unchanged("v1", _FIRST)
             # Nobody said what this service answers at: its readiness probe does.
-            far.run("pulumi", "config", "rm", "gate", "--stack", STACK)
+            stack_file.change(far.directory, STACK, {"gate": None})
             asked = [word for it in _SEEN.items() for word in ("--set", "=".join(it))]
             shown = _aegis(program, far.environment, "gate", "check", "--json", *asked)
             figures = json.loads(shown)["gate"]["figures"]

@@ -81,9 +81,8 @@ class Attack:
 
     def pods(self, name: str, namespace: str = NAMESPACE, label: str = NAME) -> list[Place]:
         """The pods of a name that run."""
-        words = ("get", "pods", "--selector", f"{label}={name}", "--output", "json")
-        shown = self.at.kubectl("--namespace", namespace, *words).standard_output
-        names = [it["metadata"]["name"] for it in json.loads(shown)["items"]]
+        found = self.at.cluster.objects("pods", namespace, f"{label}={name}")
+        names = [it["metadata"]["name"] for it in found]
         assert names, f"no pod of {name} in {namespace}"
         return [Place(namespace, it) for it in sorted(names)]
 
@@ -156,10 +155,9 @@ class Attack:
 
     def first_words(self, place: Place) -> list[str]:
         """What a pod found the moment that it started."""
-        log = ("--namespace", place.namespace, "logs", place.pod)
 
         def said() -> str:
-            return self.at.kubectl(*log, expect=None).standard_output.partition("\n")[0]
+            return self.at.cluster.log(place.pod, place.namespace).partition("\n")[0]
 
         wait_until(lambda: said().endswith("]"), what=f"{place.pod} to knock", timeout=SECONDS)
         found: list[str] = json.loads(said())

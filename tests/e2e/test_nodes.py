@@ -160,7 +160,8 @@ def test_a_node_that_comes_late_is_waited_for(on: Nodes) -> None:
     assert set(on.spread(version)) == {on.them[1].name}
 
 
-@pytest.mark.parametrize("how", [KILL, pytest.param(CUT, marks=every)])
+@every
+@pytest.mark.parametrize("how", [KILL, CUT])
 def test_a_node_that_goes_in_the_middle_of_a_deploy_is_not_the_release_s_fault(
     on: Nodes, how: str
 ) -> None:

@@ -23,7 +23,6 @@ from tests.e2e.pipeline_stand import (
     TO_MAIN,
     aegis,
     built,
-    current,
     image,
     passed,
     pipeline_stand,
@@ -32,6 +31,7 @@ from tests.e2e.pipeline_stand import (
     results,
     runner,
 )
+from tests.e2e.release_history import current
 from tests.e2e.releases import push_release
 from tests.e2e.stand import Stand
 from tests.e2e.traffic import traffic
@@ -77,13 +77,14 @@ def edited(shop: Stand, path: Path, before: str, after: str) -> Iterator[None]:
         (shop.directory / path).write_text(source)
 
 
+@every
 def test_main_refuses_what_staging_has_not_verified(
     shop: Stand, github: GitHubServer, tmp_path: Path
 ) -> None:
     played = runner(shop, github, "ci-cd.yaml", TO_MAIN).play(tmp_path, built(NOBODY))
     assert results(played) == BAD_PUSH | {"deploy-production": "failure"}
     assert "nothing is deployed there" in played["deploy-production"].ran["Deploy to production"]
-    assert shop.kubectl("get", "namespace", "aegis-production", expect=None).code != 0
+    assert not shop.is_there("namespace", "aegis-production")
 
 
 def test_a_push_to_develop_builds_once_and_verifies_on_staging(

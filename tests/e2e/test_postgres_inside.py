@@ -19,12 +19,14 @@ from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.model.dataset import short
 from lab import images, settings
 from lab.command import wait_until
+from tests.e2e import plain_http
 from tests.e2e.data_traffic import reading
+from tests.e2e.release_history import releases
 from tests.e2e.stand import CPU_REQUEST, ROOT, Finished, Stand, execute
 from tests.integration import samples
 from tests.integration.data_commands import Data
 from tests.integration.databases import postgres_server
-from tests.series import every
+from tests.series import ALL, every
 
 PROJECT = "inside"
 STACK, NAMESPACE = "staging", f"{PROJECT}-staging"
@@ -52,10 +54,10 @@ def inside(at: Stand) -> Stand:
 
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """Two masked samples of a production, of other rows each."""
+    """Masked samples of a production, of other rows each; the second is for the long series."""
     with pytest.MonkeyPatch.context() as patch, postgres_server() as server:
         data = Data(server, tmp_path_factory.mktemp("samples"), patch)
-        yield samples.take(data, {"one": 50, "other": 80})
+        yield samples.take(data, {"one": 50, **({"other": 80} if ALL else {})})
 
 
 def _aegis(at: Stand, *words: str, expect: int = 0) -> Finished:
@@ -70,8 +72,7 @@ def _name(directory: Path) -> str:
 
 def _datasets(at: Stand) -> list[str | None]:
     """The data sets of the releases, the newest first."""
-    listed = _aegis(at, "history", "--stack", STACK, "--json", "--limit", "4")
-    return [it["dataset"] for it in json.loads(listed.standard_output)["releases"]]
+    return [it["dataset"] for it in releases(at, STACK, 4)]
 
 
 def _databases(at: Stand) -> set[str]:
@@ -81,7 +82,7 @@ def _databases(at: Stand) -> set[str]:
 
 
 def _http(at: Stand) -> httpx.Client:
-    return httpx.Client(base_url=at.address(NAMESPACE), trust_env=False, timeout=30)
+    return plain_http.client(at.address(NAMESPACE))
 
 
 def _create(at: Stand, key: str) -> str:
@@ -173,10 +174,7 @@ def test_another_update_changes_nothing_of_it(inside: Stand) -> None:
 
 
 def test_no_password_is_in_the_state_in_plain_text(inside: Stand) -> None:
-    shown = inside.kubectl(
-        *IN_NAMESPACE, "get", "secret", "aegis-postgres", "--template", "{{.data.password}}"
-    )
-    encoded = shown.standard_output
+    encoded = inside.live("secret", "aegis-postgres", NAMESPACE)["data"]["password"]
     assert len(encoded) > 40
     assert encoded not in json.dumps(inside.exported(STACK))
 
@@ -206,6 +204,7 @@ def test_a_backup_is_restored_with_all_that_it_had_and_nothing_else(inside: Stan
     assert _records(inside) == {*before, mistake}
 
 
+@every
 def test_a_rollback_keeps_its_password_and_its_records(inside: Stand) -> None:
     before, records = inside.live("secret", "aegis-postgres", NAMESPACE), _records(inside)
     pod = inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"]
@@ -224,6 +223,8 @@ def test_a_rollback_keeps_its_password_and_its_records(inside: Stand) -> None:
 
 def test_a_refresh_and_the_way_back_lose_no_request(inside: Stand, taken: dict[str, Path]) -> None:
     before, name = _records(inside), _name(taken["one"])
+    secret = inside.live("secret", "aegis-postgres", NAMESPACE)
+    pod = inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"]
     refresh = ("data", "refresh", "--stack", STACK, "--yes", "--from")
     with reading(inside.address(NAMESPACE)) as seen:
         said = _aegis(inside, *refresh, str(taken["one"])).output
@@ -236,10 +237,12 @@ def test_a_refresh_and_the_way_back_lose_no_request(inside: Stand, taken: dict[s
     assert sampled != before
     assert [set(it) for it in seen.lists] == [before, sampled]
     assert _records(inside) == before
+    assert inside.live("secret", "aegis-postgres", NAMESPACE) == secret
+    assert inside.live("pod", "aegis-postgres-0", NAMESPACE)["metadata"]["uid"] == pod
     assert _datasets(inside)[:2] == [None, name]
     assert f"aegis_{short(name)}" in _databases(inside)
     # The settings have the one that was gone back from, as after any rollback.
-    inside.pulumi("config", "rm", f"{PROJECT}:dataset", "--stack", STACK)
+    inside.configure(STACK, "dataset", None)
 
 
 @every
@@ -274,7 +277,7 @@ def test_data_sets_follow_each_other_and_what_was_dropped_is_not_gone_back_to(
     _aegis(inside, *refresh, str(taken["one"]), "--load-only")
     _aegis(inside, *back)
     assert _records(inside) == one
-    inside.pulumi("config", "rm", f"{PROJECT}:dataset", "--stack", STACK)
+    inside.configure(STACK, "dataset", None)
     _aegis(inside, "deploy", "--stack", STACK, "--yes")
     assert _records(inside) == before
 
@@ -296,7 +299,7 @@ def test_a_bad_data_set_is_refused_and_nothing_of_it_is_served(
     inside.configure(STACK, "dataset", "ab" * 32)
     said = _aegis(inside, "deploy", "--stack", STACK, "--yes", expect=3).output
     assert "the data set abababababab is not on the server of staging" in said
-    inside.pulumi("config", "rm", f"{PROJECT}:dataset", "--stack", STACK)
+    inside.configure(STACK, "dataset", None)
     assert (_records(inside), _databases(inside)) == (before, there)
 
 

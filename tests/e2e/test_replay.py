@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from aegis_deploy.model.signatures import SECRET
+from tests.e2e import stack_file
 from tests.e2e.comparison import unlike_release
 from tests.e2e.foreign_stand import STACK, Foreign, foreign
 from tests.series import every
@@ -95,7 +96,7 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
     pods = far.pods()
     far.choose("v3", _THIRD)
     # It is to be killed while it waits, however late that is.
-    far.run("pulumi", "config", "set", "patience", "600", "--stack", STACK)
+    stack_file.change(far.directory, STACK, {"patience": "600"})
     session = far.session()
     with subprocess.Popen(
         ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK],
@@ -125,6 +126,7 @@ def test_a_release_is_restored_after_the_deployer_was_killed(far: Foreign) -> No
     far.unchanged("v1", _FIRST)
 
 
+@every
 def test_what_was_deleted_for_its_replacement_is_made_again_and_stays(far: Foreign) -> None:
     far.up("v1", _FIRST)
     first = far.live()

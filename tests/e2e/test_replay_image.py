@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import subprocess
@@ -19,6 +18,7 @@ from aegis_deploy.replay import planning
 from aegis_deploy.replay.program import registering
 from aegis_deploy.stack import checkpoint
 from aegis_deploy.stack.session import Session
+from tests.e2e.live_cluster import live_cluster
 
 _LABELS = {"app": "built"}
 
@@ -77,10 +77,8 @@ class Built:
 
     def running(self) -> str:
         """The image that the Deployment runs."""
-        shown = _kubectl(
-            *("--namespace", self.namespace, "get", "deployment", "web", "--output", "json")
-        )
-        pod: dict[str, Any] = json.loads(shown)["spec"]["template"]["spec"]
+        web = live_cluster(self.session.environment).get("deployment", "web", self.namespace)
+        pod: dict[str, Any] = web["spec"]["template"]["spec"]
         return str(pod["containers"][0]["image"])
 
     def image(self) -> dict[str, Any]:

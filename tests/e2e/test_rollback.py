@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
+from tests.e2e import plain_http
 from tests.e2e.browser import Browser, browser
 from tests.e2e.comparison import unlike_release
+from tests.e2e.release_history import releases
 from tests.e2e.release_pages import SAID, require_history, require_release
 from tests.e2e.releases import REFUSED_LOG_LEVEL, push_release
 from tests.e2e.stand import Finished, Stand, execute
@@ -57,8 +58,7 @@ def _json(at: Stand, *words: str, expect: int) -> dict[str, Any]:
 
 
 def _newest(at: Stand, count: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _json(at, "history", expect=0)["releases"]
-    return found[:count]
+    return releases(at, "staging")[:count]
 
 
 def _change(at: Stand, settings: Mapping[str, object], gate: Mapping[str, object]) -> None:
@@ -79,22 +79,21 @@ def _picture(at: Stand) -> dict[str, Any]:
         "template": deployment["spec"]["template"],
     }
     for kind in ("configmap", "secret"):
-        for name in sorted(at.names(kind, NAMESPACE)):
+        for found in at.cluster.objects(kind, NAMESPACE):
+            name = found["metadata"]["name"]
             if name.startswith("aegis-api-"):
-                found = at.live(kind, name, NAMESPACE)
                 picture[f"{kind}/{name}"] = (found["data"], found["metadata"].get("labels"))
     return picture
 
 
 def _pods(at: Stand) -> set[str]:
     """The service's pods, without those that are ending."""
-    shown = at.kubectl("--namespace", NAMESPACE, "get", "pods", "--output", "json")
-    found = (it["metadata"] for it in json.loads(shown.standard_output)["items"])
+    found = (it["metadata"] for it in at.cluster.objects("pods", NAMESPACE))
     return {it["name"] for it in found if "deletionTimestamp" not in it}
 
 
 def _version(at: Stand) -> str:
-    answer = httpx.get(f"{at.address(NAMESPACE)}/version", trust_env=False)
+    answer = plain_http.get(f"{at.address(NAMESPACE)}/version")
     return str(answer.json()["version"])
 
 
@@ -133,7 +132,7 @@ def test_a_release_that_passes_its_gate_is_verified(at: Stand) -> None:
     if "staging" not in at.stacks:
         at.pulumi("stack", "init", "staging")
         at.stacks.append("staging")
-    _change(at, SHORT, GATE)
+    _change(at, {**SHORT, "scale": "0.25"}, GATE)
     at.pulumi("config", "set", "--secret", f"{PROJECT}:apiToken", TOKEN, *STACK)
     report = _json(at, "deploy", "--yes", "--message", "the first one", expect=0)
     assert report["gate"]["passed"] is True
@@ -144,24 +143,24 @@ def test_a_release_that_passes_its_gate_is_verified(at: Stand) -> None:
     assert _token(at) == TOKEN
 
 
-def test_a_new_image_is_deployed_with_no_request_lost(at: Stand, built: str) -> None:
+def test_a_new_image_and_a_larger_size_lose_no_request(at: Stand, built: str) -> None:
     digest = push_release(at.environment, built, GOOD)
-    _change(at, {"imageDigest": digest, "version": GOOD}, {})
+    _change(at, {"imageDigest": digest, "version": GOOD, "scale": "0.5"}, {})
     # The image before has no slow answers.
     with traffic(at.address(NAMESPACE), watched="version") as seen:
         report = _json(at, "deploy", "--yes", expect=0)
     assert (seen.failures, set(seen.answers)) == ([], {200})
     assert (seen.versions[-1], _version(at), report["version"]) == (GOOD, GOOD, GOOD)
+    assert at.live("deployment", "aegis-api", NAMESPACE)["status"]["readyReplicas"] == 2
     assert unlike_release(at, "staging", report["release"]) == []
 
 
+@every
 @pytest.mark.parametrize(
     ("change", "replicas"),
     [
         pytest.param({"scale": "0.75"}, 3, id="up"),
-        pytest.param(
-            {"scale": "0.5", "logLevel": "warning"}, 2, id="down-and-a-setting", marks=every
-        ),
+        pytest.param({"scale": "0.5", "logLevel": "warning"}, 2, id="down-and-a-setting"),
     ],
 )
 def test_scaling_loses_no_request(at: Stand, change: dict[str, object], replicas: int) -> None:
@@ -246,11 +245,10 @@ RELEASES = [
         "bad-settings",
         "no place for debug logs",
         settings={"logLevel": REFUSED_LOG_LEVEL},
-        everywhere=True,
     ),
     Bad("wrong-version", f"{BAD} was deployed", says="1.9.0", serves=True),
     Bad("slow", "longer than 1000 ms", fault="late", gate={"p99Ms": 1000}, serves=True),
-    Bad("errors", "500", fault="errors", serves=True, fails=True, everywhere=True),
+    Bad("errors", "500", fault="errors", serves=True, fails=True),
     Bad(
         "errors-canary",
         "while new pods were probed one by one",
@@ -308,6 +306,7 @@ def test_a_bad_release_is_rolled_back_with_nobody_typing_anything(
     assert (was["refused"], was["verified"]) == (True, False)
 
 
+@every
 def test_a_missing_image_is_refused_before_anything_is_changed(at: Stand) -> None:
     file = at.directory / "Pulumi.staging.yaml"
     kept = file.read_bytes()
@@ -367,7 +366,7 @@ def test_a_plain_update_counts_as_verified_when_its_gate_passed(at: Stand) -> No
 def test_a_plain_update_without_a_gate_is_not_verified_and_rollback_says_so(at: Stand) -> None:
     path = at.directory / "Pulumi.staging.yaml"
     with_gate = path.read_text()
-    at.pulumi("config", "rm", f"{PROJECT}:gate", *STACK)
+    at.configure("staging", "gate", None)
     at.up("staging")
     plain = _newest(at, 1)[0]
     assert (plain["result"], plain["verified"]) == ("succeeded", False)
@@ -397,7 +396,7 @@ def test_the_page_of_a_release_shows_how_it_went(
 ) -> None:
     # The newest of each kind.
     found: dict[str, int] = {}
-    for it in reversed(_json(at, "history", "--all", expect=0)["releases"]):
+    for it in reversed(releases(at, "staging", None)):
         message = str(it["message"])
         if "automated rollback" in message and "ended with exit code" in message:
             found["failed"] = it["rolledBackFrom"]
@@ -432,4 +431,4 @@ def test_the_page_of_the_history_shows_the_four(
 def test_the_stack_can_be_destroyed_after_all_that(at: Stand) -> None:
     at.pulumi("destroy", *STACK, "--yes", "--skip-preview")
     assert at.exported("staging") == []
-    assert at.kubectl("get", "namespace", NAMESPACE, expect=None).code != 0
+    assert not at.is_there("namespace", NAMESPACE)

@@ -156,6 +156,7 @@ def _rolled_back(found: dict[str, Any]) -> dict[str, Any]:
     return rollback
 
 
+@every
 def test_a_crashing_daemon_set_is_refused_rolled_back_and_its_job_runs_again(sets: Sets) -> None:
     ran = {it["metadata"]["uid"] for it in sets.live("job")}
     sets.choose(daemon="bad", step="2")

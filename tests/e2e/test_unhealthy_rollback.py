@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.small_program import SmallProgram
+from tests.series import every
 
 PROGRAM = '''
 import pulumi
@@ -69,6 +70,7 @@ def shop(tmp_path: Path) -> Iterator[SmallProgram]:
         it.leave()
 
 
+@every
 def test_a_rollback_that_does_not_come_up_healthy_is_told_loudest_of_all(
     shop: SmallProgram,
 ) -> None:
