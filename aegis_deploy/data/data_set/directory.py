@@ -347,9 +347,11 @@ def read(where: Path | Storage, tick: Callable[[str], None] = lambda _: None) ->
     place = storage_at(where)
     if place.is_unfinished():
         raise _damaged(place, ["the run that wrote it did not end"])
+    name = SUMS
     try:
         with place.open(SUMS) as file:
             sums = file.read().decode()
+        name = MANIFEST
         with place.open(MANIFEST) as file:
             said = json.loads(file.read())
     except OSError as error:
@@ -357,8 +359,8 @@ def read(where: Path | Storage, tick: Callable[[str], None] = lambda _: None) ->
         raise AegisError(
             what=f"{place.shown} is no data set", why=why, next="name a place where one is"
         ) from None
-    except ValueError as error:
-        raise _damaged(place, [f"{MANIFEST}: {error}"]) from None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(place, [f"{name}: {error}"]) from None
     listed = {}
     for line in sums.splitlines():
         digest, _, name = line.partition("  ")
