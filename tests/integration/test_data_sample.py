@@ -133,8 +133,12 @@ class TestWhatIsTaken:
     ) -> None:
         way = {"table": "notes", "columns": ["subject"], "to": "orders", "to_columns": ["id"]}
         orders = {**way, "where": {"subject_kind": "order"}}
+        slip = {**way, "where": {"subject_kind": "ordr"}}
+        data.rules(sample={"percent": 10}, tables=TABLES, references=[orders, slip])
+        whole = data.sample("whole")
+        assert "refer to nothing" not in whole.told
+        assert "notes.subject -> orders.id: no row has subject_kind = ordr" in whole.told
         data.rules(sample={"percent": 10}, tables=TABLES, references=[orders])
-        assert "refer to nothing" not in data.sample("whole").told
         data.production.execute("UPDATE notes SET subject = 9999 WHERE subject < 100")
         taken = data.sample("set")
         assert taken.code == 0
