@@ -201,10 +201,11 @@ class TestWhoReads:
         assert "it is a superuser" in refused.told
         assert data.sample("set", "--allow-writer").code == 0
 
-    def test_a_role_with_one_right_too_many_is_told_which(self, data: Data) -> None:
+    @pytest.mark.parametrize("right", ["DELETE", "UPDATE (line)"])
+    def test_a_role_with_one_right_too_many_is_told_which(self, data: Data, right: str) -> None:
         data.production.execute(
             f"CREATE ROLE {data.production.name}_w LOGIN PASSWORD 'hunter4-of-a-test'"
-            f" IN ROLE {READER}; GRANT DELETE ON items TO {data.production.name}_w"
+            f" IN ROLE {READER}; GRANT {right} ON items TO {data.production.name}_w"
         )
         data.set("PRODUCTION", data.address(data.production, f"{data.production.name}_w"))
         refused = data.sample("set")
