@@ -119,6 +119,7 @@ def test_a_null_that_yaml_reads_is_no_rule_and_the_rule_is_named() -> None:
         ("sample: {tables: {a: {}}}", "give one of percent and rows"),
         ("mock: {tables: {a: {rows: 1, times: 2}}}", "give one of rows and times"),
         ("mock: {tables: {a: {columns: {b: {zipf: 1, fixed: x}}}}}", "give one of zipf and fixed"),
+        ("mock: {tables: {a: {columns: {b: {between: [1]}}}}}", "between.1: it is missing"),
         ("references: [{table: a, columns: [x, y], to: b, to_columns: [z]}]", "as many"),
         ("tables: {a: {b: !!python/name:os.system x}}", "could not determine a constructor"),
     ],
