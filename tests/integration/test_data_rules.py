@@ -146,6 +146,15 @@ class TestMock:
             " ORDER BY 1, 2"
         )
         triggers = "SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1"
+        # One that falls, and one that two tables draw from, of which the later has fewer rows.
+        with psycopg.connect(strange.url) as link:
+            link.execute(
+                b"CREATE DOMAIN whole AS int; CREATE SEQUENCE falls INCREMENT -1;"
+                b"CREATE TABLE down (id int PRIMARY KEY DEFAULT nextval('falls'));"
+                b"CREATE SEQUENCE shared; CREATE TABLE many (id whole DEFAULT nextval('shared'));"
+                b"CREATE TABLE most (id whole DEFAULT nextval('shared'))"
+            )
+        file.write_text(POLYMORPHIC.replace("tables: {", "tables: {most: {rows: 7}, "))
         before = strange.query(shown), strange.query(triggers)
         mocked(strange, file, "--size", "40")
         assert (strange.query(shown), strange.query(triggers)) == before
@@ -154,6 +163,7 @@ class TestMock:
             "INSERT INTO staff (store_id, badge, email) VALUES (1, gen_random_uuid(), 'a@b')"
         )
         assert strange.query("SELECT max(id), count(*) FROM staff") == [(41, 41)]
+        assert strange.query("SELECT nextval('shared'), nextval('falls')") == [(41, -1)]
         assert strange.query("SELECT reltuples FROM pg_class WHERE relname = 'staff'") == [(40.0,)]
 
     def test_refuses_a_table_that_has_rows_and_changes_nothing(
