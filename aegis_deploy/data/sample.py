@@ -121,9 +121,7 @@ def wanted(catalog: Catalog, rules: Rules) -> Wanted:
             wrong.append(f"sample.tables: there is no table {text}")
         else:
             tables[table.name] = _target(share)
-    for way in rules.references:
-        for text, columns in ((way.table, (*way.columns, *way.where)), (way.to, way.to_columns)):
-            wrong += [f"references: {one}" for one in catalog.lacks(text, columns)]
+    wrong += [f"references: {it}" for it in catalog.lacking()]
     follow = []
     for it in rules.follow:
         child, parent = table_name(it.table), table_name(it.with_)
