@@ -116,6 +116,8 @@ def test_a_null_that_yaml_reads_is_no_rule_and_the_rule_is_named() -> None:
         ("- a", "it has to be a mapping"),
         ("tables: {a: {? [x] : keep}}", "a key has to be a text"),
         ("sample: {percent: 1, rows: 2}", "give one of percent and rows"),
+        ("sample: {tables: {a: all, public.a: none}}", "a and public.a are one table"),
+        ("mock: {tables: {public.a: {rows: 1}, a: {}}}", "public.a and a are one table"),
         ("sample: {tables: {a: {}}}", "give one of percent and rows"),
         ("mock: {tables: {a: {rows: 1, times: 2}}}", "give one of rows and times"),
         ("mock: {tables: {a: {columns: {b: {zipf: 1, fixed: x}}}}}", "give one of zipf and fixed"),
