@@ -30,6 +30,18 @@ _PLAIN_SECONDS = 5.0
 _QUIET_SECONDS, _QUIETER_SECONDS = 10.0, 30.0
 """After so long without a word it is said what is waited for, and then so often."""
 _LOOK_SECONDS = 1.0
+_WIDTH = 20
+
+
+def bar(done: int, total: int) -> str:
+    """Draw how far something is.
+
+    Args:
+        done: How much of it is done.
+        total: How much there is.
+    """
+    filled = _WIDTH * min(done, total) // total if total else _WIDTH
+    return f"[{'#' * filled}{'.' * (_WIDTH - filled)}]"
 
 
 class Output:

@@ -96,6 +96,26 @@ class Key:
 
 
 @dataclass(frozen=True)
+class UniqueIndex:
+    """What keeps rows apart and is no key.
+
+    A unique index over some rows, or over what is worked out of columns; one of a partition's own;
+    what an EXCLUDE constraint rests on.
+
+    Attributes:
+        name: Its name.
+        columns: The columns whose values it keeps apart.
+        cased: Those of them that it compares by `lower()` or `upper()`.
+        left: The columns by which PostgreSQL alone can tell: of its WHERE, of other expressions.
+    """
+
+    name: str
+    columns: tuple[str, ...] = ()
+    cased: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Reference:
     """A foreign key, or a reference that only people know of.
 
@@ -149,6 +169,7 @@ class Table:
         columns: Its columns, in order.
         keys: Its keys, the primary key first.
         checks: Its checks.
+        indexes: What else keeps its rows apart.
         partitioned: Whether its rows lie in partitions; these are no tables of the catalog.
         parents: The tables that it inherits from; their rows are read with ONLY.
         rows: How many rows PostgreSQL believes it has.
@@ -160,6 +181,7 @@ class Table:
     columns: tuple[Column, ...]
     keys: tuple[Key, ...] = ()
     checks: tuple[Check, ...] = ()
+    indexes: tuple[UniqueIndex, ...] = ()
     partitioned: bool = False
     parents: tuple[TableName, ...] = ()
     rows: int = 0
@@ -170,6 +192,15 @@ class Table:
     def primary(self) -> Key | None:
         """The primary key; None: it has none."""
         return next((it for it in self.keys if it.primary), None)
+
+    def is_unique(self, column: str) -> bool:
+        """Whether something keeps rows apart by a column, alone or with others.
+
+        Args:
+            column: Its name.
+        """
+        those = [*(it.columns for it in self.keys), *(it.columns for it in self.indexes)]
+        return any(column in it for it in those)
 
     def column(self, name: str) -> Column:
         """Return a column by its name.
@@ -218,10 +249,14 @@ class Catalog:
         there = {it.name for it in table.columns}
         yield from (f"{text} has no column {it}" for it in columns if it not in there)
 
+    def lacking(self) -> Iterator[str]:
+        """Say what declared references name and the database does not have."""
+        for it in self.references:
+            if it.declared:
+                tells = it.only_where[:1] if it.only_where else ()
+                yield from self.lacks(str(it.table), (*it.columns, *tells))
+                yield from self.lacks(str(it.to), it.to_columns)
+
     def references_of(self, table: TableName) -> tuple[Reference, ...]:
         """Return the references of a table to others, or to itself."""
         return tuple(it for it in self.references if it.table == table)
-
-    def references_to(self, table: TableName) -> tuple[Reference, ...]:
-        """Return the references of others, or of itself, to a table."""
-        return tuple(it for it in self.references if it.to == table)

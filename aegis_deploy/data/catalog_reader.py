@@ -8,6 +8,7 @@ its own, whose rows are read with ONLY.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +22,7 @@ from aegis_deploy.data.catalog import (
     Reference,
     Table,
     TableName,
+    UniqueIndex,
 )
 from aegis_deploy.data.connection import require_version, worded
 
@@ -108,6 +110,21 @@ WHERE i.indrelid = ANY(%s) AND i.indisunique AND i.indisvalid AND i.indpred IS N
 ORDER BY NOT i.indisprimary, c.relname
 """
 
+# What else keeps rows apart. An index of a partition that is part of its root's is that one.
+_INDEXES = """
+SELECT i.indrelid, c.relname,
+  ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k, false)
+    FROM pg_catalog.generate_series(1, i.indnkeyatts::int4) AS k ORDER BY k),
+  pg_catalog.pg_get_expr(i.indpred, i.indrelid)
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = ANY(%s) AND (i.indisunique OR i.indisexclusion) AND i.indisvalid
+  AND NOT c.relispartition
+  AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL OR i.indisexclusion
+    OR i.indrelid <> ALL(%s))
+ORDER BY c.relname
+"""
+
 _REFERENCES = """
 SELECT k.conrelid, k.conname, k.confrelid, k.condeferrable, k.confmatchtype = 'f',
   ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(number, place)
@@ -143,6 +160,10 @@ FROM pg_catalog.pg_constraint k
 WHERE k.contype = 'c' AND k.contypid = ANY(%s)
 ORDER BY k.contypid, k.conname
 """
+
+_NAME = re.compile(r'"(?:[^"]|"")+"|[^\W\d]\w*')
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+_CASED = re.compile(rf"(?:lower|upper)\(\(?({_NAME.pattern})(?:\)::text)?\)")
 
 _SEARCH = "SELECT pg_catalog.set_config('search_path', %s, false)"
 _HEADER = 4
@@ -204,6 +225,12 @@ def _read(connection: Connection, declared: Sequence[Reference], version: int) -
         key = tuple(numbers[table][number] for number in about)
         keys[table].append(Key(name, key, primary, distinct))
 
+    indexes: dict[TableName, list[UniqueIndex]] = defaultdict(list)
+    there = {names[oid]: {it.name for it in columns[oid]} for oid in own}
+    for table, name, parts, where in ask(_INDEXES, members, own):
+        root = roots[table]
+        indexes[root].append(_unique_index(name, parts, where or "", there[root]))
+
     references = _references(ask(_REFERENCES, members), roots)
     tables = {}
     for oid, _schema, _name, partitioned, parents, _members, rows, size, relations in found:
@@ -212,6 +239,7 @@ def _read(connection: Connection, declared: Sequence[Reference], version: int) -
             columns=tuple(columns[oid]),
             keys=tuple(keys[oid]),
             checks=tuple(checks[oid]),
+            indexes=tuple(indexes[names[oid]]),
             partitioned=partitioned,
             parents=tuple(names[it] for it in parents if it in names),
             rows=rows,
@@ -273,6 +301,27 @@ def _column(name: str, row: Sequence[Any], types: Mapping[int, _Type]) -> tuple[
         collation=collation,
     )
     return column, domains
+
+
+def _unique_index(name: str, parts: Sequence[str], where: str, there: set[str]) -> UniqueIndex:
+    """Read what an index is over, from what PostgreSQL says of it."""
+    columns, cased, left = list[str](), list[str](), _NAME.findall(_LITERAL.sub("", where))
+    for part in parts:
+        called = _CASED.fullmatch(part)
+        if _NAME.fullmatch(part):
+            columns.append(part)
+        elif called is None:
+            left += _NAME.findall(_LITERAL.sub("", part))
+        else:
+            columns.append(called[1])
+            # Of other rows some may differ by their case alone.
+            (left if where else cased).append(called[1])
+
+    def known(found: list[str]) -> tuple[str, ...]:
+        plain = (it[1:-1].replace('""', '"') if it.startswith('"') else it for it in found)
+        return tuple(dict.fromkeys(it for it in plain if it in there))
+
+    return UniqueIndex(name, known(columns), known(cased), known(left))
 
 
 def _references(rows: Sequence[tuple[Any, ...]], roots: Mapping[int, TableName]) -> list[Reference]:

@@ -11,13 +11,14 @@ needs, and its triggers rest meanwhile. Either way PostgreSQL validates every fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aegis_deploy.common.console import bar
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.data import schema_dump
+from aegis_deploy.data import schema_dump, sequences
 from aegis_deploy.data.catalog import Catalog, TableName
 from aegis_deploy.data.catalog_reader import read_catalog
 from aegis_deploy.data.connection import Address, connect, worded
@@ -39,6 +40,10 @@ _NAMED = 12
 _STATE = "the database is as it was before: nothing of the data set is in it"
 _EITHER = "the database has all of the data set, or nothing of it; nobody finds half of it"
 """What is known when it is cut short while it may have been committing."""
+_REFUSED = (
+    "give the columns of that table rules that make what it takes, as aegis data check has it, and "
+    "take a new sample"
+)
 _LOCK = 0x6165_6769_7364_6174
 """By which two loads into one database know of each other."""
 _SMALL = 10_000
@@ -134,7 +139,7 @@ class _Loading:
         else:
             self._all()
         self._out.status("setting sequences, gathering statistics")
-        self._run(data_set.SEQUENCES, "the sequences")
+        self._run(sequences.forward(), "the sequences")
         self._run("ANALYZE", "statistics")
         ((valid, not_valid),) = self._link.execute(_VALIDATED).fetchall()
         return Loaded(self._manifest, bool(catalog.tables), kept, valid, not_valid)
@@ -224,9 +229,7 @@ class _Loading:
             listed = ", ".join(quoted(column) for column in it.columns)
             statement = f"COPY {relation(it.table)} ({listed}) FROM STDIN"
             with (
-                worded(
-                    f"{self._address.shown} cannot be loaded", where=str(it.table), state=_STATE
-                ),
+                self._worded(str(it.table)),
                 data_set.opened(self._place, it) as file,
                 self._link.cursor() as cursor,
             ):
@@ -241,12 +244,17 @@ class _Loading:
                         next="see which rule or trigger of the table keeps rows out",
                     )
             self._rows += it.rows
-            self._out.status(f"{it.table}: {self._rows:,} of {self._manifest.rows:,} rows")
+            done, total = self._rows, self._manifest.rows
+            self._out.status(f"{bar(done, total)} {it.table}: {done:,} of {total:,} rows")
 
     def _schema(self, name: str) -> None:
         sql = data_set.schema_of(self._place, name)
         self._run(schema_dump.for_server(sql), name)
 
     def _run(self, statement: str, about: str) -> None:
-        with worded(f"{self._address.shown} cannot be loaded", where=about, state=_STATE):
+        with self._worded(about):
             self._link.execute(statement.encode())
+
+    def _worded(self, about: str) -> AbstractContextManager[None]:
+        what = f"{self._address.shown} cannot be loaded"
+        return worded(what, where=about, state=_STATE, then=_REFUSED)

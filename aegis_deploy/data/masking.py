@@ -52,7 +52,8 @@ class Findings:
         changed: Columns whose type is not the one that their rule was written for.
         problems: What contradicts, or cannot fit.
         kept_text: Columns whose text is kept as it is.
-        unread: Checks that PostgreSQL alone can hold the masked rows to, when they are loaded.
+        unread: Checks and indexes that PostgreSQL alone can hold the masked rows to, when they are
+            loaded.
     """
 
     missing: Mapping[TableName, Mapping[str, str]]
@@ -293,13 +294,12 @@ class _Made:
         for place, column in zip(places, columns, strict=True):
             one = bounds_of(self._catalog.tables[place.table], column)
             bounds = one if bounds is None else narrower(bounds, one, kind_of(columns[0]))
-        unique = any(
-            place.column in key.columns
-            for place in places
-            for key in self._catalog.tables[place.table].keys
-        )
+        tables = self._catalog.tables
+        unique = any(tables[it.table].is_unique(it.column) for it in places)
+        cased = any(it.column in one.cased for it in places for one in tables[it.table].indexes)
         assert bounds is not None  # noqa: S101 - a set has a column
-        return _Set(places, Target(columns, bounds, unique, all(it.nullable for it in columns)))
+        nullable = all(it.nullable for it in columns)
+        return _Set(places, Target(columns, bounds, unique, nullable, cased))
 
     def _decide(self, of: _Set) -> None:
         """Choose the rule of a set, and make its mask."""
@@ -422,6 +422,9 @@ class _Made:
             rule = self._rule_of.get(place)
             if rule is None or isinstance(rule, rules.Keep):
                 continue
+            self._unread += [
+                f"{place}: the index {it.name}" for it in row.table.indexes if name in it.left
+            ]
             if isinstance(rule, rules.Template):
                 row.coincide[name] = rule.coincide is True
                 self._fill_template(row, index, rule)
@@ -563,9 +566,8 @@ def _gone(catalog: Catalog, given: rules.Rules) -> Iterator[str]:
         *((f"sample.tables.{text}", text, ()) for text in given.sample.tables),
         *(("follow", it.table, it.by or ()) for it in given.follow),
         *(("follow", it.with_, ()) for it in given.follow),
-        *(("references", it.table, (*it.columns, *it.where)) for it in given.references),
-        *(("references", it.to, it.to_columns) for it in given.references),
         *((f"mock.tables.{text}", text, it.columns) for text, it in given.mock.tables.items()),
     ]
     for where, text, columns in named:
         yield from (f"{where}: {it}" for it in catalog.lacks(text, columns))
+    yield from (f"references: {it}" for it in catalog.lacking())

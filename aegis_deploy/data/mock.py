@@ -17,7 +17,15 @@ from math import prod
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data import rules
-from aegis_deploy.data.catalog import Catalog, Column, Key, Reference, Table, TableName
+from aegis_deploy.data.catalog import (
+    Catalog,
+    Column,
+    Key,
+    Reference,
+    Table,
+    TableName,
+    UniqueIndex,
+)
 from aegis_deploy.data.mock_orders import RowOrders
 from aegis_deploy.data.values import spread
 from aegis_deploy.data.values.bounds import pairs_of
@@ -133,7 +141,8 @@ class _Plan:
 
     def __init__(self, catalog: Catalog, given: rules.Mock, seed: int, size: int) -> None:
         self._catalog, self._given, self._seed = catalog, given, seed
-        self._problems: list[str] = []
+        self._problems = [f"references: {it}" for it in catalog.lacking()]
+        self._require_no_problem()
         self._made_columns: dict[tuple[TableName, str], Made] = {}
         self._under_way: list[tuple[TableName, str]] = []
         settings = self._settings()
@@ -165,6 +174,10 @@ class _Plan:
                     written.append(name)
                     sources.append(source)
             found.append(MadeTable(it.table, it.rows, it.wanted, tuple(written), tuple(sources)))
+        self._require_no_problem()
+        return found
+
+    def _require_no_problem(self) -> None:
         if self._problems:
             raise AegisError(
                 what="rows for this schema cannot be made up like this",
@@ -172,7 +185,6 @@ class _Plan:
                 next="say under mock: in the rules what these are to hold, then run it again; "
                 "docs/data.md says how",
             )
-        return found
 
     # -- which rows ---------------------------------------------------------------------------
 
@@ -259,7 +271,19 @@ class _Plan:
             one = self._room_of_key(of, key)
             if one is not None and one < room:
                 room, why = one, f"the key {key.name} has room for {one}"
+        for index in of.table.indexes:
+            self._keep_apart(of, index)
         return room, why
+
+    def _keep_apart(self, of: _Table, index: UniqueIndex) -> None:
+        """Make a column of an index unique where there is room; it need not hold all rows apart."""
+        columns = [of.table.column(name) for name in index.columns]
+        taken = {*of.slot_of, *of.orders.of}
+        free = [it for it in columns if it.name not in taken and not it.generated]
+        if not any(it.name in of.unique for it in columns):
+            best = max(free, key=lambda it: self._room_of_column(of, it), default=None)
+            if best is not None and self._room_of_column(of, best) >= of.rows:
+                of.unique.add(best.name)
 
     def _room_of_key(self, of: _Table, key: Key) -> int | None:
         """Choose what makes a key unique; None: there is room for any number of rows."""

@@ -8,8 +8,11 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from aegis_deploy.common.console import bar
 from aegis_deploy.common.errors import AegisError
+from aegis_deploy.data import sequences
 from aegis_deploy.data.connection import refusal, worded
+from aegis_deploy.data.data_set.directory import on_this_machine
 from aegis_deploy.data.mock import MadeTable
 from aegis_deploy.data.resting import resting
 from aegis_deploy.data.selection.row_choice import quoted, relation
@@ -33,6 +36,8 @@ _FORMS = {
 """How a column is said to hold what it is to, by its kind."""
 _FAILED = "the made-up rows cannot be put in"
 _ROLLED_BACK = "the transaction was rolled back: no row is there"
+_EITHER = "all of the rows, or none of them, are there"
+"""What is known when it is cut short while it may have been committing."""
 _LOCK_SECONDS = 10
 _SHOWN = 0.5
 Say = Callable[[str], None]
@@ -42,20 +47,6 @@ _WITH_PARTITIONS = """
 SELECT o.oid FROM unnest(%s::oid[]) AS o(oid)
 UNION SELECT p.relid::oid FROM unnest(%s::oid[]) AS o(oid)
   CROSS JOIN LATERAL pg_catalog.pg_partition_tree(o.oid) p
-"""
-# Sequences that a column's default, or its identity, counts by.
-_SEQUENCES = """
-SELECT DISTINCT a.attrelid::regclass::text, a.attname, s.oid::regclass::text
-FROM pg_catalog.pg_attribute a
-LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-JOIN pg_catalog.pg_depend p ON (p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid
-    AND p.refclassid = 'pg_catalog.pg_class'::regclass)
-  OR (p.refclassid = 'pg_catalog.pg_class'::regclass AND p.refobjid = a.attrelid
-    AND p.refobjsubid = a.attnum AND p.classid = 'pg_catalog.pg_class'::regclass
-    AND p.deptype = 'i')
-JOIN pg_catalog.pg_class s ON s.relkind = 'S' AND s.oid IN (p.refobjid, p.objid)
-WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY 1, 2
 """
 
 
@@ -88,6 +79,7 @@ class Filled:
         }
 
 
+@on_this_machine(_FAILED, _EITHER)
 def fill(connection: Connection, made: Sequence[MadeTable], say: Say) -> Filled:
     """Put rows into a database's empty tables, in one transaction.
 
@@ -121,8 +113,7 @@ def fill(connection: Connection, made: Sequence[MadeTable], say: Say) -> Filled:
         ):
             for it in wanted:
                 done = _copy(connection, it, done, total, say)
-        for table, column, sequence in _ask(connection, _SEQUENCES, oids):
-            _set_sequence(connection, table, column, sequence)
+        _ask(connection, sequences.forward(oids))
         for it in wanted:
             _ask(connection, f"ANALYZE {relation(it.table.name)}")
     told = tuple((it.table.name, it.rows, it.wanted) for it in made)
@@ -218,7 +209,8 @@ def _copy(connection: Connection, made: MadeTable, done: int, total: int, say: S
             done += block.count("\n")
             if monotonic() - shown >= _SHOWN:
                 shown = monotonic()
-                say(f"{made.table.name}: {min(done, total):,} of {total:,} rows")
+                rows = f"{min(done, total):,} of {total:,} rows"
+                say(f"{bar(done, total)} {made.table.name}: {rows}")
     return done
 
 
@@ -232,14 +224,4 @@ def _advice(made: MadeTable) -> str:
     return (
         f"say what the column is to hold, under mock.tables.{made.table.name}.columns in the "
         "rules, then run it again"
-    )
-
-
-def _set_sequence(connection: Connection, table: str, column: str, sequence: str) -> None:
-    name = quoted(column)
-    _ask(
-        connection,
-        f"SELECT pg_catalog.setval(%s::regclass, max({name})) FROM {table} "  # noqa: S608 - quoted
-        f"HAVING max({name}) IS NOT NULL",
-        sequence,
     )

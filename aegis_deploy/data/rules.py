@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,11 +23,12 @@ from pydantic import (
     model_validator,
 )
 
-from aegis_deploy.data.catalog import Reference, table_name
+from aegis_deploy.data.catalog import Reference, TableName, table_name
 
 if TYPE_CHECKING:
     from typing import Self
 
+T = TypeVar("T")
 FILE = Path(__file__).with_name("rules.schema.json")
 _SHOWN = 60
 _BOTH = 2
@@ -53,6 +55,16 @@ def _text(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int) else value
+
+
+def _each_once(tables: dict[str, T]) -> dict[str, T]:
+    """Refuse a table that is named with and without its schema."""
+    seen: dict[TableName, str] = {}
+    for text in tables:
+        other = seen.setdefault(table_name(text), text)
+        if other != text:
+            raise ValueError(f"{other} and {text} are one table; say it once")
+    return tables
 
 
 def _rows_of_all(value: object) -> object:
@@ -346,7 +358,9 @@ class Sample(_Strict):
 
     percent: _Percent | None = None
     rows: _Rows | None = None
-    tables: dict[str, Share | Literal["all", "none"]] = Field(default_factory=dict)
+    tables: Annotated[dict[str, Share | Literal["all", "none"]], AfterValidator(_each_once)] = (
+        Field(default_factory=dict)
+    )
 
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:
@@ -471,7 +485,9 @@ class Mock(_Strict):
     """
 
     locale: _Locale = "en_US"
-    tables: dict[str, MockTable] = Field(default_factory=dict)
+    tables: Annotated[dict[str, MockTable], AfterValidator(_each_once)] = Field(
+        default_factory=dict
+    )
 
 
 class Rules(_Strict):

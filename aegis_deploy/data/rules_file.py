@@ -161,8 +161,9 @@ def _place(
             node = None if pair is None else pair[1]
             steps.append(step)
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-            node = node.value[step]
-            line = node.start_mark.line + 1
+            # Of one that is too short, what is missing is nowhere.
+            node = node.value[step] if step < len(node.value) else None
+            line = line if node is None else node.start_mark.line + 1
             steps.append(step)
     return steps, line, node
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aegis_deploy.common.console import bar
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data import proof, schema_dump
 from aegis_deploy.data.catalog import Catalog, TableName, table_name
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from aegis_deploy.data.connection import Connection
 
 _STATE = "production is as it was; no data set was written"
+_COMPARED = "production and the data set are as they were"
 _COUNTED = 1_000
 """After so many rows of a table its progress is told."""
 _MIB = 1 << 20
@@ -119,9 +121,7 @@ def wanted(catalog: Catalog, rules: Rules) -> Wanted:
             wrong.append(f"sample.tables: there is no table {text}")
         else:
             tables[table.name] = _target(share)
-    for way in rules.references:
-        for text, columns in ((way.table, (*way.columns, *way.where)), (way.to, way.to_columns)):
-            wrong += [f"references: {one}" for one in catalog.lacks(text, columns)]
+    wrong += [f"references: {it}" for it in catalog.lacking()]
     follow = []
     for it in rules.follow:
         child, parent = table_name(it.table), table_name(it.with_)
@@ -152,6 +152,7 @@ def wanted(catalog: Catalog, rules: Rules) -> Wanted:
     return Wanted(default, tables, tuple(follow))
 
 
+@data_set.on_this_machine("what would be taken cannot be found out", _STATE)
 def plan(source: Source, out: Output) -> tuple[Catalog, tuple[Taken, ...]]:
     """Find out what would be taken; no row leaves the database.
 
@@ -221,6 +222,7 @@ def sample(
     return Sampled(manifest, selection.taken)
 
 
+@data_set.on_this_machine("the data set cannot be compared", _COMPARED)
 def verify(source: Source, where: Path | Storage, out: Output) -> list[proof.Coincidence]:
     """Compare a data set's masked columns with production as it is now.
 
@@ -306,7 +308,8 @@ class _Writing:
         seconds = time.monotonic() - self._began
         left = seconds * (self._total - self._rows) / self._rows if self._rows else 0
         rest = f", {left:.0f} s left" if self._rows else ""
-        return f"{self._rows:,} of {self._total:,} rows, {self._bytes / _MIB:.1f} MiB{rest}"
+        rows = f"{bar(self._rows, self._total)} {self._rows:,} of {self._total:,} rows"
+        return f"{rows}, {self._bytes / _MIB:.1f} MiB{rest}"
 
     def _table(
         self, place: int, taken: Taken, link: Connection

@@ -25,6 +25,11 @@ _OPTIONS = (
     "--no-blobs",
 )
 """What belongs to the place and not to the rows, or needs more rights than an owner has."""
+_MAPPING = re.compile(
+    r"^-- Name: USER MAPPING .*\n--\n\nCREATE USER MAPPING FOR (?:[^';]|'(?:[^']|'')*')*;\n",
+    re.MULTILINE,
+)
+"""With whose password a server asks another one; no option leaves it out."""
 _RESTRICTED = re.compile(r"^\\restrict (\S+)\n", re.MULTILINE)
 _SECONDS = 3600
 
@@ -92,7 +97,16 @@ def dump(path: Path, address: Address, snapshot: str, section: str) -> str:
             why=f"{path} ended with {done.returncode}: {done.stderr.strip()}",
             next="mend that, then run it again; or add --without-schema",
         )
-    return done.stdout
+    return without_accounts(done.stdout)
+
+
+def without_accounts(sql: str) -> str:
+    """Return a dumped schema without what says as whom a server asks others: names and passwords.
+
+    Args:
+        sql: As `pg_dump` wrote it.
+    """
+    return _MAPPING.sub("", sql)
 
 
 def for_server(sql: str) -> str:

@@ -194,6 +194,7 @@ class TestIntoAnEmptyDatabase:
         refused = taken.load("broken", staging)
         assert refused.code == 3
         assert "UniqueViolation (SQLSTATE 23505)" in refused.told
+        assert "take a new sample" in refused.told
         assert not any(it in refused.told for it in fields[3:5])
         assert tables(staging) == []
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis_deploy.data import mock_load, resting, schema_dump
+from aegis_deploy.common.signals import Interrupted
+from aegis_deploy.data import mock_load, resting, sample, schema_dump
 from tests.integration.data_commands import READER, Data
 from tests.integration.databases import (
     PASSWORD,
@@ -153,6 +154,46 @@ def test_what_trips_others_comes_whole(data: Data, staging: Database, schema: st
     assert loaded.code == 0, loaded.told
     assert loaded.data["foreign_keys"] == schema.count("REFERENCES")
     assert min(it["rows"] for it in taken.data["tables"]) >= 12
+
+
+def test_what_a_unique_index_over_some_rows_keeps_apart_is_still_apart(
+    data: Data, staging: Database
+) -> None:
+    data.production.execute(
+        "ALTER TABLE letters ADD title text; UPDATE letters SET title = 'secret ' || id;"
+        "CREATE UNIQUE INDEX titled ON letters (lower(title)) WHERE read IS NOT NULL"
+    )
+    titled = {**TABLES, "letters": {**TABLES["letters"], "title": "name"}}
+    data.rules(sample={"percent": 50}, tables=titled)
+    taken = data.sample("set")
+    assert taken.code == 0, taken.told
+    loaded = data.load("set", staging)
+    assert loaded.code == 0, loaded.told
+    assert letters(staging) == 2000
+
+
+def test_a_run_that_is_told_to_stop_says_what_is_left(
+    data: Data, staging: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise Interrupted(15)
+
+    assert data.sample("set").code == 0
+    data.as_owner(staging, SCHEMA)
+    data.set("STAGING", data.address(staging))
+    verify = ("verify", str(data.directory / "set"), *data.source())
+    for words, where, name, left in (
+        (("mock", "--to", "env:STAGING"), mock_load, "resting", "all of the rows, or none of them"),
+        (verify, sample, "_compared", "production and the data set are as they were"),
+        (("plan", *data.source()), sample, "_select", "production is as it was"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, stop)
+            stopped = data.run(*words)
+        assert stopped.code == 130, stopped.told
+        assert left in stopped.told
+        assert "next:  run it again" in stopped.told
+    assert letters(staging) == 0
 
 
 class TestTheTarget:

@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from aegis_deploy.common.errors import ExitCode
 from aegis_deploy.data import rules_file
-from aegis_deploy.data.catalog import Catalog, TableName
+from aegis_deploy.data.catalog import Catalog, TableName, UniqueIndex
 from aegis_deploy.data.catalog_reader import read_catalog
 from aegis_deploy.data.connection import Address, connect
 from aegis_deploy.data.masking import compile_masks, judge
@@ -146,6 +146,15 @@ class TestMock:
             " ORDER BY 1, 2"
         )
         triggers = "SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1"
+        # One that falls, and one that two tables draw from, of which the later has fewer rows.
+        with psycopg.connect(strange.url) as link:
+            link.execute(
+                b"CREATE DOMAIN whole AS int; CREATE SEQUENCE falls INCREMENT -1;"
+                b"CREATE TABLE down (id int PRIMARY KEY DEFAULT nextval('falls'));"
+                b"CREATE SEQUENCE shared; CREATE TABLE many (id whole DEFAULT nextval('shared'));"
+                b"CREATE TABLE most (id whole DEFAULT nextval('shared'))"
+            )
+        file.write_text(POLYMORPHIC.replace("tables: {", "tables: {most: {rows: 7}, "))
         before = strange.query(shown), strange.query(triggers)
         mocked(strange, file, "--size", "40")
         assert (strange.query(shown), strange.query(triggers)) == before
@@ -154,6 +163,7 @@ class TestMock:
             "INSERT INTO staff (store_id, badge, email) VALUES (1, gen_random_uuid(), 'a@b')"
         )
         assert strange.query("SELECT max(id), count(*) FROM staff") == [(41, 41)]
+        assert strange.query("SELECT nextval('shared'), nextval('falls')") == [(41, -1)]
         assert strange.query("SELECT reltuples FROM pg_class WHERE relname = 'staff'") == [(40.0,)]
 
     def test_refuses_a_table_that_has_rows_and_changes_nothing(
@@ -249,6 +259,34 @@ def test_a_database_without_tables_is_another_one(server: PostgresServer, tmp_pa
         done = aegis(empty, *words, "--rules", str(tmp_path / "rules.yaml"))
         assert done.returncode == ExitCode.REFUSED
         assert "has no tables" in done.stderr
+
+
+def test_what_keeps_rows_apart_and_is_no_key_is_read(server: PostgresServer) -> None:
+    database = with_schema(
+        server,
+        """
+        CREATE TABLE a (id int PRIMARY KEY, "An ""odd" text, b varchar(9), c jsonb, e int, f int);
+        CREATE UNIQUE INDEX i1 ON a ("An ""odd") WHERE c IS NULL;
+        CREATE UNIQUE INDEX i2 ON a (lower(b), e);
+        CREATE UNIQUE INDEX i3 ON a ((c ->> 'b'));
+        CREATE UNIQUE INDEX i4 ON a (upper("An ""odd")) WHERE e > 3;
+        ALTER TABLE a ADD CONSTRAINT i5 EXCLUDE USING gist (int4range(e, f) WITH &&);
+        CREATE TABLE p (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+        CREATE TABLE part PARTITION OF p DEFAULT;
+        CREATE UNIQUE INDEX i6 ON part (id);""",
+    )
+    odd = 'An "odd'
+    found = {it.name.name: it.indexes for it in catalog_of(database).tables.values()}
+    assert found == {
+        "a": (
+            UniqueIndex("i1", (odd,), left=("c",)),
+            UniqueIndex("i2", ("b", "e"), ("b",)),
+            UniqueIndex("i3", left=("c",)),
+            UniqueIndex("i4", (odd,), left=("e", odd)),
+            UniqueIndex("i5", left=("e", "f")),
+        ),
+        "p": (UniqueIndex("i6", ("id",)),),
+    }
 
 
 class TestCheck:

@@ -133,8 +133,12 @@ class TestWhatIsTaken:
     ) -> None:
         way = {"table": "notes", "columns": ["subject"], "to": "orders", "to_columns": ["id"]}
         orders = {**way, "where": {"subject_kind": "order"}}
+        slip = {**way, "where": {"subject_kind": "ordr"}}
+        data.rules(sample={"percent": 10}, tables=TABLES, references=[orders, slip])
+        whole = data.sample("whole")
+        assert "refer to nothing" not in whole.told
+        assert "notes.subject -> orders.id: no row has subject_kind = ordr" in whole.told
         data.rules(sample={"percent": 10}, tables=TABLES, references=[orders])
-        assert "refer to nothing" not in data.sample("whole").told
         data.production.execute("UPDATE notes SET subject = 9999 WHERE subject < 100")
         taken = data.sample("set")
         assert taken.code == 0
@@ -197,10 +201,11 @@ class TestWhoReads:
         assert "it is a superuser" in refused.told
         assert data.sample("set", "--allow-writer").code == 0
 
-    def test_a_role_with_one_right_too_many_is_told_which(self, data: Data) -> None:
+    @pytest.mark.parametrize("right", ["DELETE", "UPDATE (line)"])
+    def test_a_role_with_one_right_too_many_is_told_which(self, data: Data, right: str) -> None:
         data.production.execute(
             f"CREATE ROLE {data.production.name}_w LOGIN PASSWORD 'hunter4-of-a-test'"
-            f" IN ROLE {READER}; GRANT DELETE ON items TO {data.production.name}_w"
+            f" IN ROLE {READER}; GRANT {right} ON items TO {data.production.name}_w"
         )
         data.set("PRODUCTION", data.address(data.production, f"{data.production.name}_w"))
         refused = data.sample("set")

@@ -110,12 +110,13 @@ def plan(
 ) -> None:
     """Show what `aegis data sample` would take, in the order of loading. Nothing is copied."""
     from aegis_deploy.data.sample import plan as run
+    from aegis_deploy.data.sample import wanted
     from aegis_deploy.data.selection.picture import mermaid
 
     out = output_of(context)
     source = source_of(where, rules, key, connections=connections, allow_writer=allow_writer)
     catalog, taken = run(source, out)
-    drawn = mermaid(catalog, taken)
+    drawn = mermaid(catalog, taken, wanted(catalog, source.rules).follow)
     sizes = {it.table: _bytes(catalog.tables[it.table].size, it) for it in taken}
     out.document(
         {

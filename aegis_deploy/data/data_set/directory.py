@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
+from aegis_deploy.data import sequences
 from aegis_deploy.data.catalog import TableName
 from aegis_deploy.data.data_set.copy_text import decode
 from aegis_deploy.data.data_set.manifest import Manifest, TableRows
@@ -33,45 +34,6 @@ PRE_DATA, POST_DATA, ROWS = "pre-data.sql", "post-data.sql", "rows"
 _NAME = 120
 _DIGEST = 32
 _LINES = 20
-
-SEQUENCES = """\
-DO $$
-DECLARE
-  it record;
-  top bigint;
-BEGIN
-  FOR it IN
-    SELECT DISTINCT s.oid::regclass AS sequence, a.attrelid::regclass AS of_table,
-      a.attname AS name, q.seqincrement > 0 AS rises, q.seqmin AS least, q.seqmax AS most
-    FROM pg_catalog.pg_depend d
-    LEFT JOIN pg_catalog.pg_attrdef f
-      ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND f.oid = d.objid
-    JOIN pg_catalog.pg_class s ON s.relkind = 'S' AND (
-      (d.classid = 'pg_catalog.pg_class'::regclass AND s.oid = d.objid AND d.deptype IN ('a', 'i'))
-      OR (f.oid IS NOT NULL AND s.oid = d.refobjid))
-    JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid
-    JOIN pg_catalog.pg_attribute a
-      ON a.attrelid = coalesce(f.adrelid, d.refobjid)
-      AND a.attnum = coalesce(f.adnum, d.refobjsubid) AND a.attnum > 0
-      AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-    WHERE d.refclassid = 'pg_catalog.pg_class'::regclass
-    ORDER BY 1, 2, 3
-  LOOP
-    EXECUTE format('SELECT %s(%I) FROM %s',
-      CASE WHEN it.rises THEN 'max' ELSE 'min' END, it.name, it.of_table) INTO top;
-    -- Several columns may have one sequence: it only ever goes on.
-    IF top BETWEEN it.least AND it.most AND NOT (
-      SELECT q.last_value IS NOT NULL AND CASE WHEN it.rises THEN q.last_value >= top
-        ELSE q.last_value <= top END
-      FROM pg_catalog.pg_sequences q
-      WHERE format('%I.%I', q.schemaname, q.sequencename)::regclass = it.sequence) THEN
-      PERFORM pg_catalog.setval(it.sequence, top);
-    END IF;
-  END LOOP;
-END $$;
-"""
-"""Sets every sequence that a column's default or identity draws from to the column's farthest
-value; the next one lies beyond."""
 
 
 def storage_at(where: str | Path | Storage) -> Storage:
@@ -275,7 +237,7 @@ def load_script(manifest: Manifest) -> str:
         source = f"PROGRAM 'gzip -dc {it.file}'" if it.file.endswith(".gz") else f"'{it.file}'"
         lines.append(f"\\copy {relation(it.table)} ({listed}) FROM {source}")
     lines += [f"\\ir {POST_DATA}"] if manifest.has_schema else []
-    return "\n".join([*lines, SEQUENCES + "ANALYZE;", "COMMIT;", ""])
+    return "\n".join([*lines, sequences.forward() + "ANALYZE;", "COMMIT;", ""])
 
 
 @contextmanager
@@ -347,9 +309,11 @@ def read(where: Path | Storage, tick: Callable[[str], None] = lambda _: None) ->
     place = storage_at(where)
     if place.is_unfinished():
         raise _damaged(place, ["the run that wrote it did not end"])
+    name = SUMS
     try:
         with place.open(SUMS) as file:
             sums = file.read().decode()
+        name = MANIFEST
         with place.open(MANIFEST) as file:
             said = json.loads(file.read())
     except OSError as error:
@@ -357,8 +321,8 @@ def read(where: Path | Storage, tick: Callable[[str], None] = lambda _: None) ->
         raise AegisError(
             what=f"{place.shown} is no data set", why=why, next="name a place where one is"
         ) from None
-    except ValueError as error:
-        raise _damaged(place, [f"{MANIFEST}: {error}"]) from None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(place, [f"{name}: {error}"]) from None
     listed = {}
     for line in sums.splitlines():
         digest, _, name = line.partition("  ")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from aegis_deploy.data.catalog import Catalog, Table, TableName
 
 FORMAT = 1
@@ -101,7 +103,7 @@ class Manifest:
         }
 
     @classmethod
-    def of_json(cls, data: Mapping[str, Any]) -> Manifest:
+    def of_json(cls, data: object) -> Manifest:
         """Read what :meth:`as_json` wrote.
 
         Args:
@@ -110,35 +112,56 @@ class Manifest:
         Raises:
             ValueError: It is none, of another format, or its name is not that of its content.
         """
-        if data.get("format") != FORMAT:
-            raise ValueError(f"its format is {data.get('format')!r}; this aegis reads {FORMAT}")
+        given = data if isinstance(data, dict) else {}
+        form = given.get("format")
+        if form != FORMAT:
+            raise ValueError(f"its format is {form!r}; this aegis reads {FORMAT}")
         try:
-            tables = tuple(
-                TableRows(
-                    table=TableName(*it["table"]),
-                    file=str(it["file"]),
-                    columns=tuple(it["columns"]),
-                    rows=int(it["rows"]),
-                    content=str(it["content"]),
-                    selection=it["selection"],
-                )
-                for it in data["tables"]
-            )
-            found = cls(
-                schema=data["schema"],
-                tables=tables,
-                server=int(data["server_version"]),
-                key=str(data["key_id"]),
-                rules=str(data["rules_sha256"]),
-                made=str(data["made"]),
-                has_schema=bool(data["has_schema"]),
-                proof=data["proof"],
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"it lacks a part, or has another in its place: {error}") from None
-        if found.name != data.get("name"):
+            said = _DOCUMENT.validate_python(given)
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"]))
+            raise ValueError(f"it lacks {where}, or has something else there") from None
+        found = cls(
+            schema=given["schema"],
+            tables=said.tables,
+            server=said.server_version,
+            key=said.key_id,
+            rules=said.rules_sha256,
+            made=said.made,
+            has_schema=said.has_schema,
+            proof=said.proof,
+        )
+        if found.name != said.name:
             raise ValueError("its name is not that of what it lists")
         return found
+
+
+@dataclass(frozen=True)
+class _TableSchema:
+    """A table as :func:`described` has it."""
+
+    columns: dict[str, str]
+    keys: list[str]
+    references: list[str]
+    checks: list[str]
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What has to be in the file, and of which kind."""
+
+    name: str
+    made: str
+    server_version: int
+    key_id: str
+    rules_sha256: str
+    has_schema: bool
+    proof: dict[str, Any]
+    tables: tuple[TableRows, ...]
+    schema: dict[str, _TableSchema]
+
+
+_DOCUMENT = TypeAdapter(_Document)
 
 
 def described(catalog: Catalog) -> dict[str, Any]:

@@ -163,7 +163,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Dangling:
-    """Rows that refer to what is not there, by a reference that no constraint holds.
+    """A reference that no constraint holds, by which rows refer to what is not there, or none do.
 
     Attributes:
         reference: The reference, as the rules declare it.
@@ -179,6 +179,8 @@ class Dangling:
         """Say it, without a value."""
         way = self.reference
         told = f"{way.table}.{','.join(way.columns)} -> {way.to}.{','.join(way.to_columns)}"
+        if way.only_where is not None and not self.rows:
+            return f"{told}: no row has {' = '.join(way.only_where)}"
         return f"{told}: {self.lost:,} of {self.rows:,} rows refer to nothing"
 
 
@@ -258,8 +260,10 @@ def _dangling(snapshot: Snapshot, sql: RowSql) -> tuple[Dangling, ...]:
     declared = [it for it in sql.catalog.references if it.declared]
     rows = snapshot.numbers([sql.referring(it) for it in declared])
     lost = snapshot.numbers([sql.referring(it, to_nothing=True) for it in declared])
-    found = [Dangling(*it) for it in zip(declared, rows, lost, strict=True) if it[2]]
-    wrong = [str(it) for it in found if it.lost == it.rows]
+    looked = [Dangling(*it) for it in zip(declared, rows, lost, strict=True)]
+    # That nothing is of a kind may be a slip of the pen in the rules.
+    found = [it for it in looked if it.lost or (it.reference.only_where and not it.rows)]
+    wrong = [str(it) for it in found if it.lost and it.lost == it.rows]
     if wrong:
         raise AegisError(
             what="the rules declare references that no row bears out",

@@ -8,7 +8,7 @@ from aegis_deploy.data.catalog import Catalog, Reference
 from aegis_deploy.data.selection.closure import Taken
 
 
-def mermaid(catalog: Catalog, taken: Sequence[Taken], follow: Iterable[Reference] = ()) -> str:
+def mermaid(catalog: Catalog, taken: Sequence[Taken], follow: Iterable[Reference]) -> str:
     """Return it.
 
     An arrow leads from who refers to what is referred to, thick where rows are chosen along it,

@@ -50,12 +50,14 @@ class Target:
         bounds: What the checks of all of them say.
         unique: Whether two values must never become one.
         nullable: Whether all of them take NULL.
+        cased: Whether two values that differ by their case alone are one to an index.
     """
 
     columns: tuple[Column, ...]
     bounds: Bounds = field(default_factory=Bounds)
     unique: bool = False
     nullable: bool = False
+    cased: bool = False
     _kinds: frozenset[Kind] = field(init=False, repr=False, default=frozenset())
 
     def __post_init__(self) -> None:
@@ -131,7 +133,9 @@ def compiled(rule: rules.Rule, target: Target, key: bytes) -> Mask:
     if not isinstance(rule, rules.Scramble | rules.Phone | rules.Number | rules.Shift | rules.Json):
         _probe(made, rule, target)
     coincide = natural if rule.coincide is None else rule.coincide
-    canonical = _canonical(target)
+    # What others make of a value holds small letters that tell it apart.
+    same_form = isinstance(rule, rules.Scramble | rules.Phone)
+    canonical = _canonical(target, folded=target.folded or (target.cased and same_form))
     quick = lru_cache(_CACHED)(lambda value: made(canonical(value)))
     if any(it.array for it in target.columns):
         return Mask(lambda value: each_element(value, quick), injective, coincide)
@@ -180,14 +184,14 @@ def _worded(kind: Kind) -> str:
     return {**words, "bytes": "bytea"}.get(kind, kind)
 
 
-def _canonical(target: Target) -> Callable[[str], str]:
+def _canonical(target: Target, *, folded: bool) -> Callable[[str], str]:
     """Return what makes one text of values that PostgreSQL takes for the same."""
     kind = target.kind
     if kind == "number":
         return _one_number
-    if target.folded and target.padded:
+    if folded and target.padded:
         return lambda value: value.lower().rstrip(" ")
-    if target.folded:
+    if folded:
         return str.lower
     if target.padded:
         return lambda value: value.rstrip(" ")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aegis_deploy.model.dataset import DATASET
 from aegis_deploy.model.schema import HEAD, LEAST
 from aegis_deploy.stack.session import Session
 
@@ -22,13 +23,18 @@ def urn(kind: str, name: str) -> str:
 
 
 def deployment(
-    version: str = "1.0.0", *, schema: tuple[int, int] | None = None, **more: Any
+    version: str = "1.0.0",
+    *,
+    schema: tuple[int, int] | None = None,
+    dataset: str = "",
+    **more: Any,
 ) -> dict[str, Any]:
     """A state: a stack with its outputs, and a Deployment that runs an image.
 
     Args:
         version: What the image is called.
         schema: The newest revision of a database that its code knows, and the least it works with.
+        dataset: The data set that it works on.
         more: What else the state has.
     """
     image = f"registry.example.com/shop@{DIGEST}"
@@ -40,6 +46,9 @@ def deployment(
     if schema is not None:
         said = zip((HEAD, LEAST), map(str, schema), strict=True)
         pods["metadata"]["annotations"] = dict(said)
+    told = {"dataset": dataset} if dataset else {}
+    if dataset:
+        pods["metadata"].setdefault("annotations", {})[DATASET] = dataset
     manifest = {"metadata": {"name": "web", "namespace": "shop"}, "spec": {"template": pods}}
     return {
         "manifest": {},
@@ -49,7 +58,7 @@ def deployment(
                 "urn": urn("pulumi:pulumi:Stack", "shop-staging"),
                 "type": "pulumi:pulumi:Stack",
                 "custom": False,
-                "outputs": {"version": version, "imageDigest": DIGEST},
+                "outputs": {"version": version, "imageDigest": DIGEST, **told},
             },
             {
                 "urn": urn("kubernetes:apps/v1:Deployment", "web"),

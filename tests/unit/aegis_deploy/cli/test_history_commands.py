@@ -76,6 +76,17 @@ class TestHistory:
         for word in ("succeeded", "1.0.1", "0123456789ab", "First"):
             assert word in oldest
 
+    def test_says_on_which_data_set_each_works(self, backend: MadeBackend) -> None:
+        backend.update(state=deployment())
+        backend.update(state=deployment(dataset="ab" * 32))
+        written, shown = Written(), Written()
+        history.render(collect(backend.session(), limit=None), written.output)
+        header, newest, _ = written.lines
+        assert "data set" in header
+        assert "abababababab " in newest
+        show.render(inspect(backend.session(), 2), shown.output)
+        assert any(it.split() == ["data", "set", "ab" * 32] for it in shown.lines)
+
     def test_a_rollback_of_two_steps_took_the_place_of_one_release(
         self, backend: MadeBackend
     ) -> None:

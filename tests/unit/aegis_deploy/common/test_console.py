@@ -68,6 +68,14 @@ def test_a_table_is_aligned_and_has_no_trailing_spaces() -> None:
     assert it.results.getvalue() == "#   what\n1   a\n10  long one\n"
 
 
+@pytest.mark.parametrize(
+    ("done", "total", "filled"),
+    [(0, 9, 0), (1, 40, 0), (5, 10, 10), (39, 40, 19), (40, 40, 20), (41, 40, 20), (0, 0, 20)],
+)
+def test_a_bar_is_full_when_all_is_done(done: int, total: int, filled: int) -> None:
+    assert console.bar(done, total) == f"[{'#' * filled}{'.' * (20 - filled)}]"
+
+
 def test_a_status_in_a_pipe_is_written_now_and_then_and_only_when_it_is_new() -> None:
     it = _Streams()
     with it.out.progress("rolling out"):

@@ -85,13 +85,21 @@ class TestTheManifest:
         ("change", "said"),
         [
             ({"format": 2}, "its format is 2"),
-            ({"tables": [{}]}, "it lacks a part"),
+            ({"tables": [{}]}, "it lacks tables.0.table, or has something else there"),
+            ({"tables": [{"table": ["public", None]}]}, "it lacks tables.0.table.1"),
+            ({"schema": {"t": {"columns": []}}}, "it lacks schema.t.columns"),
+            ({"proof": None}, "it lacks proof"),
             ({"name": "0" * 64}, "its name is not that of what it lists"),
         ],
     )
     def test_is_refused_when_it_is_not_whole(self, change: dict[str, object], said: str) -> None:
         with pytest.raises(ValueError, match=said):
             Manifest.of_json({**manifest().as_json(), **change})
+
+    @pytest.mark.parametrize("document", [None, [], "x", 3])
+    def test_is_none_when_it_is_something_else(self, document: object) -> None:
+        with pytest.raises(ValueError, match="its format is None"):
+            Manifest.of_json(document)
 
     def test_tells_in_what_two_schemas_differ(self) -> None:
         other = catalog(
@@ -144,6 +152,17 @@ class TestADirectory:
             raise AssertionError
         with pytest.raises(AegisError, match="is another file by now"):
             place.size("rows/1")
+
+    @pytest.mark.parametrize("file", ["SHA256SUMS", "manifest.json"])
+    @pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000])
+    def test_a_file_of_its_own_that_is_something_else_is_named(
+        self, place: Directory, file: str, content: bytes
+    ) -> None:
+        (place.path / file).write_bytes(content)
+        with pytest.raises(AegisError) as caught:
+            data_set.read(place)
+        assert "is damaged" in caught.value.what
+        assert file in caught.value.why
 
     def test_what_is_changed_while_it_is_read_is_refused(self, place: Directory) -> None:
         def run() -> None:
@@ -274,20 +293,36 @@ def test_a_picture_escapes_what_mermaid_would_read() -> None:
     odd = TableName("public", 'a"]-->b')
     tables = catalog(table("t", column("id", "integer"), keys=[("id",)]))
     made = type(tables)({odd: type(tables.tables[name("t")])(odd, ()), **tables.tables})
-    drawn = mermaid(made, [Taken(odd, 10, 1, 1), Taken(name("t"), 10, 1, 9)])
+    drawn = mermaid(made, [Taken(odd, 10, 1, 1), Taken(name("t"), 10, 1, 9)], [])
     assert '  t0["a#34;#93;--#62;b<br/>1 of 10 rows"]' in drawn
     assert '  t1["t<br/>9 of 10 rows"]:::off' in drawn
 
 
 def test_a_picture_tells_what_rows_are_chosen_along_and_what_no_constraint_says() -> None:
     lead = reference("b", ("a",), "a", ("id",))
+    with_it = reference("b", ("y",), "a", ("id",))
     declared = reference("b", ("x",), "a", ("id",), declared=True)
     tables = catalog(
-        table("a", column("id")), table("b", column("a"), column("x")), references=[lead, declared]
+        table("a", column("id")),
+        table("b", column("a"), column("x"), column("y")),
+        references=[lead, declared, with_it],
     )
-    drawn = mermaid(tables, [Taken(name("a"), 1, 1, 1), Taken(name("b"), 1, 1, 1, lead)])
+    taken = [Taken(name("a"), 1, 1, 1), Taken(name("b"), 1, 1, 1, lead)]
+    drawn = mermaid(tables, taken, [with_it])
+    assert '  t1 ==>|"y"| t0' in drawn
+    assert '  t1 -->|"y"| t0' in mermaid(tables, taken, [])
     assert '  t1 ==>|"a"| t0' in drawn
     assert '  t1 -.->|"x"| t0' in drawn
+
+
+def test_no_account_at_another_server_is_in_a_schema() -> None:
+    mapping = "--\n-- Name: USER MAPPING {0} SERVER far; Type: USER MAPPING; Schema: -\n--\n\n"
+    body = "CREATE FUNCTION f() AS $$\nCREATE USER MAPPING FOR me SERVER far;\n$$;\n"
+    told = "CREATE USER MAPPING FOR me SERVER far OPTIONS (\n    password 'it''s;\n);'\n);\n"
+    plain = "CREATE USER MAPPING FOR public SERVER far;\n"
+    dumped = f"{mapping.format('me')}{told}\n{mapping.format('public')}{plain}\n{body}"
+    found = schema_dump.without_accounts(dumped)
+    assert found == f"--\n\n--\n\n{body}"
 
 
 def test_what_only_psql_understands_is_left_out_and_nothing_else() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.data import rules, rules_file
-from aegis_deploy.data.catalog import Catalog, Key, Reference, Table
+from aegis_deploy.data.catalog import Catalog, Key, Reference, Table, UniqueIndex
 from aegis_deploy.data.masking import Findings, Masking, compile_masks, judge
 from tests.unit.aegis_deploy.data.schemas import KEY, catalog, column, name, reference, table
 
@@ -51,7 +52,8 @@ def masking(text: str = RULES, of: Catalog = SHOP) -> Masking:
 
 
 def found(text: str, of: Catalog = SHOP) -> Findings:
-    return judge(of, rules_file.read(text))
+    given = rules_file.read(text)
+    return judge(replace(of, references=(*of.references, *given.declared())), given)
 
 
 def problems(text: str, of: Catalog = SHOP) -> str:
@@ -186,8 +188,8 @@ def test_what_the_rules_name_and_the_database_has_not_is_told() -> None:
         "tables.people.nix: there is no table people.nix",
         "sample.tables.nox: there is no table nox",
         "follow: orders has no column nux",
-        "references: orders has no column a",
         "mock.tables.orders: orders has no column nex",
+        "references: orders has no column a",
     )
     gone = found("tables: {people: {id: keep, nix: keep}}").gone
     assert gone == ("tables.people: people has no column nix",)
@@ -219,6 +221,40 @@ def test_text_that_is_kept_and_checks_that_are_left_to_postgresql_are_told() -> 
     assert it.kept_text == ("a.c",)
     assert it.unread == ("a.d: check_2",)
     assert not it.differ
+
+
+class TestWhatElseKeepsRowsApart:
+    """Unique indexes over some rows, or over what is worked out of columns."""
+
+    def of(self, **index: tuple[str, ...]) -> Catalog:
+        made = table("a", column("b"), column("c"))
+        return catalog(replace(made, indexes=(UniqueIndex("one", **index),)))
+
+    def test_a_rule_that_may_make_one_of_two_values_is_refused(self) -> None:
+        refused = problems("tables: {a: {b: redact, c: keep}}", self.of(columns=("b",)))
+        assert "a.b cannot be redact: it is in a key" in refused
+
+    def test_a_name_gets_what_tells_it_apart(self) -> None:
+        given = "tables: {a: {b: name, c: name}}"
+        mask = masking(given, self.of(columns=("b",))).of(name("a"))
+        made = [mask([str(it), str(it)]) for it in range(2000)]
+        assert len({it[0] for it in made}) == 2000 > len({it[1] for it in made})
+
+    def test_texts_of_the_same_form_differ_by_more_than_their_case(self) -> None:
+        given = "tables: {a: {b: scramble, c: scramble}}"
+        mask = masking(given, self.of(columns=("b",), cased=("b",))).of(name("a"))
+        texts = [f"{one}{two}" for one in "abcdef" for two in "ABCDEF"]
+        made = [mask([it, it]) for it in texts]
+        assert len({str(it[0]).lower() for it in made}) == len(texts)
+        assert all(str(it[1])[1].isupper() for it in made)
+
+    def test_what_postgresql_alone_can_tell_is_told(self) -> None:
+        of = self.of(columns=("b",), left=("b", "c"))
+        assert found("tables: {a: {b: keep, c: keep}}", of).unread == ()
+        assert found("tables: {a: {b: hash, c: redact}}", of).unread == (
+            "a.b: the index one",
+            "a.c: the index one",
+        )
 
 
 class TestRow:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.data import rules_file
-from aegis_deploy.data.catalog import Catalog, Key, Table
+from aegis_deploy.data.catalog import Catalog, Key, Table, UniqueIndex
 from aegis_deploy.data.mock import MadeTable, planned
 from aegis_deploy.data.values import spread
 from tests.unit.aegis_deploy.data.schemas import catalog, column, name, reference, table
@@ -345,6 +346,24 @@ class TestSettings:
         why = refused(SHOP, text)
         assert "there is no table nix" in why
         assert "people has no column nox" in why
+
+    def test_references_that_name_what_there_is_not_are_refused(self) -> None:
+        way = {"declared": True, "only_where": ("kind", "x")}
+        lost = reference("people", ("nox",), "nix", ("id",), **way)
+        why = refused(replace(SHOP, references=(lost,)))
+        assert "references: people has no column nox" in why
+        assert "references: people has no column kind" in why
+        assert "references: there is no table nix" in why
+
+
+@pytest.mark.parametrize("cased", [(), ("code",)])
+def test_what_else_keeps_rows_apart_is_held_to_where_there_is_room(cased: tuple[str, ...]) -> None:
+    plain = table("t", ID, column("code"), column("flag", "boolean"), keys=[("id",)])
+    indexes = (UniqueIndex("one", ("code",), cased), UniqueIndex("two", ("flag",), (), ("flag",)))
+    found = made(catalog(replace(plain, indexes=indexes)), size=3000)["t"]
+    codes = [str(it["code"]).lower() for it in found if it["code"] is not None]
+    assert len(found) == 3000
+    assert len({*codes}) == len(codes)
 
 
 def test_a_check_on_text_is_held_to_where_it_is_simple() -> None:

@@ -196,6 +196,14 @@ class TestWhatIsShown:
         assert "setting   a:logLevel: info in s, debug in s" in lines
         assert "this checkout is abc123" in lines
 
+    @pytest.mark.parametrize(("verified", "done"), [(True, "verified"), (False, "deployed")])
+    def test_what_data_it_was_verified_with_is_said(self, verified: bool, done: str) -> None:
+        staging, production = stages(verified=verified)
+        staging.datasets = {3: "ab" * 32}
+        found = candidate(staging.flow, unverified=True)
+        lines = summary(found, production.flow, None)
+        assert f"  data set  abababababab, which it was {done} with" in lines
+
     def test_another_checkout_is_warned_of(self) -> None:
         staging, production = stages(git_commit="f00d" * 9)
         promote(staging.flow, production.flow, PromoteRequest(preview=True))

@@ -154,6 +154,12 @@ class TestPage:
         assert "2..3 → 2..5" in release_page(found)
         assert "2..3 → 2..5" in release_report.markdown(found)
 
+    def test_says_which_data_set_it_works_on(self, backend: MadeBackend) -> None:
+        backend.update(state=deployment(dataset="ab" * 32))
+        found = gathering.collect(backend.session(), 1)
+        assert "ab" * 32 in release_page(found)
+        assert "ab" * 32 in release_report.markdown(found)
+
     def test_with_a_damaged_timeline_says_so(self, backend: MadeBackend) -> None:
         backend.update()
         session = backend.session()
