@@ -28,6 +28,7 @@ from tests.integration.prepared import once
 from tests.integration.shop import Stand, copied_stand, objects
 from tests.integration.waiting import SECONDS
 from tests.rendering import ROOT
+from tests.series import every
 
 pytestmark = pytest.mark.integration
 VERSION = VERSIONS["kubernetes"]
@@ -310,7 +311,9 @@ def test_what_blocks_goes_before_the_rest_and_the_history_knows_what_it_was(
     assert session.refresh(message="the engine takes the state").succeeded
 
 
-@pytest.mark.parametrize("fails", ["delete ResourceQuota", "update ConfigMap"])
+@pytest.mark.parametrize(
+    "fails", ["delete ResourceQuota", pytest.param("update ConfigMap", marks=every)]
+)
 @guarded
 def test_one_that_fails_half_way_is_gone_on_with(
     two: Stand,
