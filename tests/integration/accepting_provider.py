@@ -43,6 +43,10 @@ class AcceptingProvider(ResourceProviderServicer):  # type: ignore[misc,unused-i
         self._journal = journal
         self._credentials = ""
 
+    def Attach(self, request: Any, context: Any) -> Any:
+        """Serve an engine that did not start this; it is told nothing."""
+        return empty_pb2.Empty()
+
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
         """Say which version this would be."""
         return plugin_pb2.PluginInfo(version=VERSIONS[self._name])

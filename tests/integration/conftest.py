@@ -24,6 +24,7 @@ from lab.settings import load
 from lab.toolchain import PULUMI, Toolchain
 from tests.integration import servers, shop
 from tests.integration.accepting_provider import VERSIONS
+from tests.integration.attached_providers import attached, writing_down
 from tests.integration.databases import PostgresServer, postgres_server
 from tests.integration.isolation import environment_in, place_provider, write_program
 from tests.integration.prepared import copy, once
@@ -247,8 +248,8 @@ def _copied(prepared: Path, root: Path, programs: Path, stack: str) -> Iterator[
     copy(prepared, root)
     for provider in VERSIONS:
         place_provider(root, "tests.integration.accepting_provider", provider)
-    with no_process_left(root):
-        yield Project(root / "project", stack, _environment(root, programs))
+    with no_process_left(root), attached(writing_down(root, *VERSIONS)) as at:
+        yield Project(root / "project", stack, {**_environment(root, programs), **at})
 
 
 def _lay_program(directory: Path) -> None:

@@ -260,7 +260,7 @@ def two_deployers(
     """
     cluster = Cluster()
     try:
-        with made_stand(root, programs, backend, environment) as stand:
+        with made_stand(root, programs, backend, environment, starts=True) as stand:
             cluster.place_kubeconfig(root / "kubeconfig")
             place = str(root / "kubeconfig")
             stand.pulumi("config", "set", "--stack", "one", "kubernetes:kubeconfig", place)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pulumi
 import pytest
+import yaml
 
 from aegis_deploy.cli.main import main
 from aegis_deploy.history import stack_history, verification_store
@@ -17,6 +18,7 @@ from aegis_deploy.pulumi_cli.cli_errors import Finished
 from aegis_deploy.pulumi_cli.engine import Engine
 from aegis_deploy.stack.session import Session
 from tests.integration.accepting_provider import VERSIONS
+from tests.integration.attached_providers import attached, writing_down
 from tests.integration.isolation import environment_in, place_kubeconfig, place_provider
 from tests.integration.prepared import copy
 from tests.integration.waiting import no_process_left, wait_until
@@ -73,6 +75,13 @@ class Stand:
         done = self.run(*arguments)
         assert done.code == 0, done.stderr
 
+    def set(self, name: str, value: str) -> None:
+        """Write one of the stack's settings into its file, in plain text, as the CLI does."""
+        path = self.root / "project" / "Pulumi.one.yaml"
+        settings = yaml.safe_load(path.read_text())
+        settings.setdefault("config", {})[name] = value
+        path.write_text(yaml.safe_dump(settings))
+
     def init(self) -> None:
         """Make the stack, and give it settings."""
         self.pulumi("stack", "init", "one")
@@ -124,7 +133,12 @@ def copied_stand(prepared: Path, root: Path, programs: Path) -> Iterator[Stand]:
 
 @contextmanager
 def made_stand(
-    root: Path, programs: Path, backend: str, environment: Mapping[str, str]
+    root: Path,
+    programs: Path,
+    backend: str,
+    environment: Mapping[str, str],
+    *,
+    starts: bool = False,
 ) -> Iterator[Stand]:
     """Make the project, and its stack ``one`` on a server.
 
@@ -133,11 +147,12 @@ def made_stand(
         programs: Where the CLI is.
         backend: The backend's address.
         environment: What that backend needs in the environment.
+        starts: Whether the engine starts its provider, instead of attaching to this process's.
     """
     made = _laid(root, programs)
     made.environment.update(environment, PULUMI_BACKEND_URL=backend)
     made.init()
-    with _ending(made) as stand:
+    with _ending(made, starts=starts) as stand:
         yield stand
 
 
@@ -150,8 +165,10 @@ def _laid(root: Path, programs: Path) -> Stand:
 
 
 @contextmanager
-def _ending(stand: Stand) -> Iterator[Stand]:
-    with no_process_left(stand.root):
+def _ending(stand: Stand, *, starts: bool = False) -> Iterator[Stand]:
+    with no_process_left(stand.root), attached(writing_down(stand.root, "kubernetes")) as at:
+        if not starts:
+            stand.environment.update(at)
         try:
             yield stand
         finally:

@@ -17,8 +17,8 @@ from aegis_deploy.common.errors import ExitCode
 from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.stack.session import Session
 from tests.integration.accepting_provider import VERSIONS
+from tests.integration.attached_providers import of_a_cluster
 from tests.integration.cluster_over_http import CONFIG_MAPS, ClusterOverHttp
-from tests.integration.isolation import write_program
 from tests.integration.shop import CONFIG_MAP, Stand, maps
 from tests.series import every
 
@@ -79,12 +79,15 @@ class Shop:
         assert outcome.succeeded, outcome.why
         verification_store.mark_verified(session, stack_history.releases(session)[0])
 
-    def forget(self, *names: str, kind: str = CONFIG_MAP) -> None:
-        """Take resources out of the state alone."""
-        for name in names:
-            self.stand.pulumi(
-                "state", "delete", f"{URN}{kind}::{name}", "--stack", "one", "--yes", "--force"
-            )
+    def forget(self, name: str) -> None:
+        """Take a ConfigMap out of the state alone, as `pulumi state delete` does."""
+        path = self.stand.root / "backend" / ".pulumi" / "stacks" / "shop" / "one.json"
+        written = json.loads(path.read_text())
+        latest = written["checkpoint"]["latest"]
+        kept = [it for it in latest["resources"] if it["urn"] != f"{URN}{CONFIG_MAP}::{name}"]
+        assert len(kept) + 1 == len(latest["resources"])
+        latest["resources"] = kept
+        path.write_text(json.dumps(written))
         self.cluster.changes()
 
     def said(self, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -96,17 +99,16 @@ class Shop:
 
 
 @pytest.fixture
-def shop(stand: Stand, tmp_path: Path) -> Iterator[Shop]:
+def shop(stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """A stack without releases; its provider is the lab's stand-in."""
     cluster = ClusterOverHttp()
     try:
         cluster.place_kubeconfig(tmp_path / "kubeconfig")
-        version = VERSIONS["kubernetes"]
-        plugin = tmp_path / "home" / "plugins" / f"resource-kubernetes-v{version}"
-        write_program(plugin / "pulumi-resource-kubernetes", "lab.plugins.kubernetes")
-        place = str(tmp_path / "kubeconfig")
-        stand.pulumi("config", "set", "--stack", "one", "kubernetes:kubeconfig", place)
-        yield Shop(stand, cluster)
+        stand.set("kubernetes:kubeconfig", str(tmp_path / "kubeconfig"))
+        with of_a_cluster() as at:
+            stand.environment.update(at)
+            stand.enter(monkeypatch)
+            yield Shop(stand, cluster)
     finally:
         cluster.close()
 
@@ -116,7 +118,9 @@ def test_a_rollback_takes_back_what_the_cluster_has_and_makes_nothing_twice(
 ) -> None:
     shop.deploy(objects("a", "b", data="1"))
     shop.deploy(objects("a", "b", data="2"))
-    shop.forget("b")
+    urn = f"{URN}{CONFIG_MAP}::b"
+    shop.stand.pulumi("state", "delete", urn, "--stack", "one", "--yes", "--force")
+    shop.cluster.changes()
     code, said = shop.said(capsys, "rollback", "--to", "1", "--yes")
     assert code == ExitCode.OK, said
     assert "adopted ConfigMap b" in said
@@ -345,7 +349,7 @@ def _program(shop: Shop, data: str) -> None:
     (directory / "__main__.py").write_text(PROGRAM)
     if not (directory / ".venv").exists():
         (directory / ".venv").symlink_to(sys.prefix)
-    shop.stand.pulumi("config", "set", "--stack", "one", "data", data)
+    shop.stand.set("shop:data", data)
 
 
 def test_a_deploy_takes_back_what_the_program_still_declares(
@@ -368,7 +372,7 @@ def test_a_deploy_leaves_what_is_declared_no_more(shop: Shop) -> None:
     shop.forget("b")
     program = shop.stand.root / "project" / "__main__.py"
     program.write_text(PROGRAM.replace('("a", "b")', '("a",)'))
-    shop.stand.pulumi("config", "set", "--stack", "one", "data", "2")
+    shop.stand.set("shop:data", "2")
     assert shop.stand.aegis("deploy", "--yes") == ExitCode.OK
     assert shop.cluster.data() == {"a": "2", "b": "1"}, "whoever took it out wanted it to stay"
 

@@ -253,7 +253,10 @@ def shift(store: DiyStore, key: str, seconds: int) -> None:
 
 
 @no_service
-def test_projects_in_one_backend_do_not_mix(stand: Stand) -> None:
+def test_projects_and_backends_do_not_mix(server: Server, stand: Stand) -> None:
+    elsewhere = {**stand.environment, "PULUMI_BACKEND_URL": server.other}
+    with pytest.raises(AegisError, match="no stack one of shop"):
+        replace(stand, environment=elsewhere).open()
     assert stand.open().update(program=objects("a"), message="ours").succeeded
     project = stand.root / "project" / "Pulumi.yaml"
     project.write_text("name: mall\nruntime: python\n")
@@ -264,15 +267,6 @@ def test_projects_in_one_backend_do_not_mix(stand: Stand) -> None:
     project.write_text("name: shop\nruntime: python\n")
     full = Session.open("organization/shop/one", project.parent, stand.environment)
     assert [it.message for it in stack_history.releases(full)] == ["ours"]
-
-
-@no_service
-def test_a_backend_that_nobody_uses_yet_has_no_stack(server: Server, stand: Stand) -> None:
-    elsewhere = replace(
-        stand, environment={**stand.environment, "PULUMI_BACKEND_URL": server.other}
-    )
-    with pytest.raises(AegisError, match="no stack one of shop"):
-        elsewhere.open()
 
 
 # Google's has no address in its URL, and its library asks for two minutes before it says so.

@@ -22,6 +22,7 @@ from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.flows.workloads import to_watch
 from aegis_deploy.history import stack_history, verification_store
 from tests.integration.accepting_provider import VERSIONS
+from tests.integration.attached_providers import VARIABLE
 from tests.integration.cluster_over_http import CONFIG_MAPS, ClusterOverHttp
 from tests.integration.isolation import write_program
 from tests.integration.shop import CONFIG_MAP, Stand
@@ -96,7 +97,7 @@ class Regions:
 
 
 @pytest.fixture
-def regions(stand: Stand, tmp_path: Path) -> Iterator[Regions]:
+def regions(stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regions]:
     """The stack, deployed once; its provider is the lab's stand-in."""
     clusters = [ClusterOverHttp() for _ in range(3)]
     try:
@@ -105,11 +106,14 @@ def regions(stand: Stand, tmp_path: Path) -> Iterator[Regions]:
         place.mkdir()
         made.west.place_kubeconfig(place / "west")
         made.decoy.place_kubeconfig(tmp_path / "kubeconfig")
+        for name, value in (("kubeconfig", str(tmp_path / "kubeconfig")), ("context", "fake")):
+            stand.set(f"kubernetes:{name}", value)
+        # A kubeconfig is looked for from where the provider runs, so the engine starts it there.
         version = VERSIONS["kubernetes"]
         plugin = tmp_path / "home" / "plugins" / f"resource-kubernetes-v{version}"
         write_program(plugin / "pulumi-resource-kubernetes", "lab.plugins.kubernetes")
-        for name, value in (("kubeconfig", str(tmp_path / "kubeconfig")), ("context", "fake")):
-            stand.pulumi("config", "set", "--stack", "one", f"kubernetes:{name}", value)
+        del stand.environment[VARIABLE]
+        monkeypatch.delenv(VARIABLE)
         made.deploy("1")
         yield made
     finally:

@@ -18,6 +18,7 @@ from tests.integration.databases import PostgresServer
 from tests.integration.servers import Server
 from tests.integration.waiting import SECONDS
 from tests.rendering import ROOT
+from tests.series import every
 
 pytestmark = pytest.mark.integration
 SCHEMA = """
@@ -123,8 +124,8 @@ class TestInABucket:
         ("moment", "uploads"),
         [
             ("in an object of rows", 1),
-            ("before the manifest", 0),
-            ("before the object that marks it is gone", 0),
+            pytest.param("before the manifest", 0, marks=every),
+            pytest.param("before the object that marks it is gone", 0, marks=every),
         ],
     )
     def test_a_killed_run(
@@ -146,6 +147,7 @@ class TestInABucket:
         assert under_way() == 0
         assert data.run(*load).code == 0
 
+    @every
     def test_a_run_that_is_told_to_stop(self, data: Data, s3: Server, client: Any) -> None:
         place = s3.place("told")
         code, said = ended(begun(data, "in an object of rows", signal.SIGTERM, place))

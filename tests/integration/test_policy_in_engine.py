@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.conftest import Project
 from tests.rendering import ROOT, TOKEN
+from tests.series import every
 
 PACK = ROOT / "policy"
 PASSED = "✅ aegis@v"
@@ -43,7 +44,9 @@ def refused(rule: str) -> str:
 class TestTheProgram:
     """Nothing of what this repository deploys is refused, or told."""
 
-    @pytest.mark.parametrize("project", ["development", "production"], indirect=True)
+    @pytest.mark.parametrize(
+        "project", [pytest.param("development", marks=every), "production"], indirect=True
+    )
     def test_passes_a_preview(self, project: Project) -> None:
         project.set("aegis:apiToken", TOKEN, "--secret")
         code, text = preview(project)

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from aegis_deploy.history import stack_history, verification_store
 from aegis_deploy.locking.reconnect import MESSAGE
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.cluster_over_http import ClusterOverHttp
-from tests.integration.shop import Stand, maps
+from tests.integration.prepared import once
+from tests.integration.shop import Stand, copied_stand, maps
 from tests.series import every
 
 pytestmark = pytest.mark.integration
@@ -44,11 +46,27 @@ for name, options in (
 say."""
 
 
+@pytest.fixture(scope="session")
+def made_rotated(tmp_path_factory: pytest.TempPathFactory, made_shop: Path, programs: Path) -> Path:
+    """The stack that `rotated` copies."""
+
+    def make(root: Path) -> None:
+        with copied_stand(made_shop, root, programs) as stand:
+            _rotate(stand, "alice", "bob")
+
+    return once(tmp_path_factory, "rotated", make)
+
+
 @pytest.fixture
-def rotated(stand: Stand) -> Stand:
+def rotated(
+    made_rotated: Path, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stand]:
     """Two releases with alice's credentials; then the settings have bob's, and alice's are dead."""
-    _rotate(stand, "alice", "bob")
-    return stand
+    with copied_stand(made_rotated, tmp_path, programs) as stand:
+        stand.enter(monkeypatch)
+        stand.tell("revoked", "alice\n")
+        stand.tell("journal")
+        yield stand
 
 
 @pytest.fixture
@@ -75,7 +93,7 @@ def _rotate(stand: Stand, alice: str, bob: str) -> None:
     (project / "Pulumi.yaml").write_text(json.dumps({"name": "shop", "runtime": runtime}))
     _connect(stand, alice)
     for data in ("1", "2"):
-        stand.pulumi("config", "set", "--stack", "one", "x", data)
+        stand.set("shop:x", data)
         stand.pulumi("up", "--yes", "--skip-preview", "--stack", "one")
         session = stand.open()
         verification_store.mark_verified(session, stack_history.releases(session)[0])

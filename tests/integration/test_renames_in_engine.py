@@ -14,6 +14,7 @@ from aegis_deploy.model.events import Outcome, UpdateFailure
 from aegis_deploy.stack import checkpoint, integrity
 from aegis_deploy.stack.session import Session
 from tests.integration.shop import Stand, maps, objects
+from tests.series import every
 
 pytestmark = pytest.mark.integration
 NOBODY = "urn:pulumi:two::shop::kubernetes:core/v1:ConfigMap::nobody"
@@ -120,8 +121,12 @@ def test_a_state_that_the_engine_could_not_write_is_put_back(
 
 @pytest.mark.parametrize(
     "lost",
-    ["urn:pulumi:one::shop::kubernetes:core/v1:ConfigMap::a", NOBODY],
-    ids=["of before the renaming", "of nobody"],
+    [
+        pytest.param(
+            "urn:pulumi:one::shop::kubernetes:core/v1:ConfigMap::a", id="of before the renaming"
+        ),
+        pytest.param(NOBODY, id="of nobody", marks=every),
+    ],
 )
 def test_a_state_that_does_not_hold_together_is_recovered_from(
     stand: Stand, lost: str, capsys: pytest.CaptureFixture[str]

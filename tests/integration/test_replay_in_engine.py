@@ -25,8 +25,10 @@ from aegis_deploy.replay.program import registering
 from aegis_deploy.stack import checkpoint
 from aegis_deploy.stack.session import Session
 from tests.integration.accepting_provider import VERSIONS
+from tests.integration.attached_providers import attached, writing_down
 from tests.integration.isolation import environment_in, place_provider
 from tests.integration.prepared import copy, once
+from tests.integration.reading_provider import ReadingProvider
 from tests.integration.waiting import no_process_left
 
 _TIMES = ("created", "modified", "sourcePosition", "stackTrace")
@@ -113,9 +115,10 @@ def stack(
     copy(once(tmp_path_factory, "till", make), tmp_path)
     for name in VERSIONS:
         place_provider(tmp_path, "tests.integration.reading_provider", name)
-    environment = environment_in(tmp_path, programs)
-    session = Session.open("till", tmp_path / "project", environment)
-    with no_process_left(tmp_path):
+    providers = writing_down(tmp_path, *VERSIONS, kind=ReadingProvider)
+    with no_process_left(tmp_path), attached(providers) as at:
+        environment = {**environment_in(tmp_path, programs), **at}
+        session = Session.open("till", tmp_path / "project", environment)
         yield Stack(session, tmp_path / "journal")
 
 

@@ -20,10 +20,10 @@ import pytest
 
 from aegis_deploy.cli.main import main
 from aegis_deploy.common.errors import ExitCode
-from aegis_deploy.history import stack_history
+from aegis_deploy.history import stack_history, verification_store
 from tests.integration.accepting_provider import VERSIONS
 from tests.integration.prepared import once
-from tests.integration.shop import Stand, copied_stand, maps
+from tests.integration.shop import Stand, copied_stand, maps, objects
 from tests.integration.waiting import SECONDS, wait_until
 from tests.rendering import ROOT
 from tests.series import every
@@ -72,7 +72,7 @@ class Shop:
 
     def deploys(self, version: str) -> int:
         """Deploy a version."""
-        self.stand.pulumi("config", "set", "version", version, "--stack", "one")
+        self.stand.set("shop:version", version)
         return self.aegis("deploy --yes")
 
     def type_what_it_says(self) -> None:
@@ -100,12 +100,24 @@ class Shop:
         return [it["id"] for it in maps(self.stand.open())]
 
     def is_whole(self, *live: str) -> None:
-        """Require that this is deployed, that the stack is in order, and that it can go on."""
+        """Require that this is deployed, that the stack is in order, and that it can go on.
+
+        The next update and its mark are what a deploy makes, without a start of the program.
+        """
         assert self.live() == list(live)
         assert self.aegis("recover") == ExitCode.OK
         assert "is in order" in self.said
-        assert self.deploys("v9") == ExitCode.OK, self.said
+        session = self.stand.open()
+        outcome = session.update(program=objects("web-v9"), message="goes on")
+        assert outcome.succeeded, outcome.why
+        verification_store.mark_verified(session, stack_history.releases(session)[0])
         assert self.live() == ["web-v9"]
+        assert stack_history.releases(session)[0].verified
+
+    def goes_on(self) -> None:
+        """Require that a whole deploy goes through."""
+        assert self.deploys("v10") == ExitCode.OK, self.said
+        assert self.live() == ["web-v10"]
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +133,7 @@ def released(tmp_path_factory: pytest.TempPathFactory, made_shop: Path, programs
                 "name: shop\nruntime: {name: python, options: {virtualenv: .venv}}\n"
             )
             for version in ("v1", "v2", "v3"):
-                stand.pulumi("config", "set", "version", version, "--stack", "one")
+                stand.set("shop:version", version)
                 done = subprocess.run(
                     [
                         sys.executable,
@@ -185,6 +197,7 @@ class TestState:
             assert "stack init" not in shop.said
         shop.type_what_it_says()
         shop.is_whole("web-v3")
+        shop.goes_on()
 
     def test_may_have_a_note_that_its_writer_was_killed_at(self, shop: Shop) -> None:
         note = shop.state.with_name(f"{shop.state.name}.attrs")
@@ -418,12 +431,11 @@ class TestFullDisk:
         current = next(it for it in stack_history.releases(session) if it.current)
         # Where all of it but the CLI's own backup could be written, the update is complete.
         shop.is_whole(f"web-{stack_history.deployed(session, current).version}")
+        shop.goes_on()
 
     def test_at_the_verified_mark_says_that_the_release_is_good(
         self, shop: Shop, small_disk: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from aegis_deploy.history import verification_store
-
         mark = verification_store.mark_verified
 
         def full(*given: object) -> None:

@@ -112,11 +112,13 @@ def test_a_state_s_are_those_that_it_owns() -> None:
 class TestClaims:
     """Two namespaces that ask for the same."""
 
-    OURS = declared(gateway="gateways/public")
+    @pytest.fixture
+    def ours(self) -> Route:
+        return declared(gateway="gateways/public")
 
-    def test_of_one_gateway_s_host_and_path(self) -> None:
-        theirs = replace(self.OURS, namespace="another")
-        assert claims(self.OURS, [theirs, self.OURS]) == [theirs]
+    def test_of_one_gateway_s_host_and_path(self, ours: Route) -> None:
+        theirs = replace(ours, namespace="another")
+        assert claims(ours, [theirs, ours]) == [theirs]
 
     @pytest.mark.parametrize(
         "differs",
@@ -127,6 +129,8 @@ class TestClaims:
             {"namespace": "aegis-staging", "name": "more"},
         ],
     )
-    def test_are_none_where_something_tells_them_apart(self, differs: dict[str, Any]) -> None:
-        theirs = replace(self.OURS, **{"namespace": "another", **differs})
-        assert claims(self.OURS, [theirs]) == []
+    def test_are_none_where_something_tells_them_apart(
+        self, ours: Route, differs: dict[str, Any]
+    ) -> None:
+        theirs = replace(ours, **{"namespace": "another", **differs})
+        assert claims(ours, [theirs]) == []
