@@ -276,6 +276,9 @@ class _Session:
     def __post_init__(self) -> None:
         self.store = _Store(self.stage)
 
+    def prepare_program(self) -> None:
+        pass
+
     def settings(self) -> Mapping[str, ConfigValue]:
         return {}
 
