@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv/bin
 # End-to-end tests wait most of their time: there is work for more workers than processors.
-workers ?= 4
+workers ?= 5
 PYTEST = $(VENV)/python -m lab exec -- $(VENV)/python -m pytest $(PLUGINS)
 # A worker that dies ends the run: pytest-xdist 3.8 may wait for ever for one that it starts anew.
 PARALLEL = -n $(workers) --max-worker-restart=0
