@@ -215,14 +215,14 @@ class _Forker:
             _send(self._asked, request, [it.file for it in shown])
             for it in shown:
                 it.begin()
-            program = _Program(self._answer()["program"], threading.Event())
-            self._running = program
-            if not tell(program.stop):
-                program.stop()
+            ended = threading.Event()
             try:
+                program = self._running = _Program(self._answer()["program"], ended)
+                if not tell(program.stop):
+                    program.stop()
                 return self._answer()["code"], program.stopped
             finally:
-                program.ended.set()
+                ended.set()
                 for it in shown:
                     it.end()
 
@@ -340,7 +340,8 @@ def _host(forker: _Forker, asked: Mapping[str, Any]) -> Any:
 
             def shown(text: str) -> None:
                 said = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=text)
-                with contextlib.suppress(grpc.RpcError):
+                # What the program has left running may print after its end.
+                with contextlib.suppress(grpc.RpcError, ValueError):
                     log(said, timeout=_LOG_SECONDS)
 
             def tell(stop: Any) -> bool:
