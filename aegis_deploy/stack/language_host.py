@@ -29,11 +29,12 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
+_Response = TypeVar("_Response")
 _LENGTH = struct.Struct("!I")
 _AT_ONCE = 8
 _MAX_MESSAGE = 400 << 20  # The engine's own limit.
@@ -356,13 +357,32 @@ def _host(forker: _Forker, asked: Mapping[str, Any]) -> Any:
                 return language_pb2.RunResponse(error=str(error))
             finally:
                 channel.close()
-            return _outcome(language_pb2.RunResponse, code, stopped=stopped)
+            return outcome(language_pb2.RunResponse, code, stopped=stopped)
 
     return Host()
 
 
 def _run(request: Any, engine: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Say what to become for a request of the engine's."""
+    return {
+        # The engine's address is all that it gives a host that it did not start.
+        "command": [asked["executor"], *arguments(request, engine)],
+        "directory": request.pwd,
+        "environment": {
+            **asked["environment"],
+            "PULUMI_CONFIG": json.dumps(dict(request.config)),
+            "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
+        },
+    }
+
+
+def arguments(request: Any, engine: str) -> list[str]:
+    """Return the executor's arguments for a request of the engine's, without the program's own.
+
+    Args:
+        request: A RunRequest.
+        engine: The engine's address.
+    """
     named = {
         "monitor": request.monitor_address,
         "engine": engine,
@@ -374,21 +394,18 @@ def _run(request: Any, engine: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         "parallel": str(request.parallel),
         "organization": request.organization,
     }
-    arguments = [part for key, value in named.items() if value for part in (f"--{key}", value)]
-    return {
-        # The engine's address is all that it gives a host that it did not start.
-        "command": [asked["executor"], *arguments, request.info.entry_point or "."],
-        "directory": request.pwd,
-        "environment": {
-            **asked["environment"],
-            "PULUMI_CONFIG": json.dumps(dict(request.config)),
-            "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
-        },
-    }
+    words = [part for key, value in named.items() if value for part in (f"--{key}", value)]
+    return [*words, request.info.entry_point or "."]
 
 
-def _outcome(response: Any, code: int, *, stopped: bool) -> Any:
-    """Turn a program's end into the engine's terms."""
+def outcome(response: Callable[..., _Response], code: int, *, stopped: bool) -> _Response:
+    """Turn a program's end into the engine's terms.
+
+    Args:
+        response: Makes a RunResponse.
+        code: The program's exit code, negative for a signal.
+        stopped: Whether the host ended it, because the engine asked for that.
+    """
     if code == 0:
         return response()
     if code == _EXPLAINED:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from aegis_deploy.stack.language_host import arguments, outcome
 from lab.plugins.children import Child, Children
 from lab.plugins.language import run_plugin
 from lab.plugins.language.install import InstallFailed, install
@@ -37,8 +38,6 @@ OFFICIAL: Final = "pulumi-language-python"
 VERSION: Final = "3.259.0"
 ANALYZER: Final = "analyzer"
 """The kind of plugin that a policy pack is, as the engine calls it."""
-EXIT_ALREADY_EXPLAINED: Final = 32
-"""Exit code of a program whose error the engine has shown already."""
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
@@ -111,7 +110,8 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         self._engine.say_stand_in("Python language host", OFFICIAL)
         try:
             python = interpreter(request.info.root_directory, _options(request.info))
-            command = [python.python, "-u", executor(), *self._arguments(request)]
+            words = [*arguments(request, self._engine_address), *request.args]
+            command = [python.python, "-u", executor(), *words]
         except LanguageError as error:
             self._engine.error(str(error))
             return language_pb2.RunResponse(bail=True)
@@ -124,7 +124,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             code = child.wait()
         finally:
             self._children.forget(child)
-        return _outcome(code, stopped=child.stopped)
+        return outcome(language_pb2.RunResponse, code, stopped=child.stopped)
 
     def RunPlugin(
         self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
@@ -232,22 +232,6 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             )
         return text
 
-    def _arguments(self, request: language_pb2.RunRequest) -> list[str]:
-        """Return the executor's arguments; what is empty is left out."""
-        named = {
-            "monitor": request.monitor_address,
-            "engine": self._engine_address,
-            "project": request.project,
-            "root_directory": request.info.root_directory,
-            "stack": request.stack,
-            "pwd": request.pwd,
-            "dry_run": "true" if request.dryRun else "false",
-            "parallel": str(request.parallel),
-            "organization": request.organization,
-        }
-        arguments = [part for key, value in named.items() if value for part in (f"--{key}", value)]
-        return [*arguments, request.info.entry_point or ".", *request.args]
-
 
 def _left_to_official(name: str) -> Any:  # noqa: ANN401 - a servicer's method
     def refuse(self: LanguageHost, request: object, context: grpc.ServicerContext) -> None:
@@ -295,25 +279,3 @@ def _environment(python: Interpreter, request: language_pb2.RunRequest) -> dict[
     environment["PULUMI_CONFIG"] = json.dumps(dict(request.config))
     environment["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(list(request.configSecretKeys))
     return environment
-
-
-def _outcome(code: int, *, stopped: bool) -> language_pb2.RunResponse:
-    """Turn a program's end into the engine's terms.
-
-    Args:
-        code: Its exit code, negative for a signal.
-        stopped: True when the host ended it, because the engine asked for that.
-    """
-    if code == 0:
-        return language_pb2.RunResponse()
-    if code == EXIT_ALREADY_EXPLAINED:
-        return language_pb2.RunResponse(bail=True)
-    if stopped:
-        return language_pb2.RunResponse(error="the program was stopped before its end")
-    if code < 0:
-        import signal
-
-        return language_pb2.RunResponse(
-            error=f"the program was ended by signal {signal.Signals(-code).name}"
-        )
-    return language_pb2.RunResponse(error=f"Program exited with non-zero exit code: {code}")

@@ -17,7 +17,7 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped,unused-igno
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, language_pb2, language_pb2_grpc
 
 from aegis_deploy.stack import language_host
-from aegis_deploy.stack.language_host import _Forker, _host, _outcome, _receive, _send, _Shown
+from aegis_deploy.stack.language_host import _Forker, _host, _receive, _send, _Shown, outcome
 
 ASKED = {
     "executor": "/bin/pulumi-language-python-exec",
@@ -68,7 +68,7 @@ class TestTheEnd:
         ],
     )
     def test_is_told(self, code: int, stopped: bool, error: str, bail: bool) -> None:
-        found = _outcome(language_pb2.RunResponse, code, stopped=stopped)
+        found = outcome(language_pb2.RunResponse, code, stopped=stopped)
         assert (found.error, found.bail) == (error, bail)
 
 
