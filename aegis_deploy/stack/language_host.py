@@ -5,11 +5,11 @@ nothing loaded but what other people's packages are. It imports these once, then
 the program off, which so begins with them. What such a run does is what the official host has it
 do: it becomes ``pulumi-language-python-exec`` with the same arguments, environment and directory.
 
-    python -u language_host.py SOCKET PACKAGE...
+    python -u language_host.py SOCKET
 
-SOCKET is the number of an open socket over which `program_host` asks for programs to be served, a
-line of JSON each, and is told the port, or that one of before is served no more and has ended; when
-it closes, this process ends. PACKAGE is what to load.
+It begins in the program's directory. SOCKET is the number of an open socket over which
+`program_host` asks for programs to be served, a line of JSON each, and is told the port, or that
+one of before is served no more and has ended; when it closes, this process ends.
 
 Three processes, because gRPC cannot be used in a process that forks: one serves the engine; one,
 forked off before gRPC is used, loads the packages and does nothing but fork; and the program.
@@ -23,6 +23,7 @@ import ctypes
 import importlib
 import json
 import os
+import re
 import runpy
 import signal
 import socket
@@ -32,9 +33,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, TypeVar
 
 _Response = TypeVar("_Response")
+_IMPORTED = re.compile(r"^(?:from|import)\s+(\w+(?:\.\w+)*)", re.MULTILINE)
 _LENGTH = struct.Struct("!I")
 _AT_ONCE = 8
 _MAX_MESSAGE = 400 << 20  # The engine's own limit.
@@ -64,19 +67,19 @@ def main(words: Sequence[str]) -> None:
     if os.fork() == 0:
         here.close()
         control.close()
-        _fork_programs(there, words[1:])
+        _fork_programs(there)
         return
     there.close()
     _Serving(control, _Forker(here)).run()
 
 
-def _fork_programs(asked: socket.socket, packages: Sequence[str]) -> None:
-    """Load packages, then fork a program off for each that is asked for, until nobody asks.
+def _fork_programs(asked: socket.socket) -> None:
+    """Load what the program imports, then fork it off each time that it is asked for.
 
-    Returns only in a program, once it has ended.
+    Until nobody asks any more. Returns only in a program, once it has ended.
     """
     _end_with_parent()
-    for name in packages:
+    for name in imported(Path.cwd()):
         with contextlib.suppress(Exception):  # The program says what it cannot import.
             importlib.import_module(name)
     while (asking := _receive(asked)) is not None:
@@ -93,6 +96,26 @@ def _fork_programs(asked: socket.socket, packages: Sequence[str]) -> None:
         _, status = os.waitpid(program, 0)
         _send(asked, {"code": os.waitstatus_to_exitcode(status)})
     os._exit(0)
+
+
+def imported(directory: Path) -> Sequence[str]:
+    """Return which of Pulumi's packages the modules of a program import at their beginning.
+
+    They are found without running anything: one that is missed is loaded by the program itself.
+    """
+    found: dict[str, None] = {}
+    packages: set[str] = set()
+    modules = sorted(directory.glob("*.py"))
+    for path in modules:  # It grows by those of each package that is imported.
+        with contextlib.suppress(OSError, UnicodeError):
+            for name in _IMPORTED.findall(path.read_text()):
+                package = name.partition(".")[0]
+                if package.startswith("pulumi"):
+                    found[name] = None
+                if package not in packages:
+                    packages.add(package)
+                    modules += sorted((directory / package).glob("*.py"))
+    return list(found)
 
 
 def _become(request: Mapping[str, Any], files: Sequence[int], *, anew: bool) -> None:
@@ -315,7 +338,6 @@ def _host(forker: _Forker, asked: Mapping[str, Any]) -> Any:
         """Answers the engine for one run of the CLI."""
 
         def __init__(self) -> None:
-            self._stop: list[Any] = []
             self._cancelled = False
 
         def GetPluginInfo(self, request: Any, context: Any) -> Any:
@@ -330,8 +352,7 @@ def _host(forker: _Forker, asked: Mapping[str, Any]) -> Any:
 
         def Cancel(self, request: Any, context: Any) -> Any:
             self._cancelled = True
-            for stop in self._stop:
-                stop()
+            forker.stop()
             return empty_pb2.Empty()
 
         def Run(self, request: Any, context: Any) -> Any:
@@ -346,7 +367,6 @@ def _host(forker: _Forker, asked: Mapping[str, Any]) -> Any:
                     log(said, timeout=_LOG_SECONDS)
 
             def tell(stop: Any) -> bool:
-                self._stop.append(stop)
                 return bool(context.add_callback(stop)) and not self._cancelled
 
             try:

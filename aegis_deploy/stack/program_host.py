@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +29,6 @@ EXECUTOR = "pulumi-language-python-exec"
 _HOST = "pulumi-language-python"
 _KNOWN = {"toolchain", "virtualenv"}
 _SDK = "lib/python*/site-packages/pulumi/runtime/__init__.py"
-_IMPORTED = re.compile(r"^(?:from|import)\s+(\w+(?:\.\w+)*)", re.MULTILINE)
 
 
 class ProgramHost:
@@ -53,11 +51,12 @@ class ProgramHost:
         ]
         self._asking = threading.Lock()
         here, there = socket.socketpair()
-        with there:
+        with there, ExitStack() as failing:
+            failing.enter_context(here)
             self._process = subprocess.Popen(
                 [
                     *(str(virtualenv / "bin" / "python"), "-u", language_host.__file__),
-                    *(str(there.fileno()), *imported(directory)),
+                    str(there.fileno()),
                 ],
                 cwd=directory,
                 env=in_virtualenv(virtualenv, environment),
@@ -69,6 +68,7 @@ class ProgramHost:
                 # So that a terminal's Ctrl-C is the engine's to tell.
                 start_new_session=True,
             )
+            failing.pop_all()
         self._control, self._answers = here, here.makefile("rb")
         self._end = weakref.finalize(self, _end, self._control, self._answers, self._process)
 
@@ -96,7 +96,7 @@ class ProgramHost:
                 what="the program could not be run",
                 why=f"its language host ended, with the exit code {self._process.wait()}",
                 state="it was not begun",
-                next="the same command again",
+                next="pulumi preview: the CLI's own host runs it, and says what it lacks",
             )
         try:
             yield int(answer)
@@ -133,7 +133,10 @@ def host_of(project: Project, cli: str, environment: Mapping[str, str]) -> Progr
     executor = executor_of(cli, environment)
     if virtualenv is None or executor is None or not hasattr(socket, "send_fds"):
         return None
-    return ProgramHost(project.directory, virtualenv, executor, environment)
+    try:
+        return ProgramHost(project.directory, virtualenv, executor, environment)
+    except OSError:  # The CLI says what is wrong with that Python.
+        return None
 
 
 def virtualenv_of(project: Project) -> Path | None:
@@ -179,23 +182,3 @@ def in_virtualenv(virtualenv: Path, environment: Mapping[str, str]) -> dict[str,
     found["PATH"] = os.pathsep.join(part for part in search if part)
     found["VIRTUAL_ENV"] = str(virtualenv)
     return found
-
-
-def imported(directory: Path) -> Sequence[str]:
-    """Return which of Pulumi's packages the modules of a program import at their beginning.
-
-    They are found without running anything: one that is missed is loaded by the program itself.
-    """
-    found: dict[str, None] = {}
-    read: set[Path] = set()
-    rest = sorted(directory.glob("*.py"))
-    while rest:
-        path = rest.pop(0)
-        read.add(path)
-        with suppress(OSError, UnicodeError):
-            for name in _IMPORTED.findall(path.read_text()):
-                package = name.partition(".")[0]
-                if package.startswith("pulumi"):
-                    found[name] = None
-                rest += {*sorted((directory / package).glob("*.py"))} - read - {*rest}
-    return list(found)

@@ -11,11 +11,11 @@ import pytest
 
 from aegis_deploy.pulumi_cli.project import Project
 from aegis_deploy.stack import program_host
+from aegis_deploy.stack.language_host import imported
 from aegis_deploy.stack.program_host import (
     EXECUTOR,
     executor_of,
     host_of,
-    imported,
     in_virtualenv,
     virtualenv_of,
 )
@@ -89,6 +89,10 @@ class TestWhichPrograms:
     def test_not_where_nothing_runs_them(self, tmp_path: Path) -> None:
         cli = str(tmp_path / "pulumi")
         assert host_of(shop(tmp_path, python(PIP)), cli, {"PATH": str(tmp_path)}) is None
+
+    def test_not_with_a_python_that_cannot_be_started(self, tmp_path: Path) -> None:
+        (tmp_path / EXECUTOR).touch(mode=0o755)
+        assert host_of(shop(tmp_path, python(PIP)), "pulumi", {"PATH": str(tmp_path)}) is None
 
 
 class TestWhatRunsThem:
