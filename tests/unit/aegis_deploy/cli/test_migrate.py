@@ -1,9 +1,10 @@
-"""`aegis migrate`: what is said of a rehearsal that could not be, and of a contract."""
+"""`aegis migrate`: what is said of a rehearsal, done or not to be had, and of a contract."""
 
 from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,8 +13,12 @@ from aegis_deploy.cli.main import main
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.flows.contract import ContractReport, ContractRequest
+from aegis_deploy.flows.rehearse import RehearseRequest
+from aegis_deploy.model.rehearsal import Rehearsal
 from aegis_deploy.model.schema import DatabaseSchema
+from aegis_deploy.report import rehearsal_summary
 
+DIGEST = f"sha256:{'d' * 64}"
 GONE = AegisError(
     what="the cluster of staging does not answer", why="connection refused", next="look at it"
 )
@@ -51,6 +56,40 @@ def test_without_it_the_error_is_told_once() -> None:
     code, shown, _ = _run("--json")
     assert code == ExitCode.REFUSED
     assert json.loads(shown)["error"]["what"] == GONE.what
+
+
+@pytest.mark.parametrize(("failed", "ends"), [("", ExitCode.OK), ("lock", ExitCode.GATE_FAILED)])
+def test_what_was_rehearsed_is_told_and_fails_where_it_would(
+    monkeypatch: pytest.MonkeyPatch, failed: str, ends: ExitCode
+) -> None:
+    before, after = (DatabaseSchema(revision=it, least_head=6) for it in (6, 7))
+    found = Rehearsal(database=before, after=after, said={"failed": failed}, failed=failed)
+    asked: list[RehearseRequest] = []
+
+    def run(_flow: object, request: RehearseRequest) -> Rehearsal:
+        asked.append(request)
+        return found
+
+    monkeypatch.setattr(
+        migrate, "open_flow", lambda *_: SimpleNamespace(session=SimpleNamespace(name="staging"))
+    )
+    monkeypatch.setattr("aegis_deploy.flows.rehearse.rehearse", run)
+    code, shown, _ = _run("--image-digest", DIGEST)
+    assert code == ends
+    assert shown.splitlines() == list(found.lines())
+    code, shown, _ = _run("--markdown")
+    assert code == ends
+    assert shown == f"{rehearsal_summary.markdown('staging', found)}\n"
+    code, shown, _ = _run("--json")
+    assert code == ends
+    assert json.loads(shown)["rehearsal"] == found.said
+    assert [it.image_digest for it in asked] == [DIGEST, None, None]
+
+
+def test_a_digest_that_is_none_is_refused_before_anything_is_opened() -> None:
+    code, shown, said = _run("--image-digest", "latest")
+    assert (code, shown) == (ExitCode.USAGE, "")
+    assert "'latest' is not sha256: and 64 hexadecimal digits" in said
 
 
 @pytest.mark.parametrize(
