@@ -29,12 +29,13 @@ from aegis_deploy.history.rollback_target import choose
 from aegis_deploy.model.release import ConfigValue
 from aegis_deploy.stack.session import Session
 from bench.record import Took, repeat, run, save, say, shown, spread, table
-from bench.rollback import LETTERS, STACK, open_stack, program
+from bench.rollback import LETTERS, open_stack, program
 
 UPDATES = 5000
 RUNS = 5
 VERIFIED, SINCE = 700, 3
 AEGIS = str(Path(sys.executable).with_name("aegis"))
+STACK = "bench"
 NAMED = ("--stack", STACK)
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "aegis history": (AEGIS, "history", *NAMED),
@@ -127,11 +128,11 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as place:
             directory = Path(place)
-            session, variables = open_stack(directory)
+            session, variables = open_stack(directory, STACK)
             for letter in LETTERS:
                 config = {"bench:letter": ConfigValue(letter)}
                 made = session.update(
-                    program=program(namespace, letter), message=letter, config=config
+                    program=program("aegis", namespace, letter), message=letter, config=config
                 )
                 if not made.succeeded:
                     raise SystemExit(made.why)

@@ -12,6 +12,10 @@ in whole seconds, and in a fixed rhythm one of the two would meet them at its be
 
 The bake time is 0 for `aegis`, for kubectl has none: both end when the rollout is complete.
 
+Beside them goes the least that Pulumi's engine takes for the same: one update of a stack of its
+own from a process that has everything loaded, looks at nothing and proves nothing, and `kubectl
+rollout status`. What `aegis` takes over that is its own.
+
     .venv/bin/python -m lab exec -- .venv/bin/python -m bench.rollback [pairs]
 """
 
@@ -20,6 +24,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import secrets
 import sys
 import tempfile
@@ -36,7 +41,9 @@ from bench.record import Took, run, save, say, shown, spread, table
 PAIRS = 10
 SEED = 4
 SECONDS = 180
-STACK = "bench"
+AEGIS, ENGINE = "aegis", "engine"
+"""What is rolled back by which of the two."""
+STACKS = {AEGIS: "bench", ENGINE: "engine"}
 GATE = {"bakeSeconds": 0}
 LETTERS = ("a", "b")
 
@@ -86,14 +93,14 @@ def manifests(name: str, namespace: str, letter: str) -> dict[str, dict[str, Any
     }
 
 
-def program(namespace: str, letter: str) -> Callable[[], None]:
+def program(name: str, namespace: str, letter: str) -> Callable[[], None]:
     """The Pulumi program of a release; like this project's, its Deployment is not awaited."""
 
     def run() -> None:
         import pulumi
         import pulumi_kubernetes as kubernetes
 
-        made = manifests("aegis", namespace, letter)
+        made = manifests(name, namespace, letter)
         secret = made["secret"]
         read = [
             kubernetes.core.v1.ConfigMap(f"config-{letter}", **_arguments(made["config"])),
@@ -116,9 +123,9 @@ def _arguments(manifest: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
 
 
-def open_stack(directory: Path) -> tuple[Session, dict[str, str]]:
-    """Make a project with a stack and a state backend of its own; return what finds the latter."""
-    (directory / "backend").mkdir()
+def open_stack(directory: Path, stack: str) -> tuple[Session, dict[str, str]]:
+    """Make a stack in a project with a state backend of its own; return what finds the latter."""
+    (directory / "backend").mkdir(exist_ok=True)
     (directory / "Pulumi.yaml").write_text("name: bench\nruntime: python\n")
     variables = {
         "PULUMI_BACKEND_URL": f"file://{directory / 'backend'}",
@@ -126,38 +133,63 @@ def open_stack(directory: Path) -> tuple[Session, dict[str, str]]:
     }
     inherited = {k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE_FILE"}
     environment = {**inherited, **variables}
-    Engine(directory, environment).expect("stack", "init", STACK)
-    return Session.open(STACK, directory, environment), variables
+    Engine(directory, environment).expect("stack", "init", stack)
+    return Session.open(stack, directory, environment), variables
+
+
+def by_engine(session: Session, namespace: str, letter: str) -> Took:
+    """Update the engine's own stack to a release, and wait for its rollout."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.monotonic()
+    update(session, ENGINE, namespace, letter)
+    wall = time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    status = run(*_status(namespace, ENGINE))
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Took(wall + status.wall, cpu + status.cpu, status.output, status.messages)
+
+
+def update(session: Session, name: str, namespace: str, letter: str) -> None:
+    """Update a stack to a release."""
+    outcome = session.update(
+        program=program(name, namespace, letter),
+        message=letter,
+        config={"bench:gate": ConfigValue(json.dumps(GATE))},
+    )
+    if not outcome.succeeded:
+        raise SystemExit(outcome.why)
 
 
 def measure(pairs: int, namespace: str, directory: Path) -> dict[str, list[Took]]:
-    """Deploy both releases of both, then roll back in turn."""
-    session, variables = open_stack(directory)
+    """Deploy both releases of each, then roll back in turn."""
+    sessions = {}
+    for name, stack in STACKS.items():
+        sessions[name], variables = open_stack(directory, stack)
     environment = {**os.environ, **variables}
-    config = {"bench:gate": ConfigValue(json.dumps(GATE))}
     for letter in LETTERS:
-        outcome = session.update(program=program(namespace, letter), message=letter, config=config)
-        if not outcome.succeeded:
-            raise SystemExit(outcome.why)
+        for name, session in sessions.items():
+            update(session, name, namespace, letter)
         for manifest in manifests("kubectl", namespace, letter).values():
             text = json.dumps(manifest)
             run("kubectl", "apply", "--server-side", "--filename", "-", given=text)
-        for name in ("aegis", "kubectl"):
+        for name in (*sessions, "kubectl"):
             run(*_status(namespace, name))
     aegis = str(Path(sys.executable).with_name("aegis"))
-    took: dict[str, list[Took]] = {"aegis": [], "kubectl": []}
+    took: dict[str, list[Took]] = {AEGIS: [], "kubectl": [], ENGINE: []}
     chance = random.Random(SEED)  # noqa: S311 - not for secrets
     for pair in range(pairs):
         time.sleep(chance.random())
         number = str(1 + pair % 2)
-        words = (aegis, "rollback", "--to", number, "--yes", "--stack", STACK)
-        took["aegis"].append(run(*words, cwd=directory, environment=environment))
+        words = (aegis, "rollback", "--to", number, "--yes", "--stack", STACKS[AEGIS])
+        took[AEGIS].append(run(*words, cwd=directory, environment=environment))
         time.sleep(chance.random())
         undo = ("kubectl", "rollout", "undo", "deployment/kubectl", "--namespace", namespace)
         began, status = run(*undo), run(*_status(namespace, "kubectl"))
         took["kubectl"].append(
             Took(began.wall + status.wall, began.cpu + status.cpu, status.output, status.messages)
         )
+        time.sleep(chance.random())
+        took[ENGINE].append(by_engine(sessions[ENGINE], namespace, LETTERS[pair % 2]))
         row = ", ".join(f"{name} {its[-1].wall:.2f} s" for name, its in took.items())
         say(f"{pair + 1:>3} {row}")
     return took
@@ -181,7 +213,10 @@ def main() -> None:
     finally:
         run("kubectl", "delete", "namespace", namespace, "--wait=false")
     walls = {name: [it.wall for it in its] for name, its in took.items()}
-    ratios = [ours / theirs for ours, theirs in zip(walls["aegis"], walls["kubectl"], strict=True)]
+    ratios = {
+        name: [ours / theirs for ours, theirs in zip(walls[name], walls["kubectl"], strict=True)]
+        for name in STACKS
+    }
     say(
         table(
             ("by", "wall, s", "processor, s"),
@@ -191,17 +226,18 @@ def main() -> None:
             ],
         )
     )
-    say(f"ratio, pair by pair: {shown(ratios)}")
+    for name, its in ratios.items():
+        say(f"{name} beside kubectl, pair by pair: {shown(its)}")
     save(
         "rollback",
-        "`aegis rollback` beside `kubectl rollout undo` + `kubectl rollout status`, in turn; bake "
-        "time 0; 2 replicas, minReadySeconds 1",
+        "`aegis rollback` beside `kubectl rollout undo` + `kubectl rollout status` and beside an "
+        "update of Pulumi's engine alone, in turn; bake time 0; 2 replicas, minReadySeconds 1",
         {
             "pairs": pairs,
             "seconds": {name: [round(it, 3) for it in its] for name, its in walls.items()},
             "wall": {name: spread(its) for name, its in walls.items()},
             "cpu": {name: spread([it.cpu for it in its]) for name, its in took.items()},
-            "ratio": spread(ratios),
+            "ratio": {name: spread(its) for name, its in ratios.items()},
         },
     )
 
