@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv/bin
 # End-to-end tests wait most of their time: there is work for more workers than processors.
 workers ?= 5
-PYTEST = $(VENV)/python -m lab exec -- $(VENV)/python -m pytest $(PLUGINS)
+# Where Python may not write bytecode, as in many images, each worker compiled pytest's own plugins anew.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/python -m lab exec -- $(VENV)/python -m pytest $(PLUGINS)
 # A worker that dies ends the run: pytest-xdist 3.8 may wait for ever for one that it starts anew.
 PARALLEL = -n $(workers) --max-worker-restart=0
 # Beside the service also the package and the program, in the processes that tests start as well.
@@ -59,6 +60,7 @@ status: venv ## say whether the lab is up
 	@$(VENV)/python -m lab status
 
 test: plugins up policy browser ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
+	@$(VENV)/python -m tests.bytecode
 	@$(PYTEST) $(WHOLE)
 
 everything: plugins up policy browser scan ## `make test` with all deaths and all faults in it (hours)

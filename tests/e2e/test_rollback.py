@@ -245,10 +245,11 @@ RELEASES = [
         "bad-settings",
         "no place for debug logs",
         settings={"logLevel": REFUSED_LOG_LEVEL},
+        everywhere=True,
     ),
     Bad("wrong-version", f"{BAD} was deployed", says="1.9.0", serves=True),
     Bad("slow", "longer than 1000 ms", fault="late", gate={"p99Ms": 1000}, serves=True),
-    Bad("errors", "500", fault="errors", serves=True, fails=True),
+    Bad("errors", "500", fault="errors", serves=True, fails=True, everywhere=True),
     Bad(
         "errors-canary",
         "while new pods were probed one by one",
