@@ -61,6 +61,31 @@ def test_help_imports_nothing_slow(arguments: list[str]) -> None:
     assert " ".join(["Usage: aegis", *words, "[OPTIONS]"]) in done.stdout
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rollback", "--to", "3", "--keep", "one", "--keep", "two", "--yes", "--stack", "staging"],
+        ["deploy", "--message", "night", "--wait-lock", "5m", "--policy-pack", ".", "-C", "."],
+    ],
+)
+def test_options_are_read_without_what_would_double_a_start(arguments: list[str]) -> None:
+    """Typer reads them by pydantic from 0.29 on, which took as long as all else of a start."""
+    code = (
+        "import sys\n"
+        "from aegis_deploy.cli.commands import options\n"
+        "def stop(*_, **__): raise SystemExit('options read')\n"
+        "options.open_flow = stop\n"
+        "from aegis_deploy.cli.main import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit as end: print(end)\n"
+        "print('pydantic' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.splitlines() == ["options read", "False"], done.stderr
+
+
 def test_the_list_of_commands_reads_the_same_without_their_options(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
