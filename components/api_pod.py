@@ -8,8 +8,8 @@ import pulumi
 import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 
-from aegis_deploy.model import data_probes, schema
-from aegis_deploy.model.dataset import DATASET
+from aegis_deploy.model.database import data_probes, schema
+from aegis_deploy.model.database.dataset import DATASET
 from components.database import CA_DIRECTORY, CA_FILE, CA_KEY, URL, Database
 from components.labels import of_service, selector
 from components.sizing import PodResources

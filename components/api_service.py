@@ -15,8 +15,8 @@ import pulumi_kubernetes.networking.v1 as networking
 import pulumi_kubernetes.policy.v1 as policy
 from pulumi_kubernetes import apiextensions
 
-from aegis_deploy.model.external_routes import GATEWAY_API, HTTP_ROUTE
 from aegis_deploy.model.gate_settings import WHOLE
+from aegis_deploy.model.routes.external_routes import GATEWAY_API, HTTP_ROUTE
 from components.api_pod import PORT, PORT_NAME, PodArgs
 from components.autoscaling import LEFT_TO_IT, autoscaler_spec
 from components.canary import Canary, CanaryArgs

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from aegis_deploy.model.dataset import database_of, short
-from aegis_deploy.model.schema import CodeSchema
+from aegis_deploy.model.database.dataset import database_of, short
+from aegis_deploy.model.database.schema import CodeSchema
 from components.labels import POSTGRES
 
 SCHEMES = ("postgresql", "postgres")

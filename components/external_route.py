@@ -14,7 +14,7 @@ import pulumi
 import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 
-from aegis_deploy.model.external_routes import (
+from aegis_deploy.model.routes.external_routes import (
     GATEWAY_GROUP,
     HTTP_ROUTE,
     INGRESS,

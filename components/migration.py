@@ -11,7 +11,7 @@ import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 
-from aegis_deploy.model import schema
+from aegis_deploy.model.database import schema
 from components.api_pod import (
     ca_mounts,
     ca_volumes,

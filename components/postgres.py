@@ -15,7 +15,7 @@ import pulumi_kubernetes.core.v1 as core
 import pulumi_kubernetes.meta.v1 as meta
 import pulumi_kubernetes.networking.v1 as networking
 
-from aegis_deploy.model import dataset as datasets
+from aegis_deploy.model.database import dataset as datasets
 from components.database import PASSWORD_KEY, URL, USUAL_PORT, Database
 from components.labels import CANARY, POSTGRES, SERVICE, of_service, selector
 from components.migration import egress_to, pods_of

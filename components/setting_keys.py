@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from aegis_deploy.model import contract_after
-from aegis_deploy.model import dataset as datasets
+from aegis_deploy.model.database import dataset as datasets
 from aegis_deploy.model.gate_settings import SCHEMA as GATE_SCHEMA
 from aegis_deploy.model.gate_settings import gate_settings
+from aegis_deploy.model.migration import contract_after
 from aegis_deploy.model.setting_forms import Form, Schema, exactly, whole_text
 from components.database import parse_address, parse_schema
 from components.external_route import (

@@ -16,8 +16,8 @@ from pathlib import Path
 import pulumi
 from pulumi.runtime.config import CONFIG
 
+from aegis_deploy.model.database.schema import CodeSchema
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.schema import CodeSchema
 from components import setting_keys as keys
 from components.database import Database, own_database, read_authority
 from components.external_route import ExternalRoute

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aegis_deploy.model.schema import CodeSchema
+from aegis_deploy.model.database.schema import CodeSchema
 
 IMAGE_SOURCES = ("app", "Dockerfile", ".dockerignore")
 """What the image is made of; a change elsewhere in the checkout does not make its commit dirty."""

@@ -20,7 +20,7 @@ from aegis_deploy.data.data_set import directory as data_set
 from aegis_deploy.data.load import Loaded, load
 from aegis_deploy.data.real import require_not_real
 from aegis_deploy.data.selection.row_choice import quoted
-from aegis_deploy.model.dataset import beside, database_of, short, short_of
+from aegis_deploy.model.database.dataset import beside, database_of, short, short_of
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output

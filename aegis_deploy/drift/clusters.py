@@ -23,8 +23,8 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.model import declared
 from aegis_deploy.model.events import KUBERNETES_PROVIDER, MASKED, Step
 from aegis_deploy.model.fingerprint import provider_of, remains
-from aegis_deploy.model.rollout import Workload, within
 from aegis_deploy.model.signatures import is_secret, opened
+from aegis_deploy.model.workloads.rollout import Workload, within
 from aegis_deploy.stack import decryption
 from aegis_deploy.stack.checkpoint import UNMADE, Resource
 

@@ -24,8 +24,8 @@ from aegis_deploy.kubernetes.managed_fields import (
     written,
 )
 from aegis_deploy.model.release import MASK
-from aegis_deploy.model.rollout import within
 from aegis_deploy.model.signatures import is_secret, masked
+from aegis_deploy.model.workloads.rollout import within
 from aegis_deploy.stack.checkpoint import Resource, plain
 
 if TYPE_CHECKING:

@@ -17,15 +17,15 @@ from aegis_deploy.kubernetes.managed_fields import UNKNOWN, Manager, Owners, Sca
 from aegis_deploy.kubernetes.rollout_failures import DELETED, NODE, REGISTRY
 from aegis_deploy.model.fingerprint import Place, only, workloads_of_state
 from aegis_deploy.model.verdict import LOST, UNTOLD
-from aegis_deploy.model.workload_kinds import DEPLOYMENT
+from aegis_deploy.model.workloads.workload_kinds import DEPLOYMENT
 from aegis_deploy.pulumi_cli import field_conflicts
 from aegis_deploy.stack.checkpoint import outline
 
 if TYPE_CHECKING:
     from aegis_deploy.drift.detection import Same
     from aegis_deploy.model.events import Outcome
-    from aegis_deploy.model.rollout import Workload
     from aegis_deploy.model.verdict import Verdict
+    from aegis_deploy.model.workloads.rollout import Workload
 
 ALTERED = "altered"
 """The kind of a verdict on what is not, or no longer, what was deployed."""

@@ -12,7 +12,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.detection import deleted_at, is_object, leaves, named
 from aegis_deploy.kubernetes import informer, informers
 from aegis_deploy.kubernetes.client import FORBIDDEN, NOT_FOUND, ApiError, Cluster, Object
-from aegis_deploy.model.rollout import Workload, within
+from aegis_deploy.model.workloads.rollout import Workload, within
 from aegis_deploy.stack.checkpoint import Resource, plain
 
 if TYPE_CHECKING:

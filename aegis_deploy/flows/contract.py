@@ -19,10 +19,11 @@ from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.history.rollback_target import again, ways_back
 from aegis_deploy.kubernetes.client import ApiError, require_answer
 from aegis_deploy.locking.lock_holders import CONTRACT
-from aegis_deploy.model import contract_after, schema, schema_plan
-from aegis_deploy.model import dataset as datasets
-from aegis_deploy.model.schema import DatabaseSchema
-from aegis_deploy.model.schema_plan import SchemaPlan
+from aegis_deploy.model.database import dataset as datasets
+from aegis_deploy.model.database import schema
+from aegis_deploy.model.database.schema import DatabaseSchema
+from aegis_deploy.model.migration import contract_after, schema_plan
+from aegis_deploy.model.migration.schema_plan import SchemaPlan
 from aegis_deploy.operations import schema_job
 from aegis_deploy.operations.schema_job import Ended, LostError, Migration, SchemaJob
 

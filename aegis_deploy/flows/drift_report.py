@@ -15,7 +15,7 @@ from aegis_deploy.drift.forgotten import NOTHING_FORGOTTEN, Forgotten
 from aegis_deploy.history import stack_history
 from aegis_deploy.kubernetes import autoscalers
 from aegis_deploy.kubernetes.client import ApiError, same_quantity
-from aegis_deploy.model.rollout import within
+from aegis_deploy.model.workloads.rollout import within
 from aegis_deploy.stack.checkpoint import outline
 
 if TYPE_CHECKING:

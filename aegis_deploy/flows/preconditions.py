@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.model import schema
-from aegis_deploy.model.dataset import SETTING, short
-from aegis_deploy.model.rollout import within
-from aegis_deploy.model.schema_plan import ahead, dataset_of, of_steps
+from aegis_deploy.model.database import schema
+from aegis_deploy.model.database.dataset import SETTING, short
+from aegis_deploy.model.migration.schema_plan import ahead, dataset_of, of_steps
+from aegis_deploy.model.workloads.rollout import within
 from aegis_deploy.operations import pending_revisions, route_check
 
 if TYPE_CHECKING:

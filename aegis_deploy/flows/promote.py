@@ -16,9 +16,9 @@ from aegis_deploy.flows import deploy
 from aegis_deploy.flows.change_lines import change_lines
 from aegis_deploy.history import stack_history
 from aegis_deploy.history.diff import Difference, compare_settings
-from aegis_deploy.model.dataset import SETTING, short
+from aegis_deploy.model.database.dataset import SETTING, short
+from aegis_deploy.model.database.schema import of_outputs
 from aegis_deploy.model.release import Deployed, Release
-from aegis_deploy.model.schema import of_outputs
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
@@ -167,6 +167,7 @@ def promote(
         AegisError: It was refused before any change, or failed; the code says whether the target's
             last verified release is restored.
     """
+    target.session.prepare_program()
     if request.image_digest is None:
         found = candidate(source, unverified=request.unverified)
     else:

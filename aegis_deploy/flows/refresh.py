@@ -20,10 +20,10 @@ from aegis_deploy.flows.promote import name_image
 from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.history.rollback_target import ways_back
 from aegis_deploy.locking.lock_holders import DEPLOY
-from aegis_deploy.model import dataset as datasets
-from aegis_deploy.model import schema
-from aegis_deploy.model.dataset import short
-from aegis_deploy.model.schema import DatabaseSchema
+from aegis_deploy.model.database import dataset as datasets
+from aegis_deploy.model.database import schema
+from aegis_deploy.model.database.dataset import short
+from aegis_deploy.model.database.schema import DatabaseSchema
 from aegis_deploy.operations import dataset_access
 from aegis_deploy.report import timeline_store
 

@@ -13,13 +13,14 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.flows.contract import quoted, refusing
 from aegis_deploy.kubernetes.client import require_answer
-from aegis_deploy.model import rehearsal, schema
+from aegis_deploy.model.database import schema
+from aegis_deploy.model.migration import rehearsal
 from aegis_deploy.operations import schema_job
 from aegis_deploy.operations.schema_job import LostError, SchemaJob
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
-    from aegis_deploy.model.rehearsal import Rehearsal
+    from aegis_deploy.model.migration.rehearsal import Rehearsal
 
 
 @dataclass(frozen=True, kw_only=True)

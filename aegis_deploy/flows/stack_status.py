@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.flows.status import LiveWorkload
     from aegis_deploy.locking.lock_holders import Holder
+    from aegis_deploy.model.database.schema import DatabaseSchema
     from aegis_deploy.model.release import Release
-    from aegis_deploy.model.rollout import Workload
-    from aegis_deploy.model.schema import DatabaseSchema
+    from aegis_deploy.model.workloads.rollout import Workload
 
 
 def read_status(flow: FlowContext, *, drift: bool = True) -> Status:

@@ -11,8 +11,9 @@ from aegis_deploy.drift.live_objects import held
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.kubernetes.informer import read_snapshot
 from aegis_deploy.kubernetes.rollout_monitor import told_event
-from aegis_deploy.model.dataset import short
-from aegis_deploy.model.rollout import (
+from aegis_deploy.model.database.dataset import short
+from aegis_deploy.model.database.schema import misfit
+from aegis_deploy.model.workloads.rollout import (
     Rollout,
     Snapshot,
     Workload,
@@ -22,13 +23,12 @@ from aegis_deploy.model.rollout import (
     rollout,
     version_of,
 )
-from aegis_deploy.model.schema import misfit
 
 if TYPE_CHECKING:
     from aegis_deploy.drift.detection import Drifted
     from aegis_deploy.locking.lock_holders import Holder
+    from aegis_deploy.model.database.schema import DatabaseSchema
     from aegis_deploy.model.release import Deployed, Release
-    from aegis_deploy.model.schema import DatabaseSchema
 
 EVENTS = 5
 

@@ -10,7 +10,7 @@ from aegis_deploy.model.fingerprint import jobs_of_steps, workloads_of_state, wo
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.model.events import Changes
-    from aegis_deploy.model.rollout import Workload
+    from aegis_deploy.model.workloads.rollout import Workload
 
 
 def of_state(flow: FlowContext) -> list[Workload]:

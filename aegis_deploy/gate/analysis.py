@@ -29,12 +29,12 @@ from aegis_deploy.kubernetes.informers import Informers, Where, informer_of, rea
 from aegis_deploy.kubernetes.node_leases import RENEWED_SECONDS, NodeLeases
 from aegis_deploy.kubernetes.rollout_failures import NODE
 from aegis_deploy.kubernetes.rollout_monitor import Rollouts, detail
-from aegis_deploy.model.data_probes import READ, WRITE, DataFigures, rate
-from aegis_deploy.model.external_routes import Route
+from aegis_deploy.model.database.data_probes import READ, WRITE, DataFigures, rate
 from aegis_deploy.model.gate_settings import INGRESS, GateSettings
 from aegis_deploy.model.probe_metrics import ProbeMetrics, shortcoming
-from aegis_deploy.model.rollout import Rollout, Workload, longest_rollout, version_of
+from aegis_deploy.model.routes.external_routes import Route
 from aegis_deploy.model.verdict import LOST, UNTOLD, Verdict
+from aegis_deploy.model.workloads.rollout import Rollout, Workload, longest_rollout, version_of
 
 _LOOK_SECONDS = 0.2
 _LOST_SECONDS = 60.0

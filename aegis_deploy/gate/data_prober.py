@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from aegis_deploy.gate.prober import Asking, Prober
-from aegis_deploy.model.data_probes import READ, WRITE, DataFigures, excuse, rate
+from aegis_deploy.model.database.data_probes import READ, WRITE, DataFigures, excuse, rate
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.probe_metrics import ProbeMetrics
 

@@ -19,9 +19,9 @@ from aegis_deploy.kubernetes.client import ApiError
 if TYPE_CHECKING:
     from aegis_deploy.gate.analysis import Progress
     from aegis_deploy.kubernetes.client import Cluster
-    from aegis_deploy.model.external_routes import Route
     from aegis_deploy.model.gate_settings import GateSettings
     from aegis_deploy.model.probe_metrics import ProbeMetrics
+    from aegis_deploy.model.routes.external_routes import Route
 
 _VERSION = "version"
 

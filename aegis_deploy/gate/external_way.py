@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from aegis_deploy.gate.prober import MOST_AT_ONCE, in_short, marks
 from aegis_deploy.kubernetes.client import NOT_FOUND, ApiError
-from aegis_deploy.model import gateways
-from aegis_deploy.model.external_routes import GATEWAY_API, HTTP_ROUTE, Route
+from aegis_deploy.model.routes import gateways
+from aegis_deploy.model.routes.external_routes import GATEWAY_API, HTTP_ROUTE, Route
 
 if TYPE_CHECKING:
     import urllib3
 
     from aegis_deploy.kubernetes.client import Cluster, Object
     from aegis_deploy.model.gate_settings import GateSettings
-    from aegis_deploy.model.rollout import Workload
+    from aegis_deploy.model.workloads.rollout import Workload
 
 HTTP_PORT, HTTPS_PORT = 80, 443
 _STANDS_FOR_ANY = "probe"

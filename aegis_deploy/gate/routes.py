@@ -24,13 +24,19 @@ from aegis_deploy.kubernetes.client import NOT_FOUND, ApiError, Cluster, Object
 from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.kubernetes.informers import Informers, Where, reach
 from aegis_deploy.kubernetes.nudge import nudge
-from aegis_deploy.model import gateways
-from aegis_deploy.model.data_probes import METHODS, READ, WRITE, of_template, wrong_annotation
-from aegis_deploy.model.external_routes import HTTP_ROUTE
-from aegis_deploy.model.external_routes import Route as ExternalRoute
+from aegis_deploy.model.database.data_probes import (
+    METHODS,
+    READ,
+    WRITE,
+    of_template,
+    wrong_annotation,
+)
 from aegis_deploy.model.gate_settings import INGRESS, DataPaths, GateSettings
-from aegis_deploy.model.rollout import Workload, could_serve, is_ready, wanted
-from aegis_deploy.model.workload_kinds import DEPLOYMENT
+from aegis_deploy.model.routes import gateways
+from aegis_deploy.model.routes.external_routes import HTTP_ROUTE
+from aegis_deploy.model.routes.external_routes import Route as ExternalRoute
+from aegis_deploy.model.workloads.rollout import Workload, could_serve, is_ready, wanted
+from aegis_deploy.model.workloads.workload_kinds import DEPLOYMENT
 
 _LOOK_SECONDS = 0.2
 _SERVICE_SECONDS = 10.0

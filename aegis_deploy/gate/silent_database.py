@@ -18,10 +18,10 @@ from aegis_deploy.gate.prober import Asking, Proxied, ask
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.kubernetes.informer import read_snapshot
 from aegis_deploy.kubernetes.informers import Where, reach
-from aegis_deploy.model.data_probes import AWAY, METHODS, READ, WRITE, excuse, of_template
+from aegis_deploy.model.database.data_probes import AWAY, METHODS, READ, WRITE, excuse, of_template
 from aegis_deploy.model.gate_settings import DataPaths, GateSettings
-from aegis_deploy.model.rollout import Workload, http_port, is_going, is_ready
-from aegis_deploy.model.workload_kinds import DEPLOYMENT, JOB
+from aegis_deploy.model.workloads.rollout import Workload, http_port, is_going, is_ready
+from aegis_deploy.model.workloads.workload_kinds import DEPLOYMENT, JOB
 
 SHOWN_BY = frozenset({"unready", "deadline", "startup", "crash", "timeout", "job"})
 """The kinds of evidence that a database which is away brings about."""

@@ -10,7 +10,13 @@ from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.kubernetes.informers import Informers
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.probe_metrics import ProbeMetrics
-from aegis_deploy.model.rollout import Snapshot, Workload, is_ready, template_version, version_of
+from aegis_deploy.model.workloads.rollout import (
+    Snapshot,
+    Workload,
+    is_ready,
+    template_version,
+    version_of,
+)
 
 Expected = Mapping[str, str]
 """What the service must say of itself: members of its JSON answer and their values."""

@@ -20,8 +20,8 @@ from aegis_deploy.stack import checkpoint
 from aegis_deploy.stack.renames import called_as_now
 
 if TYPE_CHECKING:
+    from aegis_deploy.model.database.schema import CodeSchema
     from aegis_deploy.model.release import Release
-    from aegis_deploy.model.schema import CodeSchema
     from aegis_deploy.stack.session import Session
 
 

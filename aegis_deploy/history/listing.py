@@ -11,9 +11,9 @@ from aegis_deploy.backend.history_files import UNREADABLE
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.history.rollback_target import again, neighbours, numbered
-from aegis_deploy.model.dataset import Databases
+from aegis_deploy.model.database.dataset import Databases
+from aegis_deploy.model.database.schema import DatabaseSchema
 from aegis_deploy.model.release import Deployed, Release
-from aegis_deploy.model.schema import DatabaseSchema
 
 if TYPE_CHECKING:
     from aegis_deploy.stack.session import Session

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aegis_deploy.model.dataset import Databases, short
-from aegis_deploy.model.schema import DatabaseSchema, frozen, latest
+from aegis_deploy.model.database.dataset import Databases, short
+from aegis_deploy.model.database.schema import DatabaseSchema, frozen, latest
 
 if TYPE_CHECKING:
     from aegis_deploy.stack.session import Session

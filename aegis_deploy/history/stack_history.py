@@ -14,11 +14,11 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history import verification_store
 from aegis_deploy.history.annotate import marked
 from aegis_deploy.history.lazy_releases import Reading
-from aegis_deploy.model import dataset as datasets
-from aegis_deploy.model import schema as schemas
-from aegis_deploy.model.pod_images import images_of
+from aegis_deploy.model.database import dataset as datasets
+from aegis_deploy.model.database import schema as schemas
 from aegis_deploy.model.release import Deployed, Release
-from aegis_deploy.model.workload_kinds import names_images
+from aegis_deploy.model.workloads.pod_images import images_of
+from aegis_deploy.model.workloads.workload_kinds import names_images
 
 if TYPE_CHECKING:
     from aegis_deploy.model.events import Outcome

@@ -16,8 +16,8 @@ from typing import Self
 
 from aegis_deploy.kubernetes.client import FORBIDDEN, Cluster, Object
 from aegis_deploy.kubernetes.liveness import Liveness
-from aegis_deploy.model.rollout import Snapshot, Workload, could_serve, is_ready, owner_of
-from aegis_deploy.model.workload_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET
+from aegis_deploy.model.workloads.rollout import Snapshot, Workload, could_serve, is_ready, owner_of
+from aegis_deploy.model.workloads.workload_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET
 
 _PATHS = {
     **{

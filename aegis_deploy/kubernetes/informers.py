@@ -10,7 +10,7 @@ from typing import Self
 
 from aegis_deploy.kubernetes.client import Cluster
 from aegis_deploy.kubernetes.informer import Informer, LiveCopy
-from aegis_deploy.model.rollout import Snapshot, Workload
+from aegis_deploy.model.workloads.rollout import Snapshot, Workload
 
 Where = Cluster | Callable[[Workload], Cluster]
 """The cluster that workloads are in, or what returns the one of each."""

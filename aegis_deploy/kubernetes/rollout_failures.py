@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import (
+from aegis_deploy.model.workloads.rollout import (
     Object,
     Snapshot,
     condition,
@@ -27,8 +27,8 @@ from aegis_deploy.model.rollout import (
     rollout,
     startup_budget,
 )
-from aegis_deploy.model.rollout_status import PROGRESS_SECONDS, counts
-from aegis_deploy.model.workload_kinds import DEPLOYMENT, JOB
+from aegis_deploy.model.workloads.rollout_status import PROGRESS_SECONDS, counts
+from aegis_deploy.model.workloads.workload_kinds import DEPLOYMENT, JOB
 
 _IMAGE_NAME = ("InvalidImageName", "ErrImageNeverPull")
 _IMAGE = (*_IMAGE_NAME, "ErrImagePull", "ImagePullBackOff", "RegistryUnavailable")

@@ -17,7 +17,8 @@ from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.kubernetes.informers import Informers, Where, informer_of, reach
 from aegis_deploy.kubernetes.rollout_failures import DELETED, Observer, RolloutFailure
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import (
+from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.model.workloads.rollout import (
     Rollout,
     Snapshot,
     Workload,
@@ -27,8 +28,7 @@ from aegis_deploy.model.rollout import (
     rollout,
     serving,
 )
-from aegis_deploy.model.verdict import LOST, Verdict
-from aegis_deploy.model.workload_kinds import JOB
+from aegis_deploy.model.workloads.workload_kinds import JOB
 
 LOG_LINES = 10
 EVENTS = 4

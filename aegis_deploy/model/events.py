@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from aegis_deploy.model import dataset as datasets
-from aegis_deploy.model import declared, external_routes
-from aegis_deploy.model import schema as schemas
-from aegis_deploy.model.pod_images import images_of
-from aegis_deploy.model.schema import CodeSchema
+from aegis_deploy.model import declared
+from aegis_deploy.model.database import dataset as datasets
+from aegis_deploy.model.database import schema as schemas
+from aegis_deploy.model.database.schema import CodeSchema
+from aegis_deploy.model.routes import external_routes
+from aegis_deploy.model.workloads.pod_images import images_of
 
 UNCHANGED = frozenset({"same", "read", "refresh"})
 KUBERNETES_PROVIDER = "pulumi:providers:kubernetes"

@@ -14,11 +14,11 @@ from typing import Any
 
 from aegis_deploy.model import declared
 from aegis_deploy.model.events import Step
-from aegis_deploy.model.external_routes import Route, of_resource
-from aegis_deploy.model.pod_images import images_of
 from aegis_deploy.model.release import MASK, ConfigValue
-from aegis_deploy.model.rollout import Workload
-from aegis_deploy.model.workload_kinds import JOB, gated, is_job, is_ungated, is_workload
+from aegis_deploy.model.routes.external_routes import Route, of_resource
+from aegis_deploy.model.workloads.pod_images import images_of
+from aegis_deploy.model.workloads.rollout import Workload
+from aegis_deploy.model.workloads.workload_kinds import JOB, gated, is_job, is_ungated, is_workload
 
 _GONE = ("delete", "delete-replaced", "discard", "discard-replaced")
 _READ = ("read", "read-replacement")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from aegis_deploy.model.schema import CodeSchema
+from aegis_deploy.model.database.schema import CodeSchema
 
 SECURE = "secure"
 MASK = "[secret]"

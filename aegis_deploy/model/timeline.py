@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from aegis_deploy.model.probe_metrics import Answer, percentile
-from aegis_deploy.model.rollout import Group
+from aegis_deploy.model.workloads.rollout import Group
 
 MOST_SAMPLES = 400
 """So many samples of one kind are kept; more could not be told apart in a plot."""

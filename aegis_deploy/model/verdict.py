@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from aegis_deploy.model.data_probes import DataFigures
+from aegis_deploy.model.database.data_probes import DataFigures
 from aegis_deploy.model.probe_metrics import ProbeMetrics
 
 LOST = "lost"

@@ -18,9 +18,9 @@ from aegis_deploy.data.connection import Address
 from aegis_deploy.data.dataset_server import DatasetServer
 from aegis_deploy.kubernetes.client import ApiError, whole_quantity
 from aegis_deploy.kubernetes.port_forward import forwarded
-from aegis_deploy.model.dataset import LOADER, LOADER_URL
+from aegis_deploy.model.database.dataset import LOADER, LOADER_URL
 from aegis_deploy.model.fingerprint import provider_of
-from aegis_deploy.model.rollout import is_going, is_ready
+from aegis_deploy.model.workloads.rollout import is_going, is_ready
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output

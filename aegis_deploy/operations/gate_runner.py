@@ -26,10 +26,10 @@ from aegis_deploy.model.fingerprint import (
 )
 from aegis_deploy.model.gate_settings import UNSET, GateSettings, gate_settings
 from aegis_deploy.model.release import Release
-from aegis_deploy.model.rollout import Workload, within
 from aegis_deploy.model.timeline import GATE
 from aegis_deploy.model.verdict import LOST, UNTOLD, Verdict
-from aegis_deploy.model.workload_kinds import GATED
+from aegis_deploy.model.workloads.rollout import Workload, within
+from aegis_deploy.model.workloads.workload_kinds import GATED
 from aegis_deploy.operations.status_line import StatusLine
 from aegis_deploy.report.recorder import Recorder
 

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aegis_deploy.model import schema_plan
-from aegis_deploy.model.schema_plan import Foreseen, PendingRevision
+from aegis_deploy.model.migration import schema_plan
+from aegis_deploy.model.migration.schema_plan import Foreseen, PendingRevision
 from aegis_deploy.operations import squawk
 
 if TYPE_CHECKING:
     from aegis_deploy.model.events import Step
-    from aegis_deploy.model.schema_plan import Ahead
+    from aegis_deploy.model.migration.schema_plan import Ahead
 
 _SECONDS = 60
 _QUOTED = 3

@@ -19,8 +19,8 @@ from aegis_deploy.model.events import Changes, Event, Outcome
 from aegis_deploy.model.fingerprint import called, declared_by_steps, is_shown
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import Config, ConfigValue
-from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.timeline import PREVIEW, UPDATE
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.operations.update_runner import Ran, UpdateRunner
 from aegis_deploy.pods.onward import Onward, revisions_of, sets_of
 from aegis_deploy.pulumi_cli.project import qualified

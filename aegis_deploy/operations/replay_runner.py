@@ -13,8 +13,8 @@ from aegis_deploy.locking import reconnect
 from aegis_deploy.model.events import Changes, Event, Outcome
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import AUTOMATED, Release
-from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.timeline import ROLLBACK
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.operations.gate_runner import GateRunner
 from aegis_deploy.operations.update_runner import Ran, UpdateRunner
 from aegis_deploy.pulumi_cli.cli_errors import BROKEN

@@ -1,8 +1,8 @@
 """Looking, before anything is changed, whether what leads in from outside will lead anywhere.
 
-What of a route, a Gateway or a certificate does not do is decided by `model.gateways`,
-`model.certificates` and `model.external_routes`; this module asks the clusters for what these
-compare. What may not be read is not known, and is no fault.
+What of a route, a Gateway or a certificate does not do is decided by `model.routes` (`gateways`,
+`certificates`, `external_routes`); this module asks the clusters for what these compare. What may
+not be read is not known, and is no fault.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from aegis_deploy.kubernetes.client import (
     ApiError,
     routable,
 )
-from aegis_deploy.model import certificates, gateways
-from aegis_deploy.model.external_routes import (
+from aegis_deploy.model.fingerprint import remains, routes_of_steps
+from aegis_deploy.model.gate_settings import INGRESS as GATE_BY_INGRESS
+from aegis_deploy.model.routes import certificates, gateways
+from aegis_deploy.model.routes.external_routes import (
     GATEWAY_API,
     HTTP_ROUTE,
     INGRESS,
@@ -33,10 +35,8 @@ from aegis_deploy.model.external_routes import (
     everywhere,
     of_manifest,
 )
-from aegis_deploy.model.fingerprint import remains, routes_of_steps
-from aegis_deploy.model.gate_settings import INGRESS as GATE_BY_INGRESS
-from aegis_deploy.model.rollout import within
-from aegis_deploy.model.route_findings import Fault, RouteFindings
+from aegis_deploy.model.routes.route_findings import Fault, RouteFindings
+from aegis_deploy.model.workloads.rollout import within
 
 if TYPE_CHECKING:
     from aegis_deploy.drift.clusters import Clusters

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.kubernetes.client import NOT_FOUND, ApiError
-from aegis_deploy.model import schema
+from aegis_deploy.model.database import schema
 from aegis_deploy.model.fingerprint import provider_of
-from aegis_deploy.model.rollout import container_statuses, holdup
 from aegis_deploy.model.signatures import opened
-from aegis_deploy.model.workload_kinds import is_job
+from aegis_deploy.model.workloads.rollout import container_statuses, holdup
+from aegis_deploy.model.workloads.workload_kinds import is_job
 
 if TYPE_CHECKING:
     from aegis_deploy.kubernetes.client import Cluster, Object

@@ -13,16 +13,16 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.model import dataset as datasets
-from aegis_deploy.model import schema
-from aegis_deploy.model.dataset import Databases
-from aegis_deploy.model.rollout import container_statuses, http_port, is_going, is_ready
+from aegis_deploy.model.database import dataset as datasets
+from aegis_deploy.model.database import schema
+from aegis_deploy.model.database.dataset import Databases
+from aegis_deploy.model.workloads.rollout import container_statuses, http_port, is_going, is_ready
 
 if TYPE_CHECKING:
     from aegis_deploy.drift.clusters import Clusters
     from aegis_deploy.kubernetes.client import Cluster
+    from aegis_deploy.model.database.schema import DatabaseSchema
     from aegis_deploy.model.release import Release
-    from aegis_deploy.model.schema import DatabaseSchema
     from aegis_deploy.stack.session import Session
 
 _ASK_SECONDS = 3.0

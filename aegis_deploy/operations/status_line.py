@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.console import Output
-from aegis_deploy.model.rollout import Rollout, Workload
+from aegis_deploy.model.workloads.rollout import Rollout, Workload
 from aegis_deploy.report.recorder import Recorder
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from aegis_deploy.locking.takeover import Run, Takeover
 from aegis_deploy.model.events import Event, Outcome, UpdateFailure
 from aegis_deploy.model.fingerprint import called, is_shown
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.timeline import UPDATE
 from aegis_deploy.model.verdict import CANARY, Verdict
 from aegis_deploy.model.waits import Waits
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.operations.status_line import StatusLine
 from aegis_deploy.report import timeline_store
 from aegis_deploy.report.recorder import Recorder

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aegis_deploy.model import rollout_status
 from aegis_deploy.model.events import Step
 from aegis_deploy.model.fingerprint import workloads_of_state, workloads_of_steps
-from aegis_deploy.model.rollout import Object, Workload
-from aegis_deploy.model.workload_kinds import STATEFUL_SET
+from aegis_deploy.model.workloads import rollout_status
+from aegis_deploy.model.workloads.rollout import Object, Workload
+from aegis_deploy.model.workloads.workload_kinds import STATEFUL_SET
 from aegis_deploy.stack.checkpoint import outline
 
 _REVISIONS = ("currentRevision", "updateRevision")

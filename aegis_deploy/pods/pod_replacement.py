@@ -17,8 +17,8 @@ from aegis_deploy.kubernetes.client import CONFLICT, NOT_FOUND, ApiError
 from aegis_deploy.kubernetes.informers import Where, informer_of, reach
 from aegis_deploy.model.events import Event
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Workload
-from aegis_deploy.model.workload_kinds import DEPLOYMENT
+from aegis_deploy.model.workloads.rollout import Workload
+from aegis_deploy.model.workloads.workload_kinds import DEPLOYMENT
 from aegis_deploy.pods.onward import Onward
 from aegis_deploy.pods.stuck_pods import Lookout, Stuck
 from aegis_deploy.stack.checkpoint import Resource

@@ -13,10 +13,10 @@ import json
 from dataclasses import dataclass
 
 from aegis_deploy.kubernetes.rollout_failures import NODE, REGISTRY, Observer, RolloutFailure
-from aegis_deploy.model import rollout_status
 from aegis_deploy.model.events import Step
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import (
+from aegis_deploy.model.workloads import rollout_status
+from aegis_deploy.model.workloads.rollout import (
     Object,
     Snapshot,
     Workload,
@@ -25,7 +25,7 @@ from aegis_deploy.model.rollout import (
     is_going,
     is_ready,
 )
-from aegis_deploy.model.workload_kinds import DEPLOYMENT
+from aegis_deploy.model.workloads.workload_kinds import DEPLOYMENT
 from aegis_deploy.pods.onward import Onward
 
 STILL_SECONDS = 30.0

@@ -32,16 +32,16 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from aegis_deploy.model.gate_settings import SERVICE, GateSettings
-from aegis_deploy.model.pod_images import images_of
 from aegis_deploy.model.verdict import AGAIN, CANARY
-from aegis_deploy.model.workload_kinds import DEPLOYMENT
+from aegis_deploy.model.workloads.pod_images import images_of
+from aegis_deploy.model.workloads.workload_kinds import DEPLOYMENT
 from aegis_deploy.program.verification import ProgramVerification
 
 if TYPE_CHECKING:
-    from aegis_deploy.model.external_routes import Route
     from aegis_deploy.model.gate_settings import Share
-    from aegis_deploy.model.rollout import Workload
+    from aegis_deploy.model.routes.external_routes import Route
     from aegis_deploy.model.verdict import Verdict
+    from aegis_deploy.model.workloads.rollout import Workload
 
 GATE_VARIABLE = "AEGIS_GATE"
 DEPLOYER = "deployer"
@@ -220,7 +220,7 @@ class GateHook:
 
     @property
     def _workload(self) -> Workload:
-        from aegis_deploy.model.rollout import Workload
+        from aegis_deploy.model.workloads.rollout import Workload
 
         return Workload(
             namespace=self.namespace, name=self.name, service=self.service, kind=self.kind

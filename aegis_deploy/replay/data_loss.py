@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aegis_deploy.model import workload_kinds
 from aegis_deploy.model.signatures import opened
+from aegis_deploy.model.workloads import workload_kinds
 from aegis_deploy.replay import object_kinds
 from aegis_deploy.stack.checkpoint import Resource, plain
 from aegis_deploy.stack.property_path import found, steps_of

@@ -12,8 +12,8 @@ from typing import Any
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.kubernetes.managed_fields import Path, written
 from aegis_deploy.model.release import ConfigValue
-from aegis_deploy.model.rollout import Workload
-from aegis_deploy.model.workload_kinds import JOB, gated, is_job, is_ungated
+from aegis_deploy.model.workloads.rollout import Workload
+from aegis_deploy.model.workloads.workload_kinds import JOB, gated, is_job, is_ungated
 from aegis_deploy.replay import adoption
 from aegis_deploy.replay import providers as replay_providers
 from aegis_deploy.replay.adoption import is_whole_object

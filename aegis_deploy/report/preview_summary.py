@@ -12,12 +12,12 @@ from enum import Enum
 
 from aegis_deploy.common import markdown as md
 from aegis_deploy.common.errors import AegisError
+from aegis_deploy.model.database.schema import DatabaseSchema
 from aegis_deploy.model.events import Changes, Step, Violation
 from aegis_deploy.model.fingerprint import is_shown
-from aegis_deploy.model.route_findings import RouteFindings
-from aegis_deploy.model.schema import DatabaseSchema
-from aegis_deploy.model.schema_plan import Ahead, Foreseen, PendingRevision, ahead
-from aegis_deploy.model.workload_kinds import STATEFUL_SET, is_workload
+from aegis_deploy.model.migration.schema_plan import Ahead, Foreseen, PendingRevision, ahead
+from aegis_deploy.model.routes.route_findings import RouteFindings
+from aegis_deploy.model.workloads.workload_kinds import STATEFUL_SET, is_workload
 
 MARK = "<!-- aegis preview -->"
 """By which the comment is found again, to be edited in place."""

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aegis_deploy.model.probe_metrics import Answer
-from aegis_deploy.model.rollout import Group
 from aegis_deploy.model.timeline import (
     ROLLBACK,
     Judgement,
@@ -23,11 +22,12 @@ from aegis_deploy.model.timeline import (
     Timeline,
     probe_samples,
 )
+from aegis_deploy.model.workloads.rollout import Group
 
 if TYPE_CHECKING:
     from aegis_deploy.model.gate_settings import GateSettings
-    from aegis_deploy.model.rollout import Rollout, Workload
     from aegis_deploy.model.verdict import Verdict
+    from aegis_deploy.model.workloads.rollout import Rollout, Workload
 
 MOST_ANSWERS = 200_000
 """So many probes are remembered; an hour of fifty a second has fewer."""

@@ -8,7 +8,7 @@ from aegis_deploy.common import markdown as md
 
 if TYPE_CHECKING:
     from aegis_deploy.common.errors import AegisError
-    from aegis_deploy.model.rehearsal import Rehearsal, RehearsedStatement
+    from aegis_deploy.model.migration.rehearsal import Rehearsal, RehearsedStatement
 
 _LIMIT = 20_000
 """How many characters its table may have: a comment has other parts."""

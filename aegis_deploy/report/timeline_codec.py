@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from aegis_deploy.model.rollout import Group
 from aegis_deploy.model.timeline import (
     MOST_SAMPLES,
     Judgement,
@@ -21,6 +20,7 @@ from aegis_deploy.model.timeline import (
     Span,
     Timeline,
 )
+from aegis_deploy.model.workloads.rollout import Group
 
 FORMAT = 1
 MOST_BYTES = 128 * 1024

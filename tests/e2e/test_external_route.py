@@ -17,7 +17,7 @@ import pytest
 
 from aegis_deploy.gate.external_way import ExternalWay
 from aegis_deploy.gate.prober import Prober
-from aegis_deploy.model.external_routes import HTTP_ROUTE, Route
+from aegis_deploy.model.routes.external_routes import HTTP_ROUTE, Route
 from tests.e2e import entrances
 from tests.e2e.releases import push_release
 from tests.e2e.running import begin

@@ -29,8 +29,8 @@ from aegis_deploy.kubernetes.informer import read_snapshot
 from aegis_deploy.kubernetes.nudge import ANNOTATION
 from aegis_deploy.kubernetes.rollout_monitor import RolloutMonitor
 from aegis_deploy.model.gate_settings import GateSettings, Prometheus
-from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import UNTOLD, Verdict
+from aegis_deploy.model.workloads.rollout import Workload
 from tests.e2e import plain_http
 from tests.e2e.live_cluster import live_cluster
 from tests.e2e.prometheus_stand import newest, prometheus

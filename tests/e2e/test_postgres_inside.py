@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from aegis_deploy.data.data_set import directory as data_set
-from aegis_deploy.model.dataset import short
+from aegis_deploy.model.database.dataset import short
 from lab import images, settings
 from lab.command import wait_until
 from tests.e2e import plain_http

@@ -23,7 +23,7 @@ from aegis_deploy.flows.rollback_report import RollbackReport
 from aegis_deploy.kubernetes.client import ApiError, Cluster, connect
 from aegis_deploy.kubernetes.informer import read_snapshot
 from aegis_deploy.model.release import ConfigValue
-from aegis_deploy.model.rollout import Snapshot, Workload, rollout
+from aegis_deploy.model.workloads.rollout import Snapshot, Workload, rollout
 from aegis_deploy.pulumi_cli.engine import Engine
 from aegis_deploy.stack.session import Session
 from tests.e2e.comparison import unlike_release

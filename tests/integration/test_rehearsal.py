@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aegis_deploy.model import schema_locks
+from aegis_deploy.model.migration import schema_locks
 from app.database.schema import DatabaseSchema
 from app.migrations.rehearsal import _MARK, LOCK, _called
 from app.migrations.runner import MigrationError, RefusedError

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from aegis_deploy.model.data_probes import AWAY, excuse
+from aegis_deploy.model.database.data_probes import AWAY, excuse
 from tests.integration.databases import (
     PASSWORD,
     Database,

@@ -74,7 +74,7 @@ def refresh(
     from aegis_deploy.data.data_set.directory import newest_below, storage_at
     from aegis_deploy.flows.refresh import RefreshRequest
     from aegis_deploy.flows.refresh import refresh as run
-    from aegis_deploy.model.dataset import short
+    from aegis_deploy.model.database.dataset import short
 
     if load_only and (source is None or keep is not None):
         raise typer.BadParameter("--load-only needs --from, and drops nothing: no --keep")

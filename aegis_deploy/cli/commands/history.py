@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, output_of
-from aegis_deploy.model.dataset import short
+from aegis_deploy.model.database.dataset import short
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output

@@ -17,7 +17,7 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
     from aegis_deploy.model.events import Changes
-    from aegis_deploy.model.route_findings import RouteFindings
+    from aegis_deploy.model.routes.route_findings import RouteFindings
     from aegis_deploy.report.preview_summary import StackPreview
     from aegis_deploy.stack.session import Session
 
@@ -40,7 +40,7 @@ def look(
 
 def _one(stack: str | None, directory: Path, packs: Sequence[str]) -> StackPreview:
     from aegis_deploy.history import schema_store
-    from aegis_deploy.model.schema_plan import ahead, dataset_of
+    from aegis_deploy.model.migration.schema_plan import ahead, dataset_of
     from aegis_deploy.operations import pending_revisions
     from aegis_deploy.report.preview_summary import StackPreview
     from aegis_deploy.stack.session import Session

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aegis_deploy.model.dataset import DATASET
-from aegis_deploy.model.schema import HEAD, LEAST
+from aegis_deploy.model.database.dataset import DATASET
+from aegis_deploy.model.database.schema import HEAD, LEAST
 from aegis_deploy.stack.session import Session
 
 START = 1_790_000_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from aegis_deploy.model.probe_metrics import Answer
-from aegis_deploy.model.rollout import Group
 from aegis_deploy.model.timeline import (
     GATE,
     PREVIEW,
@@ -17,6 +16,7 @@ from aegis_deploy.model.timeline import (
     Timeline,
     probe_samples,
 )
+from aegis_deploy.model.workloads.rollout import Group
 from aegis_deploy.report.recorder import name_of
 from aegis_deploy.report.timeline_store import keep
 from aegis_deploy.stack.session import Session

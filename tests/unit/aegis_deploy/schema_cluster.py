@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.model.schema import CONTRACT_ARGS, JOB, PLAN_ARGS
+from aegis_deploy.model.database.schema import CONTRACT_ARGS, JOB, PLAN_ARGS
 from aegis_deploy.operations.schema_job import CONTRACT, MADE_FOR
 
 JOBS = "/apis/batch/v1/namespaces/n/jobs"

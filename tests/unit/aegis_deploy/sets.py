@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aegis_deploy.model.rollout import Snapshot
-from aegis_deploy.model.workload_kinds import DAEMON_SET, JOB, STATEFUL_SET
+from aegis_deploy.model.workloads.rollout import Snapshot
+from aegis_deploy.model.workloads.workload_kinds import DAEMON_SET, JOB, STATEFUL_SET
 
 OLD, NEW = "db-old", "db-new"
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}

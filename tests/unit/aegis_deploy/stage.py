@@ -19,13 +19,13 @@ from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.history import schema_store, verification_store
 from aegis_deploy.history.verification_store import REFUSED, VERIFIED, verified_after
 from aegis_deploy.kubernetes.client import ApiError
+from aegis_deploy.model.database.schema import HEAD, LEAST, CodeSchema, DatabaseSchema
 from aegis_deploy.model.events import Changes, Outcome, Step
 from aegis_deploy.model.fingerprint import declared_by_steps
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import ConfigValue, Release
-from aegis_deploy.model.rollout import Workload
-from aegis_deploy.model.schema import HEAD, LEAST, CodeSchema, DatabaseSchema
 from aegis_deploy.model.verdict import UNTOLD, Verdict
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.operations.schema_reader import SchemaReader
 from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence

@@ -16,7 +16,7 @@ from aegis_deploy.flows.context import FlowContext
 from aegis_deploy.history import stack_history
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.stack.checkpoint import parse
 from tests.unit.aegis_deploy.common.test_console import _Streams
 from tests.unit.aegis_deploy.drift.test_clusters import DEPLOYMENT, provider

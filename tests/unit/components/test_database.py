@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from aegis_deploy.model.data_probes import of_template
-from aegis_deploy.model.schema import (
+from aegis_deploy.model.database.data_probes import of_template
+from aegis_deploy.model.database.schema import (
     CONTRACT_ARGS,
     HEAD,
     IRREVERSIBLE,

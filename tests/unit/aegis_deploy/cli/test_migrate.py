@@ -14,8 +14,8 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.flows.contract import ContractReport, ContractRequest
 from aegis_deploy.flows.rehearse import RehearseRequest
-from aegis_deploy.model.rehearsal import Rehearsal
-from aegis_deploy.model.schema import DatabaseSchema
+from aegis_deploy.model.database.schema import DatabaseSchema
+from aegis_deploy.model.migration.rehearsal import Rehearsal
 from aegis_deploy.report import rehearsal_summary
 
 DIGEST = f"sha256:{'d' * 64}"

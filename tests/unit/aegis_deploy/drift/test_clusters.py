@@ -17,8 +17,8 @@ from aegis_deploy.kubernetes.client import connect as really
 from aegis_deploy.model.declared import UNKNOWN
 from aegis_deploy.model.events import MASKED, Step
 from aegis_deploy.model.fingerprint import jobs_of_steps, workloads_of_state, workloads_of_steps
-from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.signatures import SECRET, SIGNATURE
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.stack.checkpoint import outline, parse
 from tests.unit.aegis_deploy.kubernetes.test_kubeconfig import kubeconfig
 from tests.unit.aegis_deploy.states import DEFAULT, STACK, secret, state, thing, urn

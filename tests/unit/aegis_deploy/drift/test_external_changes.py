@@ -15,9 +15,9 @@ from aegis_deploy.drift.external_changes import (
     taken,
 )
 from aegis_deploy.model.events import UpdateFailure
-from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.signatures import SECRET, SIGNATURE
 from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.model.workloads.rollout import Workload
 from tests.unit.aegis_deploy.stage import CRASHED, DEPLOYMENT, FAILED, PASSED, outcome
 
 WEB = Workload(namespace="team", name="web")

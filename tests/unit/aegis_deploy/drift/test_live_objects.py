@@ -9,7 +9,7 @@ import pytest
 
 from aegis_deploy.drift.live_objects import gone, of_workloads
 from aegis_deploy.kubernetes.client import FORBIDDEN, NOT_FOUND, ApiError, Cluster
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.workloads.rollout import Workload
 from tests.unit.aegis_deploy.two_clusters import PATH, at, two_apis, workload
 
 

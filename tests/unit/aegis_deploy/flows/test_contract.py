@@ -12,8 +12,7 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.flows.contract import ContractRequest, contract
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.model.release import Release
-from aegis_deploy.model.schema import (
+from aegis_deploy.model.database.schema import (
     CONTRACT_ARGS,
     HEAD,
     JOB,
@@ -21,6 +20,7 @@ from aegis_deploy.model.schema import (
     CodeSchema,
     DatabaseSchema,
 )
+from aegis_deploy.model.release import Release
 from aegis_deploy.model.signatures import SECRET, SIGNATURE
 from aegis_deploy.operations import schema_job
 from aegis_deploy.operations.schema_job import CONTRACT, PLAN

@@ -14,10 +14,10 @@ from aegis_deploy.drift.external_changes import standing
 from aegis_deploy.flows.deploy import DeployRequest, deploy
 from aegis_deploy.history import stack_history
 from aegis_deploy.model.events import Changes, UpdateFailure, Violation
-from aegis_deploy.model.external_routes import HTTP_ROUTE, Parent, Route
 from aegis_deploy.model.fingerprint import fingerprint
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.routes.external_routes import HTTP_ROUTE, Parent, Route
 from aegis_deploy.model.verdict import AGAIN, LOST, Verdict
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.pulumi_cli.field_conflicts import told
 from aegis_deploy.registry.image_registry import Presence

@@ -19,8 +19,8 @@ from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.locking import lock_holders
 from aegis_deploy.model.events import Step
 from aegis_deploy.model.release import Release
-from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.operations.gate_runner import GateRunner
 from aegis_deploy.replay.owned_fields import looked_at
 from aegis_deploy.replay.planning import plan

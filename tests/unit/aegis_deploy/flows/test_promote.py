@@ -18,9 +18,9 @@ from aegis_deploy.flows.promote import (
     settings_that_differ,
     summary,
 )
+from aegis_deploy.model.database.schema import CodeSchema
 from aegis_deploy.model.events import Changes, Violation
 from aegis_deploy.model.release import ConfigValue, Deployed
-from aegis_deploy.model.schema import CodeSchema
 from aegis_deploy.operations.update_runner import Ran
 from components.database import parse_schema
 from tests.unit.aegis_deploy.stage import CRASHED, PASSED, Stage, outcome, release, step

@@ -24,9 +24,9 @@ from aegis_deploy.flows.refresh import RefreshRequest, referred, refresh
 from aegis_deploy.flows.rollback import RollbackRequest, rollback
 from aegis_deploy.history.schema_store import DATASET_TAG
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.model.dataset import LOADER, short
+from aegis_deploy.model.database.dataset import LOADER, short
+from aegis_deploy.model.database.schema import CodeSchema, DatabaseSchema
 from aegis_deploy.model.release import Deployed
-from aegis_deploy.model.schema import CodeSchema, DatabaseSchema
 from aegis_deploy.operations import dataset_access
 from aegis_deploy.operations.dataset_access import Opened, find
 from aegis_deploy.operations.update_runner import Ran

@@ -11,9 +11,9 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.common.signals import Interrupted
 from aegis_deploy.flows.rehearse import RehearseRequest, rehearse
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.model import rehearsal
-from aegis_deploy.model.rehearsal import Rehearsal
-from aegis_deploy.model.schema import JOB, PROBE_ARGS, REHEARSE_ARGS, DatabaseSchema
+from aegis_deploy.model.database.schema import JOB, PROBE_ARGS, REHEARSE_ARGS, DatabaseSchema
+from aegis_deploy.model.migration import rehearsal
+from aegis_deploy.model.migration.rehearsal import Rehearsal
 from aegis_deploy.operations import schema_job
 from aegis_deploy.operations.schema_job import MADE_FOR, REHEARSE
 from aegis_deploy.report.rehearsal_summary import markdown

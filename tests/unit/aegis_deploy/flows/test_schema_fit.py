@@ -11,8 +11,8 @@ import pytest
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.flows.deploy import DeployRequest, deploy
 from aegis_deploy.flows.rollback import RollbackRequest, rollback
+from aegis_deploy.model.database.schema import IRREVERSIBLE, JOB, CodeSchema, DatabaseSchema
 from aegis_deploy.model.events import Changes
-from aegis_deploy.model.schema import IRREVERSIBLE, JOB, CodeSchema, DatabaseSchema
 from aegis_deploy.operations.update_runner import Ran
 from tests.unit.aegis_deploy.schema_cluster import migration
 from tests.unit.aegis_deploy.stage import CRASHED, PASSED, Stage, outcome, release, step

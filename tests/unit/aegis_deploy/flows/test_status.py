@@ -17,8 +17,8 @@ from aegis_deploy.drift.forgotten import Forgotten
 from aegis_deploy.flows.status import LiveWorkload, StackDrift, Status, drift_of, look
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.stack.checkpoint import outline
 from tests.unit.aegis_deploy.sets import OLD, pod, stateful_set
 from tests.unit.aegis_deploy.stage import release

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from aegis_deploy.gate.analysis import judge
-from aegis_deploy.model.external_routes import HTTP_ROUTE, Route
+from aegis_deploy.model.routes.external_routes import HTTP_ROUTE, Route
 from aegis_deploy.model.verdict import LOST
 from tests.unit.aegis_deploy.two_clusters import GATE, Api, at, place, two_apis, workload
 

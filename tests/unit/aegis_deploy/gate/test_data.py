@@ -13,11 +13,11 @@ from aegis_deploy.gate.analysis import _Failed, _Gate, judge
 from aegis_deploy.gate.data_prober import DataProber
 from aegis_deploy.gate.prober import Prober
 from aegis_deploy.kubernetes.client import Cluster
-from aegis_deploy.model.data_probes import READ, DataFigures
+from aegis_deploy.model.database.data_probes import READ, DataFigures
 from aegis_deploy.model.gate_settings import DataPaths, GateSettings
 from aegis_deploy.model.probe_metrics import Answer, ProbeMetrics
-from aegis_deploy.model.rollout import Workload
 from aegis_deploy.model.verdict import UNTOLD, Verdict
+from aegis_deploy.model.workloads.rollout import Workload
 from tests.unit.aegis_deploy.two_clusters import PATH, Api, place
 
 WEB = Workload(namespace="shop", name="web", service="web")

@@ -13,9 +13,9 @@ import pytest
 from aegis_deploy.gate.analysis import Progress
 from aegis_deploy.gate.exposure import Exposure, told
 from aegis_deploy.kubernetes.client import ApiError, Cluster
-from aegis_deploy.model.external_routes import INGRESS, Route
 from aegis_deploy.model.gate_settings import GateSettings, Share
 from aegis_deploy.model.probe_metrics import ProbeMetrics
+from aegis_deploy.model.routes.external_routes import INGRESS, Route
 
 SHARE = Share(1000)
 ROUTE = Route(kind=INGRESS, namespace="n", name="a", hosts=("aegis.example.com",))

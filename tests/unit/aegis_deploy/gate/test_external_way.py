@@ -15,9 +15,9 @@ import pytest
 
 from aegis_deploy.gate.external_way import ExternalWay, NoWayError, leading_to, way_in
 from aegis_deploy.kubernetes.client import ApiError, Cluster
-from aegis_deploy.model.external_routes import HTTP_ROUTE, INGRESS, Parent, Route
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.routes.external_routes import HTTP_ROUTE, INGRESS, Parent, Route
+from aegis_deploy.model.workloads.rollout import Workload
 from tests.unit.aegis_deploy.certificates import pair
 
 HOST = "aegis.example.com"

@@ -13,10 +13,10 @@ import pytest
 from aegis_deploy.gate.routes import NoServiceError, Routes
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.kubernetes.informer import Informer
-from aegis_deploy.model.external_routes import HTTP_ROUTE, Parent
-from aegis_deploy.model.external_routes import Route as External
 from aegis_deploy.model.gate_settings import INGRESS, SERVICE, GateSettings
-from aegis_deploy.model.rollout import Snapshot, Workload
+from aegis_deploy.model.routes.external_routes import HTTP_ROUTE, Parent
+from aegis_deploy.model.routes.external_routes import Route as External
+from aegis_deploy.model.workloads.rollout import Snapshot, Workload
 from tests.unit.aegis_deploy.two_clusters import at, two_apis, workload
 
 PATH = "/readyz"

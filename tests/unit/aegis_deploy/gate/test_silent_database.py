@@ -11,7 +11,7 @@ import pytest
 from aegis_deploy.gate.silent_database import who_says_away
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.gate_settings import DataPaths, GateSettings
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.workloads.rollout import Workload
 from tests.unit.aegis_deploy.two_clusters import Api, place
 
 WEB = Workload(namespace="shop", name="web", service="web")

@@ -12,7 +12,7 @@ import pytest
 from aegis_deploy.gate.version_check import VersionCheck
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.probe_metrics import ProbeMetrics
-from aegis_deploy.model.rollout import Snapshot, Workload
+from aegis_deploy.model.workloads.rollout import Snapshot, Workload
 from tests.unit.aegis_deploy.sets import OLD, stateful_set
 from tests.unit.aegis_deploy.sets import pod as set_pod
 

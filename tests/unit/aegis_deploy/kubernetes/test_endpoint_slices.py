@@ -12,7 +12,7 @@ from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.kubernetes.endpoint_slices import behind
 from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.model.gate_settings import UNSET
-from aegis_deploy.model.rollout import Snapshot, Workload
+from aegis_deploy.model.workloads.rollout import Snapshot, Workload
 
 WEB = Workload(namespace="team", name="web")
 

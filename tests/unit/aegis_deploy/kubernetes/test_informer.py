@@ -14,7 +14,7 @@ import pytest
 from aegis_deploy.kubernetes import informer as module
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.kubernetes.informer import Informer, read_snapshot
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.workloads.rollout import Workload
 from lab.command import wait_until
 
 SECONDS = 60.0

@@ -12,7 +12,7 @@ from aegis_deploy.kubernetes import informer as module
 from aegis_deploy.kubernetes.client import Cluster
 from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.kubernetes.informers import Informers, informer_of, reach
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.workloads.rollout import Workload
 from tests.unit.aegis_deploy.kubernetes.test_informer import Server, becomes
 
 EAST, WEST = (Workload(namespace="team", name="web", cluster=it) for it in ("east", "west"))

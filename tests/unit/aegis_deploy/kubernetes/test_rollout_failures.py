@@ -25,8 +25,8 @@ from aegis_deploy.kubernetes.rollout_failures import (
     RolloutFailure,
 )
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Snapshot, rollout, serving
-from aegis_deploy.model.rollout_status import PROGRESS_SECONDS
+from aegis_deploy.model.workloads.rollout import Snapshot, rollout, serving
+from aegis_deploy.model.workloads.rollout_status import PROGRESS_SECONDS
 from tests.unit.aegis_deploy.sets import (
     CRASHED,
     HANGING,

@@ -14,8 +14,8 @@ from aegis_deploy.kubernetes.informer import Informer
 from aegis_deploy.kubernetes.rollout_failures import DELETED, RolloutFailure
 from aegis_deploy.kubernetes.rollout_monitor import LOST_SECONDS, RolloutMonitor, Rollouts, detail
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Snapshot, Workload
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.model.workloads.rollout import Snapshot, Workload
 from tests.unit.aegis_deploy.kubernetes.test_rollout_failures import recorded, snapshot
 from tests.unit.aegis_deploy.sets import HANGING, RUNNING, job, pod, stateful_set
 from tests.unit.aegis_deploy.two_clusters import GATE, at, place, two_apis, workload

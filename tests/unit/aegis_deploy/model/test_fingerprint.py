@@ -15,7 +15,7 @@ from aegis_deploy.model.fingerprint import (
     workloads_of_state,
     workloads_of_steps,
 )
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.workloads.rollout import Workload
 from tests.unit.aegis_deploy.stage import BAD, DEPLOYMENT, GOOD, step
 
 SET = "kubernetes:apps/v1:StatefulSet"

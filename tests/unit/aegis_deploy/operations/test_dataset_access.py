@@ -13,7 +13,7 @@ import pytest
 from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.model.dataset import LOADER_URL
+from aegis_deploy.model.database.dataset import LOADER_URL
 from aegis_deploy.operations import dataset_access
 from aegis_deploy.operations.dataset_access import Place, opened
 

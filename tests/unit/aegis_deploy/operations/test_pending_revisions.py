@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aegis_deploy.model.events import Step
-from aegis_deploy.model.schema_plan import Ahead, Foreseen
+from aegis_deploy.model.migration.schema_plan import Ahead, Foreseen
 from aegis_deploy.operations import pending_revisions, squawk
 from aegis_deploy.operations.pending_revisions import look
 from components.migration import _SAYS

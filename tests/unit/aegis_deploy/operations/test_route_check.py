@@ -13,10 +13,10 @@ import pytest
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.model.events import Step
-from aegis_deploy.model.external_routes import HTTP_ROUTE, INGRESS, Parent, Route
 from aegis_deploy.model.gate_settings import INGRESS as INGRESS_WAY
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.route_findings import RouteFindings
+from aegis_deploy.model.routes.external_routes import HTTP_ROUTE, INGRESS, Parent, Route
+from aegis_deploy.model.routes.route_findings import RouteFindings
 from aegis_deploy.operations.route_check import look
 from tests.unit.aegis_deploy.certificates import pair, secret
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.model import schema
+from aegis_deploy.model.database import schema
 from aegis_deploy.operations.schema_job import CONTRACT, MADE_FOR, PLAN, SchemaJob, find
 from tests.unit.aegis_deploy.schema_cluster import (
     IMAGE,

@@ -14,9 +14,8 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.history import schema_store, stack_history
 from aegis_deploy.kubernetes.client import ApiError
-from aegis_deploy.model.dataset import DATASET
-from aegis_deploy.model.release import Deployed
-from aegis_deploy.model.schema import (
+from aegis_deploy.model.database.dataset import DATASET
+from aegis_deploy.model.database.schema import (
     HEAD,
     IRREVERSIBLE,
     JOB,
@@ -26,6 +25,7 @@ from aegis_deploy.model.schema import (
     DatabaseSchema,
     misfit,
 )
+from aegis_deploy.model.release import Deployed
 from aegis_deploy.operations.schema_reader import SchemaReader
 
 CODE = {HEAD: "4", LEAST: "1"}

@@ -18,9 +18,9 @@ from aegis_deploy.kubernetes.client import Cluster
 from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.events import Event, Outcome, UpdateFailure
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Rollout, Workload
 from aegis_deploy.model.timeline import UPDATE
 from aegis_deploy.model.verdict import LOST, Verdict
+from aegis_deploy.model.workloads.rollout import Rollout, Workload
 from aegis_deploy.operations import update_runner as module
 from aegis_deploy.operations.update_runner import Ran, UpdateRunner
 from aegis_deploy.pods.onward import Onward

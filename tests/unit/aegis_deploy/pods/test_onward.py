@@ -15,7 +15,7 @@ from aegis_deploy.locking.takeover import Takeover
 from aegis_deploy.model.events import Changes, Step
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.release import Release
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.operations.program_update import ProgramUpdate
 from aegis_deploy.operations.update_runner import Ran, UpdateRunner
 from aegis_deploy.pods.onward import Onward, revisions_of, sets_of

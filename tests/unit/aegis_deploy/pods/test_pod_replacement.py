@@ -15,7 +15,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.events import Event
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.pods.onward import Onward
 from aegis_deploy.pods.pod_replacement import Replacement, concerned
 from aegis_deploy.pods.stuck_pods import Stuck

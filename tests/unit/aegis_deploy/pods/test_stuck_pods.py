@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Snapshot, Workload
+from aegis_deploy.model.workloads.rollout import Snapshot, Workload
 from aegis_deploy.pods.onward import Onward
 from aegis_deploy.pods.stuck_pods import STILL_SECONDS, Lookout, Stuck, in_the_way
 from tests.unit.aegis_deploy.sets import (

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from aegis_deploy.model.data_probes import READ, DataFigures
+from aegis_deploy.model.database.data_probes import READ, DataFigures
 from aegis_deploy.model.gate_settings import GateSettings, Share
 from aegis_deploy.model.probe_metrics import ProbeMetrics
 from aegis_deploy.model.verdict import LOST, UNTOLD, Verdict

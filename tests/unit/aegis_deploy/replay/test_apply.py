@@ -10,7 +10,7 @@ import pytest
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.model.events import Event, Outcome
 from aegis_deploy.model.gate_settings import GateSettings
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.pods.stuck_pods import Lookout
 from aegis_deploy.replay.apply import carry_out
 from aegis_deploy.replay.planning import plan

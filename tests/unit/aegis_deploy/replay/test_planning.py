@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aegis_deploy.common.errors import AegisError
-from aegis_deploy.model.rollout import Workload
+from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.replay.choices import Choices
 from aegis_deploy.replay.planning import plan
 from aegis_deploy.stack.checkpoint import parse

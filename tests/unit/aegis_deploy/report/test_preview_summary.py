@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from aegis_deploy.common.errors import AegisError
+from aegis_deploy.model.database.schema import CodeSchema, DatabaseSchema
 from aegis_deploy.model.events import Changes, Step, Violation
-from aegis_deploy.model.route_findings import Fault, RouteFindings
-from aegis_deploy.model.schema import CodeSchema, DatabaseSchema
-from aegis_deploy.model.schema_plan import Foreseen, PendingRevision
+from aegis_deploy.model.migration.schema_plan import Foreseen, PendingRevision
+from aegis_deploy.model.routes.route_findings import Fault, RouteFindings
 from aegis_deploy.report.preview_summary import (
     COMMENT_LIMIT,
     MARK,

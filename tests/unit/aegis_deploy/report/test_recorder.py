@@ -6,9 +6,9 @@ import pytest
 
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.probe_metrics import Answer
-from aegis_deploy.model.rollout import Group, Rollout, Workload
 from aegis_deploy.model.timeline import GATE, PREVIEW, ROLLBACK, UPDATE
 from aegis_deploy.model.verdict import Verdict
+from aegis_deploy.model.workloads.rollout import Group, Rollout, Workload
 from aegis_deploy.report.recorder import Recorder
 
 WEB = Workload(namespace="shop", name="web")

@@ -7,7 +7,7 @@ from typing import Any
 
 from aegis_deploy.gate.prober import Prober
 from aegis_deploy.model.probe_metrics import Answer
-from aegis_deploy.model.rollout import Group, Snapshot, rollout
+from aegis_deploy.model.workloads.rollout import Group, Snapshot, rollout
 
 
 def pod(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from aegis_deploy.model.probe_metrics import Answer
-from aegis_deploy.model.rollout import Group
 from aegis_deploy.model.timeline import MOST_SAMPLES, Judgement, PodSample, Span, probe_samples
+from aegis_deploy.model.workloads.rollout import Group
 from aegis_deploy.report.timeline_codec import (
     LONGEST_LINE,
     MOST_BYTES,

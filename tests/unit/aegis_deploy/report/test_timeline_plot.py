@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_deploy.model.rollout import Group
 from aegis_deploy.model.timeline import ROLLBACK, PodSample, Span, Timeline
+from aegis_deploy.model.workloads.rollout import Group
 from aegis_deploy.report import svg
 from aegis_deploy.report.timeline_plot import NARROW, WIDE, draw, moments, series
 from tests.unit.aegis_deploy.made_timeline import made_timeline, now

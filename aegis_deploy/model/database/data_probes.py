@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aegis_deploy.model.database.schema import annotations_of
 from aegis_deploy.model.gate_settings import DataPaths, is_path
 from aegis_deploy.model.probe_metrics import ProbeMetrics, allowed_failures
-from aegis_deploy.model.schema import annotations_of
 
 READ, WRITE = "read", "write"
 ANNOTATIONS: Mapping[str, str] = {READ: "aegis.dev/data-read", WRITE: "aegis.dev/data-write"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aegis_deploy.model.pod_images import containers_of
+from aegis_deploy.model.workloads.pod_images import containers_of
 
 DEPLOYMENT, STATEFUL_SET, DAEMON_SET, JOB = "Deployment", "StatefulSet", "DaemonSet", "Job"
 GATED = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET)

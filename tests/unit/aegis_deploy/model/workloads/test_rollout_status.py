@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from aegis_deploy.model.rollout import Snapshot, Workload, left_as_they_are, rollout, serving
+from aegis_deploy.model.workloads.rollout import (
+    Snapshot,
+    Workload,
+    left_as_they_are,
+    rollout,
+    serving,
+)
 from tests.unit.aegis_deploy.sets import NEW, OLD, daemon_set, live, pod, revision, stateful_set
 
 ON_DELETE: dict[str, Any] = {"updateStrategy": {"type": "OnDelete"}}

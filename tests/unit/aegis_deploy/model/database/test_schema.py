@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_deploy.model.schema import (
+from aegis_deploy.model.database.schema import (
     HEAD,
     IRREVERSIBLE,
     LEAST,

@@ -8,7 +8,7 @@ import pytest
 
 from aegis_deploy.history.stack_history import describe
 from aegis_deploy.model.fingerprint import images_of_state
-from aegis_deploy.model.pod_images import containers_of, images_of
+from aegis_deploy.model.workloads.pod_images import containers_of, images_of
 
 
 def manifest(**spec: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a cluster holds of a workload: its pods, how far a rollout is, what serves.
 
 Pure: the objects come from elsewhere, as the API has them. What differs by kind is
-:mod:`model.rollout_status`.
+:mod:`model.workloads.rollout_status`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.model import rollout_status
-from aegis_deploy.model.workload_kinds import DEPLOYMENT
+from aegis_deploy.model.workloads import rollout_status
+from aegis_deploy.model.workloads.workload_kinds import DEPLOYMENT
 
 Object = Mapping[str, Any]
 

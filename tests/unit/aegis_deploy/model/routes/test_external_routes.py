@@ -1,4 +1,4 @@
-"""model.external_routes: what an Ingress or an HTTPRoute says of the way it is."""
+"""model.routes.external_routes: what an Ingress or an HTTPRoute says of the way it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from aegis_deploy.model.declared import UNKNOWN
-from aegis_deploy.model.external_routes import (
+from aegis_deploy.model.fingerprint import routes_of_state
+from aegis_deploy.model.routes.external_routes import (
     HTTP_ROUTE,
     INGRESS,
     Parent,
@@ -17,7 +18,6 @@ from aegis_deploy.model.external_routes import (
     of_manifest,
     of_resource,
 )
-from aegis_deploy.model.fingerprint import routes_of_state
 from tests.rendering import render
 
 HOST = "aegis.example.com"

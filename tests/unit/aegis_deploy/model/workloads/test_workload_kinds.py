@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from aegis_deploy.model.workload_kinds import gated, is_job, is_ungated, is_workload, names_images
+from aegis_deploy.model.workloads.workload_kinds import (
+    gated,
+    is_job,
+    is_ungated,
+    is_workload,
+    names_images,
+)
 
 PODS: dict[str, Any] = {"spec": {"template": {"spec": {"containers": [{"image": "a"}]}}}}
 

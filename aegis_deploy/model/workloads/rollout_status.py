@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from aegis_deploy.model.workload_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET
+from aegis_deploy.model.workloads.workload_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET
 
 Object = Mapping[str, Any]
 

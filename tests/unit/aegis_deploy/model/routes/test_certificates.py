@@ -1,4 +1,4 @@
-"""model.certificates: whether a Secret's certificate is one that a host can be served with."""
+"""model.routes.certificates: whether a Secret's certificate is one to serve a host with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aegis_deploy.model.certificates import judge
+from aegis_deploy.model.routes.certificates import judge
 from tests.unit.aegis_deploy.certificates import NOW, pair, secret
 
 HOST = "aegis.example.com"

@@ -1,4 +1,4 @@
-"""aegis_deploy.model.data_probes: what is asked of a release's data, and what answers tell."""
+"""model.database.data_probes: what is asked of a release's data, and what answers tell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_deploy.model.data_probes import (
+from aegis_deploy.model.database.data_probes import (
     AWAY,
     FORBIDDEN,
     READ,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aegis_deploy.model.schema_locks import Lock, of_sql
-from aegis_deploy.model.schema_plan import PendingRevision
+from aegis_deploy.model.migration.schema_locks import Lock, of_sql
+from aegis_deploy.model.migration.schema_plan import PendingRevision
 
 
 def told(*sql: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aegis_deploy.model.external_routes import GATEWAY_GROUP, HTTP_ROUTE, Parent
+from aegis_deploy.model.routes.external_routes import GATEWAY_GROUP, HTTP_ROUTE, Parent
 
 Object = Mapping[str, Any]
 _SPEAK_HTTP = ("HTTP", "HTTPS")

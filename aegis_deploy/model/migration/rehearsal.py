@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aegis_deploy.model.schema import (
+from aegis_deploy.model.database.schema import (
     PROBE_ARGS,
     CodeSchema,
     DatabaseSchema,
@@ -15,8 +15,8 @@ from aegis_deploy.model.schema import (
     of_answer,
     of_outputs,
 )
-from aegis_deploy.model.schema_locks import MODES, Lock
-from aegis_deploy.model.schema_plan import documents
+from aegis_deploy.model.migration.schema_locks import MODES, Lock
+from aegis_deploy.model.migration.schema_plan import documents
 
 _SHOWN = 100
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from aegis_deploy.model.database.schema import CodeSchema, DatabaseSchema
 from aegis_deploy.model.events import Step
-from aegis_deploy.model.schema import CodeSchema, DatabaseSchema
-from aegis_deploy.model.schema_plan import ahead, of_log
+from aegis_deploy.model.migration.schema_plan import ahead, of_log
 
 AT, AFTER = {"revision": 2, "leastHead": 0}, {"revision": 3, "leastHead": 2}
 STEP = {"revision": 3, "kind": "contract", "about": "Less", "sql": ["DROP TABLE a;"]}

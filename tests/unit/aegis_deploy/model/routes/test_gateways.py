@@ -1,4 +1,4 @@
-"""model.gateways: which listeners take a route, and what is said of it."""
+"""model.routes.gateways: which listeners take a route, and what is said of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from aegis_deploy.model.external_routes import Parent
-from aegis_deploy.model.gateways import (
+from aegis_deploy.model.routes.external_routes import Parent
+from aegis_deploy.model.routes.gateways import (
     addresses,
     covers,
     listeners,

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aegis_deploy.model.fingerprint import is_shown, remains
-from aegis_deploy.model.schema import (
+from aegis_deploy.model.database.schema import (
     CodeSchema,
     DatabaseSchema,
     frozen,
@@ -19,7 +18,8 @@ from aegis_deploy.model.schema import (
     of_answer,
     together,
 )
-from aegis_deploy.model.schema_locks import Lock, of_sql
+from aegis_deploy.model.fingerprint import is_shown, remains
+from aegis_deploy.model.migration.schema_locks import Lock, of_sql
 
 if TYPE_CHECKING:
     from aegis_deploy.model.events import Step

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from aegis_deploy.model import dataset
-from aegis_deploy.model.dataset import Databases
-from aegis_deploy.model.schema import CodeSchema, DatabaseSchema
+from aegis_deploy.model.database import dataset
+from aegis_deploy.model.database.dataset import Databases
+from aegis_deploy.model.database.schema import CodeSchema, DatabaseSchema
 
 NAME = "0123456789abcdef" * 4
 CODE = CodeSchema(head=3, least=2)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aegis_deploy.model.schema import CodeSchema, DatabaseSchema, annotations_of, misfit
+from aegis_deploy.model.database.schema import CodeSchema, DatabaseSchema, annotations_of, misfit
 
 DATASET = "aegis.dev/dataset"
 """The annotation of a pod template that names the data set that its pods work on."""

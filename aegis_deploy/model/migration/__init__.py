@@ -1,0 +1,1 @@
+"""What is spoken of changes of a schema: plans, locks, rehearsals, contracts. Pure."""

@@ -1,0 +1,1 @@
+"""What is spoken of ways in from outside: routes, Gateways, certificates. Pure."""

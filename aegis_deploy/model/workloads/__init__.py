@@ -1,0 +1,1 @@
+"""What is spoken of what runs pods: kinds, pods, rollouts. Pure."""
