@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -159,6 +160,18 @@ class Session:
     def prepare_program(self) -> None:
         """Get ready to run the project's program, which takes a second, beside what comes first."""
         self._runner.prepare()
+
+    def prepare_key(self) -> None:
+        """Make the key of the stack's secrets, a million rounds, beside what comes first.
+
+        Where it cannot be made, whoever needs it says why.
+        """
+
+        def make() -> None:
+            with suppress(Exception):
+                self.cipher(temp_config.encryption_now(self))
+
+        threading.Thread(target=make, name="key", daemon=True).start()
 
     def close(self) -> None:
         """Run no programs any more."""

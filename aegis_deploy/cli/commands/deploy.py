@@ -62,6 +62,10 @@ def deploy(
     Previews it, asks, updates the stack while its rollout is watched, lets the gate judge it and
     marks it as verified. A release that fails is replaced by the last verified one.
     """
+    wait = seconds(wait_lock)
+    flow = open_flow(
+        context, stack, directory, force=force, first=lambda session: session.prepare_program()
+    )
     from aegis_deploy.flows.deploy import DeployRequest
     from aegis_deploy.flows.deploy import deploy as run
 
@@ -71,12 +75,11 @@ def deploy(
         yes=yes,
         roll_back=not no_rollback,
         force=force,
-        wait_seconds=seconds(wait_lock),
+        wait_seconds=wait,
         guard=detach_guard,
         policy_packs=tuple(str(path.resolve()) for path in policy_pack or ()),
     )
-    out = output_of(context)
-    tell(run(open_flow(context, stack, directory, force=force), request), out)
+    tell(run(flow, request), output_of(context))
 
 
 def tell(report: DeployReport, out: Output) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from aegis_deploy.common.signals import Signals
 
 if TYPE_CHECKING:
     from aegis_deploy.flows.context import FlowContext
+    from aegis_deploy.stack.session import Session
 
 HERE = Path()
 
@@ -132,7 +134,12 @@ def output_of(context: typer.Context) -> Output:
 
 
 def open_flow(
-    context: typer.Context, stack: str | None, directory: Path, *, force: bool = False
+    context: typer.Context,
+    stack: str | None,
+    directory: Path,
+    *,
+    force: bool = False,
+    first: Callable[[Session], None] | None = None,
 ) -> FlowContext:
     """Open a stack to change it; its program's own gate leaves the verdict to `aegis`.
 
@@ -141,14 +148,18 @@ def open_flow(
         stack: The stack's name.
         directory: The program's directory.
         force: Whether the program is to deploy also what was rolled back before.
+        first: Begins what takes a while, beside the loading of all that flows need.
     """
-    from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.stack.session import Session
 
     given = running(context)
     variables = {**os.environ, **_VERDICT_IS_OURS, **(_INSISTING if force else {})}
     session = Session.open(stack, directory, variables)
     context.call_on_close(session.close)
+    if first is not None:
+        first(session)
+    from aegis_deploy.flows.context import FlowContext
+
     return FlowContext.of(session, given.out, given.signals)
 
 

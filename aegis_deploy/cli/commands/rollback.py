@@ -71,6 +71,8 @@ def rollback(
     What was recorded is applied again as a new update, and judged by the gate. Nothing is built
     and no old code runs. What is rolled back is remembered and not deployed again by mistake.
     """
+    wait = seconds(wait_lock)
+    flow = open_flow(context, stack, directory, first=lambda session: session.prepare_key())
     from aegis_deploy.flows.rollback import RollbackRequest
     from aegis_deploy.flows.rollback import rollback as run
     from aegis_deploy.replay.choices import Choices
@@ -84,11 +86,11 @@ def rollback(
             restore_providers=restore_providers,
             allow_data_loss=allow_data_loss,
         ),
-        wait_seconds=seconds(wait_lock),
+        wait_seconds=wait,
         guard=detach_guard,
     )
     out = output_of(context)
-    report = run(open_flow(context, stack, directory), request)
+    report = run(flow, request)
     out.document(report.as_json())
     if report.verdict is None:
         return

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from typer.main import get_command
@@ -38,8 +39,11 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Make `aegis deploy` fail in a way of the test's choice."""
 
     def install(error: BaseException) -> None:
-        def fail(*_: object, force: bool) -> None:
+        def fail(*_: object, force: bool, first: Callable[[Any], None]) -> None:
             assert not force
+            begun = Mock(spec_set=["prepare_program"])
+            first(begun)
+            begun.prepare_program.assert_called_once_with()
             raise error
 
         monkeypatch.setattr("aegis_deploy.cli.commands.deploy.open_flow", fail)
