@@ -22,6 +22,7 @@ BROUGHT_UP = $(PLUGINS)
 test everything deaths faults e2e affected: BROUGHT_UP = --plugins='$(if $(filter standin,$(plugins)),standin,found)'
 # What users outside see is in the long series.
 everything: BROUGHT_UP += --ingress=contour
+COMPILED = $(VENV)/python -m tests.bytecode
 WHOLE = tests/ -v --cov=app $(COVERAGE) $(PARALLEL) $(args)
 
 .DEFAULT_GOAL := help
@@ -60,10 +61,11 @@ status: venv ## say whether the lab is up
 	@$(VENV)/python -m lab status
 
 test: plugins up policy browser ## everything: pytest tests/ -v --cov=app, with the end-to-end tests on the lab
-	@$(VENV)/python -m tests.bytecode
+	@$(COMPILED)
 	@$(PYTEST) $(WHOLE)
 
 everything: plugins up policy browser scan ## `make test` with all deaths and all faults in it (hours)
+	@$(COMPILED)
 	@AEGIS_FAULTS=all AEGIS_DEATHS=$${AEGIS_DEATHS:-30} $(PYTEST) $(WHOLE)
 
 compat: venv ## the service's tests on each schema that it says it works with, the code before on this one  (before=COMMIT)

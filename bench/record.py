@@ -10,12 +10,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+_Result = TypeVar("_Result")
 RESULTS = Path(__file__).with_name("results")
 SECONDS = 300
 """The longest that a command may take before a measurement gives up."""
@@ -54,24 +55,32 @@ def run(
         given: What it reads.
         expect: The exit code it must have; None allows any.
     """
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.monotonic()
-    done = subprocess.run(
-        words,
-        cwd=cwd,
-        env=None if environment is None else dict(environment),
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
+    wall, cpu, done = measured(
+        lambda: subprocess.run(
+            words,
+            cwd=cwd,
+            env=None if environment is None else dict(environment),
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
     )
-    wall = time.monotonic() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if expect is not None and done.returncode != expect:
         raise SystemExit(f"{' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Took(wall, cpu, done.stdout, done.stderr)
+
+
+def measured(work: Callable[[], _Result]) -> tuple[float, float, _Result]:
+    """Return some work's seconds, those of processor of what it started, and its result."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.monotonic()
+    result = work()
+    wall = time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu, result
 
 
 def repeat(runs: int, *words: str, **how: Any) -> list[Took]:  # noqa: ANN401 - `run`'s own

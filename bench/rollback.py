@@ -24,7 +24,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import secrets
 import sys
 import tempfile
@@ -36,7 +35,7 @@ from typing import Any
 from aegis_deploy.model.release import ConfigValue
 from aegis_deploy.pulumi_cli.engine import Engine
 from aegis_deploy.stack.session import Session
-from bench.record import Took, run, save, say, shown, spread, table
+from bench.record import Took, measured, run, save, say, shown, spread, table
 
 PAIRS = 10
 SEED = 4
@@ -139,13 +138,8 @@ def open_stack(directory: Path, stack: str) -> tuple[Session, dict[str, str]]:
 
 def by_engine(session: Session, namespace: str, letter: str) -> Took:
     """Update the engine's own stack to a release, and wait for its rollout."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.monotonic()
-    update(session, ENGINE, namespace, letter)
-    wall = time.monotonic() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall, cpu, _ = measured(lambda: update(session, ENGINE, namespace, letter))
     status = run(*_status(namespace, ENGINE))
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Took(wall + status.wall, cpu + status.cpu, status.output, status.messages)
 
 

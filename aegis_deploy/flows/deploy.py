@@ -119,7 +119,6 @@ def deploy(flow: FlowContext, request: DeployRequest) -> DeployReport:
         AegisError: It was refused before any change, or failed; the code says whether the last
             verified release is restored.
     """
-    flow.session.prepare_program()
     with (
         flow.takeover.claimed(DEPLOY, request.message, request.wait_seconds),
         timeline_store.kept(flow.session, flow.recorder, DEPLOY, flow.out.warn),

@@ -167,7 +167,6 @@ def promote(
         AegisError: It was refused before any change, or failed; the code says whether the target's
             last verified release is restored.
     """
-    target.session.prepare_program()
     if request.image_digest is None:
         found = candidate(source, unverified=request.unverified)
     else:

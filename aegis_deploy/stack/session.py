@@ -164,12 +164,12 @@ class Session:
     def prepare_key(self) -> None:
         """Make the key of the stack's secrets, a million rounds, beside what comes first.
 
-        Where it cannot be made, whoever needs it says why.
+        Only where the config file says how; where it cannot be made, whoever needs it says why.
         """
 
         def make() -> None:
             with suppress(Exception):
-                self.cipher(temp_config.encryption_now(self))
+                self.cipher(temp_config.encryption_of_file(self.config_file))
 
         threading.Thread(target=make, name="key", daemon=True).start()
 

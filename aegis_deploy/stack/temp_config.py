@@ -119,13 +119,15 @@ def _text(value: ConfigValue) -> str:
 
 def encryption_now(session: Encrypting) -> dict[str, Any]:
     """How the stack encrypts, from its config file or, failing that, from its state."""
+    found = encryption_of_file(session.config_file)
+    return found or encryption_of(session.export()["deployment"].get("secrets_providers") or {})
+
+
+def encryption_of_file(path: Path) -> dict[str, Any]:
+    """Return what a config file says of how it is encrypted; empty where it says nothing."""
     names = ("secretsprovider", "encryptedkey", "encryptionsalt", "environment")
-    if session.config_file.exists():
-        content = read_yaml(session.config_file)
-        found = {name: content[name] for name in names if name in content}
-        if found:
-            return found
-    return encryption_of(session.export()["deployment"].get("secrets_providers") or {})
+    content = read_yaml(path) if path.exists() else {}
+    return {name: content[name] for name in names if name in content}
 
 
 def encryption_of(provider: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,8 +58,6 @@ def promote(
     release that fails is replaced by the target's last verified one.
     """
     from aegis_deploy.common.errors import AegisError, ExitCode
-    from aegis_deploy.flows.promote import PromoteRequest
-    from aegis_deploy.flows.promote import promote as run
 
     if source == target:
         raise AegisError(
@@ -67,6 +65,14 @@ def promote(
             next="aegis promote SOURCE TARGET, such as: aegis promote staging production",
             code=ExitCode.USAGE,
         )
+    wait = seconds(wait_lock)
+    flows = (
+        open_flow(context, source, directory),
+        open_flow(context, target, directory, first=lambda session: session.prepare_program()),
+    )
+    from aegis_deploy.flows.promote import PromoteRequest
+    from aegis_deploy.flows.promote import promote as run
+
     request = PromoteRequest(
         image_digest=image_digest,
         preview=preview,
@@ -74,12 +80,10 @@ def promote(
         unverified=unverified,
         force=force,
         message=message,
-        wait_seconds=seconds(wait_lock),
+        wait_seconds=wait,
         policy_packs=tuple(str(path.resolve()) for path in policy_pack or ()),
     )
-    report = run(
-        open_flow(context, source, directory), open_flow(context, target, directory), request
-    )
+    report = run(*flows, request)
     out = output_of(context)
     if preview:
         out.document(report.as_json())

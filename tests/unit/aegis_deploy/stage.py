@@ -276,9 +276,6 @@ class _Session:
     def __post_init__(self) -> None:
         self.store = _Store(self.stage)
 
-    def prepare_program(self) -> None:
-        pass
-
     def settings(self) -> Mapping[str, ConfigValue]:
         return {}
 

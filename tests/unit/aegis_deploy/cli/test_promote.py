@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -42,7 +45,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         found.append(((source, target), request))
         return REPORTS[request.preview]
 
-    monkeypatch.setattr(promote, "open_flow", lambda _, stack, __: stack)
+    def opened(_: object, stack: str, __: Path, first: Callable[[Any], None] | None = None) -> str:
+        # The program that is run is the target's.
+        if first is not None:
+            session = Mock(spec_set=["prepare_program"])
+            first(session)
+            session.prepare_program.assert_called_once_with()
+        assert (first is None) == (stack == "staging")
+        return stack
+
+    monkeypatch.setattr(promote, "open_flow", opened)
     monkeypatch.setattr(flow, "promote", run)
     return found
 

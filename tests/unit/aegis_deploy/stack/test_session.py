@@ -62,7 +62,7 @@ def test_one_that_cannot_be_made_is_nobody_s_error_yet(
 
     told: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", told.append)
-    monkeypatch.setattr(temp_config, "encryption_now", fail)
+    monkeypatch.setattr(temp_config, "encryption_of_file", fail)
     Session.prepare_key(cast("Session", _Opened(tmp_path)))
     assert looked.wait(60)
     for thread in threading.enumerate():
