@@ -11,10 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aegis_deploy.backend.directory import DirectoryBucket
+from aegis_deploy.backend.buckets.directory import DirectoryBucket
 
 if TYPE_CHECKING:
-    from aegis_deploy.backend.object_store import Bucket
+    from aegis_deploy.backend.buckets.object_store import Bucket
 
 
 @dataclass(frozen=True)

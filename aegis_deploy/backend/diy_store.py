@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from aegis_deploy.backend.artifacts import ArtifactStore
+from aegis_deploy.backend.buckets.object_store import Bucket, ObjectEntry, swap
 from aegis_deploy.backend.cli_store import renamed
 from aegis_deploy.backend.history_files import (
     FAULTS,
@@ -33,7 +34,6 @@ from aegis_deploy.backend.history_files import (
     unpack,
     unreadable,
 )
-from aegis_deploy.backend.object_store import Bucket, ObjectEntry, swap
 from aegis_deploy.backend.own_record import recorded_last
 from aegis_deploy.backend.protocol import Lock, Recorded
 from aegis_deploy.backend.state_faults import Faults

@@ -12,15 +12,15 @@ from aegis_deploy.backend.protocol import Store
 from aegis_deploy.pulumi_cli.engine import Engine
 
 if TYPE_CHECKING:
-    from aegis_deploy.backend.object_store import Bucket
+    from aegis_deploy.backend.buckets.object_store import Bucket
 
 DIY = ("file", "s3", "gs", "azblob", "postgres", "mem")
 """The schemes of the stores that are no service."""
 _BUCKETS = {
-    "s3": ("aegis_deploy.backend.s3", "S3Bucket"),
-    "gs": ("aegis_deploy.backend.gcs", "GsBucket"),
-    "azblob": ("aegis_deploy.backend.azure_blob", "AzblobBucket"),
-    "postgres": ("aegis_deploy.backend.postgres", "PostgresBucket"),
+    "s3": ("aegis_deploy.backend.buckets.s3", "S3Bucket"),
+    "gs": ("aegis_deploy.backend.buckets.gcs", "GsBucket"),
+    "azblob": ("aegis_deploy.backend.buckets.azure_blob", "AzblobBucket"),
+    "postgres": ("aegis_deploy.backend.buckets.postgres", "PostgresBucket"),
 }
 
 
@@ -33,7 +33,7 @@ def open_store(url: str, project: str, stack: str, engine: Engine, reference: st
         from aegis_deploy.backend.cloud_store import ServiceStore
 
         return ServiceStore(engine, reference, url, *find_account(url, engine.environment))
-    from aegis_deploy.backend.directory import DirectoryBucket
+    from aegis_deploy.backend.buckets.directory import DirectoryBucket
     from aegis_deploy.backend.diy_store import DiyStore
 
     if scheme == "file":

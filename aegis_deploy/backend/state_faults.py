@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
+from aegis_deploy.backend.buckets.object_store import Bucket
 from aegis_deploy.backend.history_files import fault_of
-from aegis_deploy.backend.object_store import Bucket
 from aegis_deploy.common.errors import AegisError
 
 

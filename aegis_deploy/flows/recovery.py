@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from aegis_deploy.locking.lock_holders import Holder
     from aegis_deploy.locking.state_repair import Settled
     from aegis_deploy.model.release import Release
+    from aegis_deploy.replay.limits.retained import Stay
     from aegis_deploy.replay.model import Replay
-    from aegis_deploy.replay.retained import Stay
 
     _Done = tuple[RollbackReport | None, Sequence[Stay]]
 

@@ -10,8 +10,8 @@ from aegis_deploy.model.release import Deployed, Release
 from aegis_deploy.model.verdict import Verdict
 
 if TYPE_CHECKING:
+    from aegis_deploy.replay.limits.retained import Stay
     from aegis_deploy.replay.model import Replay
-    from aegis_deploy.replay.retained import Stay
 
 
 @dataclass(frozen=True, kw_only=True)

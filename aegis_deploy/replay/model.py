@@ -17,11 +17,11 @@ from aegis_deploy.model.workloads.workload_kinds import JOB, gated, is_job, is_u
 from aegis_deploy.replay import adoption
 from aegis_deploy.replay import providers as replay_providers
 from aegis_deploy.replay.adoption import is_whole_object
-from aegis_deploy.replay.data_loss import Loss, Rerun
 from aegis_deploy.replay.edits import entering, references, retaining, reviving
 from aegis_deploy.replay.edits.reviving import Revival
+from aegis_deploy.replay.limits.data_loss import Loss, Rerun
+from aegis_deploy.replay.limits.retained import Stay
 from aegis_deploy.replay.ordering import First
-from aegis_deploy.replay.retained import Stay
 from aegis_deploy.replay.secrets import SecretChange
 from aegis_deploy.stack.checkpoint import Checkpoint, Resource
 

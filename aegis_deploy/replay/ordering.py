@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from aegis_deploy.replay import data_loss
+from aegis_deploy.replay.limits import data_loss
 from aegis_deploy.replay.object_kinds import kinds
 from aegis_deploy.stack.checkpoint import Resource
 from aegis_deploy.stack.property_path import found

@@ -16,18 +16,19 @@ from typing import Any
 
 from aegis_deploy.kubernetes.client import smaller_quantity
 from aegis_deploy.model.signatures import SIGNATURE
-from aegis_deploy.replay import adoption, charts, data_loss, ignored, one_way, ordering
+from aegis_deploy.replay import adoption, ignored, ordering
 from aegis_deploy.replay import choices as replay_choices
 from aegis_deploy.replay import providers as replay_providers
-from aegis_deploy.replay import retained as replay_retained
 from aegis_deploy.replay import secrets as replay_secrets
 from aegis_deploy.replay.adoption import Adoption, kind_of
 from aegis_deploy.replay.choices import Choices
 from aegis_deploy.replay.edits import built_images, entering, reviving
 from aegis_deploy.replay.edits.reviving import Revival
+from aegis_deploy.replay.limits import charts, data_loss, one_way
+from aegis_deploy.replay.limits import retained as replay_retained
+from aegis_deploy.replay.limits.retained import Stay, left_to_the_cluster
 from aegis_deploy.replay.model import Replay
 from aegis_deploy.replay.ordering import First
-from aegis_deploy.replay.retained import Stay, left_to_the_cluster
 from aegis_deploy.stack.checkpoint import STACK, Checkpoint, Resource
 
 _HOOKS_OF_A_DELETION = ("BeforeDelete", "AfterDelete", "OnError")

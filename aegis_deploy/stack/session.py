@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
+from aegis_deploy.backend.buckets.object_store import password_of, shown_url
 from aegis_deploy.backend.factory import open_store
-from aegis_deploy.backend.object_store import password_of, shown_url
 from aegis_deploy.backend.protocol import Store
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.process import user

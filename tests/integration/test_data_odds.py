@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis_deploy.common.signals import Interrupted
-from aegis_deploy.data import mock_load, resting, sample, schema_dump
+from aegis_deploy.data import resting, sample, schema_dump
+from aegis_deploy.data.mock import load as mock_load
 from tests.integration.data_commands import READER, Data
 from tests.integration.databases import (
     PASSWORD,

@@ -46,8 +46,8 @@ def mock(
     """
     from aegis_deploy.data.catalog_reader import read_catalog
     from aegis_deploy.data.connection import address_of, connect
-    from aegis_deploy.data.mock import planned
-    from aegis_deploy.data.mock_load import fill
+    from aegis_deploy.data.mock.load import fill
+    from aegis_deploy.data.mock.rows import planned
     from aegis_deploy.data.real import require_not_real
     from aegis_deploy.data.rules import Rules
     from aegis_deploy.data.rules_file import load

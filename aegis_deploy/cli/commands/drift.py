@@ -22,7 +22,7 @@ from aegis_deploy.common.errors import AegisError, ExitCode
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
-    from aegis_deploy.flows.drift_report import DriftReport
+    from aegis_deploy.flows.drift.drift_report import DriftReport
 
 
 def render(drift: DriftReport, out: Output, *, markdown: bool) -> None:
@@ -49,8 +49,8 @@ def drift(
 
     What control loops own, such as an autoscaler's replicas, is no drift.
     """
-    from aegis_deploy.flows.drift_fix import put_back
-    from aegis_deploy.flows.drift_report import find_drift, require_all
+    from aegis_deploy.flows.drift.drift_fix import put_back
+    from aegis_deploy.flows.drift.drift_report import find_drift, require_all
 
     flow = open_flow(context, stack, directory)
     out = output_of(context)

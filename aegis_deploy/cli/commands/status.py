@@ -10,7 +10,7 @@ from aegis_deploy.cli.commands.options import HERE, Directory, Json, Stack, open
 
 if TYPE_CHECKING:
     from aegis_deploy.common.console import Output
-    from aegis_deploy.flows.status import Status
+    from aegis_deploy.flows.status.live_status import Status
 
 
 def render(status: Status, out: Output) -> None:
@@ -32,7 +32,7 @@ def status(
     json: Json = False,  # noqa: ARG001 - its callback acts on it
 ) -> None:
     """Show what runs now: release, pods, last warnings, drift, who works on the stack."""
-    from aegis_deploy.flows.stack_status import read_status
+    from aegis_deploy.flows.status.stack_status import read_status
 
     flow = open_flow(context, stack, directory)
     render(read_status(flow, drift=drift), output_of(context))

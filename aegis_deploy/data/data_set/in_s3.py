@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from aegis_deploy.backend.cloud_bucket import Refusal
-from aegis_deploy.backend.object_store import Address, swap
-from aegis_deploy.backend.s3 import S3Bucket, code_of
+from aegis_deploy.backend.buckets.cloud_bucket import Refusal
+from aegis_deploy.backend.buckets.object_store import Address, swap
+from aegis_deploy.backend.buckets.s3 import S3Bucket, code_of
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.data.data_set.storage import UNTOUCHED, Draft, Storage, another
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from aegis_deploy.backend.artifacts import ArtifactStore
+from aegis_deploy.backend.buckets.directory import DirectoryBucket
 from aegis_deploy.backend.cloud_store import ServiceStore
-from aegis_deploy.backend.directory import DirectoryBucket
 from aegis_deploy.pulumi_cli.engine import Engine
 from tests.unit.aegis_deploy.made_backend import MadeBackend
 

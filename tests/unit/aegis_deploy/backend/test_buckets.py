@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from aegis_deploy.backend.directory import DirectoryBucket
+from aegis_deploy.backend.buckets.directory import DirectoryBucket
+from aegis_deploy.backend.buckets.object_store import Bucket, swap
 from aegis_deploy.backend.diy_store import DiyStore
 from aegis_deploy.backend.factory import open_store
-from aegis_deploy.backend.object_store import Bucket, swap
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.pulumi_cli.engine import Engine
 from tests import object_servers

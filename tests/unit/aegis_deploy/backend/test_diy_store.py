@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aegis_deploy.backend.directory import DirectoryBucket
+from aegis_deploy.backend.buckets.directory import DirectoryBucket
 from aegis_deploy.backend.history_files import UNREADABLE
 from aegis_deploy.backend.state_faults import Faults
 from aegis_deploy.common.errors import AegisError

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from aegis_deploy.backend.directory import DirectoryBucket
+from aegis_deploy.backend.buckets.directory import DirectoryBucket
+from aegis_deploy.backend.buckets.object_store import ObjectEntry
 from aegis_deploy.backend.diy_store import DiyStore
-from aegis_deploy.backend.object_store import ObjectEntry
 from aegis_deploy.history import stack_history
 from aegis_deploy.history.inspection import inspect
 from aegis_deploy.pulumi_cli.engine import Engine

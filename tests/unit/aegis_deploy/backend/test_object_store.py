@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from aegis_deploy.backend import cloud_bucket
-from aegis_deploy.backend.azure_blob import service_url
-from aegis_deploy.backend.directory import DirectoryBucket
-from aegis_deploy.backend.object_store import Address, need, password_of, shown_url
-from aegis_deploy.backend.postgres import PostgresBucket, connection_url
-from aegis_deploy.backend.s3 import client_options
+from aegis_deploy.backend.buckets import cloud_bucket
+from aegis_deploy.backend.buckets.azure_blob import service_url
+from aegis_deploy.backend.buckets.directory import DirectoryBucket
+from aegis_deploy.backend.buckets.object_store import Address, need, password_of, shown_url
+from aegis_deploy.backend.buckets.postgres import PostgresBucket, connection_url
+from aegis_deploy.backend.buckets.s3 import client_options
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.pulumi_cli.engine import Engine
 from aegis_deploy.pulumi_cli.project import stack_name

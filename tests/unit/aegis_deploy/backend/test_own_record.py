@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aegis_deploy.backend.directory import DirectoryBucket
+from aegis_deploy.backend.buckets.directory import DirectoryBucket
 from aegis_deploy.backend.history_files import restamped
 from aegis_deploy.backend.own_record import put_last
 from aegis_deploy.backend.protocol import Store

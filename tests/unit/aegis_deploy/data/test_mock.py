@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.data import rules_file
 from aegis_deploy.data.catalog import Catalog, Key, Table, UniqueIndex
-from aegis_deploy.data.mock import MadeTable, planned
+from aegis_deploy.data.mock.rows import MadeTable, planned
 from aegis_deploy.data.values import spread
 from tests.unit.aegis_deploy.data.schemas import catalog, column, name, reference, table
 

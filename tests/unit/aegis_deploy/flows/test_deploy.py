@@ -21,8 +21,8 @@ from aegis_deploy.model.workloads.rollout import Workload
 from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.pulumi_cli.field_conflicts import told
 from aegis_deploy.registry.image_registry import Presence
-from aegis_deploy.replay.data_loss import Rerun
-from aegis_deploy.replay.retained import Stay
+from aegis_deploy.replay.limits.data_loss import Rerun
+from aegis_deploy.replay.limits.retained import Stay
 from aegis_deploy.stack.checkpoint import outline
 from tests.unit.aegis_deploy.stage import (
     BAD,

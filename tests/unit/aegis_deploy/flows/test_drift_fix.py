@@ -10,10 +10,10 @@ import pytest
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.detection import ADDED, CHANGED, Drifted, FieldChange
 from aegis_deploy.drift.forgotten import Forgotten
-from aegis_deploy.flows import drift_fix
 from aegis_deploy.flows.context import FlowContext
-from aegis_deploy.flows.drift_fix import put_back
-from aegis_deploy.flows.drift_report import DriftReport, find_drift
+from aegis_deploy.flows.drift import drift_fix
+from aegis_deploy.flows.drift.drift_fix import put_back
+from aegis_deploy.flows.drift.drift_report import DriftReport, find_drift
 from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.stack.checkpoint import outline

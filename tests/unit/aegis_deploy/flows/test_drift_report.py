@@ -6,7 +6,7 @@ import pytest
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.forgotten import Forgotten
-from aegis_deploy.flows.drift_report import DriftReport, find_drift, require_all
+from aegis_deploy.flows.drift.drift_report import DriftReport, find_drift, require_all
 from tests.unit.aegis_deploy.drift.test_clusters import provider
 from tests.unit.aegis_deploy.two_clusters import (
     CONFIGS,

@@ -13,8 +13,9 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.common.signals import Signals
 from aegis_deploy.drift.clusters import Clusters
 from aegis_deploy.drift.external_changes import hands
-from aegis_deploy.flows import drift_report, stack_status
 from aegis_deploy.flows.context import FlowContext
+from aegis_deploy.flows.drift import drift_report
+from aegis_deploy.flows.status import stack_status
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.locking import lock_holders
 from aegis_deploy.model.events import Step

@@ -13,7 +13,7 @@ from aegis_deploy.locking.diagnosis import Action, Decision, Diagnosis
 from aegis_deploy.model.release import Release
 from aegis_deploy.model.verdict import LOST, Verdict
 from aegis_deploy.operations.update_runner import Ran
-from aegis_deploy.replay.retained import Stay
+from aegis_deploy.replay.limits.retained import Stay
 from tests.unit.aegis_deploy.stage import FAILED, PASSED, Replayed, Stage, outcome, release
 
 CLAIM = Stay("PersistentVolumeClaim data", "urn::data", "the volume's data")

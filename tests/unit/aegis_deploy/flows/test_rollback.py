@@ -17,9 +17,9 @@ from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.operations.update_runner import Ran
 from aegis_deploy.registry.image_registry import Presence
 from aegis_deploy.replay.choices import Choices
-from aegis_deploy.replay.data_loss import Loss, Rerun
+from aegis_deploy.replay.limits.data_loss import Loss, Rerun
+from aegis_deploy.replay.limits.retained import Stay
 from aegis_deploy.replay.ordering import First
-from aegis_deploy.replay.retained import Stay
 from aegis_deploy.replay.secrets import SecretChange
 from aegis_deploy.stack.checkpoint import Resource
 from tests.unit.aegis_deploy.stage import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from aegis_deploy.drift.forgotten import Forgotten
-from aegis_deploy.flows import stack_status
-from aegis_deploy.flows.status import Status
+from aegis_deploy.flows.status import stack_status
+from aegis_deploy.flows.status.live_status import Status
 from tests.unit.aegis_deploy.two_clusters import Stack, place, standing
 
 

@@ -1,4 +1,4 @@
-"""aegis_deploy.flows.status: what is said of a stack, from recorded objects."""
+"""aegis_deploy.flows.status.live_status: what is said of a stack, from recorded objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aegis_deploy.common.console import Output
 from aegis_deploy.common.errors import AegisError, ExitCode
 from aegis_deploy.drift.detection import CHANGED, Drifted, FieldChange
 from aegis_deploy.drift.forgotten import Forgotten
-from aegis_deploy.flows.status import LiveWorkload, StackDrift, Status, drift_of, look
+from aegis_deploy.flows.status.live_status import LiveWorkload, StackDrift, Status, drift_of, look
 from aegis_deploy.kubernetes.client import ApiError, Cluster
 from aegis_deploy.model.gate_settings import GateSettings
 from aegis_deploy.model.verdict import Verdict

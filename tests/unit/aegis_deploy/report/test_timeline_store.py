@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aegis_deploy.backend.artifacts import ArtifactStore
-from aegis_deploy.backend.directory import DirectoryBucket
+from aegis_deploy.backend.buckets.directory import DirectoryBucket
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.history.stack_history import releases
 from aegis_deploy.model.release import MASK, ConfigValue

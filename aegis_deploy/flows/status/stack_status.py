@@ -10,8 +10,8 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift import forgotten
 from aegis_deploy.drift.clusters import Part
 from aegis_deploy.flows import workloads
-from aegis_deploy.flows.drift_report import find_drift
-from aegis_deploy.flows.status import StackDrift, Status, drift_of, look
+from aegis_deploy.flows.drift.drift_report import find_drift
+from aegis_deploy.flows.status.live_status import StackDrift, Status, drift_of, look
 from aegis_deploy.history import stack_history
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.locking import lock_holders
@@ -20,7 +20,7 @@ from aegis_deploy.locking.lock_holders import Life
 if TYPE_CHECKING:
     from aegis_deploy.drift.forgotten import Forgotten
     from aegis_deploy.flows.context import FlowContext
-    from aegis_deploy.flows.status import LiveWorkload
+    from aegis_deploy.flows.status.live_status import LiveWorkload
     from aegis_deploy.locking.lock_holders import Holder
     from aegis_deploy.model.database.schema import DatabaseSchema
     from aegis_deploy.model.release import Release

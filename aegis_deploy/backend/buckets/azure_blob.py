@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.backend.cloud_bucket import CloudBucket, Refusal
-from aegis_deploy.backend.object_store import Address, ObjectEntry, need
+from aegis_deploy.backend.buckets.cloud_bucket import CloudBucket, Refusal
+from aegis_deploy.backend.buckets.object_store import Address, ObjectEntry, need
 from aegis_deploy.common.errors import AegisError
 
 _EXTRA = "azblob"

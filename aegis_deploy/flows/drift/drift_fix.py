@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
 from aegis_deploy.drift.detection import removal
-from aegis_deploy.flows.drift_report import declared_by, find_drift, require_all
+from aegis_deploy.flows.drift.drift_report import declared_by, find_drift, require_all
 from aegis_deploy.flows.rollback import RollbackRequest, roll_back
 from aegis_deploy.kubernetes.client import ApiError
 from aegis_deploy.locking.lock_holders import DRIFT_FIX

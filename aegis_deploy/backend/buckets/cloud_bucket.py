@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-from aegis_deploy.backend.object_store import Address, ObjectEntry, unreachable
+from aegis_deploy.backend.buckets.object_store import Address, ObjectEntry, unreachable
 from aegis_deploy.common.errors import AegisError
 
 AT_ONCE = 24
@@ -78,7 +78,7 @@ class CloudBucket(ABC):
         """What an exception means; None for one that is none of the library's."""
 
     def require(self) -> None:
-        """See :class:`~aegis_deploy.backend.object_store.Bucket`, as for all that follows."""
+        """See :class:`~object_store.Bucket`, as for all that follows."""
         with self._told():
             next(iter(self._listed(self._at.prefix, first=True)), None)
 

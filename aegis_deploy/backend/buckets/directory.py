@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from aegis_deploy.backend.object_store import ObjectEntry
+from aegis_deploy.backend.buckets.object_store import ObjectEntry
 from aegis_deploy.common import atomic_file, directory_lock, filesystem
 from aegis_deploy.common.errors import AegisError
 

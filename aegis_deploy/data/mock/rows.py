@@ -26,7 +26,7 @@ from aegis_deploy.data.catalog import (
     TableName,
     UniqueIndex,
 )
-from aegis_deploy.data.mock_orders import RowOrders
+from aegis_deploy.data.mock.orders import RowOrders
 from aegis_deploy.data.values import spread
 from aegis_deploy.data.values.bounds import pairs_of
 from aegis_deploy.data.values.made import Refused, Settings, Unique, made_column, room_of

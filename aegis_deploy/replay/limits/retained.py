@@ -15,7 +15,7 @@ from typing import Any
 
 from aegis_deploy.model.signatures import SECRET, SIGNATURE, is_secret
 from aegis_deploy.model.workloads.workload_kinds import is_scaled
-from aegis_deploy.replay import data_loss
+from aegis_deploy.replay.limits import data_loss
 from aegis_deploy.stack.checkpoint import Resource, plain
 from aegis_deploy.stack.property_path import found, steps_of, within
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from aegis_deploy.backend.object_store import Address, ObjectEntry, need, unreachable
+from aegis_deploy.backend.buckets.object_store import Address, ObjectEntry, need, unreachable
 from aegis_deploy.common.errors import AegisError
 
 _ALIVE = {

@@ -15,8 +15,8 @@ from typing import Any
 
 from aegis_deploy.model.signatures import SECRET, SIGNATURE, is_secret
 from aegis_deploy.model.workloads.workload_kinds import gated, is_job, is_ungated
-from aegis_deploy.replay import data_loss
-from aegis_deploy.replay.retained import Stay, left_to_the_cluster
+from aegis_deploy.replay.limits import data_loss
+from aegis_deploy.replay.limits.retained import Stay, left_to_the_cluster
 from aegis_deploy.stack.checkpoint import RETAINED, Resource, plain
 from aegis_deploy.stack.property_path import found
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.backend.cloud_bucket import CloudBucket, Refusal
-from aegis_deploy.backend.object_store import ObjectEntry, need, unreachable
+from aegis_deploy.backend.buckets.cloud_bucket import CloudBucket, Refusal
+from aegis_deploy.backend.buckets.object_store import ObjectEntry, need, unreachable
 
 _EXTRA = "gs"
 _NONE = 0

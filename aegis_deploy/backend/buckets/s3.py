@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aegis_deploy.backend.cloud_bucket import AT_ONCE, CloudBucket, Refusal
-from aegis_deploy.backend.object_store import Address, ObjectEntry, need
+from aegis_deploy.backend.buckets.cloud_bucket import AT_ONCE, CloudBucket, Refusal
+from aegis_deploy.backend.buckets.object_store import Address, ObjectEntry, need
 
 _SETTLE_SECONDS = 2.0
 _ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "404", "NotFound"})

@@ -13,7 +13,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.data import sequences
 from aegis_deploy.data.connection import refusal, worded
 from aegis_deploy.data.data_set.directory import on_this_machine
-from aegis_deploy.data.mock import MadeTable
+from aegis_deploy.data.mock.rows import MadeTable
 from aegis_deploy.data.resting import resting
 from aegis_deploy.data.selection.row_choice import quoted, relation
 from aegis_deploy.data.values.bounds import kind_of

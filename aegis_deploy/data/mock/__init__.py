@@ -1,0 +1,1 @@
+"""Rows that are made up: planned, in an order that checks between columns ask for, loaded."""

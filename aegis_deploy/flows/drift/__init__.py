@@ -1,0 +1,1 @@
+"""What is live beside what was declared: told, and mended."""

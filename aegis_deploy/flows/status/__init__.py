@@ -1,0 +1,1 @@
+"""How a stack is, from what its clusters and its history say."""
