@@ -7,7 +7,9 @@ typing anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError, ExitCode
@@ -144,9 +146,7 @@ def deploy_claimed(flow: FlowContext, request: DeployRequest) -> DeployReport:
     # Read once: what is refused, rolled out, judged and remembered is one and the same.
     settings = flow.program_update.settings()
     gate = flow.gate_runner.gate(settings)
-    if not request.force:
-        preconditions.require_standing(flow)
-    changes = flow.program_update.preview(request.policy_packs)
+    changes = _previewed(flow, request)
     for line in ("what changes:", *change_lines(changes), *_warnings(changes)):
         flow.out.show(line)
     releases = stack_history.reading(flow.session)
@@ -210,6 +210,29 @@ def deploy_claimed(flow: FlowContext, request: DeployRequest) -> DeployReport:
         )
     way_back = _has_way_back(flow, recorded=newest is not None)
     raise endings.ended(flow.session.name, step, ran.outcome, verdict, serving, way_back=way_back)
+
+
+def _previewed(flow: FlowContext, request: DeployRequest) -> Changes:
+    """Preview, and see meanwhile that what is declared stands: neither knows of the other.
+
+    What is gone has the next update look at what there is, and so a preview that did not.
+    """
+    preview = partial(flow.program_update.preview, request.policy_packs)
+    if request.force:
+        return preview()
+    refreshed, failed = flow.program_update.refreshes, None
+    with ThreadPoolExecutor(1) as beside:
+        looked = beside.submit(flow.gate_runner.standing)
+        try:
+            changes = preview()
+        except AegisError as error:  # What is gone may be why.
+            failed = error
+        preconditions.require_standing(flow, looked.result)
+    if flow.program_update.refreshes and not refreshed:
+        return preview()
+    if failed is not None:
+        raise failed
+    return changes
 
 
 def _keep(flow: FlowContext, newest: Release | None, images: str | None, settings: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aegis_deploy.common.errors import AegisError
@@ -12,6 +13,7 @@ from aegis_deploy.model.workloads.rollout import within
 from aegis_deploy.operations import pending_revisions, route_check
 
 if TYPE_CHECKING:
+    from aegis_deploy.drift.live_objects import Standing
     from aegis_deploy.flows.context import FlowContext
     from aegis_deploy.model.events import Changes
     from aegis_deploy.model.gate_settings import GateSettings
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
 _DONE = ("Job ", "Pod ")
 
 
-def require_standing(flow: FlowContext) -> None:
+def require_standing(flow: FlowContext, standing: Callable[[], Standing]) -> None:
     """See that nothing that is declared is being deleted, before anything is changed.
 
     What is gone is made again by the next update, which then looks at what there is.
+
+    Args:
+        flow: The stack.
+        standing: Says what does not stand, as `GateRunner.standing` does.
 
     Raises:
         AegisError: Something is, and something holds it.
@@ -30,7 +36,7 @@ def require_standing(flow: FlowContext) -> None:
     from aegis_deploy.kubernetes.client import ApiError
 
     try:
-        found = flow.gate_runner.standing()
+        found = standing()
     except (ApiError, AegisError) as error:
         flow.out.warn(f"whether something is being deleted is not known\n{error}")
         return

@@ -108,6 +108,21 @@ def test_a_program_finds_all_as_the_cli_s_own_host_has_it(hosted: Stand) -> None
         assert any(line in text for text in texts), texts
 
 
+def test_a_program_looks_for_garbage_but_not_among_what_was_loaded_for_it(hosted: Stand) -> None:
+    write(
+        hosted,
+        "import gc, pulumi\n"
+        "for name, value in (('looks', gc.isenabled()), ('loaded', gc.get_freeze_count())):\n"
+        "    pulumi.export(name, value)\n",
+    )
+    with closing(hosted.open()) as session:
+        assert session.update(message="garbage").succeeded
+        told = outputs(session)
+    assert told["looks"]
+    # At its end it would copy all of that memory, to look through it once more.
+    assert told["loaded"] > 10_000
+
+
 def test_each_run_sees_the_program_of_now(hosted: Stand) -> None:
     with closing(hosted.open()) as session:
         for text in ("one", "two"):

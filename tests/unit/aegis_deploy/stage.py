@@ -142,6 +142,8 @@ class Stage:
     forbidden: str = ""
     unreachable: Exception | None = None
     going: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    previews: list[AegisError] = field(default_factory=list)
     unsettled: Exception | None = None
     unmarkable: AegisError | None = None
     blocked: Exception | None = None
@@ -412,7 +414,7 @@ class _GateRunner:
         return self.stage.gates.get(release.number, self.gate(release.config))
 
     def standing(self) -> Standing:
-        return Standing(going=self.stage.going)
+        return Standing(going=self.stage.going, gone=self.stage.gone)
 
     def judge(
         self,
@@ -470,7 +472,10 @@ class _ProgramUpdate:
         return {"a:logLevel": ConfigValue("debug"), **more}
 
     def preview(self, policy_packs: Sequence[str] = ()) -> Changes:
-        self.stage.did.append(" ".join(["preview", *policy_packs]))
+        refreshing = ["refreshing"] if self.refreshes else []
+        self.stage.did.append(" ".join(["preview", *policy_packs, *refreshing]))
+        if self.stage.previews:
+            raise self.stage.previews.pop(0)
         self.declared = declared_by_steps(self.stage.changes.steps)
         return self.stage.changes
 

@@ -373,7 +373,33 @@ def test_while_something_declared_is_held_on_its_way_out_nothing_is_changed() ->
     stage = _stage()
     stage.going = ("Service n/web is being deleted",)
     assert _failure(stage).code is ExitCode.REFUSED
-    assert stage.did == ["claim deploy"]
+    assert stage.did == ["claim deploy", "preview"]
+
+
+@pytest.mark.parametrize("failing", [[], [AegisError(what="no namespace n")]])
+def test_what_is_gone_is_looked_at_by_another_preview(failing: list[AegisError]) -> None:
+    stage = _stage(updates=[Ran(outcome())], verdicts=[PASSED], previews=[*failing])
+    stage.gone = ("Service n/web",)
+    assert deploy(stage.flow, YES).changed
+    assert stage.did[:4] == [
+        "claim deploy",
+        "preview",
+        "preview refreshing",
+        "update: aegis: deploy",
+    ]
+    assert "is gone, and is made again: Service n/web" in stage.messages.getvalue()
+
+
+def test_a_preview_that_fails_where_all_stands_is_not_tried_again() -> None:
+    stage = _stage(previews=[AegisError(what="the program fails")])
+    assert _failure(stage).what == "the program fails"
+    assert stage.did == ["claim deploy", "preview"]
+
+
+def test_what_is_held_on_its_way_out_is_told_rather_than_what_the_preview_makes_of_it() -> None:
+    stage = _stage(previews=[AegisError(what="the namespace is terminating")])
+    stage.going = ("Namespace n is being deleted",)
+    assert _failure(stage).why == "Namespace n is being deleted"
 
 
 def test_who_insists_deploys_while_something_is_held_and_nothing_is_verified() -> None:

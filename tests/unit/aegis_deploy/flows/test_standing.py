@@ -315,7 +315,7 @@ class TestDeploy:
         self, gone: tuple[str, ...], refreshes: bool
     ) -> None:
         made, it = self.flow(Standing(gone=gone))
-        require_standing(made)
+        require_standing(made, made.gate_runner.standing)
         assert made.program_update.refreshes is refreshes
         told = "is gone, and is made again: Job n/once, Service n/web"
         assert (told in it.messages.getvalue()) is refreshes
@@ -323,7 +323,7 @@ class TestDeploy:
     def test_is_refused_while_something_is_held(self) -> None:
         made, _ = self.flow(Standing(going=("Service n/web is being deleted",)))
         with pytest.raises(AegisError) as refused:
-            require_standing(made)
+            require_standing(made, made.gate_runner.standing)
         assert refused.value.code is ExitCode.REFUSED
         assert "--force" in refused.value.next
 
@@ -334,5 +334,5 @@ class TestDeploy:
             raise ApiError(0, "no answer")
 
         monkeypatch.setattr(made.gate_runner, "standing", silent)
-        require_standing(made)
+        require_standing(made, made.gate_runner.standing)
         assert "is not known" in it.messages.getvalue()

@@ -92,7 +92,7 @@ def test_a_cluster_that_is_silent_leaves_the_others_looked_at(stack: Stack) -> N
     found = stack.flow.gate_runner.standing()
     assert found.gone == ("ConfigMap shop/settings (provider east)",)
     assert found.unknown == ("provider west: west does not answer",)
-    preconditions.require_standing(stack.flow)
+    preconditions.require_standing(stack.flow, stack.flow.gate_runner.standing)
     assert "provider west: west does not answer" in stack.streams.messages.getvalue()
 
 
