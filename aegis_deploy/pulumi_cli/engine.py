@@ -3,7 +3,7 @@
 The CLI gets a session of its own, so that a terminal's Ctrl-C reaches it only through `stop`,
 once (a second one makes it give up half-way). What it prints goes to memory that has no name (on
 Linux; elsewhere to a file that has none): should this process die, the CLI meets no broken pipe, is
-told to stop by the kernel (Linux), and ends its update cleanly. No secret comes to a disk so.
+told to stop (`death_watch`, on Linux), and ends its update cleanly. No secret comes to a disk so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -27,6 +27,7 @@ from aegis_deploy.common.errors import AegisError
 from aegis_deploy.pulumi_cli import process_reaper
 from aegis_deploy.pulumi_cli.cli_errors import Finished, explain, last_lines
 from aegis_deploy.pulumi_cli.cli_version import remembered
+from aegis_deploy.pulumi_cli.death_watch import DeathWatch
 
 OLDEST = (3, 238, 0)
 """Since then an after-hook's error fails the update, which the gate rests on."""
@@ -40,18 +41,22 @@ _BEGIN_SECONDS = 60.0
 _SHORT_RUN = {"GOGC": "400"}
 """Less tidying up of memory in a process that lives for half a second: a sixth of its time."""
 
-# Become the CLI, asking the kernel first for an interrupt when the process that started it dies.
+# Become the CLI, once it is known whom to interrupt when the process that started it dies.
 # A shell starts what it puts in the background with interrupts ignored, and that is inherited: the
 # CLI must hear them all the same, or nothing could stop an update that a script started with `&`.
 # Until it can, an interrupt is held back (`_held_interrupts`), not lost.
-_STOP_WITH_PARENT = """
-import ctypes, os, signal, sys
+_BECOME = """
+import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-ctypes.CDLL(None).prctl(1, signal.SIGINT, 0, 0, 0)
+try:
+    os.write(int(sys.argv[2]), b"%d\\n" % os.getpid())
+except OSError:
+    pass  # Whoever killed the watch wants none.
+os.close(int(sys.argv[2]))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 if os.getppid() != int(sys.argv[1]):
     sys.exit(130)
-os.execvp(sys.argv[2], sys.argv[2:])
+os.execvp(sys.argv[3], sys.argv[3:])
 """
 
 
@@ -71,6 +76,7 @@ class Engine:
     tagging: threading.Lock = field(default_factory=threading.Lock, repr=False)
     """Held while tags are changed: the CLI reads all of them and writes all of them back."""
     _running: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _watch: DeathWatch | None = field(default=None, repr=False)
     _stopped: bool = field(default=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -110,24 +116,21 @@ class Engine:
             AegisError: One that is not interruptible took too long, and was ended.
         """
         command = [self.program, "--non-interactive", "--color=never", *arguments]
-        if interruptible and sys.platform == "linux":
-            prefix = [sys.executable, "-I", "-S", "-c", _STOP_WITH_PARENT, str(os.getpid())]
-            command = [*prefix, *command]
         with nameless() as out, nameless() as err, nameless() as into:
             into.write((feed or "").encode())
             into.seek(0)
             variables = {**({} if interruptible else _SHORT_RUN), **self.environment}
 
-            def begin() -> subprocess.Popen[bytes]:
+            def begin(*prefix: str, files: Sequence[int] = ()) -> subprocess.Popen[bytes]:
                 return subprocess.Popen(
-                    command,
+                    [*prefix, *command],
                     cwd=directory or self.directory,
                     env={**variables, **(environment or {})},
                     stdin=into,
                     stdout=out,
                     stderr=err,
                     start_new_session=interruptible,
-                    pass_fds=inherited,
+                    pass_fds=[*inherited, *files],
                 )
 
             try:
@@ -141,17 +144,23 @@ class Engine:
                 ) from error
             return Finished(code, self._text(out), self._text(err))
 
-    def _run_stoppable(self, begin: Callable[[], subprocess.Popen[bytes]]) -> int:
+    def _run_stoppable(self, begin: Callable[..., subprocess.Popen[bytes]]) -> int:
         """Run an update, for which `stop` and our death are meant."""
-        with _held_interrupts():
-            process = begin()
-        self._started(process)
-        try:
-            with process_reaper.ended(process.pid):
-                return process.wait()
-        finally:
-            with self._lock:
-                self._running = None
+        with ExitStack() as around:
+            watch = around.enter_context(DeathWatch()) if sys.platform == "linux" else None
+            if watch is None:
+                process = begin()
+            else:
+                become = (sys.executable, "-I", "-S", "-c", _BECOME)
+                with _held_interrupts():
+                    process = begin(*become, str(os.getpid()), str(watch.told), files=[watch.told])
+            self._started(process, watch)
+            try:
+                with process_reaper.ended(process.pid):
+                    return process.wait()
+            finally:
+                with self._lock:
+                    self._running = self._watch = None
 
     def expect(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
         """Run the CLI and return what it printed.
@@ -184,8 +193,7 @@ class Engine:
             if self._stopped:
                 return
             self._stopped = True
-            if self._running is not None:
-                _interrupt(self._running)
+            self._interrupt()
 
     def kill(self) -> None:
         """End the update that is running at once; its lock and pending operations stay behind."""
@@ -226,11 +234,19 @@ class Engine:
         text = str(stream.read().decode(errors="replace"))
         return text.replace(f":{self.hidden}@", ":****@") if self.hidden else text
 
-    def _started(self, process: subprocess.Popen[bytes]) -> None:
+    def _started(self, process: subprocess.Popen[bytes], watch: DeathWatch | None) -> None:
         with self._lock:
-            self._running = process
+            self._running, self._watch = process, watch
             if self._stopped:
-                _interrupt(process)
+                self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Interrupt the update that runs, which our death is then no reason to do once more."""
+        if self._running is None or self._running.poll() is not None:
+            return
+        self._running.send_signal(signal.SIGINT)
+        if self._watch is not None:
+            self._watch.over()
 
 
 def nameless() -> IO[bytes]:
@@ -284,17 +300,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _held_interrupts() -> Iterator[None]:
-    """Start a process with interrupts held back; `_STOP_WITH_PARENT` lets them through."""
-    if sys.platform != "linux":
-        yield
-        return
+    """Start a process with interrupts held back; `_BECOME` lets them through."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _interrupt(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -50,6 +51,23 @@ SLOW = """
     for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; done
     echo ended >> said
 """
+COUNTS = """
+import os, signal, time
+said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+told = []
+signal.signal(signal.SIGINT, lambda *_: (told.append(1), os.write(said, b"interrupted\\n")))
+os.write(said, b"running\\n")
+while not told:
+    time.sleep(0.01)
+time.sleep(0.2)
+os.write(said, b"ended\\n")
+"""
+
+
+def children() -> list[str]:
+    """The processes that this one has."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return [pid for it in tasks for pid in it.read_text().split()]
 
 
 class TestARun:
@@ -204,26 +222,53 @@ class TestStopping:
         engine.stop()
         assert engine.run(["stack", "export"]).stdout == "fine\n"
 
-    @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word on a parent's death")
-    def test_the_cli_is_told_to_stop_when_this_process_is_killed(
-        self, engine: Engine, tmp_path: Path
+    @pytest.mark.skipif(sys.platform != "linux", reason="where a death is watched for")
+    @pytest.mark.parametrize("told", [False, True], ids=["by nobody", "by a signal before"])
+    def test_the_cli_is_told_to_stop_once_when_this_process_is_killed(
+        self, engine: Engine, tmp_path: Path, told: bool
     ) -> None:
-        script(tmp_path, SLOW)
+        # The kernel would tell it again for each thread that its parent was handed on to.
+        script(tmp_path, f"exec {sys.executable} -c {shlex.quote(COUNTS)}")
         program = (
-            "import sys; from pathlib import Path;"
-            "from aegis_deploy.pulumi_cli.engine import Engine;"
-            "Engine(Path(sys.argv[1]), {'PATH': sys.argv[2]}).run(['up'], interruptible=True)"
+            "import sys, threading, time\n"
+            "from pathlib import Path\n"
+            "from aegis_deploy.pulumi_cli.engine import Engine\n"
+            "for _ in range(8):\n"
+            "    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+            "engine = Engine(Path(sys.argv[1]), {'PATH': sys.argv[2]})\n"
+            "def stop():\n"
+            "    sys.stdin.readline()\n"
+            "    engine.stop()\n"
+            "    print('stopped', flush=True)\n"
+            "threading.Thread(target=stop, daemon=True).start()\n"
+            "engine.run(['up'], interruptible=True)\n"
         )
-        root = Path(__file__).parents[4]
-        path = engine.environment["PATH"]
-        child = subprocess.Popen(
-            [sys.executable, "-c", program, str(tmp_path), path],
-            env={**os.environ, "PYTHONPATH": str(root)},
-        )
-        wait_for(tmp_path / "said", "running")
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        wait_for(tmp_path / "said", "interrupted")
+        for _ in range(6):
+            with subprocess.Popen(
+                [sys.executable, "-c", program, str(tmp_path), engine.environment["PATH"]],
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            ) as child:
+                wait_for(tmp_path / "said", "running")
+                if told:
+                    assert child.stdin is not None
+                    assert child.stdout is not None
+                    child.stdin.write("stop\n")
+                    child.stdin.flush()
+                    assert child.stdout.readline() == "stopped\n"
+                child.kill()
+            wait_for(tmp_path / "said", "ended")
+            assert (tmp_path / "said").read_text() == "running\ninterrupted\nended\n"
+            (tmp_path / "said").unlink()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="where a death is watched for")
+    def test_nothing_is_left_that_watches_for_a_death(self, engine: Engine, tmp_path: Path) -> None:
+        script(tmp_path, "exit 0")
+        before = set(children())
+        assert engine.run(["up"], interruptible=True).code == 0
+        assert set(children()) <= before
 
     @pytest.mark.skipif(sys.platform != "linux", reason="sessions")
     def test_a_terminals_interrupt_does_not_reach_the_cli_by_itself(
