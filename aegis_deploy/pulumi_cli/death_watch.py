@@ -1,4 +1,4 @@
-"""One interrupt for an update whose deployer is killed, and none where it was interrupted already.
+"""One interrupt for an update whose deployer is gone, and none where it was interrupted already.
 
 The kernel can send it by itself (PR_SET_PDEATHSIG), but does so each time that a process gets
 another parent, and a process that is killed hands its children on from thread to thread (its
@@ -32,7 +32,9 @@ _OVER = b"\n"
 
 
 class DeathWatch:
-    """Interrupts a process when this one ends before it; a context manager, around its life.
+    """Interrupts a process that nobody waits for any more; a context manager, around its life.
+
+    That is when this process ends, or leaves the block, before `over` was said.
 
     Attributes:
         told: An open file for that process to inherit: into it goes its id and a line feed, before
@@ -65,7 +67,6 @@ class DeathWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.over()
         os.close(self.told)
         self._process.wait()
 

@@ -157,7 +157,10 @@ class Engine:
             self._started(process, watch)
             try:
                 with process_reaper.ended(process.pid):
-                    return process.wait()
+                    code = process.wait()
+                if watch is not None:
+                    watch.over()
+                return code
             finally:
                 with self._lock:
                     self._running = self._watch = None

@@ -223,15 +223,16 @@ class TestStopping:
         assert engine.run(["stack", "export"]).stdout == "fine\n"
 
     @pytest.mark.skipif(sys.platform != "linux", reason="where a death is watched for")
-    @pytest.mark.parametrize("told", [False, True], ids=["by nobody", "by a signal before"])
-    def test_the_cli_is_told_to_stop_once_when_this_process_is_killed(
-        self, engine: Engine, tmp_path: Path, told: bool
+    @pytest.mark.parametrize("how", ["killed", "told to stop, then killed", "told to end"])
+    def test_the_cli_is_told_to_stop_once_when_this_process_is_gone(
+        self, engine: Engine, tmp_path: Path, how: str
     ) -> None:
         # The kernel would tell it again for each thread that its parent was handed on to.
         script(tmp_path, f"exec {sys.executable} -c {shlex.quote(COUNTS)}")
         program = (
             "import sys, threading, time\n"
             "from pathlib import Path\n"
+            "from aegis_deploy.common.signals import Interrupted, Signals\n"
             "from aegis_deploy.pulumi_cli.engine import Engine\n"
             "for _ in range(8):\n"
             "    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
@@ -241,7 +242,11 @@ class TestStopping:
             "    engine.stop()\n"
             "    print('stopped', flush=True)\n"
             "threading.Thread(target=stop, daemon=True).start()\n"
-            "engine.run(['up'], interruptible=True)\n"
+            "try:\n"
+            "    with Signals().installed():\n"
+            "        engine.run(['up'], interruptible=True)\n"
+            "except Interrupted:\n"
+            "    pass\n"
         )
         for _ in range(6):
             with subprocess.Popen(
@@ -252,13 +257,13 @@ class TestStopping:
                 text=True,
             ) as child:
                 wait_for(tmp_path / "said", "running")
-                if told:
+                if how == "told to stop, then killed":
                     assert child.stdin is not None
                     assert child.stdout is not None
                     child.stdin.write("stop\n")
                     child.stdin.flush()
                     assert child.stdout.readline() == "stopped\n"
-                child.kill()
+                child.send_signal(signal.SIGTERM if how == "told to end" else signal.SIGKILL)
             wait_for(tmp_path / "said", "ended")
             assert (tmp_path / "said").read_text() == "running\ninterrupted\nended\n"
             (tmp_path / "said").unlink()
