@@ -29,6 +29,8 @@ if process and not over:
     os.kill(int(process), signal.SIGINT)
 """
 _OVER = b"\n"
+_NEEDED = ("LD_LIBRARY_PATH",)
+"""What a Python may not start without, as GitHub's; what else the environment holds is secret."""
 
 
 class DeathWatch:
@@ -47,7 +49,7 @@ class DeathWatch:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _WATCH],
                 cwd="/",
-                env={},
+                env={name: os.environ[name] for name in _NEEDED if name in os.environ},
                 stdin=read,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
