@@ -73,6 +73,18 @@ def children() -> list[str]:
 class TestARun:
     """It gives back what the CLI said, and never more than that."""
 
+    @pytest.mark.parametrize("interruptible", [False, True])
+    @pytest.mark.parametrize(
+        ("own", "told"), [({}, "400 512MiB"), ({"GOGC": "50", "GOMEMLIMIT": "1GiB"}, "50 1GiB")]
+    )
+    def test_tidies_up_less_memory_unless_somebody_says_how_much(
+        self, tmp_path: Path, own: dict[str, str], told: str, interruptible: bool
+    ) -> None:
+        engine = Engine(tmp_path, {"PATH": f"{tmp_path}:/usr/bin:/bin", **own})
+        script(tmp_path, 'echo "$GOGC $GOMEMLIMIT"')
+        done = engine.run(["preview"], interruptible=interruptible)
+        assert done.stdout == f"{told}\n"
+
     def test_gives_code_and_both_streams(self, engine: Engine, tmp_path: Path) -> None:
         script(tmp_path, 'echo "$*"; echo oh >&2; exit 3')
         done = engine.run(["stack", "ls"])
