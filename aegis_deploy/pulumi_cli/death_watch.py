@@ -1,9 +1,9 @@
 """One interrupt for an update whose deployer is gone, and none where it was interrupted already.
 
-The kernel can send it by itself (PR_SET_PDEATHSIG), but does so each time that a process gets
-another parent, and a process that is killed hands its children on from thread to thread (its
-`forget_original_parent`): the CLI got up to five. It takes the second as an order to leave
-everything as it lies. So a process of its own waits for the end of this one.
+The kernel can send it by itself (PR_SET_PDEATHSIG(2const)), but does so for each thread that was
+the parent, and a process that is killed hands its children on from thread to thread: the CLI got up
+to five. It takes the second as an order to leave everything as it lies. So a process of its own
+waits for the end of this one.
 """
 
 from __future__ import annotations
