@@ -1,6 +1,6 @@
 """How long until a deploy begins to change something: `aegis deploy` beside `pulumi up`.
 
-Both deploy the same change of a setting of staging, image by digest, in turn on the same cluster in
+All deploy the same change of a setting of staging, image by digest, in turn on the same cluster in
 the same run, from the command's start until the cluster has the first object of the new release.
 `pulumi up --yes` is what a person without `aegis` types: it previews, and asks nobody else.
 `aegis deploy --yes` previews, claims the stack, holds the release against what was rolled back,
@@ -94,8 +94,11 @@ def main() -> None:
     with staging() as stack:
         took = measure(stack, pairs)
     firsts = {name: [first for first, _ in its] for name, its in took.items()}
-    ours, *others = firsts.values()
-    ratios = [[one / other for one, other in zip(ours, theirs, strict=True)] for theirs in others]
+    (_, ours), *others = firsts.items()
+    ratios = {
+        name: [one / other for one, other in zip(ours, theirs, strict=True)]
+        for name, theirs in others
+    }
     rows = [
         (
             f"`{name}`",
@@ -106,7 +109,7 @@ def main() -> None:
         for name, its in took.items()
     ]
     say(table(("by", "to the first change, s", "to its end, s", "processor, s"), rows))
-    for name, its in zip([*COMMANDS][1:], ratios, strict=True):
+    for name, its in ratios.items():
         say(f"the first change of aegis, of that of {name}, pair by pair: {shown(its)}")
     save(
         Path(__file__).stem,
@@ -117,7 +120,7 @@ def main() -> None:
             "first": {name: spread(its) for name, its in firsts.items()},
             "wall": {name: spread([it.wall for _, it in its]) for name, its in took.items()},
             "cpu": {name: spread([it.cpu for _, it in its]) for name, its in took.items()},
-            "ratio": {name: spread(its) for name, its in zip([*COMMANDS][1:], ratios, strict=True)},
+            "ratio": {name: spread(its) for name, its in ratios.items()},
         },
     )
 
